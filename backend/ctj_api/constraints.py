@@ -1,0 +1,99 @@
+"""Building blocks of the database constraints: enums, ranges and the two JSON shapes.
+
+The JSON shapes are SQL/JSON paths, which PostgreSQL evaluates without a function of our own
+(https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH). ``strict`` keeps arrays
+from being unwrapped; a filter that meets an error is "unknown", which has to count as a violation.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import models
+from django.db.models import CheckConstraint, F, Func, Q, Value
+from django.db.models.functions import Length
+
+from .validators import DAYS, MAX_HOURS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL
+
+_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_LEVEL = (
+    f'@.key like_regex "{_UUID}" && @.value.type() == "number" '
+    f'&& @.value.string() like_regex "^[{MIN_LEVEL}-{MAX_LEVEL}]$"'
+)
+_SKILL_LEVELS = f'strict $ ? (@.type() == "object" && !exists(@.keyvalue() ? (!({_LEVEL}))))'
+
+
+class JSONPathExists(Func):
+    """Whether a SQL/JSON path finds anything in a ``jsonb`` column; an error on the way counts as nothing."""
+
+    function = "jsonb_path_exists"
+    template = "%(function)s(%(expressions)s::jsonpath, silent => true)"
+    output_field = models.BooleanField()
+
+    def __init__(self, column: str, path: str, **extra: Any) -> None:
+        super().__init__(F(column), Value(path), **extra)
+
+
+class JSONKeyCount(Func):
+    """How many keys the object in a ``jsonb`` column has."""
+
+    template = "jsonb_array_length(jsonb_path_query_array(%(expressions)s, 'lax $.keyvalue().key'))"
+    output_field = models.IntegerField()
+
+
+def enum_constraint(field: str, choices: type[models.TextChoices], name: str) -> CheckConstraint:
+    """Return the constraint that ``field`` holds one of ``choices``."""
+    return CheckConstraint(condition=Q(**{f"{field}__in": choices.values}), name=name)
+
+
+def filled_constraint(field: str, name: str, at_most: int | None = None) -> CheckConstraint:
+    """Return the constraint that ``field`` has a text of 1 to ``at_most`` characters."""
+    length = Length(field)
+    condition = Q(models.lookups.GreaterThan(length, 0))
+    if at_most is not None:
+        condition &= Q(models.lookups.LessThanOrEqual(length, at_most))
+    return CheckConstraint(condition=condition, name=name)
+
+
+def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:
+    """Return the constraint that ``field`` is a number of hours that a week has."""
+    return CheckConstraint(condition=Q(**{f"{field}__range": (0, MAX_HOURS)}), name=name)
+
+
+def skill_levels_constraints(field: str, name: str) -> list[CheckConstraint]:
+    """Return the constraints that ``field`` is ``{lower-case skill id: level 1 to 5}`` of bounded size."""
+    return [
+        CheckConstraint(condition=Q(JSONPathExists(field, _SKILL_LEVELS)), name=f"{name}_shape"),
+        CheckConstraint(
+            condition=Q(models.lookups.LessThanOrEqual(JSONKeyCount(field), MAX_SKILLS)), name=f"{name}_size"
+        ),
+    ]
+
+
+def week_slots_constraint(field: str, name: str, *, slot_keys: Iterable[str]) -> CheckConstraint:
+    """Return the constraint that ``field`` is a time zone and slots that have no other than ``slot_keys``."""
+    return CheckConstraint(condition=Q(JSONPathExists(field, _week_path(slot_keys))), name=name)
+
+
+def _week_path(slot_keys: Iterable[str]) -> str:
+    slot = _slot_predicate(slot_keys)
+    return (
+        'strict $ ? (@.type() == "object" '
+        '&& @.timezone.type() == "string" && @.timezone like_regex "^[A-Za-z0-9_+/-]{1,64}$" '
+        '&& !exists(@.keyvalue() ? (@.key != "timezone" && @.key != "slots")) '
+        f'&& @.slots.type() == "array" && @.slots.size() <= {MAX_SLOTS} '
+        f"&& !exists(@.slots[*] ? (!({slot}) || (({slot}) is unknown))))"
+    )
+
+
+def _slot_predicate(slot_keys: Iterable[str]) -> str:
+    clock = "([01][0-9]|2[0-3]):[0-5][0-9]"
+    days = " || ".join(f'@.day == "{day}"' for day in DAYS)
+    foreign = " && ".join(f'@.key != "{key}"' for key in slot_keys)
+    return (
+        f'@.type() == "object" && ({days}) '
+        f'&& @.start.type() == "string" && @.start like_regex "^{clock}$" '
+        f'&& @.end.type() == "string" && @.end like_regex "^({clock}|24:00)$" && @.start < @.end '
+        f"&& !exists(@.keyvalue() ? ({foreign})) "
+        f'&& !exists(@.keyvalue() ? (@.key == "name" && (@.value.type() != "string" '
+        f'|| @.value like_regex "^.{{{MAX_SLOT_NAME}}}." flag "s")))'
+    )

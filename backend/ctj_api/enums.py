@@ -1,0 +1,40 @@
+"""The closed sets of values that models, serializers and constraints share."""
+
+from django.db import models
+
+
+class PracticeArea(models.TextChoices):
+    """The five communities of practice of Hack for LA."""
+
+    DATA_SCIENCE = "data_science", "Data Science"
+    ENGINEERING = "engineering", "Engineering"
+    DEVOPS = "devops", "DevOps"
+    PROJECT_MANAGEMENT = "project_management", "Project/Product Management"
+    UI_UX = "ui_ux", "UI/UX"
+
+
+class Status(models.TextChoices):
+    """Where a listing stands; all but drafts are public."""
+
+    DRAFT = "draft", "Draft"
+    OPEN = "open", "Open"
+    ON_HOLD = "on_hold", "On hold"
+    FILLED = "filled", "Filled"
+    CLOSED = "closed", "Closed"
+
+
+class WorkEnvironment(models.TextChoices):
+    """Where the work is done."""
+
+    REMOTE = "remote", "Remote"
+    HYBRID = "hybrid", "Hybrid"
+    IN_PERSON = "in_person", "In person"
+
+
+class Experience(models.TextChoices):
+    """How much experience the position asks for."""
+
+    ANY = "", "Any"
+    JUNIOR = "junior", "Junior"
+    MID_LEVEL = "mid_level", "Mid level"
+    SENIOR = "senior", "Senior"

@@ -1,0 +1,220 @@
+"""What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
+
+from typing import ClassVar
+from uuid import uuid4
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.indexes import GinIndex
+from django.core.validators import MaxLengthValidator, MaxValueValidator
+from django.db import models
+from django.db.models import CheckConstraint, F, Q, UniqueConstraint
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from .constraints import (
+    enum_constraint,
+    filled_constraint,
+    skill_levels_constraints,
+    week_slots_constraint,
+    weekly_hours_constraint,
+)
+from .enums import Experience, PracticeArea, Status, WorkEnvironment
+from .fields import LowercaseEmailField, SkillLevelsField
+from .querysets import OpportunityQuerySet, SkillMatrixQuerySet, SkillQuerySet, UserProfileManager
+from .validators import AVAILABILITY_KEYS, MAX_HOURS, MEETING_KEYS, validate_meeting_times, validate_week_slots
+
+MAX_BODY = 20_000
+# Sorts by code point and folds the case of all of Unicode, whatever locale the database was made with.
+COLLATION = "pg_c_utf8"
+
+
+class TimestampedModel(models.Model):
+    """A row with a UUID for an id, and the times at which it was made and last changed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        abstract = True
+
+
+class CommunityOfPractice(TimestampedModel):
+    """A community that volunteers belong to; the five rows come with the migrations."""
+
+    practice_area = models.CharField(max_length=32, choices=PracticeArea, unique=True)
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "community of practice"
+        verbose_name_plural = "communities of practice"
+        ordering = ("practice_area",)
+        constraints: ClassVar = [
+            enum_constraint("practice_area", PracticeArea, "community_practice_area_enum"),
+            filled_constraint("name", "community_name_filled"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(TimestampedModel):
+    """A job title within a community of practice."""
+
+    title = models.CharField(max_length=255, db_collation=COLLATION)
+    community_of_practice = models.ForeignKey(CommunityOfPractice, on_delete=models.PROTECT, related_name="roles")
+
+    class Meta:
+        ordering = ("title", "id")
+        constraints: ClassVar = [
+            UniqueConstraint(fields=("title", "community_of_practice"), name="role_title_unique_in_community"),
+            filled_constraint("title", "role_title_filled"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Project(TimestampedModel):
+    """A Hack for LA project that looks for volunteers."""
+
+    name = models.CharField(max_length=255, db_collation=COLLATION)
+    people_depot_project_id = models.UUIDField(null=True, blank=True, unique=True)
+    meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
+
+    class Meta:
+        ordering = ("name", "id")
+        constraints: ClassVar = [
+            UniqueConstraint(Lower("name"), name="project_name_unique_in_any_case"),
+            filled_constraint("name", "project_name_filled"),
+            week_slots_constraint("meeting_times", "project_meeting_times_shape", slot_keys=MEETING_KEYS),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Skill(TimestampedModel):
+    """A skill of the catalog, which matrices rate. One in use can't be deleted: a trigger guards it."""
+
+    name = models.CharField(max_length=255, db_collation=COLLATION)
+    description = models.TextField(blank=True)
+    communities_of_practice = models.ManyToManyField(CommunityOfPractice, blank=True, related_name="skills")
+
+    objects = SkillQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name", "id")
+        constraints: ClassVar = [
+            UniqueConstraint(
+                Lower("name"),
+                name="skill_name_unique_in_any_case",
+                violation_error_message="There is a skill of this name already.",
+            ),
+            filled_constraint("name", "skill_name_filled"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SkillMatrix(TimestampedModel):
+    """The levels, 1 to 5, of the skills that a volunteer has or an opportunity requires.
+
+    It belongs to exactly one of them: triggers delete it with its owner and refuse one without an owner.
+    """
+
+    levels = SkillLevelsField(default=dict, blank=True)
+
+    objects = SkillMatrixQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "skill matrices"
+        indexes: ClassVar = [GinIndex(fields=["levels"], name="skill_matrix_levels")]
+        constraints: ClassVar = skill_levels_constraints("levels", "skill_matrix_levels")
+
+    def __str__(self) -> str:
+        return f"{len(self.levels)} rated skills"
+
+
+class UserProfile(TimestampedModel, AbstractUser):
+    """An account, known by its e-mail address: a volunteer, a project manager or an administrator."""
+
+    username = None  # type: ignore[assignment]
+    email = LowercaseEmailField("e-mail address", unique=True, db_collation=COLLATION)
+    community_of_practice = models.ForeignKey(
+        CommunityOfPractice, null=True, blank=True, on_delete=models.PROTECT, related_name="members"
+    )
+    skills_learned_matrix = models.OneToOneField(
+        SkillMatrix, null=True, blank=True, on_delete=models.PROTECT, related_name="volunteer"
+    )
+    max_available_hours = models.PositiveSmallIntegerField(
+        "hours a week, at most", null=True, blank=True, validators=[MaxValueValidator(MAX_HOURS)]
+    )
+    meeting_availability = models.JSONField(null=True, blank=True, validators=[validate_week_slots])
+    is_project_manager = models.BooleanField(
+        "project manager", default=False, help_text="May post opportunities and see drafts."
+    )
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects: ClassVar[UserProfileManager] = UserProfileManager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = "user"
+        ordering = ("email",)
+        constraints: ClassVar = [
+            CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
+            filled_constraint("email", "user_email_filled"),
+            weekly_hours_constraint("max_available_hours", "user_max_available_hours_range"),
+            week_slots_constraint(
+                "meeting_availability", "user_meeting_availability_shape", slot_keys=AVAILABILITY_KEYS
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Opportunity(TimestampedModel):
+    """A volunteer position that a project manager posts."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="opportunities")
+    role = models.ForeignKey(Role, on_delete=models.PROTECT, related_name="opportunities")
+    body = models.TextField("description", max_length=MAX_BODY, validators=[MaxLengthValidator(MAX_BODY)])
+    min_experience_required = models.CharField(
+        "experience", max_length=16, choices=Experience, default=Experience.ANY, blank=True
+    )
+    min_hours_required = models.PositiveSmallIntegerField(
+        "hours a week", default=0, validators=[MaxValueValidator(MAX_HOURS)]
+    )
+    work_environment = models.CharField(max_length=16, choices=WorkEnvironment, default=WorkEnvironment.REMOTE)
+    skills_required_matrix = models.OneToOneField(
+        SkillMatrix, on_delete=models.PROTECT, related_name="opportunity"
+    )
+    status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
+    created_by = models.ForeignKey(
+        "UserProfile", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="opportunities"
+    )
+
+    objects = OpportunityQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "opportunities"
+        ordering = ("-created_at", "id")
+        indexes: ClassVar = [
+            models.Index(F("created_at").desc(), "id", name="opportunity_newest_first"),
+            models.Index("status", F("created_at").desc(), "id", name="opportunity_status_newest"),
+        ]
+        constraints: ClassVar = [
+            enum_constraint("status", Status, "opportunity_status_enum"),
+            enum_constraint("work_environment", WorkEnvironment, "opportunity_work_environment_enum"),
+            enum_constraint("min_experience_required", Experience, "opportunity_min_experience_enum"),
+            weekly_hours_constraint("min_hours_required", "opportunity_min_hours_range"),
+            filled_constraint("body", "opportunity_body_filled", at_most=MAX_BODY),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} for {self.project}"

@@ -1,0 +1,95 @@
+"""Who may see and change what: each rule once, asked by the API, the admin and the matching alike."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+from django.db.models import Q
+
+from .enums import Status
+
+if TYPE_CHECKING:
+    from .models import Opportunity, Skill, SkillMatrix, UserProfile
+
+type Requester = AbstractBaseUser | AnonymousUser
+
+
+def is_project_manager(user: Requester) -> bool:
+    """Return whether ``user`` acts as a project manager: flagged as one and still active."""
+    return user.is_active and getattr(user, "is_project_manager", False)
+
+
+class SkillQuerySet(models.QuerySet["Skill"]):
+    """Skills of the catalog."""
+
+    def search(self, text: str) -> Self:
+        """Return the skills that have ``text`` in their name or description, in any case."""
+        return self.filter(Q(name__icontains=text) | Q(description__icontains=text))
+
+
+class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
+    """Skill matrices of volunteers and opportunities."""
+
+    def rating(self, skill: "Skill") -> Self:
+        """Return the matrices that rate ``skill``."""
+        return self.filter(levels__has_key=str(skill.pk))
+
+    def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
+        """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""
+        if into is None:
+            return self.create(levels=levels)
+        into.levels = levels
+        into.save(update_fields=["levels", "updated_at"])
+        return into
+
+
+class OpportunityQuerySet(models.QuerySet["Opportunity"]):
+    """Opportunities, with the rules of visibility and editing."""
+
+    def visible_to(self, user: Requester) -> Self:
+        """Return what ``user`` may see: drafts are for project managers only, all else is public."""
+        if is_project_manager(user):
+            return self.all()
+        return self.exclude(status=Status.DRAFT)
+
+    def creatable_by(self, user: Requester) -> bool:
+        """Return whether ``user`` may post an opportunity: any project manager."""
+        return is_project_manager(user)
+
+    def editable_by(self, user: Requester) -> Self:
+        """Return what ``user`` may change: a project manager their own."""
+        if is_project_manager(user):
+            return self.filter(created_by=user)
+        return self.none()
+
+    def deletable_by(self, user: Requester) -> Self:
+        """Return what ``user`` may delete: a project manager any."""
+        if is_project_manager(user):
+            return self.all()
+        return self.none()
+
+    def open(self) -> Self:
+        """Return what volunteers can apply for."""
+        return self.filter(status=Status.OPEN)
+
+    def with_details(self) -> Self:
+        """Load with each opportunity the rows that its read shape names."""
+        return self.select_related("project", "role", "created_by", "skills_required_matrix")
+
+
+class UserProfileManager(BaseUserManager["UserProfile"]):
+    """Makes accounts, which are known by their e-mail address."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "UserProfile":
+        """Save and return an account; without a password nobody can sign in to it."""
+        if not email:
+            raise ValueError("An account needs an e-mail address.")
+        user = self.model(email=email, **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "UserProfile":
+        """Save and return an administrator's account."""
+        return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})

@@ -1,0 +1,147 @@
+"""The rules of the two JSON shapes, skill matrices and week slots, each written once.
+
+Models, serializers and admin forms all come here; ``constraints.py`` holds the same shapes in the database.
+"""
+
+import re
+import zoneinfo
+from functools import cache
+from uuid import UUID
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+
+MIN_LEVEL = 1
+MAX_LEVEL = 5
+MAX_SKILLS = 250
+MAX_SLOTS = 100
+MAX_HOURS = 168
+MAX_SLOT_NAME = 255
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+AVAILABILITY_KEYS = ("day", "start", "end")
+MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def clean_skill_levels(value: object) -> dict[str, int]:
+    """Return the skill matrix ``{skill id: level}`` in its normal form, with lower-case ids.
+
+    Raises a ``ValidationError`` with one message for each entry that is wrong: an id that is no skill's,
+    the same skill twice, or a level that is not a whole number from 1 to 5.
+    """
+    if not isinstance(value, dict):
+        raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {_describe(value)}.")
+    if len(value) > MAX_SKILLS:
+        raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
+    names = _skill_names({key.lower() for key in value if _is_uuid(key)})
+    levels: dict[str, int] = {}
+    problems = []
+    for key, level in value.items():
+        skill = str(key).lower()
+        if skill not in names:
+            problems.append(f"There is no skill with the id {_quote(key)}.")
+        elif skill in levels:
+            problems.append(f"{names[skill]}: this skill is rated twice.")
+        elif not _is_level(level):
+            problems.append(
+                f"{names[skill]}: the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, "
+                f"not {_describe(level)}."
+            )
+        levels[skill] = level
+    if problems:
+        raise ValidationError(problems)
+    return levels
+
+
+def validate_week_slots(value: object) -> None:
+    """Raise a ``ValidationError`` that names each wrong part of a volunteer's weekly availability."""
+    _validate_week(value, slot_keys=AVAILABILITY_KEYS)
+
+
+def validate_meeting_times(value: object) -> None:
+    """Raise a ``ValidationError`` that names each wrong part of a project's weekly meetings."""
+    _validate_week(value, slot_keys=MEETING_KEYS)
+
+
+def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
+    if not isinstance(value, dict) or set(value) != {"timezone", "slots"}:
+        raise ValidationError('Week slots must be an object with a "timezone" and a list of "slots".')
+    problems = []
+    if not isinstance(value["timezone"], str) or value["timezone"] not in _timezones():
+        problems.append('The timezone must be an IANA name such as "America/Los_Angeles".')
+    slots = value["slots"]
+    if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
+        problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")
+    else:
+        for number, slot in enumerate(slots, start=1):
+            problems += [f"Slot {number}: {problem}" for problem in _slot_problems(slot, slot_keys)]
+    if problems:
+        raise ValidationError(problems)
+
+
+def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
+    if not isinstance(slot, dict):
+        return [f"it must be an object, not {_describe(slot)}."]
+    problems = [f"it has an unknown part {_quote(key)}." for key in slot if key not in allowed]
+    if slot.get("day") not in DAYS:
+        problems.append(f"the day must be one of {', '.join(DAYS)}.")
+    start, end = slot.get("start"), slot.get("end")
+    if not _is_clock(start):
+        problems.append('the start must be a time such as "18:00".')
+    if not _is_clock(end) and end != "24:00":
+        problems.append('the end must be a time such as "20:00", at the latest "24:00".')
+    if not problems and str(start) >= str(end):
+        problems.append(f"it must start before it ends, not {start} to {end}.")
+    if "name" in slot and not _is_slot_name(slot["name"]):
+        problems.append(f"the name must be a text of at most {MAX_SLOT_NAME} characters.")
+    return problems
+
+
+def _is_uuid(value: object) -> bool:
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
+def _is_level(value: object) -> bool:
+    return type(value) is int and MIN_LEVEL <= value <= MAX_LEVEL
+
+
+def _is_clock(value: object) -> bool:
+    return isinstance(value, str) and _CLOCK.fullmatch(value) is not None
+
+
+def _is_slot_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_SLOT_NAME and not _UNSTORABLE.search(value)
+
+
+def _skill_names(ids: set[str]) -> dict[str, str]:
+    skill = apps.get_model("ctj_api", "Skill")
+    rows = skill._default_manager.filter(pk__in=[UUID(id_) for id_ in ids]).values_list("pk", "name")
+    return {str(pk): name for pk, name in rows}
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return _shorten(str(value))
+    if isinstance(value, str):
+        return _quote(value)
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _quote(value: object) -> str:
+    return f'"{_shorten(str(value))}"'
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
