@@ -8,3 +8,7 @@ class CtjApiConfig(AppConfig):
 
     name = "ctj_api"
     verbose_name = "CivicTechJobs"
+
+    def ready(self) -> None:
+        """Register the description of the authentication with drf-spectacular."""
+        from . import schema  # noqa: F401, PLC0415

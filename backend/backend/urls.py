@@ -1,0 +1,21 @@
+"""Root routing: the admin, the API, and a JSON 404 for whatever else is asked under ``/api/``."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from rest_framework.permissions import AllowAny
+
+from ctj_api.caching import public_cache
+
+from . import views
+
+PUBLIC = {"authentication_classes": (), "permission_classes": (AllowAny,)}
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/healthcheck/", views.healthcheck, name="healthcheck"),
+    path("api/schema/", public_cache(SpectacularJSONAPIView.as_view(**PUBLIC)), name="schema"),
+    path("api/docs/", public_cache(SpectacularSwaggerView.as_view(**PUBLIC)), name="docs"),
+    path("api/", include("ctj_api.urls")),
+    re_path(r"^api(/|$)", views.api_not_found, name="api-not-found"),
+]

@@ -1,0 +1,154 @@
+"""The administrators' desk: they curate skills, see everything, and say who is a project manager."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from .forms import OpportunityForm
+from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+
+admin.site.site_header = "CivicTechJobs"
+admin.site.site_title = "CivicTechJobs"
+admin.site.index_title = "Desk"
+admin.site.unregister(Group)
+
+
+class ViewOnlyAdmin[M: Model](admin.ModelAdmin[M]):
+    """Shows what is curated elsewhere."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let nobody add."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        """Let nobody change."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        """Let nobody delete."""
+        return False
+
+
+@admin.register(CommunityOfPractice)
+class CommunityOfPracticeAdmin(ViewOnlyAdmin[CommunityOfPractice]):
+    """The five communities."""
+
+    list_display = ("name", "practice_area", "description")
+
+
+@admin.register(Role)
+class RoleAdmin(ViewOnlyAdmin[Role]):
+    """The roles of all communities."""
+
+    list_display = ("title", "community_of_practice")
+    list_filter = ("community_of_practice",)
+    list_select_related = ("community_of_practice",)
+    search_fields = ("title",)
+
+
+@admin.register(Project)
+class ProjectAdmin(ViewOnlyAdmin[Project]):
+    """The projects of Hack for LA."""
+
+    list_display = ("name", "people_depot_project_id")
+    search_fields = ("name",)
+
+
+@admin.register(Skill)
+class SkillAdmin(admin.ModelAdmin[Skill]):
+    """The skill catalog; a skill that is in use stays."""
+
+    list_display = ("name", "description", "updated_at")
+    list_filter = ("communities_of_practice",)
+    search_fields = ("name", "description")
+    filter_horizontal = ("communities_of_practice",)
+
+    def get_deleted_objects(  # type: ignore[override]
+        self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        """Return what a deletion would take along, with the skills in use as protected."""
+        skills = list(objs)
+        to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
+        in_use = [use for skill in skills if (use := _use_of(skill))]
+        return to_delete, dict(counts), needed, [*protected, *in_use]
+
+
+@admin.register(Opportunity)
+class OpportunityAdmin(admin.ModelAdmin[Opportunity]):
+    """The opportunities of all project managers."""
+
+    form = OpportunityForm
+    list_display = ("role", "project", "status", "min_hours_required", "work_environment", "created_by", "created_at")
+    list_filter = ("status", "role__community_of_practice", "project")
+    list_select_related = ("role", "project", "created_by")
+    search_fields = ("role__title", "project__name", "body")
+    date_hierarchy = "created_at"
+
+    def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
+        """Save the opportunity with its skill matrix, and stamp a new one with who posts it."""
+        levels = form.cleaned_data["skill_levels"]
+        obj.skills_required_matrix = SkillMatrix.objects.store(levels, into=obj.skills_required_matrix if change else None)
+        if not change:
+            obj.created_by = request.user  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(UserProfile)
+class UserProfileAdmin(UserAdmin):
+    """Accounts: who is active, a project manager or an administrator. Identity is the owner's own matter."""
+
+    list_display = ("email", "get_full_name", "community_of_practice", "is_project_manager", "is_staff", "is_active")
+    list_filter = ("is_project_manager", "is_staff", "is_active", "community_of_practice")
+    list_select_related = ("community_of_practice",)
+    search_fields = ("email", "first_name", "last_name")
+    ordering = ("email",)
+    filter_horizontal = ()
+    readonly_fields = (
+        "email",
+        "first_name",
+        "last_name",
+        "community_of_practice",
+        "rated_skills",
+        "max_available_hours",
+        "meeting_availability",
+        "last_login",
+        "created_at",
+    )
+    fieldsets = (
+        (None, {"fields": ("email", "first_name", "last_name")}),
+        ("May", {"fields": ("is_active", "is_project_manager", "is_staff", "is_superuser")}),
+        (
+            "Qualifier",
+            {"fields": ("community_of_practice", "rated_skills", "max_available_hours", "meeting_availability")},
+        ),
+        ("Dates", {"fields": ("last_login", "created_at")}),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let nobody add: people sign up themselves."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: UserProfile | None = None) -> bool:
+        """Let nobody delete: an account is made inactive."""
+        return False
+
+    @admin.display(description="rated skills")
+    def rated_skills(self, user: UserProfile) -> str:
+        """Return the rated skills by name."""
+        levels = user.skills_learned_matrix.levels if user.skills_learned_matrix else {}
+        names = Skill.objects.filter(pk__in=levels).values_list("pk", "name")
+        return ", ".join(f"{name} {levels[str(pk)]}" for pk, name in names) or "none yet"
+
+
+def _use_of(skill: Skill) -> str:
+    matrices = SkillMatrix.objects.rating(skill)
+    opportunities = matrices.filter(opportunity__isnull=False).count()
+    volunteers = matrices.filter(volunteer__isnull=False).count()
+    if not opportunities and not volunteers:
+        return ""
+    return f"{skill}: required by {opportunities} opportunities and rated by {volunteers} volunteers"

@@ -1,0 +1,158 @@
+"""The error envelope: every failure under ``/api/`` is told in this one shape."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.http import JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+NON_FIELD_ERRORS = "non_field_errors"
+RETRY_AFTER_SECONDS = 5
+
+
+class ErrorCode(StrEnum):
+    """What clients switch on; stable across translations."""
+
+    VALIDATION_ERROR = "validation_error"
+    PARSE_ERROR = "parse_error"
+    BAD_REQUEST = "bad_request"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    NOT_AUTHENTICATED = "not_authenticated"
+    PERMISSION_DENIED = "permission_denied"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    THROTTLED = "throttled"
+    ERROR = "error"
+    SERVER_ERROR = "server_error"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+
+
+class MalformedRequest(exceptions.APIException):
+    """The request is broken below the level of fields: its host, its multipart body, its headers."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    default_detail = "The request is malformed."
+
+
+class ServiceUnavailable(exceptions.APIException):
+    """The database does not answer; the same request may be sent again."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_detail = "The service is not available at the moment. Try again in a few seconds."
+    wait = RETRY_AFTER_SECONDS
+
+
+CODE_OF_EXCEPTION: dict[type[exceptions.APIException], ErrorCode] = {
+    exceptions.ValidationError: ErrorCode.VALIDATION_ERROR,
+    exceptions.ParseError: ErrorCode.PARSE_ERROR,
+    MalformedRequest: ErrorCode.BAD_REQUEST,
+    exceptions.AuthenticationFailed: ErrorCode.AUTHENTICATION_FAILED,
+    exceptions.NotAuthenticated: ErrorCode.NOT_AUTHENTICATED,
+    exceptions.PermissionDenied: ErrorCode.PERMISSION_DENIED,
+    exceptions.NotFound: ErrorCode.NOT_FOUND,
+    exceptions.MethodNotAllowed: ErrorCode.METHOD_NOT_ALLOWED,
+    exceptions.NotAcceptable: ErrorCode.NOT_ACCEPTABLE,
+    exceptions.UnsupportedMediaType: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    exceptions.Throttled: ErrorCode.THROTTLED,
+    ServiceUnavailable: ErrorCode.SERVICE_UNAVAILABLE,
+}
+
+CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
+    HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, MalformedRequest.default_detail),
+    HTTPStatus.FORBIDDEN: (ErrorCode.PERMISSION_DENIED, "You may not do this."),
+    HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
+    HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8."),
+    HTTPStatus.INTERNAL_SERVER_ERROR: (ErrorCode.SERVER_ERROR, "Something went wrong on our side."),
+    HTTPStatus.SERVICE_UNAVAILABLE: (ErrorCode.SERVICE_UNAVAILABLE, ServiceUnavailable.default_detail),
+}
+
+
+def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """Return the enveloped response to ``exc``, or ``None`` for one that nobody foresaw, which becomes a 500."""
+    exc = _as_api_exception(exc)
+    response = exception_handler(exc, context)
+    if response is None:
+        return None
+    if isinstance(exc, exceptions.ValidationError):
+        response.data = envelope(
+            ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.", flatten(exc.detail)
+        )
+    elif isinstance(exc, exceptions.APIException):
+        response.data = envelope(_code_of(exc), _storable(str(exc.detail)))
+    else:
+        code, message = CODE_OF_STATUS[response.status_code]
+        response.data = envelope(code, message)
+    return response
+
+
+def envelope(code: ErrorCode, message: str, fields: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """Return the body of an error response."""
+    error: dict[str, Any] = {"code": code.value, "message": message}
+    if fields is not None:
+        error["fields"] = fields
+    return {"error": error}
+
+
+def error_response(status: int, fields: dict[str, list[str]] | None = None) -> JsonResponse:
+    """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
+    if fields is not None:
+        body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.", fields)
+    else:
+        body = envelope(*CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed.")))
+    response = JsonResponse(body, status=status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def is_database_away(exc: BaseException | None) -> bool:
+    """Return whether ``exc`` says that the database can't be reached or has cut the connection."""
+    return isinstance(exc, OperationalError | InterfaceError)
+
+
+def flatten(detail: Any) -> dict[str, list[str]]:
+    """Return DRF's nested error detail as field → messages; what lies deeper is named in its message."""
+    if isinstance(detail, dict):
+        return {_storable(str(field)): list(_messages(errors)) for field, errors in detail.items()}
+    return {NON_FIELD_ERRORS: list(_messages(detail))}
+
+
+def _messages(errors: Any, path: str = "") -> Iterator[str]:
+    if isinstance(errors, dict):
+        for key, nested in errors.items():
+            yield from _messages(nested, f"{path}{key}: ")
+    elif isinstance(errors, list | tuple):
+        for nested in errors:
+            yield from _messages(nested, path)
+    else:
+        yield _storable(f"{path}{errors}")
+
+
+def _storable(text: str) -> str:
+    """Return ``text`` with what UTF-8 can't hold replaced: messages may quote the client's lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _code_of(exc: exceptions.APIException) -> ErrorCode:
+    return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
+
+
+def _as_api_exception(exc: Exception) -> Exception:
+    if is_database_away(exc):
+        return ServiceUnavailable()
+    if isinstance(exc, IntegrityError | DataError):
+        message = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
+        return exceptions.ValidationError({NON_FIELD_ERRORS: [message]})
+    if isinstance(exc, SuspiciousOperation | BadRequest | MultiPartParserError):
+        return MalformedRequest()
+    return exc

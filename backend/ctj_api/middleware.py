@@ -1,0 +1,103 @@
+"""What holds for every request under ``/api/``, whichever view answers it, or none."""
+
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.common import CommonMiddleware
+from django.utils.cache import patch_cache_control, patch_vary_headers
+
+from .exceptions import error_response, is_database_away
+from .parameters import parameter_problems
+
+HEALTHCHECK_PATH = "/api/healthcheck/"
+NOT_FOUND_ROUTE = "api-not-found"
+KEPT_HEADERS = ("Allow", "Retry-After")
+CHARSETS = {"utf-8", "utf8", "us-ascii"}
+
+type GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def is_api_request(request: HttpRequest) -> bool:
+    """Return whether the request's path belongs to the API."""
+    return request.path_info == "/api" or request.path_info.startswith("/api/")
+
+
+class ErrorEnvelopeMiddleware:
+    """Turn every failure that is not enveloped yet into the envelope: Django's own pages, in debug mode as well."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        got_request_exception.connect(_remember_exception)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response, or the envelope of its status."""
+        response = self.get_response(request)
+        if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
+            return response
+        if is_database_away(getattr(request, "unhandled_exception", None)):
+            return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+        enveloped = error_response(response.status_code)
+        for header in KEPT_HEADERS:
+            if header in response:
+                enveloped[header] = response[header]
+        return enveloped
+
+
+class HostCheckMiddleware(CommonMiddleware):
+    """Refuse foreign ``Host`` headers, but for the health check: load balancers send their own."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:  # type: ignore[override]
+        """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
+        if request.path_info == HEALTHCHECK_PATH:
+            return None
+        return super().process_request(request)
+
+
+class CachePolicyMiddleware:
+    """Keep API answers out of every cache, except where the view has allowed it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response with ``Cache-Control``."""
+        response = self.get_response(request)
+        if is_api_request(request) and "Cache-Control" not in response:
+            patch_cache_control(response, private=True, no_store=True)
+            patch_vary_headers(response, ("Cookie",))
+        return response
+
+
+class RequestContractMiddleware:
+    """Refuse what no endpoint understands: unknown query parameters and bodies that are not UTF-8."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response."""
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        """Return the refusal, or nothing where the request may go on."""
+        if not is_api_request(request) or request.resolver_match.url_name == NOT_FOUND_ROUTE:
+            return None
+        if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
+            return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        if problems := parameter_problems(view, request):
+            return error_response(HTTPStatus.BAD_REQUEST, problems)
+        return None
+
+
+def _remember_exception(sender: object, request: HttpRequest, **kwargs: object) -> None:
+    request.unhandled_exception = sys.exc_info()[1]  # type: ignore[attr-defined]
+
+
+def _is_json(response: HttpResponseBase) -> bool:
+    return response.get("Content-Type", "").startswith("application/json")

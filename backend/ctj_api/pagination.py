@@ -1,0 +1,60 @@
+"""Pages of long lists: the body stays a plain array, the headers tell the rest."""
+
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.views import APIView
+
+from .parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT, MAX_OFFSET, OFFSET
+
+
+class HeaderPagination(BasePagination):
+    """``limit`` and ``offset``, answered with ``X-Total-Count`` and an RFC 8288 ``Link`` header."""
+
+    def paginate_queryset(  # type: ignore[override]
+        self, queryset: QuerySet[Model], request: Request, view: APIView | None = None
+    ) -> list[Any]:
+        """Return the rows of the page; raises ``ValidationError`` for a limit or offset out of range."""
+        self.url = request.build_absolute_uri()
+        self.limit = _whole_number(request, LIMIT.name, DEFAULT_LIMIT, 1, MAX_LIMIT)
+        self.offset = _whole_number(request, OFFSET.name, 0, 0, MAX_OFFSET)
+        self.count = queryset.count()
+        if self.offset >= self.count:
+            return []
+        return list(queryset[self.offset : self.offset + self.limit])
+
+    def get_paginated_response(self, data: Any) -> Response:
+        """Return the page with its headers."""
+        links = ", ".join(f'<{self._url_at(offset)}>; rel="{name}"' for name, offset in self._links().items())
+        return Response(data, headers={"X-Total-Count": str(self.count), "Link": links})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of the body: the array itself."""
+        return schema
+
+    def _links(self) -> dict[str, int]:
+        last = max(self.count - 1, 0) // self.limit * self.limit
+        links = {"first": 0, "last": last}
+        if self.offset > 0:
+            links["prev"] = min(max(self.offset - self.limit, 0), last)
+        if self.offset + self.limit < self.count:
+            links["next"] = self.offset + self.limit
+        return links
+
+    def _url_at(self, offset: int) -> str:
+        return replace_query_param(replace_query_param(self.url, LIMIT.name, self.limit), OFFSET.name, offset)
+
+
+def _whole_number(request: Request, name: str, default: int, lowest: int, highest: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(highest))
+    if not is_number or not lowest <= int(text) <= highest:
+        raise ValidationError({name: [f"Give a whole number from {lowest} to {highest}."]})
+    return int(text)

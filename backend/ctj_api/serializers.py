@@ -1,0 +1,270 @@
+"""What goes over the wire: a read serializer for each resource, and a write serializer where it is written."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import IntegrityError, transaction
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from .validators import MAX_LEVEL, MAX_SKILLS, MIN_LEVEL, clean_skill_levels
+
+MAX_PASSWORD = 128
+EMAIL_TAKEN = "There is an account with this e-mail address already."  # noqa: S105
+
+_LEVELS_SCHEMA = {
+    "type": "object",
+    "description": "Skill id → level.",
+    "propertyNames": {"format": "uuid"},
+    "additionalProperties": {"type": "integer", "minimum": MIN_LEVEL, "maximum": MAX_LEVEL},
+    "maxProperties": MAX_SKILLS,
+}
+
+
+class CommunityOfPracticeReadSerializer(serializers.ModelSerializer[CommunityOfPractice]):
+    """A community of practice."""
+
+    class Meta:
+        model = CommunityOfPractice
+        fields = ("id", "practice_area", "name", "description", "created_at", "updated_at")
+
+
+class RoleReadSerializer(serializers.ModelSerializer[Role]):
+    """A role of a community of practice."""
+
+    class Meta:
+        model = Role
+        fields = ("id", "title", "community_of_practice", "created_at", "updated_at")
+
+
+class ProjectReadSerializer(serializers.ModelSerializer[Project]):
+    """A project with the times of its weekly meetings."""
+
+    class Meta:
+        model = Project
+        fields = ("id", "name", "people_depot_project_id", "meeting_times", "created_at", "updated_at")
+
+
+class SkillReadSerializer(serializers.ModelSerializer[Skill]):
+    """A skill of the catalog."""
+
+    class Meta:
+        model = Skill
+        fields = ("id", "name", "description", "communities_of_practice", "created_at", "updated_at")
+
+
+class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
+    """A skill with its level, as people read it."""
+
+    skill = serializers.UUIDField()
+    name = serializers.CharField()
+    level = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)
+
+
+@extend_schema_field(_LEVELS_SCHEMA)
+class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
+    """``{skill id: level}``."""
+
+    def to_internal_value(self, data: Any) -> dict[str, int]:
+        """Return the levels in normal form; raises ``ValidationError`` with a message for each wrong entry."""
+        try:
+            return clean_skill_levels(data)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(error.messages) from error
+
+    def to_representation(self, value: SkillMatrix) -> dict[str, int]:
+        """Return the levels of a stored matrix."""
+        return value.levels
+
+
+class SkillMatrixReadMixin(serializers.Serializer[Any]):
+    """Tells the names of rated skills, with one query for all rows of a response."""
+
+    def rated_skills(self, matrix: SkillMatrix | None) -> list[dict[str, Any]]:
+        """Return the skills of ``matrix``, highest level first, then by name."""
+        if matrix is None:
+            return []
+        names = self._skill_names()
+        rated = [
+            {"skill": skill, "name": names[skill], "level": level}
+            for skill, level in matrix.levels.items()
+            if skill in names
+        ]
+        return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
+
+    def _skill_names(self) -> dict[str, str]:
+        if "skill_names" not in self.context:
+            rows = Skill.objects.values_list("pk", "name")
+            self.context["skill_names"] = {str(pk): name for pk, name in rows}
+        names: dict[str, str] = self.context["skill_names"]
+        return names
+
+
+class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[Opportunity]):
+    """A listing with the names of what it refers to."""
+
+    project_name = serializers.CharField(source="project.name")
+    role_title = serializers.CharField(source="role.title")
+    community_of_practice = serializers.UUIDField(source="role.community_of_practice_id")
+    skills_required_matrix = SkillLevelsField()
+    skills_required = serializers.SerializerMethodField()
+    created_by = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Opportunity
+        fields = (
+            "id",
+            "project",
+            "project_name",
+            "role",
+            "role_title",
+            "community_of_practice",
+            "body",
+            "min_experience_required",
+            "min_hours_required",
+            "work_environment",
+            "skills_required_matrix",
+            "skills_required",
+            "status",
+            "created_by",
+            "created_at",
+            "updated_at",
+        )
+
+    @extend_schema_field(RatedSkillReadSerializer(many=True))
+    def get_skills_required(self, opportunity: Opportunity) -> list[dict[str, Any]]:
+        """Return the required skills by name."""
+        return self.rated_skills(opportunity.skills_required_matrix)
+
+    @extend_schema_field(serializers.EmailField(allow_null=True))
+    def get_created_by(self, opportunity: Opportunity) -> str | None:
+        """Return the e-mail address of who posted it, or nothing once the account is gone."""
+        return opportunity.created_by.email if opportunity.created_by else None
+
+
+class OpportunityWriteSerializer(serializers.ModelSerializer[Opportunity]):
+    """What a project manager says of a listing; the view stamps who that is."""
+
+    skills_required_matrix = SkillLevelsField(required=False)
+
+    class Meta:
+        model = Opportunity
+        fields = (
+            "project",
+            "role",
+            "body",
+            "min_experience_required",
+            "min_hours_required",
+            "work_environment",
+            "skills_required_matrix",
+            "status",
+        )
+
+    @transaction.atomic
+    def create(self, validated_data: dict[str, Any]) -> Opportunity:
+        """Save the listing together with its matrix."""
+        levels = validated_data.pop("skills_required_matrix", {})
+        return super().create({**validated_data, "skills_required_matrix": SkillMatrix.objects.store(levels)})
+
+    @transaction.atomic
+    def update(self, instance: Opportunity, validated_data: dict[str, Any]) -> Opportunity:
+        """Save the changed listing together with its matrix."""
+        if "skills_required_matrix" in validated_data:
+            levels = validated_data.pop("skills_required_matrix")
+            SkillMatrix.objects.store(levels, into=instance.skills_required_matrix)
+        return super().update(instance, validated_data)
+
+    def to_representation(self, instance: Opportunity) -> dict[str, Any]:
+        """Answer a write with the read shape."""
+        representation: dict[str, Any] = OpportunityReadSerializer(instance, context=self.context).data
+        return representation
+
+
+class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserProfile]):
+    """An account as its owner sees it."""
+
+    name = serializers.CharField(source="get_full_name")
+    skills_learned_matrix = serializers.SerializerMethodField()
+    skills_learned = serializers.SerializerMethodField()
+
+    class Meta:
+        model = UserProfile
+        fields = (
+            "id",
+            "email",
+            "first_name",
+            "last_name",
+            "name",
+            "community_of_practice",
+            "skills_learned_matrix",
+            "skills_learned",
+            "max_available_hours",
+            "meeting_availability",
+            "is_project_manager",
+            "created_at",
+            "updated_at",
+        )
+
+    @extend_schema_field(_LEVELS_SCHEMA)
+    def get_skills_learned_matrix(self, user: UserProfile) -> dict[str, int]:
+        """Return the levels, none before the qualifier was filled in."""
+        return user.skills_learned_matrix.levels if user.skills_learned_matrix else {}
+
+    @extend_schema_field(RatedSkillReadSerializer(many=True))
+    def get_skills_learned(self, user: UserProfile) -> list[dict[str, Any]]:
+        """Return the rated skills by name."""
+        return self.rated_skills(user.skills_learned_matrix)
+
+
+class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
+    """What someone gives to sign up."""
+
+    password = serializers.CharField(
+        max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True, style={"input_type": "password"}
+    )
+
+    class Meta:
+        model = UserProfile
+        fields = ("email", "password", "first_name", "last_name")
+        extra_kwargs = {"email": {"validators": []}}
+
+    def validate_email(self, email: str) -> str:
+        """Return the address; raises ``ValidationError`` where an account has it."""
+        if UserProfile.objects.filter(email=email).exists():
+            raise serializers.ValidationError(EMAIL_TAKEN)
+        return email
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the values; raises ``ValidationError`` for a password that is easily guessed."""
+        owner = UserProfile(**{name: value for name, value in attrs.items() if name != "password"})
+        try:
+            validate_password(attrs["password"], owner)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError({"password": error.messages}) from error
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> UserProfile:
+        """Save the account; raises ``ValidationError`` where another request took the address meanwhile."""
+        try:
+            with transaction.atomic():
+                return UserProfile.objects.create_user(**validated_data)
+        except IntegrityError as error:
+            raise serializers.ValidationError({"email": [EMAIL_TAKEN]}) from error
+
+
+class LoginWriteSerializer(serializers.Serializer[UserProfile]):
+    """What someone gives to sign in."""
+
+    email = serializers.EmailField(max_length=254)
+    password = serializers.CharField(
+        max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True, style={"input_type": "password"}
+    )
+
+
+class CsrfTokenReadSerializer(serializers.Serializer[dict[str, str]]):
+    """The token that every unsafe request sends back as ``X-CSRFToken``."""
+
+    csrf_token = serializers.CharField()

@@ -1,0 +1,239 @@
+"""The endpoints. What needs less than full CRUD is a function whose method and permissions stand on top of it."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth import authenticate, login, logout
+from django.db import transaction
+from django.middleware.csrf import get_token
+from django.shortcuts import get_object_or_404
+from django.utils.decorators import method_decorator
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import api_view, authentication_classes, permission_classes
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
+from rest_framework.permissions import AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from .caching import public_cache
+from .filters import ProjectFilter, RoleFilter, SkillFilter
+from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
+from .pagination import HeaderPagination
+from .parameters import COMMUNITY, LIMIT, NAME_SEARCH, OFFSET, PAGE_HEADERS, SEARCH, query_parameters
+from .permissions import OpportunityPermission, UserDetailPermission
+from .querysets import OpportunityQuerySet
+from .serializers import (
+    CommunityOfPracticeReadSerializer,
+    CsrfTokenReadSerializer,
+    LoginWriteSerializer,
+    OpportunityReadSerializer,
+    OpportunityWriteSerializer,
+    ProjectReadSerializer,
+    RoleReadSerializer,
+    SignupWriteSerializer,
+    SkillReadSerializer,
+    UserReadSerializer,
+)
+
+
+@public_cache
+@query_parameters(COMMUNITY, SEARCH)
+@extend_schema(responses=SkillReadSerializer(many=True))
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def skill_list(request: Request) -> Response:
+    """Return the skill catalog, by name."""
+    skills = SkillFilter.narrow(request, Skill.objects.prefetch_related("communities_of_practice"))
+    return Response(SkillReadSerializer(skills, many=True).data)
+
+
+@public_cache
+@extend_schema(responses=SkillReadSerializer)
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def skill_detail(request: Request, pk: str) -> Response:
+    """Return one skill."""
+    return Response(SkillReadSerializer(get_object_or_404(Skill, pk=pk)).data)
+
+
+@public_cache
+@extend_schema(responses=CommunityOfPracticeReadSerializer(many=True))
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def community_of_practice_list(request: Request) -> Response:
+    """Return the five communities of practice, by practice area."""
+    return Response(CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True).data)
+
+
+@public_cache
+@extend_schema(responses=CommunityOfPracticeReadSerializer)
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def community_of_practice_detail(request: Request, pk: str) -> Response:
+    """Return one community of practice."""
+    return Response(CommunityOfPracticeReadSerializer(get_object_or_404(CommunityOfPractice, pk=pk)).data)
+
+
+@public_cache
+@query_parameters(COMMUNITY)
+@extend_schema(responses=RoleReadSerializer(many=True))
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def role_list(request: Request) -> Response:
+    """Return the roles, by title, then by id."""
+    return Response(RoleReadSerializer(RoleFilter.narrow(request, Role.objects.all()), many=True).data)
+
+
+@public_cache
+@extend_schema(responses=RoleReadSerializer)
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def role_detail(request: Request, pk: str) -> Response:
+    """Return one role."""
+    return Response(RoleReadSerializer(get_object_or_404(Role, pk=pk)).data)
+
+
+@public_cache
+@query_parameters(NAME_SEARCH)
+@extend_schema(responses=ProjectReadSerializer(many=True))
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def project_list(request: Request) -> Response:
+    """Return the projects, by name."""
+    return Response(ProjectReadSerializer(ProjectFilter.narrow(request, Project.objects.all()), many=True).data)
+
+
+@public_cache
+@extend_schema(responses=ProjectReadSerializer)
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([AllowAny])
+def project_detail(request: Request, pk: str) -> Response:
+    """Return one project."""
+    return Response(ProjectReadSerializer(get_object_or_404(Project, pk=pk)).data)
+
+
+@extend_schema(responses=CsrfTokenReadSerializer)
+@api_view(["GET", "HEAD"])
+@permission_classes([AllowAny])
+def auth_csrf(request: Request) -> Response:
+    """Return a CSRF token and set the cookie that goes with it."""
+    return Response(CsrfTokenReadSerializer({"csrf_token": get_token(request._request)}).data)
+
+
+@extend_schema(request=SignupWriteSerializer, responses={201: UserReadSerializer})
+@api_view(["POST"])
+@permission_classes([AllowAny])
+def auth_signup(request: Request) -> Response:
+    """Make an account and sign in to it."""
+    serializer = SignupWriteSerializer(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    user = serializer.save()
+    login(request._request, user)
+    return Response(UserReadSerializer(user).data, status=status.HTTP_201_CREATED)
+
+
+@extend_schema(request=LoginWriteSerializer, responses=UserReadSerializer)
+@api_view(["POST"])
+@permission_classes([AllowAny])
+def auth_login(request: Request) -> Response:
+    """Sign in with e-mail address and password."""
+    serializer = LoginWriteSerializer(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    user = authenticate(request._request, **serializer.validated_data)
+    if user is None:
+        raise AuthenticationFailed("The e-mail address or the password is wrong.")
+    login(request._request, user)
+    return Response(UserReadSerializer(user).data)
+
+
+@extend_schema(request=None, responses={204: None})
+@api_view(["POST"])
+@permission_classes([AllowAny])
+def auth_logout(request: Request) -> Response:
+    """Sign out; also fine for someone who is not signed in."""
+    logout(request._request)
+    return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+@extend_schema(responses=UserReadSerializer)
+@api_view(["GET", "HEAD"])
+@permission_classes([IsAuthenticated])
+def user_me(request: Request) -> Response:
+    """Return the signed-in user's own record."""
+    return Response(UserReadSerializer(request.user).data)
+
+
+@extend_schema(responses=UserReadSerializer)
+@api_view(["GET", "HEAD"])
+@permission_classes([IsAuthenticated, UserDetailPermission])
+def user_detail(request: Request, pk: str) -> Response:
+    """Return a user's record, to that user only."""
+    user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=pk)
+    request.parser_context["view"].check_object_permissions(request, user)
+    return Response(UserReadSerializer(user).data)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        description="Return the opportunities that the user may see, newest first, then by id.",
+        parameters=[LIMIT, OFFSET, *PAGE_HEADERS],
+    ),
+    retrieve=extend_schema(description="Return one opportunity; a draft is there for project managers only."),
+    create=extend_schema(
+        description="Post an opportunity, as a draft unless `status` says otherwise. Project managers only.",
+        responses={201: OpportunityReadSerializer},
+    ),
+    update=extend_schema(responses=OpportunityReadSerializer),
+)
+@method_decorator(public_cache, name="dispatch")
+class OpportunityViewSet(ModelViewSet[Opportunity]):
+    """Opportunities: a public listing that project managers write."""
+
+    permission_classes = (IsAuthenticatedOrReadOnly, OpportunityPermission)
+    pagination_class = HeaderPagination
+    http_method_names: ClassVar[list[str]] = ["get", "head", "options", "post", "put", "delete"]
+    lookup_value_converter = "uuid"
+    query_parameters: ClassVar[dict[str, Any]] = {"list": (LIMIT, OFFSET)}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse a method that is not served before asking who may use it."""
+        if self.action is None:
+            raise MethodNotAllowed(str(request.method))
+        super().initial(request, *args, **kwargs)
+
+    def get_queryset(self) -> OpportunityQuerySet:
+        """Return the opportunities that the user may see, locked where they are about to be written."""
+        opportunities = Opportunity.objects.visible_to(self.request.user).with_details()
+        if self.action in {"update", "destroy"}:
+            return opportunities.select_for_update(of=("self",))
+        return opportunities
+
+    def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
+        """Return the read shape for reads and the write shape for writes."""
+        if self.action in ("list", "retrieve"):
+            return OpportunityReadSerializer
+        return OpportunityWriteSerializer
+
+    def perform_create(self, serializer: BaseSerializer[Opportunity]) -> None:
+        """Stamp the listing with who posts it."""
+        serializer.save(created_by=self.request.user)
+
+    @transaction.atomic
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
+        return super().update(request, *args, **kwargs)
+
+    @transaction.atomic
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete an opportunity. Any project manager may."""
+        return super().destroy(request, *args, **kwargs)
