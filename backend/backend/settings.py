@@ -22,7 +22,7 @@ env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
 DEBUG = env.bool("DJANGO_DEBUG", False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
-ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", [])
+ALLOWED_HOSTS: list[str] = env.list("DJANGO_ALLOWED_HOSTS", [])
 DATA_DIR = Path(env.str("DATA_DIR", "") or BASE_DIR / ".data").absolute()
 SQL_HOST = env.str("SQL_HOST", "")
 
@@ -65,9 +65,9 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.middleware.HostCheckMiddleware",
+    "django.middleware.http.ConditionalGetMiddleware",
     "ctj_api.middleware.CachePolicyMiddleware",
     "ctj_api.middleware.RequestContractMiddleware",
-    "django.middleware.http.ConditionalGetMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -8,6 +8,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 
 from .forms import OpportunityForm
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -68,7 +69,7 @@ class SkillAdmin(admin.ModelAdmin[Skill]):
     search_fields = ("name", "description")
     filter_horizontal = ("communities_of_practice",)
 
-    def get_deleted_objects(  # type: ignore[override]
+    def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
         """Return what a deletion would take along, with the skills in use as protected."""
@@ -92,14 +93,16 @@ class OpportunityAdmin(admin.ModelAdmin[Opportunity]):
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
         """Save the opportunity with its skill matrix, and stamp a new one with who posts it."""
         levels = form.cleaned_data["skill_levels"]
-        obj.skills_required_matrix = SkillMatrix.objects.store(levels, into=obj.skills_required_matrix if change else None)
+        obj.skills_required_matrix = SkillMatrix.objects.store(
+            levels, into=obj.skills_required_matrix if change else None
+        )
         if not change:
             obj.created_by = request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
 
 
 @admin.register(UserProfile)
-class UserProfileAdmin(UserAdmin):
+class UserProfileAdmin(UserAdmin[UserProfile]):
     """Accounts: who is active, a project manager or an administrator. Identity is the owner's own matter."""
 
     list_display = ("email", "get_full_name", "community_of_practice", "is_project_manager", "is_staff", "is_active")
@@ -151,4 +154,7 @@ def _use_of(skill: Skill) -> str:
     volunteers = matrices.filter(volunteer__isnull=False).count()
     if not opportunities and not volunteers:
         return ""
-    return f"{skill}: required by {opportunities} opportunities and rated by {volunteers} volunteers"
+    return (
+        f"{skill}: required by {opportunities} opportunit{pluralize(opportunities, 'y,ies')} "
+        f"and rated by {volunteers} volunteer{pluralize(volunteers)}"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
-from django.db.models import CheckConstraint, F, Func, Q, Value
+from django.db.models import BaseConstraint, CheckConstraint, F, Func, Q, Value
 from django.db.models.functions import Length
 
 from .validators import DAYS, MAX_HOURS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL
@@ -59,7 +59,7 @@ def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:
     return CheckConstraint(condition=Q(**{f"{field}__range": (0, MAX_HOURS)}), name=name)
 
 
-def skill_levels_constraints(field: str, name: str) -> list[CheckConstraint]:
+def skill_levels_constraints(field: str, name: str) -> list[BaseConstraint]:
     """Return the constraints that ``field`` is ``{lower-case skill id: level 1 to 5}`` of bounded size."""
     return [
         CheckConstraint(condition=Q(JSONPathExists(field, _SKILL_LEVELS)), name=f"{name}_shape"),

@@ -5,10 +5,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import JsonResponse
-from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -36,13 +34,6 @@ class ErrorCode(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
 
 
-class MalformedRequest(exceptions.APIException):
-    """The request is broken below the level of fields: its host, its multipart body, its headers."""
-
-    status_code = HTTPStatus.BAD_REQUEST
-    default_detail = "The request is malformed."
-
-
 class ServiceUnavailable(exceptions.APIException):
     """The database does not answer; the same request may be sent again."""
 
@@ -54,7 +45,6 @@ class ServiceUnavailable(exceptions.APIException):
 CODE_OF_EXCEPTION: dict[type[exceptions.APIException], ErrorCode] = {
     exceptions.ValidationError: ErrorCode.VALIDATION_ERROR,
     exceptions.ParseError: ErrorCode.PARSE_ERROR,
-    MalformedRequest: ErrorCode.BAD_REQUEST,
     exceptions.AuthenticationFailed: ErrorCode.AUTHENTICATION_FAILED,
     exceptions.NotAuthenticated: ErrorCode.NOT_AUTHENTICATED,
     exceptions.PermissionDenied: ErrorCode.PERMISSION_DENIED,
@@ -67,7 +57,7 @@ CODE_OF_EXCEPTION: dict[type[exceptions.APIException], ErrorCode] = {
 }
 
 CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
-    HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, MalformedRequest.default_detail),
+    HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, "The request is malformed."),
     HTTPStatus.FORBIDDEN: (ErrorCode.PERMISSION_DENIED, "You may not do this."),
     HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
     HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
@@ -109,7 +99,8 @@ def error_response(status: int, fields: dict[str, list[str]] | None = None) -> J
         body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.", fields)
     else:
         body = envelope(*CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed.")))
-    response = JsonResponse(body, status=status)
+    response = JsonResponse(body, status=status, headers={"Cache-Control": "private, no-store"})
+    response["Content-Length"] = str(len(response.content))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
@@ -153,6 +144,4 @@ def _as_api_exception(exc: Exception) -> Exception:
     if isinstance(exc, IntegrityError | DataError):
         message = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
         return exceptions.ValidationError({NON_FIELD_ERRORS: [message]})
-    if isinstance(exc, SuspiciousOperation | BadRequest | MultiPartParserError):
-        return MalformedRequest()
     return exc

@@ -1,6 +1,6 @@
 """The filters of the catalogs. A value that a filter can't use is refused, never ignored."""
 
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import django_filters
@@ -43,7 +43,7 @@ class StrictFilterSet(django_filters.FilterSet):
     @classmethod
     def narrow[M: models.Model](cls, request: Request, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
         """Return the rows that the request asks for; raises DRF's ``ValidationError`` naming the parameter."""
-        filters: Self = cls(request.query_params, queryset=queryset)
+        filters = cls(request.query_params, queryset=queryset)
         if not filters.is_valid():
             raise ValidationError(filters.errors)
         return filters.qs

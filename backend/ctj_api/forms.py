@@ -1,5 +1,6 @@
 """Forms of the admin."""
 
+import json
 from typing import Any
 
 from django import forms
@@ -8,15 +9,26 @@ from .models import Opportunity
 from .validators import clean_skill_levels
 
 
+class PatientJSONDecoder(json.JSONDecoder):
+    """Tells JSON that is nested too deeply from JSON, as any other broken text."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        """Return the parsed text; raises ``JSONDecodeError`` where it can't be parsed."""
+        try:
+            return super().decode(s, *args)
+        except RecursionError as error:
+            raise json.JSONDecodeError("Nested too deeply", s, 0) from error
+
+
 class SkillLevelsFormField(forms.JSONField):
     """A skill matrix as JSON: ``{"<skill id>": level}``."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(decoder=PatientJSONDecoder, **kwargs)
+
     def clean(self, value: Any) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong entries."""
-        try:
-            levels = super().clean(value)
-        except RecursionError as error:
-            raise forms.ValidationError("This is nested too deeply.") from error
+        levels = super().clean(value)
         return clean_skill_levels({} if levels is None else levels)
 
 

@@ -86,7 +86,7 @@ class RequestContractMiddleware:
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
     ) -> HttpResponse | None:
         """Return the refusal, or nothing where the request may go on."""
-        if not is_api_request(request) or request.resolver_match.url_name == NOT_FOUND_ROUTE:
+        if not is_api_request(request) or _is_unknown_route(request):
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -95,7 +95,11 @@ class RequestContractMiddleware:
         return None
 
 
-def _remember_exception(sender: object, request: HttpRequest, **kwargs: object) -> None:
+def _is_unknown_route(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and request.resolver_match.url_name == NOT_FOUND_ROUTE
+
+
+def _remember_exception(request: HttpRequest, **_: object) -> None:
     request.unhandled_exception = sys.exc_info()[1]  # type: ignore[attr-defined]
 
 

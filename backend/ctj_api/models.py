@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.db import models
-from django.db.models import CheckConstraint, F, Q, UniqueConstraint
+from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstraint
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -132,7 +132,7 @@ class SkillMatrix(TimestampedModel):
     class Meta:
         verbose_name_plural = "skill matrices"
         indexes: ClassVar = [GinIndex(fields=["levels"], name="skill_matrix_levels")]
-        constraints: ClassVar = skill_levels_constraints("levels", "skill_matrix_levels")
+        constraints: ClassVar[list[BaseConstraint]] = skill_levels_constraints("levels", "skill_matrix_levels")
 
     def __str__(self) -> str:
         return f"{len(self.levels)} rated skills"
@@ -191,9 +191,7 @@ class Opportunity(TimestampedModel):
         "hours a week", default=0, validators=[MaxValueValidator(MAX_HOURS)]
     )
     work_environment = models.CharField(max_length=16, choices=WorkEnvironment, default=WorkEnvironment.REMOTE)
-    skills_required_matrix = models.OneToOneField(
-        SkillMatrix, on_delete=models.PROTECT, related_name="opportunity"
-    )
+    skills_required_matrix = models.OneToOneField(SkillMatrix, on_delete=models.PROTECT, related_name="opportunity")
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
     created_by = models.ForeignKey(
         "UserProfile", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="opportunities"

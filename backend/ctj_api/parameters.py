@@ -18,7 +18,9 @@ COMMUNITY = OpenApiParameter(
     "community_of_practice", str, description="A community of practice, by id or by its `practice_area`."
 )
 LIMIT = OpenApiParameter(
-    "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, description="How many rows."
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    description="How many rows.",
 )
 OFFSET = OpenApiParameter(
     "offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}, description="Rows to skip."

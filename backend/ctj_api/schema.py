@@ -3,7 +3,6 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.generators import SchemaGenerator
 
 from .exceptions import ErrorCode
 
@@ -66,7 +65,7 @@ HEALTHCHECK_OPERATION = {
 }
 
 
-class CsrfSessionScheme(OpenApiAuthenticationExtension):
+class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Describe the session cookie."""
 
     target_class = "ctj_api.authentication.CsrfSessionAuthentication"
@@ -77,9 +76,7 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Set by sign-up and sign-in."}
 
 
-def complete_schema(
-    result: dict[str, Any], generator: SchemaGenerator, request: Any, public: bool
-) -> dict[str, Any]:
+def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Return the document with the health check, the CSRF token and the error responses of every operation."""
     result["paths"] = {"/api/healthcheck/": {"get": HEALTHCHECK_OPERATION}, **result["paths"]}
     components = result["components"]

@@ -1,11 +1,11 @@
 """What goes over the wire: a read serializer for each resource, and a write serializer where it is written."""
 
-from typing import Any
-from uuid import UUID
+from typing import Any, ClassVar
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
+from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -13,7 +13,7 @@ from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, Skil
 from .validators import MAX_LEVEL, MAX_SKILLS, MIN_LEVEL, clean_skill_levels
 
 MAX_PASSWORD = 128
-EMAIL_TAKEN = "There is an account with this e-mail address already."  # noqa: S105
+EMAIL_TAKEN = "There is an account with this e-mail address already."
 
 _LEVELS_SCHEMA = {
     "type": "object",
@@ -77,7 +77,8 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: SkillMatrix) -> dict[str, int]:
         """Return the levels of a stored matrix."""
-        return value.levels
+        levels: dict[str, int] = value.levels
+        return levels
 
 
 class SkillMatrixReadMixin(serializers.Serializer[Any]):
@@ -87,7 +88,7 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         """Return the skills of ``matrix``, highest level first, then by name."""
         if matrix is None:
             return []
-        names = self._skill_names()
+        names = self._skill_names
         rated = [
             {"skill": skill, "name": names[skill], "level": level}
             for skill, level in matrix.levels.items()
@@ -95,12 +96,9 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         ]
         return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
 
+    @cached_property
     def _skill_names(self) -> dict[str, str]:
-        if "skill_names" not in self.context:
-            rows = Skill.objects.values_list("pk", "name")
-            self.context["skill_names"] = {str(pk): name for pk, name in rows}
-        names: dict[str, str] = self.context["skill_names"]
-        return names
+        return {str(pk): name for pk, name in Skill.objects.values_list("pk", "name")}
 
 
 class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[Opportunity]):
@@ -229,7 +227,7 @@ class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
     class Meta:
         model = UserProfile
         fields = ("email", "password", "first_name", "last_name")
-        extra_kwargs = {"email": {"validators": []}}
+        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"email": {"validators": []}}
 
     def validate_email(self, email: str) -> str:
         """Return the address; raises ``ValidationError`` where an account has it."""

@@ -18,9 +18,7 @@ urlpatterns = [
     path("skills/", views.skill_list, name="skill-list"),
     path("skills/<uuid:pk>/", views.skill_detail, name="skill-detail"),
     path("communities-of-practice/", views.community_of_practice_list, name="community-of-practice-list"),
-    path(
-        "communities-of-practice/<uuid:pk>/", views.community_of_practice_detail, name="community-of-practice-detail"
-    ),
+    path("communities-of-practice/<uuid:pk>/", views.community_of_practice_detail, name="community-of-practice-detail"),
     path("roles/", views.role_list, name="role-list"),
     path("roles/<uuid:pk>/", views.role_detail, name="role-detail"),
     path("projects/", views.project_list, name="project-list"),

@@ -17,6 +17,7 @@ MAX_SKILLS = 250
 MAX_SLOTS = 100
 MAX_HOURS = 168
 MAX_SLOT_NAME = 255
+MAX_QUOTE = 60
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AVAILABILITY_KEYS = ("day", "start", "end")
 MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
@@ -144,4 +145,4 @@ def _quote(value: object) -> str:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return text if len(text) <= MAX_QUOTE else f"{text[: MAX_QUOTE - 1]}…"

@@ -170,7 +170,8 @@ def auth_logout(request: Request) -> Response:
 @permission_classes([IsAuthenticated])
 def user_me(request: Request) -> Response:
     """Return the signed-in user's own record."""
-    return Response(UserReadSerializer(request.user).data)
+    user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
+    return Response(UserReadSerializer(user).data)
 
 
 @extend_schema(responses=UserReadSerializer)
@@ -201,13 +202,13 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     permission_classes = (IsAuthenticatedOrReadOnly, OpportunityPermission)
     pagination_class = HeaderPagination
-    http_method_names: ClassVar[list[str]] = ["get", "head", "options", "post", "put", "delete"]
+    http_method_names = ["get", "head", "options", "post", "put", "delete"]  # noqa: RUF012 (a list by its type)
     lookup_value_converter = "uuid"
     query_parameters: ClassVar[dict[str, Any]] = {"list": (LIMIT, OFFSET)}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a method that is not served before asking who may use it."""
-        if self.action is None:
+        if not self.action or str(request.method).lower() not in self.http_method_names:
             raise MethodNotAllowed(str(request.method))
         super().initial(request, *args, **kwargs)
 

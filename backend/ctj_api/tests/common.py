@@ -1,0 +1,112 @@
+"""Factory helpers: each call saves new rows. Only communities are shared, because there are five and no more."""
+
+from itertools import count
+from typing import Any
+
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+
+PASSWORD = "a-long-enough-passphrase"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+WEEK = {"timezone": "America/Los_Angeles", "slots": [{"day": "mon", "start": "18:00", "end": "20:00"}]}
+
+_numbers = count(1)
+
+
+def make_regular_user(levels: dict[Skill, int] | None = None, **fields: Any) -> UserProfile:
+    """Return a volunteer, with a skill matrix where ``levels`` are given."""
+    values: dict[str, Any] = {"email": f"user{next(_numbers)}@example.org", "password": PASSWORD, **fields}
+    with transaction.atomic():
+        if levels is not None:
+            values["skills_learned_matrix"] = make_matrix(levels)
+        return UserProfile.objects.create_user(**values)
+
+
+def make_pm_user(**fields: Any) -> UserProfile:
+    """Return a project manager."""
+    return make_regular_user(**{"is_project_manager": True, **fields})
+
+
+def make_admin_user(**fields: Any) -> UserProfile:
+    """Return an administrator."""
+    return make_regular_user(**{"is_staff": True, "is_superuser": True, **fields})
+
+
+def make_cop(practice_area: str = "engineering", **fields: Any) -> CommunityOfPractice:
+    """Return the community of ``practice_area``, which the migrations made, with ``fields`` changed."""
+    return CommunityOfPractice.objects.update_or_create(practice_area=practice_area, defaults=fields)[0]
+
+
+def make_role(**fields: Any) -> Role:
+    """Return a role of the engineering community."""
+    number = next(_numbers)
+    return Role.objects.create(**{"title": f"Role {number:04}", "community_of_practice": make_cop(), **fields})
+
+
+def make_skill(**fields: Any) -> Skill:
+    """Return a skill of no community."""
+    return Skill.objects.create(**{"name": f"Skill {next(_numbers):04}", **fields})
+
+
+def make_project(**fields: Any) -> Project:
+    """Return a project."""
+    return Project.objects.create(**{"name": f"Project {next(_numbers):04}", **fields})
+
+
+def make_matrix(levels: dict[Skill, int]) -> SkillMatrix:
+    """Return a skill matrix, whose owner the same transaction must save."""
+    return SkillMatrix.objects.store({str(skill.pk): level for skill, level in levels.items()})
+
+
+def make_opportunity(levels: dict[Skill, int] | None = None, **fields: Any) -> Opportunity:
+    """Return an open opportunity that requires ``levels``."""
+    with transaction.atomic():
+        return Opportunity.objects.create(
+            **{
+                "project": fields.pop("project", None) or make_project(),
+                "role": fields.pop("role", None) or make_role(),
+                "body": "Help us to build it.",
+                "status": "open",
+                "skills_required_matrix": make_matrix(levels or {}),
+                **fields,
+            }
+        )
+
+
+def opportunity_payload(**fields: Any) -> dict[str, Any]:
+    """Return what a project manager posts."""
+    return {
+        "project": str(make_project().pk),
+        "role": str(make_role().pk),
+        "body": "Help us to build it.",
+        "min_experience_required": "junior",
+        "min_hours_required": 6,
+        "work_environment": "remote",
+        "skills_required_matrix": {},
+        "status": "open",
+        **fields,
+    }
+
+
+def browser() -> APIClient:
+    """Return a client that is treated like any other: its CSRF token is checked."""
+    client = APIClient(enforce_csrf_checks=True)
+    refresh_csrf_token(client)
+    return client
+
+
+def refresh_csrf_token(client: APIClient) -> None:
+    """Let ``client`` fetch the token that its next unsafe requests send; sign-in changes it."""
+    client.credentials(HTTP_X_CSRFTOKEN=client.get("/api/auth/csrf/").json()["csrf_token"])
+
+
+def error_of(response: Any) -> dict[str, Any]:
+    """Return the error of an enveloped response; fails where the body is anything else."""
+    body = response.json()
+    assert set(body) == {"error"}, body
+    error: dict[str, Any] = body["error"]
+    assert set(error) - {"fields"} == {"code", "message"}, error
+    assert ("fields" in error) == (error["code"] == "validation_error"), error
+    return error

@@ -1,0 +1,150 @@
+"""The administrators' desk."""
+
+import json
+from typing import Any
+
+from django.db import connection
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from ctj_api.models import Opportunity, Skill, SkillMatrix
+
+from .common import (
+    PASSWORD,
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+
+class AdminTests(TestCase):
+    """What an administrator does."""
+
+    def setUp(self) -> None:
+        """Sign an administrator in by the form, as they would."""
+        self.administrator = make_admin_user(email="admin@example.org")
+        self.client.post(reverse("admin:login"), {"username": "Admin@Example.org", "password": PASSWORD})
+
+    def post(self, name: str, data: dict[str, Any], *args: object) -> Any:
+        """Return the answer to a form, after its redirect."""
+        return self.client.post(reverse(f"admin:ctj_api_{name}", args=args), data, follow=True)
+
+    def test_admin_user_can_sign_in(self) -> None:
+        """The e-mail address counts in any case."""
+        self.assertContains(self.client.get(reverse("admin:index")), "admin@example.org")
+
+    def test_admin_user_can_add_and_change_a_skill(self) -> None:
+        """With its description and its communities."""
+        self.post("skill_add", {"name": "React", "communities_of_practice": [str(make_cop().pk)]})
+        skill = Skill.objects.get(name="React")
+        self.post("skill_change", {"name": "React", "description": "For pages"}, skill.pk)
+        skill.refresh_from_db()
+        self.assertEqual((skill.description, skill.communities_of_practice.count()), ("For pages", 0))
+
+    def test_admin_user_cannot_add_a_skill_twice(self) -> None:
+        """Names are unique whatever their case, and the form says so."""
+        make_skill(name="React")
+        self.assertContains(self.post("skill_add", {"name": "REACT"}), "There is a skill of this name already.")
+        self.assertEqual(Skill.objects.count(), 1)
+
+    def test_admin_user_can_delete_an_unused_skill(self) -> None:
+        """On its page, and from the list."""
+        one, two = make_skill(), make_skill()
+        self.post("skill_delete", {"post": "yes"}, one.pk)
+        self.post("skill_changelist", {"action": "delete_selected", "_selected_action": [str(two.pk)], "post": "yes"})
+        self.assertFalse(Skill.objects.exists())
+
+    def test_admin_user_cannot_delete_a_skill_in_use(self) -> None:
+        """The page says by how many it is used, and nothing is deleted."""
+        skill = make_skill(name="React")
+        make_opportunity({skill: 3})
+        for _ in range(2):
+            make_regular_user({skill: 1})
+        reason = "React: required by 1 opportunity and rated by 2 volunteers"
+        action = {"action": "delete_selected", "_selected_action": [str(skill.pk)], "post": "yes"}
+        self.assertContains(self.client.get(reverse("admin:ctj_api_skill_delete", args=[skill.pk])), reason)
+        self.assertContains(self.post("skill_delete", {"post": "yes"}, skill.pk), reason)
+        self.assertContains(self.post("skill_changelist", action), reason)
+        self.assertTrue(Skill.objects.filter(pk=skill.pk).exists())
+
+    def test_admin_user_can_make_someone_a_pm(self) -> None:
+        """Rights are given by ticking a box; identity stays the owner's."""
+        user = make_regular_user(email="ana@example.org")
+        data = {"is_active": "on", "is_project_manager": "on", "email": "other@example.org"}
+        self.assertEqual(self.post("userprofile_change", data, user.pk).status_code, 200)
+        user.refresh_from_db()
+        self.assertEqual((user.is_project_manager, user.is_staff, user.email), (True, False, "ana@example.org"))
+
+    def test_admin_user_sees_what_a_volunteer_rated(self) -> None:
+        """By name, not by id."""
+        user = make_regular_user({make_skill(name="React"): 4})
+        page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
+        self.assertContains(page, "React 4")
+
+    def test_admin_user_sees_drafts_of_everyone(self) -> None:
+        """The desk shows every opportunity."""
+        make_opportunity(status="draft", project=make_project(name="VRMS"))
+        self.assertContains(self.client.get(reverse("admin:ctj_api_opportunity_changelist")), "VRMS")
+
+    def opportunity_form(self, **fields: Any) -> dict[str, Any]:
+        """Return what the form of an opportunity sends."""
+        values = {
+            "project": str(make_project().pk),
+            "role": str(make_role().pk),
+            "body": "Help us.",
+            "skill_levels": "{}",
+            "min_hours_required": "4",
+            "work_environment": "remote",
+            "status": "draft",
+        }
+        return {**values, **fields}
+
+    def test_admin_user_can_post_and_change_an_opportunity(self) -> None:
+        """The matrix is saved with it, its row is kept, and the author is stamped once."""
+        skill = make_skill()
+        form = self.opportunity_form(skill_levels=json.dumps({str(skill.pk): 3}))
+        self.assertEqual(self.post("opportunity_add", form).status_code, 200)
+        opportunity = Opportunity.objects.get()
+        self.assertEqual(opportunity.created_by, self.administrator)
+        changed = {**form, "skill_levels": json.dumps({str(skill.pk).upper(): 5})}
+        self.post("opportunity_change", changed, opportunity.pk)
+        self.assertEqual(SkillMatrix.objects.get().levels, {str(skill.pk): 5})
+        self.post("opportunity_delete", {"post": "yes"}, opportunity.pk)
+        self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
+
+    def test_admin_user_with_bad_levels_is_told_why(self) -> None:
+        """The same words as in the API, and nothing is written."""
+        skill = make_skill(name="React")
+        cases = {
+            json.dumps({str(skill.pk): 6}): "React: the level must be a whole number from 1 to 5, not 6.",
+            "[]": "A skill matrix must be an object",
+            "{": "Enter a valid JSON.",
+            "[" * 100_000: "Enter a valid JSON.",
+        }
+        for text, message in cases.items():
+            with self.subTest(text[:20]):
+                page = self.post("opportunity_add", self.opportunity_form(skill_levels=text))
+                self.assertContains(page, message)
+        self.assertFalse(Opportunity.objects.exists())
+
+    def count_queries(self, url: str) -> int:
+        """Return how many queries a page takes."""
+        with CaptureQueriesContext(connection) as queries:
+            self.assertEqual(self.client.get(url).status_code, 200)
+        return len(queries)
+
+    def test_admin_user_opens_lists_with_a_constant_number_of_queries(self) -> None:
+        """With one row and with twenty more."""
+        for model, make in (("opportunity", make_opportunity), ("role", make_role), ("userprofile", make_regular_user)):
+            with self.subTest(model):
+                url = reverse(f"admin:ctj_api_{model}_changelist")
+                make()
+                before = self.count_queries(url)
+                for _ in range(20):
+                    make()
+                self.assertEqual(self.count_queries(url), before)

@@ -1,0 +1,179 @@
+"""Signing up, in and out, with real sessions and CSRF tokens."""
+
+from unittest.mock import patch
+
+from django.db import connection
+from rest_framework.test import APIClient, APITestCase
+
+from ctj_api.models import UserProfile
+
+from .common import PASSWORD, browser, error_of, make_regular_user, refresh_csrf_token
+
+CSRF, SIGNUP, LOGIN, LOGOUT = (f"/api/auth/{name}/" for name in ("csrf", "signup", "login", "logout"))
+ME = "/api/users/me/"
+
+
+class CsrfTests(APITestCase):
+    """The token that every unsafe request carries."""
+
+    def test_anonymous_csrf_returns_token_and_cookie(self) -> None:
+        """The token comes in the body, its secret in the cookie."""
+        response = self.client.get(CSRF)
+        self.assertEqual(list(response.json()), ["csrf_token"])
+        self.assertIn("csrftoken", response.cookies)
+        self.assertEqual(response["Cache-Control"], "private, no-store")
+
+    def test_anonymous_unsafe_request_without_token_returns_403(self) -> None:
+        """Also those that need no account."""
+        for url in (SIGNUP, LOGIN, LOGOUT):
+            with self.subTest(url):
+                response = APIClient(enforce_csrf_checks=True).post(
+                    url, {"email": "a@example.org", "password": PASSWORD}
+                )
+                self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+        self.assertFalse(UserProfile.objects.exists())
+
+    def test_anonymous_unsafe_request_with_wrong_token_returns_403(self) -> None:
+        """A token that does not belong to the cookie is none."""
+        client = browser()
+        client.credentials(HTTP_X_CSRFTOKEN="x" * 64)
+        self.assertEqual(error_of(client.post(LOGOUT))["code"], "permission_denied")
+
+
+class SignupTests(APITestCase):
+    """How a volunteer becomes known."""
+
+    def setUp(self) -> None:
+        """Open a browser."""
+        self.browser = browser()
+
+    def test_anonymous_signup_returns_201_and_signs_in(self) -> None:
+        """The account is there, and the session is its own."""
+        response = self.browser.post(
+            SIGNUP, {"email": "Ana@Example.org", "password": PASSWORD, "first_name": "Ana", "last_name": "Reyes"}
+        )
+        self.assertEqual(response.status_code, 201)
+        self.assertEqual((response.json()["email"], response.json()["name"]), ("ana@example.org", "Ana Reyes"))
+        self.assertEqual(self.browser.get(ME).json(), response.json())
+        self.assertTrue(UserProfile.objects.get(email="ANA@example.org").check_password(PASSWORD))
+
+    def test_anonymous_signup_with_only_required_fields_returns_201(self) -> None:
+        """Names are optional."""
+        response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD})
+        self.assertEqual((response.status_code, response.json()["name"]), (201, ""))
+
+    def test_anonymous_signup_cannot_grant_itself_rights(self) -> None:
+        """Fields that are not offered change nothing."""
+        self.browser.post(
+            SIGNUP,
+            {
+                "email": "ana@example.org",
+                "password": PASSWORD,
+                "is_project_manager": True,
+                "is_staff": True,
+                "is_superuser": True,
+            },
+        )
+        user = UserProfile.objects.get()
+        self.assertEqual((user.is_project_manager, user.is_staff, user.is_superuser), (False, False, False))
+
+    def test_anonymous_signup_with_taken_address_returns_400(self) -> None:
+        """One address is one account, whatever its case."""
+        make_regular_user(email="ana@example.org")
+        response = self.browser.post(SIGNUP, {"email": "ANA@example.org", "password": PASSWORD})
+        self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["email"]))
+        self.assertEqual(UserProfile.objects.count(), 1)
+
+    def test_anonymous_signup_losing_a_race_returns_400(self) -> None:
+        """Two sign-ups at once: the database decides, and the second is told as usual."""
+        make_regular_user(email="ana@example.org")
+        with patch("ctj_api.serializers.SignupWriteSerializer.validate_email", side_effect=str):
+            response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD})
+        self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["email"]))
+
+    def test_anonymous_signup_with_bad_input_returns_400(self) -> None:
+        """Each wrong value is named, and no account is made."""
+        good = {"email": "ana@example.org", "password": PASSWORD}
+        cases: list[tuple[str, object]] = [
+            ("email", "ana"),
+            ("email", "a\x00@example.org"),
+            ("email", f"{'a' * 300}@example.org"),
+            ("email", None),
+            ("email", ["a@example.org"]),
+            ("password", "short"),
+            ("password", "ana@example.org"),
+            ("password", "12345678901"),
+            ("password", "x" * 129),
+            ("password", f"{PASSWORD}\x00"),
+            ("first_name", "\x00"),
+            ("first_name", "x" * 151),
+            ("last_name", {"a": 1}),
+        ]
+        for field, value in cases:
+            with self.subTest(field=field, value=value):
+                response = self.browser.post(SIGNUP, {**good, field: value})
+                self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [field]))
+        self.assertFalse(UserProfile.objects.exists())
+
+    def test_anonymous_signup_with_lone_surrogate_returns_400(self) -> None:
+        """Text that UTF-8 can't hold is refused in words that it can."""
+        body = '{"email": "ana@example.org", "password": "a-long-\\ud800-passphrase"}'
+        response = self.browser.post(SIGNUP, body, content_type="application/json")
+        self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["password"]))
+
+
+class LoginTests(APITestCase):
+    """How someone comes back."""
+
+    def setUp(self) -> None:
+        """Make an account, and open a browser."""
+        self.user = make_regular_user(email="ana@example.org")
+        self.browser = browser()
+
+    def test_regular_user_login_returns_200_and_a_session(self) -> None:
+        """The address counts in any case."""
+        response = self.browser.post(LOGIN, {"email": "ANA@example.org", "password": PASSWORD})
+        self.assertEqual((response.status_code, response.json()["id"]), (200, str(self.user.pk)))
+        self.assertEqual(self.browser.get(ME).json()["id"], str(self.user.pk))
+
+    def test_regular_user_login_changes_session_and_token(self) -> None:
+        """What was known before signing in is worth nothing afterwards."""
+        token = self.browser.cookies["csrftoken"].value
+        self.browser.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+        self.assertNotEqual(self.browser.cookies["csrftoken"].value, token)
+        self.assertEqual(error_of(self.browser.post(LOGOUT))["code"], "permission_denied")
+
+    def test_wrong_credentials_get_403_whether_or_not_the_account_exists(self) -> None:
+        """The answer does not tell which of the two was wrong."""
+        inactive = make_regular_user(is_active=False)
+        answers = [
+            self.browser.post(LOGIN, {"email": email, "password": password})
+            for email, password in (
+                ("ana@example.org", "wrong"),
+                ("nobody@example.org", PASSWORD),
+                (inactive.email, PASSWORD),
+            )
+        ]
+        self.assertEqual({answer.status_code for answer in answers}, {403})
+        self.assertEqual({answer.content for answer in answers}, {answers[0].content})
+        self.assertEqual(error_of(answers[0])["code"], "authentication_failed")
+        self.assertNotIn("sessionid", self.browser.cookies)
+
+    def test_anonymous_login_with_bad_input_returns_400(self) -> None:
+        """Each wrong value is named."""
+        response = self.browser.post(LOGIN, {"email": "\x00"})
+        self.assertEqual((response.status_code, set(error_of(response)["fields"])), (400, {"email", "password"}))
+
+    def test_regular_user_logout_returns_204_and_ends_the_session(self) -> None:
+        """The session is gone from the database, too."""
+        self.browser.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+        refresh_csrf_token(self.browser)
+        self.assertEqual(self.browser.post(LOGOUT).status_code, 204)
+        self.assertEqual(error_of(self.browser.get(ME))["code"], "not_authenticated")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM django_session")
+            self.assertEqual(cursor.fetchone(), (0,))
+
+    def test_anonymous_logout_returns_204(self) -> None:
+        """Signing out twice is fine."""
+        self.assertEqual(self.browser.post(LOGOUT).status_code, 204)

@@ -1,0 +1,59 @@
+"""What caches may keep."""
+
+from rest_framework.test import APITestCase
+
+from .common import browser, make_opportunity, make_pm_user, make_skill
+
+PUBLIC = ("/api/skills/", "/api/roles/", "/api/projects/", "/api/communities-of-practice/", "/api/opportunities/")
+
+
+class CachingTests(APITestCase):
+    """Public answers carry a validator, private ones are kept by nobody."""
+
+    def test_anonymous_read_is_public_and_revalidated(self) -> None:
+        """The second request with the ETag costs no body."""
+        skill, opportunity = make_skill(), make_opportunity()
+        for path in (*PUBLIC, f"/api/skills/{skill.pk}/", f"/api/opportunities/{opportunity.pk}/", "/api/schema/"):
+            with self.subTest(path):
+                first = self.client.get(path)
+                self.assertEqual(first["Cache-Control"], "public, max-age=60")
+                again = self.client.get(path, HTTP_IF_NONE_MATCH=first["ETag"])
+                self.assertEqual((again.status_code, again.content), (304, b""))
+                self.assertEqual(again["ETag"], first["ETag"])
+
+    def test_anonymous_read_after_a_change_has_another_validator(self) -> None:
+        """An ETag is worth nothing once the list has changed."""
+        before = self.client.get("/api/skills/")["ETag"]
+        make_skill()
+        self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
+
+    def test_authenticated_read_is_private(self) -> None:
+        """What depends on the user is kept by nobody, and told apart by the cookie."""
+        client = browser()
+        client.force_login(make_pm_user())
+        for path in ("/api/users/me/", "/api/opportunities/", "/api/auth/csrf/"):
+            with self.subTest(path):
+                response = client.get(path)
+                self.assertEqual(response["Cache-Control"], "private, no-store")
+                self.assertIn("Cookie", response["Vary"])
+                self.assertNotIn("ETag", response)
+
+    def test_anonymous_listing_varies_on_the_cookie(self) -> None:
+        """A shared cache must not give it to a project manager, who sees more."""
+        self.assertIn("Cookie", self.client.get("/api/opportunities/")["Vary"])
+
+    def test_catalogs_do_not_depend_on_the_session(self) -> None:
+        """They are the same for everyone, so that a session costs no query."""
+        client = browser()
+        client.force_login(make_pm_user())
+        with self.assertNumQueries(1):
+            response = client.get("/api/roles/")
+        self.assertEqual(response["Cache-Control"], "public, max-age=60")
+
+    def test_head_is_answered_like_get(self) -> None:
+        """With the headers, without the body."""
+        for path in PUBLIC:
+            head, get = self.client.head(path), self.client.get(path)
+            self.assertEqual((head.status_code, head.content), (200, b""))
+            for header in ("Content-Type", "Cache-Control"):
+                self.assertEqual(head[header], get[header])

@@ -1,0 +1,38 @@
+"""The communities of practice."""
+
+from rest_framework.test import APITestCase
+
+from ctj_api.enums import PracticeArea
+
+from .common import UNKNOWN_ID, error_of, make_cop
+
+URL = "/api/communities-of-practice/"
+
+
+class CommunityOfPracticeTests(APITestCase):
+    """The five communities, which come with the migrations."""
+
+    def setUp(self) -> None:
+        """Look one of them up."""
+        self.devops = make_cop("devops")
+
+    def test_anonymous_list_returns_all_five(self) -> None:
+        """All five are there without any further set-up, by practice area."""
+        areas = [community["practice_area"] for community in self.client.get(URL).json()]
+        self.assertEqual(areas, sorted(PracticeArea.values))
+
+    def test_anonymous_detail_returns_the_shape(self) -> None:
+        """A community has exactly the fields of the contract."""
+        body = self.client.get(f"{URL}{self.devops.pk}/").json()
+        self.assertEqual(set(body), {"id", "practice_area", "name", "description", "created_at", "updated_at"})
+        self.assertEqual((body["practice_area"], body["name"]), ("devops", "DevOps"))
+
+    def test_anonymous_detail_of_unknown_id_returns_404(self) -> None:
+        """An id that is nobody's is not found."""
+        response = self.client.get(f"{URL}{UNKNOWN_ID}/")
+        self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
+
+    def test_anonymous_list_takes_one_query(self) -> None:
+        """One query for the five."""
+        with self.assertNumQueries(1):
+            self.client.get(URL)

@@ -1,0 +1,323 @@
+"""The database itself refuses what must not be: each constraint is proved by an insert that fails."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import ProtectedError
+from django.test import TestCase
+
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.validators import clean_skill_levels, validate_meeting_times, validate_week_slots
+
+from .common import (
+    UNKNOWN_ID,
+    WEEK,
+    make_cop,
+    make_matrix,
+    make_opportunity,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+SLOT: dict[str, Any] = {"day": "mon", "start": "18:00", "end": "20:00"}
+BAD_WEEKS: list[Any] = [
+    None,
+    [],
+    "mon",
+    3,
+    True,
+    {},
+    {"slots": []},
+    {"timezone": "UTC"},
+    {**WEEK, "extra": 1},
+    {**WEEK, "timezone": None},
+    {**WEEK, "timezone": 3},
+    {**WEEK, "timezone": ""},
+    {**WEEK, "timezone": ["UTC"]},
+    {**WEEK, "slots": None},
+    {**WEEK, "slots": {}},
+    {**WEEK, "slots": SLOT},
+    {**WEEK, "slots": "mon"},
+    {**WEEK, "slots": [SLOT] * 101},
+    *(
+        {**WEEK, "slots": [SLOT, slot]}
+        for slot in (
+            None,
+            3,
+            "mon",
+            [],
+            [SLOT],
+            {},
+            {**SLOT, "extra": 1},
+            {"start": "18:00", "end": "20:00"},
+            {"day": "mon", "end": "20:00"},
+            {"day": "mon", "start": "18:00"},
+            {**SLOT, "day": "monday"},
+            {**SLOT, "day": "MON"},
+            {**SLOT, "day": 1},
+            {**SLOT, "day": ["mon"]},
+            {**SLOT, "day": None},
+            {**SLOT, "start": "20:00"},
+            {**SLOT, "start": "21:00"},
+            {**SLOT, "start": "9:00"},
+            {**SLOT, "start": "18:60"},
+            {**SLOT, "start": 18},
+            {**SLOT, "start": ["18:00"]},
+            {**SLOT, "start": "18:00\n"},
+            {**SLOT, "start": None},
+            {**SLOT, "end": "24:01"},
+            {**SLOT, "end": "25:00"},
+            {**SLOT, "end": None},
+            {**SLOT, "start": "24:00", "end": "24:00"},
+            {**SLOT, "end": ["20:00"]},
+        )
+    ),
+]
+BAD_NAMES: list[Any] = [None, 3, [], ["Sync"], "x" * 256]
+GOOD_WEEKS: list[Any] = [
+    WEEK,
+    {"timezone": "Etc/GMT+8", "slots": []},
+    {"timezone": "America/Argentina/Buenos_Aires", "slots": [{"day": "sun", "start": "00:00", "end": "24:00"}] * 100},
+]
+
+
+class ConstraintTests(TestCase):
+    """Rows written past all validators."""
+
+    def setUp(self) -> None:
+        """Make the rows that others refer to."""
+        self.cop, self.role, self.project, self.skill = (
+            make_cop(),
+            make_role(),
+            make_project(),
+            make_skill(name="React"),
+        )
+        self.user = make_regular_user(email="ana@example.org")
+        self.opportunity = make_opportunity(created_by=self.user)
+        self.key = str(self.skill.pk)
+
+    def assert_refused(self, constraint: str, write: Callable[[], Any]) -> None:
+        """Fail unless ``write`` violates ``constraint``."""
+        with self.assertRaises(IntegrityError) as caught, transaction.atomic():
+            write()
+            connection.check_constraints()
+        self.assertEqual(caught.exception.__cause__.diag.constraint_name, constraint)  # type: ignore[union-attr]
+
+    def change(self, row: models.Model, **values: Any) -> Callable[[], Any]:
+        """Return an update that no validator sees."""
+        return lambda: type(row)._default_manager.filter(pk=row.pk).update(**values)
+
+    def write_levels(self, levels: str) -> Callable[[], None]:
+        """Return an update of a matrix with JSON text, as somebody at the SQL prompt would write it."""
+
+        def write() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE ctj_api_skillmatrix SET levels = %s::jsonb WHERE id = %s",
+                    [levels, self.opportunity.skills_required_matrix_id],
+                )
+
+        return write
+
+    def test_sql_write_against_any_constraint_fails(self) -> None:
+        """Every constraint of every model bites; one that is missing here fails the test."""
+        make_project(name="VRMS")
+        make_role(title="Developer", community_of_practice=self.cop)
+        cases: dict[str, Callable[[], Any]] = {
+            "community_practice_area_enum": self.change(self.cop, practice_area="gardening"),
+            "community_name_filled": self.change(self.cop, name=""),
+            "role_title_unique_in_community": lambda: Role.objects.create(
+                title="Developer", community_of_practice=self.cop
+            ),
+            "role_title_filled": self.change(self.role, title=""),
+            "project_name_unique_in_any_case": lambda: Project.objects.create(name="vrms"),
+            "project_name_filled": self.change(self.project, name=""),
+            "project_meeting_times_shape": self.change(self.project, meeting_times=[]),
+            "skill_name_unique_in_any_case": lambda: Skill.objects.create(name="rEACT"),
+            "skill_name_filled": self.change(self.skill, name=""),
+            "skill_matrix_levels_shape": self.write_levels("[]"),
+            "skill_matrix_levels_size": self.write_levels(json.dumps({str(uuid4()): 1 for _ in range(251)})),
+            "user_email_lower_case": self.write_email("Ana@example.org"),
+            "user_email_filled": self.change(self.user, email=""),
+            "user_max_available_hours_range": self.change(self.user, max_available_hours=169),
+            "user_meeting_availability_shape": self.change(self.user, meeting_availability={}),
+            "opportunity_status_enum": self.change(self.opportunity, status="lost"),
+            "opportunity_work_environment_enum": self.change(self.opportunity, work_environment="moon"),
+            "opportunity_min_experience_enum": self.change(self.opportunity, min_experience_required="guru"),
+            "opportunity_min_hours_range": self.change(self.opportunity, min_hours_required=169),
+            "opportunity_body_filled": self.change(self.opportunity, body=""),
+        }
+        declared = {
+            constraint.name
+            for model in apps.get_app_config("ctj_api").get_models()
+            for constraint in model._meta.constraints
+        }
+        self.assertEqual(set(cases), declared)
+        for constraint, write in cases.items():
+            with self.subTest(constraint):
+                self.assert_refused(constraint, write)
+
+    def write_email(self, email: str) -> Callable[[], None]:
+        """Return an update that goes past the field's normal form."""
+
+        def write() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE ctj_api_userprofile SET email = %s WHERE id = %s", [email, self.user.pk])
+
+        return write
+
+    def test_sql_write_of_bad_levels_fails(self) -> None:
+        """Levels are whole numbers from 1 to 5, and keys are lower-case ids."""
+        bad_levels = ["0", "6", "-1", "1.0", "1.5", "10", '"3"', "true", "null", "[]", "[3]", "{}", '{"a": 3}', "1e20"]
+        bad_keys = ["x", "", self.key.upper(), self.key.replace("-", ""), f"{self.key} ", f"{self.key}\\n"]
+        bad = [f'{{"{self.key}": {level}}}' for level in bad_levels]
+        bad += [f'{{"{key}": 3}}' for key in bad_keys]
+        bad += [f'{{"{self.key}": 3, "{uuid4()}": 6}}', "[]", "null", "3", '"x"', "true", f'[{{"{self.key}": 3}}]']
+        for levels in bad:
+            with self.subTest(levels):
+                self.assert_refused("skill_matrix_levels_shape", self.write_levels(levels))
+
+    def test_sql_write_of_good_levels_succeeds(self) -> None:
+        """All five levels, and none at all."""
+        for level in (1, 2, 3, 4, 5):
+            self.write_levels(f'{{"{self.key}": {level}}}')()
+        self.write_levels("{}")()
+        connection.check_constraints()
+
+    def test_sql_write_of_unknown_skill_fails(self) -> None:
+        """Every rated skill exists."""
+        levels = {self.key: 3, UNKNOWN_ID: 1}
+        self.assert_refused("skill_matrix_rated_skills_exist", self.write_levels(json.dumps(levels)))
+
+    def test_sql_write_of_bad_weeks_fails(self) -> None:
+        """Whatever a validator refuses, the database refuses too; JSON's null is no week either."""
+        for week in BAD_WEEKS:
+            with self.subTest(json.dumps(week)[:80]):
+                stored = models.Value(None, models.JSONField()) if week is None else week
+                self.assert_refused("project_meeting_times_shape", self.change(self.project, meeting_times=stored))
+                self.assert_refused(
+                    "user_meeting_availability_shape", self.change(self.user, meeting_availability=stored)
+                )
+                for validate in (validate_meeting_times, validate_week_slots):
+                    self.assertRaises(ValidationError, validate, week)
+
+    def test_sql_write_of_named_slots_succeeds_for_meetings_only(self) -> None:
+        """A meeting may have a name, which is a text; free time has none."""
+        named = {**WEEK, "slots": [{**SLOT, "name": "Sync 🎉"}]}
+        self.change(self.project, meeting_times=named)()
+        validate_meeting_times(named)
+        self.assert_refused("user_meeting_availability_shape", self.change(self.user, meeting_availability=named))
+        self.assertRaises(ValidationError, validate_week_slots, named)
+        for name in BAD_NAMES:
+            with self.subTest(name=name):
+                bad = {**WEEK, "slots": [{**SLOT, "name": name}]}
+                self.assert_refused("project_meeting_times_shape", self.change(self.project, meeting_times=bad))
+                self.assertRaises(ValidationError, validate_meeting_times, bad)
+
+    def test_sql_write_of_good_weeks_succeeds(self) -> None:
+        """From midnight to midnight, no slot at all, and null for not given."""
+        for week in (*GOOD_WEEKS, None):
+            self.change(self.project, meeting_times=week)()
+            self.change(self.user, meeting_availability=week)()
+            if week is not None:
+                validate_meeting_times(week)
+                validate_week_slots(week)
+
+    def test_week_in_unknown_timezone_is_refused_by_validators(self) -> None:
+        """The zones of the world change without a migration, so that the database checks their form only."""
+        for zone in ("Mars/Olympus", "../etc/passwd", "utc "):
+            self.assertRaises(ValidationError, validate_week_slots, {**WEEK, "timezone": zone})
+
+    def test_matrix_at_its_largest_is_accepted(self) -> None:
+        """250 skills, and not one more."""
+        levels = {str(make_skill().pk): 5 for _ in range(250)}
+        self.assertEqual(clean_skill_levels(levels), levels)
+        self.write_levels(json.dumps(levels))()
+
+    def test_model_validation_says_the_same_as_the_database(self) -> None:
+        """``full_clean`` brings a matrix into its normal form, and names the wrong skill."""
+        matrix = SkillMatrix(levels={self.key.upper(): 3})
+        matrix.full_clean()
+        self.assertEqual(matrix.levels, {self.key: 3})
+        with self.assertRaisesMessage(ValidationError, "React: the level must be a whole number from 1 to 5, not 6."):
+            SkillMatrix(levels={self.key: 6}).full_clean()
+
+
+class IntegrityTests(TestCase):
+    """What people wrote is not lost, and no matrix is left behind."""
+
+    def setUp(self) -> None:
+        """Make a volunteer and an opportunity that rate one skill."""
+        self.skill = make_skill()
+        self.user = make_regular_user({self.skill: 2})
+        self.opportunity = make_opportunity({self.skill: 3}, created_by=self.user)
+
+    def test_deleting_owners_deletes_their_matrices(self) -> None:
+        """Through the model, the queryset or SQL by hand."""
+        make_opportunity({self.skill: 1})
+        self.user.delete()
+        self.assertEqual(SkillMatrix.objects.count(), 2)
+        self.opportunity.delete()
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM ctj_api_opportunity")
+        connection.check_constraints()
+        self.assertFalse(SkillMatrix.objects.exists())
+
+    def test_replacing_a_matrix_deletes_the_old_one(self) -> None:
+        """A new row takes the place of the old one, which goes."""
+        old = self.user.skills_learned_matrix
+        self.user.skills_learned_matrix = make_matrix({self.skill: 5})
+        self.user.save()
+        connection.check_constraints()
+        self.assertFalse(SkillMatrix.objects.filter(levels=old.levels if old else {}).exists())
+        UserProfile.objects.filter(pk=self.user.pk).update(skills_learned_matrix=None)
+        self.assertEqual(SkillMatrix.objects.get(), self.opportunity.skills_required_matrix)
+
+    def test_matrix_without_owner_is_refused(self) -> None:
+        """At the end of the transaction someone must own it."""
+        with self.assertRaisesMessage(IntegrityError, "one owner, not 0"), transaction.atomic():
+            make_matrix({self.skill: 1})
+            connection.check_constraints()
+
+    def test_matrix_with_two_owners_is_refused(self) -> None:
+        """A volunteer and an opportunity never share one."""
+        with self.assertRaisesMessage(IntegrityError, "one owner, not 2"), transaction.atomic():
+            UserProfile.objects.filter(pk=self.user.pk).update(
+                skills_learned_matrix=self.opportunity.skills_required_matrix
+            )
+            connection.check_constraints()
+
+    def test_matrix_in_use_cannot_be_deleted(self) -> None:
+        """It goes with its owner, and not before."""
+        self.assertRaises(ProtectedError, self.opportunity.skills_required_matrix.delete)
+
+    def test_rated_skill_cannot_be_deleted(self) -> None:
+        """Not through the model either; it can once nobody rates it."""
+        with self.assertRaisesMessage(IntegrityError, "still rates this skill"), transaction.atomic():
+            self.skill.delete()
+        self.user.delete()
+        self.opportunity.delete()
+        Skill.objects.get(pk=self.skill.pk).delete()
+
+    def test_deleting_what_others_refer_to_is_refused(self) -> None:
+        """Communities, roles and projects stay while a listing or a role needs them."""
+        for row in (self.opportunity.project, self.opportunity.role, make_cop()):
+            self.assertRaises(ProtectedError, row.delete)
+
+    def test_deleting_the_author_keeps_the_listing(self) -> None:
+        """Only the name of the author goes."""
+        self.user.delete()
+        self.opportunity.refresh_from_db()
+        self.assertIsNone(self.opportunity.created_by)
+        self.assertEqual(Opportunity.objects.count(), 1)
+
+    def test_migrations_made_the_five_communities(self) -> None:
+        """They are there before anything is loaded."""
+        self.assertEqual(CommunityOfPractice.objects.count(), 5)

@@ -1,0 +1,246 @@
+"""The error envelope: by code for every failure, wherever it arises."""
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import SuspiciousOperation
+from django.db import DataError, InterfaceError, OperationalError
+from rest_framework import exceptions
+from rest_framework.test import APIClient, APITestCase
+
+from ctj_api.exceptions import CODE_OF_EXCEPTION, ErrorCode, civic_exception_handler, flatten
+from ctj_api.models import Opportunity
+
+from .common import UNKNOWN_ID, browser, error_of, make_opportunity, make_pm_user, make_skill, opportunity_payload
+
+OPPORTUNITIES = "/api/opportunities/"
+JSON = "application/json"
+
+
+class ErrorsTests(APITestCase):
+    """One shape for all failures, and never a page of HTML."""
+
+    def setUp(self) -> None:
+        """Sign a project manager in; failures that nobody foresaw answer as they do in production."""
+        self.pm = make_pm_user()
+        self.client = APIClient(raise_request_exception=False)
+        self.client.force_authenticate(self.pm)
+
+    def assert_error(self, response: Any, status: int, code: str) -> dict[str, Any]:
+        """Fail unless the response is the envelope with this code, kept out of caches."""
+        self.assertEqual((response.status_code, response["Content-Type"]), (status, JSON))
+        self.assertEqual(response["Cache-Control"], "private, no-store")
+        error = error_of(response)
+        self.assertEqual(error["code"], code)
+        return error
+
+    def test_anyone_on_unknown_route_gets_404(self) -> None:
+        """With and without a slash, by any method, with any query."""
+        for path in ("/api", "/api/", "/api/nope", "/api/nope/", "/api/skills", "/api/skills/1/", "/api/é/?x=1"):
+            for method in ("get", "post", "put", "patch", "delete", "options"):
+                with self.subTest(path=path, method=method):
+                    self.assert_error(getattr(self.client, method)(path), 404, "not_found")
+
+    def test_anyone_outside_the_api_gets_a_page(self) -> None:
+        """The envelope is the API's own."""
+        response = self.client.get("/apiary/")
+        self.assertEqual((response.status_code, response["Content-Type"].split(";")[0]), (404, "text/html"))
+
+    def test_anyone_with_foreign_host_gets_400(self) -> None:
+        """The host check answers in the envelope, with debugging on and off."""
+        for debug in (True, False):
+            with self.settings(DEBUG=debug, ALLOWED_HOSTS=["api.example.org"]):
+                self.assert_error(self.client.get("/api/skills/", HTTP_HOST="evil.example"), 400, "bad_request")
+                self.assert_error(self.client.get("/api/skills/", HTTP_HOST="a b"), 400, "bad_request")
+
+    def test_anyone_with_unknown_query_parameter_gets_400(self) -> None:
+        """No endpoint ignores a parameter, and the message names it."""
+        detail = f"{OPPORTUNITIES}{make_opportunity().pk}/"
+        for path in (
+            "/api/skills/",
+            "/api/roles/",
+            "/api/projects/",
+            "/api/communities-of-practice/",
+            "/api/schema/",
+            "/api/docs/",
+            "/api/healthcheck/",
+            "/api/auth/csrf/",
+            "/api/users/me/",
+            OPPORTUNITIES,
+            detail,
+        ):
+            with self.subTest(path):
+                error = self.assert_error(self.client.get(path, {"nonsense": 1}), 400, "validation_error")
+                self.assertEqual(list(error["fields"]), ["nonsense"])
+        self.assert_error(self.client.post(f"{OPPORTUNITIES}?limit=1", {}), 400, "validation_error")
+
+    def test_anyone_with_repeated_query_parameter_gets_400(self) -> None:
+        """Neither value wins in silence."""
+        error = self.assert_error(self.client.get(f"{OPPORTUNITIES}?limit=1&limit=2"), 400, "validation_error")
+        self.assertEqual(list(error["fields"]), ["limit"])
+
+    def test_pm_user_with_other_content_type_gets_415(self) -> None:
+        """JSON in UTF-8, and nothing else."""
+        for content_type in (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/xml",
+            "x",
+            f"{JSON}; charset=utf-16",
+            f"{JSON}; charset=zlib",
+            f"{JSON}; charset=nonsense",
+        ):
+            with self.subTest(content_type):
+                response = self.client.post(OPPORTUNITIES, b"{}", content_type=content_type)
+                self.assert_error(response, 415, "unsupported_media_type")
+
+    def test_browser_with_a_form_gets_415(self) -> None:
+        """Also where the CSRF check looks for a token in it."""
+        client = browser()
+        client.credentials()
+        for body, content_type in ((b"x", "multipart/form-data"), (b"a=b", "application/x-www-form-urlencoded")):
+            response = client.post("/api/auth/logout/", body, content_type=content_type)
+            self.assert_error(response, 415, "unsupported_media_type")
+
+    def test_anyone_with_suspicious_request_gets_400(self) -> None:
+        """What Django refuses in the middle of a view is told as malformed, with debugging on and off."""
+        for debug in (True, False):
+            with self.settings(DEBUG=debug), patch("ctj_api.views.Role.objects.all", side_effect=SuspiciousOperation):
+                self.assert_error(self.client.get("/api/roles/"), 400, "bad_request")
+
+    def test_anyone_accepting_something_else_gets_406(self) -> None:
+        """There is no HTML and no XML to be had."""
+        for accept in ("text/html", "application/xml", "image/*"):
+            self.assert_error(self.client.get("/api/skills/", HTTP_ACCEPT=accept), 406, "not_acceptable")
+
+    def test_pm_user_with_unreadable_body_gets_parse_error(self) -> None:
+        """Broken JSON, nested too deep, out of range or not UTF-8."""
+        bodies = (
+            b"{",
+            b"'",
+            b"\xff",
+            b'{"a": NaN}',
+            b"[" * 5_000 + b"]" * 5_000,
+            b"[" * 200_000 + b"]" * 200_000,
+            b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+            b'{"status": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+            b"1" * 5_000,
+        )
+        for body in bodies:
+            with self.subTest(body[:20]):
+                response = self.client.post(OPPORTUNITIES, body, content_type=JSON)
+                self.assert_error(response, 400, "parse_error")
+
+    def test_pm_user_with_body_that_is_no_object_gets_400(self) -> None:
+        """What concerns no field stands under ``non_field_errors``."""
+        for body in ([], [1], "x", 1, True):
+            response = self.client.post(OPPORTUNITIES, json.dumps(body), content_type=JSON)
+            error = self.assert_error(response, 400, "validation_error")
+            self.assertEqual(list(error["fields"]), ["non_field_errors"])
+
+    def test_pm_user_with_lone_surrogates_gets_400(self) -> None:
+        """Whatever the field, the answer is text that UTF-8 can hold."""
+        for field, value in (
+            ("body", '"\\ud800"'),
+            ("status", '"\\ud800"'),
+            ("project", '"\\udfff"'),
+            ("skills_required_matrix", '{"\\ud800": 1}'),
+            ("skills_required_matrix", f'{{"{make_skill().pk}": "\\ud800"}}'),
+        ):
+            payload = json.dumps(opportunity_payload(**{field: "HERE"})).replace('"HERE"', value)
+            with self.subTest(field=field, value=value):
+                response = self.client.post(OPPORTUNITIES, payload, content_type=JSON)
+                self.assertEqual(list(self.assert_error(response, 400, "validation_error")["fields"]), [field])
+        self.assertFalse(Opportunity.objects.exists())
+
+    def test_anyone_with_unserved_method_gets_405(self) -> None:
+        """The answer says which methods there are."""
+        for path in ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES):
+            response = self.client.delete(path)
+            self.assert_error(response, 405, "method_not_allowed")
+            self.assertIn("GET", response["Allow"])
+
+    def test_anyone_while_database_is_away_gets_503(self) -> None:
+        """Whichever way the connection breaks, in a view or in the session, with debugging on and off."""
+        for failure in (OperationalError("gone"), InterfaceError("closed")):
+            for debug in (True, False):
+                with self.settings(DEBUG=debug), patch("ctj_api.views.Role.objects.all", side_effect=failure):
+                    response = self.client.get("/api/roles/")
+                self.assert_error(response, 503, "service_unavailable")
+                self.assertGreater(int(response["Retry-After"]), 0)
+
+    def test_browser_while_sessions_cannot_be_saved_gets_503(self) -> None:
+        """A failure outside of any view is told in the same way."""
+        for debug in (True, False):
+            client = browser()
+            client.raise_request_exception = False
+            with self.settings(DEBUG=debug), patch.object(SessionStore, "save", side_effect=OperationalError("gone")):
+                response = client.post(
+                    "/api/auth/signup/", {"email": f"{debug}@example.org", "password": "a-long-passphrase"}
+                )
+            self.assert_error(response, 503, "service_unavailable")
+
+    def test_anyone_meeting_a_bug_gets_500_without_details(self) -> None:
+        """What went wrong stays in the log, with debugging on and off."""
+        for debug in (True, False):
+            with (
+                self.settings(DEBUG=debug),
+                patch("ctj_api.views.Role.objects.all", side_effect=RuntimeError("secret")),
+                self.assertLogs("django.request", "ERROR"),
+            ):
+                response = self.client.get("/api/roles/")
+            self.assert_error(response, 500, "server_error")
+            self.assertNotIn(b"secret", response.content)
+
+    def test_pm_user_meeting_a_conflict_gets_400(self) -> None:
+        """What only the database can know is told as a conflict; nothing is half-written."""
+        payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
+        with patch("ctj_api.validators._skill_names", return_value={UNKNOWN_ID: "Deleted meanwhile"}):
+            response = self.client.post(OPPORTUNITIES, payload)
+        error = self.assert_error(response, 400, "validation_error")
+        self.assertEqual(list(error["fields"]), ["non_field_errors"])
+        self.assertFalse(Opportunity.objects.exists())
+
+
+class ExceptionHandlerTests(APITestCase):
+    """The mapping of exceptions to codes."""
+
+    def test_each_exception_has_its_code(self) -> None:
+        """Every class that DRF raises is told apart; an unknown one is an ``error``."""
+        for cls, code in CODE_OF_EXCEPTION.items():
+            exc = (
+                cls("PATCH")
+                if cls is exceptions.MethodNotAllowed
+                else (cls("text/plain") if cls is exceptions.UnsupportedMediaType else cls())
+            )
+            response = civic_exception_handler(exc, {})
+            assert response is not None
+            self.assertEqual(response.data["error"]["code"], code)
+        response = civic_exception_handler(exceptions.APIException("odd"), {})
+        assert response is not None
+        self.assertEqual(response.data, {"error": {"code": "error", "message": "odd"}})
+
+    def test_each_code_can_arise(self) -> None:
+        """No code is documented that nothing produces."""
+        elsewhere = {ErrorCode.BAD_REQUEST, ErrorCode.ERROR, ErrorCode.SERVER_ERROR}
+        self.assertEqual(set(CODE_OF_EXCEPTION.values()) | elsewhere, set(ErrorCode))
+
+    def test_throttled_request_is_told_when_to_retry(self) -> None:
+        """The header survives the envelope."""
+        response = civic_exception_handler(exceptions.Throttled(wait=7), {})
+        assert response is not None
+        self.assertEqual((response.status_code, response["Retry-After"]), (429, "7"))
+
+    def test_value_out_of_range_is_a_client_error(self) -> None:
+        """What the database can't hold is no bug of ours."""
+        response = civic_exception_handler(DataError(), {})
+        assert response is not None
+        self.assertEqual(response.data["error"]["code"], "validation_error")
+
+    def test_nested_errors_are_flattened(self) -> None:
+        """Deeper keys are named in the message."""
+        self.assertEqual(flatten({"a": {"b": ["x", {"c": ["y"]}]}, "d": "z"}), {"a": ["b: x", "b: c: y"], "d": ["z"]})
+        self.assertEqual(flatten(["x", "\ud800"]), {"non_field_errors": ["x", "?"]})

@@ -1,0 +1,53 @@
+"""The health check."""
+
+from unittest.mock import patch
+
+from django.db import OperationalError
+from rest_framework.test import APITestCase
+
+from backend import __version__
+
+from .common import error_of
+
+URL = "/api/healthcheck/"
+
+
+class HealthcheckTests(APITestCase):
+    """What load balancers and operators see."""
+
+    def test_anonymous_healthcheck_returns_200(self) -> None:
+        """It tells version, uptime and the state of the database."""
+        body = self.client.get(URL).json()
+        self.assertEqual(
+            body | {"uptime_seconds": 0},
+            {
+                "status": "ok",
+                "version": __version__,
+                "uptime_seconds": 0,
+                "database": "ok",
+            },
+        )
+        self.assertGreaterEqual(body["uptime_seconds"], 0)
+
+    def test_anonymous_healthcheck_with_foreign_host_returns_200(self) -> None:
+        """A load balancer may send whatever ``Host`` it likes."""
+        self.assertEqual(self.client.get(URL, HTTP_HOST="10.0.0.7").status_code, 200)
+
+    def test_anonymous_healthcheck_without_database_returns_503(self) -> None:
+        """A database that does not answer is a 503 in the envelope, with a time to retry."""
+        with patch("backend.views.connection.cursor", side_effect=OperationalError("gone")):
+            response = self.client.get(URL)
+        self.assertEqual(response.status_code, 503)
+        self.assertEqual(error_of(response)["code"], "service_unavailable")
+        self.assertGreater(int(response["Retry-After"]), 0)
+
+    def test_anonymous_post_returns_405(self) -> None:
+        """It is only read."""
+        response = self.client.post(URL)
+        self.assertEqual((response.status_code, response["Allow"]), (405, "GET, HEAD"))
+        self.assertEqual(error_of(response)["code"], "method_not_allowed")
+
+    def test_anonymous_healthcheck_takes_one_query(self) -> None:
+        """It asks the database once."""
+        with self.assertNumQueries(1):
+            self.client.get(URL)

@@ -1,0 +1,227 @@
+"""Who may do what: a matrix over every URL of the project, which fails when a URL is missing from it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.test import TestCase
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from rest_framework.test import APITestCase
+
+from .common import (
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+    opportunity_payload,
+)
+
+WHO = ("anonymous", "volunteer", "other_pm", "creator", "administrator")
+EVERYONE = dict.fromkeys(WHO, 200)
+NOBODY = dict.fromkeys(WHO, 405)
+SIGNED_IN = {**EVERYONE, "anonymous": 403}
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def pms(status: int) -> dict[str, int]:
+    """Return what each sees of an operation that any project manager may do."""
+    return {"anonymous": 403, "volunteer": 403, "other_pm": status, "creator": status, "administrator": 403}
+
+
+def read_only(get: dict[str, int], unsafe: dict[str, int] = NOBODY) -> dict[str, dict[str, int]]:
+    """Return the rows of a route that is only read."""
+    return {"get": get, "post": unsafe, "put": unsafe, "patch": unsafe, "delete": unsafe}
+
+
+def post_only(status: int) -> dict[str, dict[str, int]]:
+    """Return the rows of a route that anyone may post to."""
+    return {method: dict.fromkeys(WHO, status) if method == "post" else NOBODY for method in METHODS}
+
+
+PRIVATE_NOBODY = {**NOBODY, "anonymous": 403}
+API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
+    "healthcheck": read_only(EVERYONE),
+    "schema": read_only(EVERYONE),
+    "docs": read_only(EVERYONE),
+    "auth-csrf": read_only(EVERYONE),
+    "auth-signup": post_only(400),
+    "auth-login": post_only(400),
+    "auth-logout": post_only(204),
+    "skill-list": read_only(EVERYONE),
+    "skill-detail": read_only(EVERYONE),
+    "community-of-practice-list": read_only(EVERYONE),
+    "community-of-practice-detail": read_only(EVERYONE),
+    "role-list": read_only(EVERYONE),
+    "role-detail": read_only(EVERYONE),
+    "project-list": read_only(EVERYONE),
+    "project-detail": read_only(EVERYONE),
+    "user-me": read_only(SIGNED_IN, PRIVATE_NOBODY),
+    "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
+    "opportunity-list": {**read_only(EVERYONE), "post": pms(201)},
+    "opportunity-detail": {
+        "get": EVERYONE,
+        "post": NOBODY,
+        "put": {**pms(403), "creator": 200},
+        "patch": NOBODY,
+        "delete": pms(204),
+    },
+    "api-not-found": {method: dict.fromkeys(WHO, 404) for method in METHODS},
+}
+ADMIN_SITE = {
+    "index": 200,
+    "login": 302,
+    "logout": 405,
+    "password_change": 200,
+    "password_change_done": 200,
+    "autocomplete": 403,
+    "jsi18n": 200,
+    "view_on_site": 404,
+    "app_list": 200,
+}
+OPEN_ADMIN_PAGES = {"login": 200, "logout": 302}
+CURATED = {"changelist": 200, "add": 200, "history": 200, "delete": 200, "change": 200}
+VIEW_ONLY = {**CURATED, "add": 403, "delete": 403}
+ADMIN_MODELS = {
+    "skill": CURATED,
+    "opportunity": CURATED,
+    "communityofpractice": VIEW_ONLY,
+    "role": VIEW_ONLY,
+    "project": VIEW_ONLY,
+    "userprofile": VIEW_ONLY,
+}
+
+
+def route_names(patterns: list[URLPattern | URLResolver], namespace: str = "") -> Iterator[str]:
+    """Return the name of every route, with its namespace; a route without a name is told by its pattern."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            inner = f"{pattern.namespace}:" if pattern.namespace else ""
+            yield from route_names(pattern.url_patterns, namespace + inner)
+        else:
+            yield namespace + (pattern.name or str(pattern.pattern))
+
+
+class ApiPermissionTests(APITestCase):
+    """Every API route with every method, for everyone."""
+
+    def setUp(self) -> None:
+        """Make one of each kind of user, and a row for each detail route."""
+        self.volunteer = make_regular_user()
+        self.creator = make_pm_user()
+        self.users = {
+            "anonymous": None,
+            "volunteer": self.volunteer,
+            "other_pm": make_pm_user(),
+            "creator": self.creator,
+            "administrator": make_admin_user(),
+        }
+        self.rows = {
+            "skill-detail": make_skill(),
+            "community-of-practice-detail": make_cop(),
+            "role-detail": make_role(),
+            "project-detail": make_project(),
+            "user-detail": self.volunteer,
+        }
+        self.payload = opportunity_payload()
+
+    def url(self, name: str) -> str:
+        """Return the URL of a route, with a row that lives for one request only where it may be deleted."""
+        if name == "api-not-found":
+            return "/api/nowhere/"
+        if name == "opportunity-detail":
+            return reverse(name, args=[make_opportunity(created_by=self.creator).pk])
+        return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])
+
+    def test_matrix_covers_every_route(self) -> None:
+        """A new route fails here until the matrix says who may use it."""
+        names = {name for name in route_names(get_resolver().url_patterns) if not name.startswith("admin:")}
+        self.assertEqual(names, set(API_MATRIX))
+        for name, methods in API_MATRIX.items():
+            self.assertEqual((name, set(methods)), (name, set(METHODS)))
+            for row in methods.values():
+                self.assertEqual(set(row), set(WHO))
+
+    def test_everyone_gets_what_the_matrix_says(self) -> None:
+        """Each cell is a request: who, method, route."""
+        for name, methods in API_MATRIX.items():
+            for method, expected in methods.items():
+                for who, status in expected.items():
+                    self.client.force_authenticate(self.users[who])
+                    with self.subTest(route=name, method=method, who=who):
+                        body = self.payload if name.startswith("opportunity") else {}
+                        response = getattr(self.client, method)(self.url(name), *([] if method == "get" else [body]))
+                        self.assertEqual(response.status_code, status)
+
+
+class AdminPermissionTests(TestCase):
+    """Every admin page is for administrators, whatever else someone is."""
+
+    def setUp(self) -> None:
+        """Make a row of each model, and one of each kind of user."""
+        self.rows: dict[str, Any] = {
+            "skill": make_skill(),
+            "opportunity": make_opportunity(),
+            "communityofpractice": make_cop(),
+            "role": make_role(),
+            "project": make_project(),
+            "userprofile": make_regular_user(),
+        }
+        self.administrator = make_admin_user()
+
+    def pages(self) -> Iterator[tuple[str, str, int]]:
+        """Return name, URL and the administrator's status of every admin page."""
+        arguments: dict[str, list[Any]] = {"app_list": ["ctj_api"], "view_on_site": [1, 1]}
+        for name, status in ADMIN_SITE.items():
+            yield name, reverse(f"admin:{name}", args=arguments.get(name, [])), status
+        for model, pages in ADMIN_MODELS.items():
+            for page, status in pages.items():
+                args = [] if page in {"changelist", "add"} else [self.rows[model].pk]
+                yield f"ctj_api_{model}_{page}", reverse(f"admin:ctj_api_{model}_{page}", args=args), status
+        password = reverse("admin:auth_user_password_change", args=[self.rows["userprofile"].pk])
+        yield "auth_user_password_change", password, 200
+
+    def test_matrix_covers_every_route(self) -> None:
+        """A new admin page fails here until the matrix names it."""
+        names = {
+            name.removeprefix("admin:")
+            for name in route_names(get_resolver().url_patterns)
+            if name.startswith("admin:") and "(?P<" not in name and "<path:object_id>/" not in name
+        }
+        self.assertEqual(names, {name for name, _, _ in self.pages()})
+
+    def test_others_are_sent_to_the_sign_in(self) -> None:
+        """Anonymous people, volunteers and project managers see no page and no data."""
+        for user in (None, make_regular_user(), make_pm_user()):
+            if user:
+                self.client.force_login(user)
+            for name, url, _ in self.pages():
+                with self.subTest(page=name, user=user):
+                    response = self.client.get(url)
+                    if name in OPEN_ADMIN_PAGES:
+                        self.assertEqual(response.status_code, OPEN_ADMIN_PAGES[name])
+                    else:
+                        self.assertRedirects(response, f"{reverse('admin:login')}?next={url}")
+
+    def test_others_cannot_post(self) -> None:
+        """A forged form is answered by the sign-in, and changes nothing."""
+        for user in (None, make_regular_user(), make_pm_user()):
+            if user:
+                self.client.force_login(user)
+            for name, url, _ in self.pages():
+                if name in ADMIN_SITE:
+                    continue
+                with self.subTest(page=name, user=user):
+                    response = self.client.post(url, {"post": "yes", "name": "x"})
+                    self.assertRedirects(response, f"{reverse('admin:login')}?next={url}")
+        for row in self.rows.values():
+            row.refresh_from_db()
+
+    def test_administrator_gets_what_the_matrix_says(self) -> None:
+        """Each page is opened."""
+        self.client.force_login(self.administrator)
+        for name, url, status in self.pages():
+            with self.subTest(page=name):
+                self.assertEqual(self.client.get(url).status_code, status)

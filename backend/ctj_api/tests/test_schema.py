@@ -1,0 +1,91 @@
+"""The OpenAPI document says what the API does."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from django.conf import settings
+from django.core.management import call_command
+from django.test import SimpleTestCase
+from rest_framework.test import APITestCase
+
+from ctj_api.exceptions import ErrorCode
+
+from .test_permissions import API_MATRIX, METHODS
+
+UNSAFE = {"post", "put", "patch", "delete"}
+
+
+class SchemaTests(SimpleTestCase):
+    """The committed document."""
+
+    def setUp(self) -> None:
+        """Read it."""
+        self.text = (Path(settings.BASE_DIR) / "openapi-schema.yml").read_text(encoding="utf-8")
+        self.schema: dict[str, Any] = yaml.safe_load(self.text)
+        self.operations = [
+            (path, method, operation)
+            for path, methods in self.schema["paths"].items()
+            for method, operation in methods.items()
+        ]
+
+    def test_document_is_generated_without_warnings_and_current(self) -> None:
+        """What is committed is what the code generates."""
+        out = StringIO()
+        call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
+        self.assertEqual(out.getvalue().strip(), self.text.strip())
+
+    def test_document_describes_every_operation(self) -> None:
+        """As many operations as the permission matrix lets anyone do; the document and its page aside."""
+        served = {
+            (name, method)
+            for name, methods in API_MATRIX.items()
+            for method in METHODS
+            if set(methods[method].values()) - {403, 404, 405}
+        }
+        served -= {("schema", "get"), ("docs", "get")}
+        self.assertEqual(len(self.operations), len(served))
+
+    def test_every_operation_describes_its_errors_with_the_envelope(self) -> None:
+        """Each response of 400 and above refers to the one shape."""
+        for path, method, operation in self.operations:
+            with self.subTest(path=path, method=method):
+                errors = {status for status in operation["responses"] if status >= "400"}
+                expected = {"400", "406", "500", "503"}
+                expected |= {"404"} if "{" in path else set()
+                expected |= {"403", "415"} if method in UNSAFE else set()
+                self.assertLessEqual(expected, errors)
+                for status in errors:
+                    name = operation["responses"][status]["$ref"].rsplit("/", 1)[1]
+                    content = self.schema["components"]["responses"][name]["content"]["application/json"]
+                    self.assertEqual(content["schema"], {"$ref": "#/components/schemas/Error"})
+
+    def test_every_unsafe_operation_requires_the_csrf_token(self) -> None:
+        """Whether or not it requires a session."""
+        for path, method, operation in self.operations:
+            with self.subTest(path=path, method=method):
+                for requirement in operation["security"]:
+                    self.assertEqual("csrfToken" in requirement, method in UNSAFE)
+
+    def test_error_codes_and_enums_are_named(self) -> None:
+        """Clients get a type for each closed set of values."""
+        schemas = self.schema["components"]["schemas"]
+        self.assertEqual(schemas["ErrorCodeEnum"]["enum"], [code.value for code in ErrorCode])
+        self.assertLessEqual({"StatusEnum", "WorkEnvironmentEnum", "ExperienceEnum", "PracticeAreaEnum"}, set(schemas))
+
+
+class SchemaPagesTests(APITestCase):
+    """The document and its page, as served."""
+
+    def test_anonymous_schema_is_json(self) -> None:
+        """It is an OpenAPI 3 document."""
+        response = self.client.get("/api/schema/")
+        self.assertEqual(response.json()["openapi"][:2], "3.")
+
+    def test_anonymous_docs_load_nothing_from_elsewhere(self) -> None:
+        """All assets are served by this app."""
+        page = self.client.get("/api/docs/").content.decode()
+        self.assertNotIn("https://", page)
+        self.assertNotIn("http://", page)
+        self.assertIn("/static/drf_spectacular_sidecar/", page)

@@ -1,0 +1,83 @@
+"""The skill catalog."""
+
+from rest_framework.test import APITestCase
+
+from .common import UNKNOWN_ID, error_of, make_cop, make_skill
+
+URL = "/api/skills/"
+
+
+class SkillsTests(APITestCase):
+    """What volunteers choose from."""
+
+    def setUp(self) -> None:
+        """Make two skills of engineering and one of no community."""
+        self.engineering = make_cop("engineering")
+        self.python = make_skill(name="Python", description="The language")
+        self.react = make_skill(name="React")
+        self.figma = make_skill(name="Figma")
+        for skill in (self.python, self.react):
+            skill.communities_of_practice.add(self.engineering)
+
+    def names(self, **query: str) -> list[str]:
+        """Return the names that the list gives."""
+        return [skill["name"] for skill in self.client.get(URL, query).json()]
+
+    def test_anonymous_list_returns_all_by_name(self) -> None:
+        """The list is a plain array in the order of names."""
+        self.assertEqual(self.names(), ["Figma", "Python", "React"])
+
+    def test_anonymous_detail_returns_the_shape(self) -> None:
+        """A skill has exactly the fields of the contract."""
+        body = self.client.get(f"{URL}{self.python.pk}/").json()
+        self.assertEqual(body.pop("created_at")[-1], "Z")
+        self.assertEqual(body.pop("updated_at")[-1], "Z")
+        self.assertEqual(
+            body,
+            {
+                "id": str(self.python.pk),
+                "name": "Python",
+                "description": "The language",
+                "communities_of_practice": [str(self.engineering.pk)],
+            },
+        )
+
+    def test_anonymous_detail_of_unknown_id_returns_404(self) -> None:
+        """An id that is nobody's is not found."""
+        response = self.client.get(f"{URL}{UNKNOWN_ID}/")
+        self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
+
+    def test_anonymous_list_of_community_returns_its_skills(self) -> None:
+        """The community is given by id, in any case, or by its practice area."""
+        for community in (str(self.engineering.pk), str(self.engineering.pk).upper(), "engineering"):
+            with self.subTest(community):
+                self.assertEqual(self.names(community_of_practice=community), ["Python", "React"])
+        self.assertEqual(self.names(community_of_practice="devops"), [])
+
+    def test_anonymous_list_of_unknown_community_returns_400(self) -> None:
+        """A community that does not exist is refused, not ignored."""
+        for community in ("", "gardening", UNKNOWN_ID, "engineering\x00"):
+            with self.subTest(community):
+                response = self.client.get(URL, {"community_of_practice": community})
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual(list(error_of(response)["fields"]), ["community_of_practice"])
+
+    def test_anonymous_search_finds_names_and_descriptions(self) -> None:
+        """Text is found in any case, in the name and in the description."""
+        self.assertEqual(self.names(search="LANGUAGE"), ["Python"])
+        self.assertEqual(self.names(search="re"), ["React"])
+        self.assertEqual(self.names(search="%"), [])
+        self.assertEqual(self.names(search="react", community_of_practice="devops"), [])
+
+    def test_anonymous_search_with_unusable_text_returns_400(self) -> None:
+        """What PostgreSQL can't hold, or nobody means, is refused."""
+        for text in ("\x00", "a" * 201):
+            response = self.client.get(URL, {"search": text})
+            self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["search"]))
+
+    def test_anonymous_list_takes_two_queries(self) -> None:
+        """Skills and their communities, however many there are."""
+        for _ in range(50):
+            make_skill().communities_of_practice.add(self.engineering)
+        with self.assertNumQueries(2):
+            self.client.get(URL)
