@@ -213,11 +213,14 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         super().initial(request, *args, **kwargs)
 
     def get_queryset(self) -> OpportunityQuerySet:
-        """Return the opportunities that the user may see, locked where they are about to be written."""
-        opportunities = Opportunity.objects.visible_to(self.request.user).with_details()
+        """Return the opportunities that the user may see; one about to be written is locked, without its joins.
+
+        PostgreSQL would drop a locked row whose joined columns another transaction has changed meanwhile.
+        """
+        opportunities = Opportunity.objects.visible_to(self.request.user)
         if self.action in {"update", "destroy"}:
-            return opportunities.select_for_update(of=("self",))
-        return opportunities
+            return opportunities.select_for_update()
+        return opportunities.with_details()
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""

@@ -1,0 +1,116 @@
+"""What several requests at once can't break; each runs in a thread with a connection of its own."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+from django.db import IntegrityError, connection
+from django.test import TransactionTestCase
+from rest_framework.test import APIClient
+
+from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+
+from .common import (
+    PASSWORD,
+    browser,
+    error_of,
+    make_opportunity,
+    make_pm_user,
+    make_skill,
+    opportunity_payload,
+)
+
+THREADS = 8
+
+
+def at_once[T](*calls: Callable[[], T]) -> list[T]:
+    """Return the results of ``calls``, which start at the same moment."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        barrier.wait()
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+class ConcurrencyTests(TransactionTestCase):
+    """Transactions that are really committed."""
+
+    serialized_rollback = True
+
+    def pm_client(self) -> APIClient:
+        """Return a client of the project manager."""
+        client = APIClient()
+        client.force_authenticate(self.pm)
+        return client
+
+    def setUp(self) -> None:
+        """Make a project manager with a listing."""
+        self.pm = make_pm_user()
+        self.opportunity = make_opportunity(created_by=self.pm)
+        self.url = f"/api/opportunities/{self.opportunity.pk}/"
+
+    def test_simultaneous_signups_make_one_account(self) -> None:
+        """One is 201, the others are told that the address is taken."""
+        body = {"email": "ana@example.org", "password": PASSWORD}
+        clients = [browser() for _ in range(THREADS)]
+        answers = at_once(*(partial(client.post, "/api/auth/signup/", body) for client in clients))
+        self.assertEqual(sorted(answer.status_code for answer in answers), [201] + [400] * (THREADS - 1))
+        for answer in answers:
+            if answer.status_code != 201:
+                self.assertEqual(list(error_of(answer)["fields"]), ["email"])
+        self.assertEqual(UserProfile.objects.filter(email="ana@example.org").count(), 1)
+
+    def test_simultaneous_updates_store_one_of_them_whole(self) -> None:
+        """Text and matrix come from the same request, and no row is left over."""
+        skills = [make_skill() for _ in range(THREADS)]
+        payloads = [
+            opportunity_payload(body=f"Version {number}", skills_required_matrix={str(skill.pk): 3})
+            for number, skill in enumerate(skills)
+        ]
+        answers = at_once(*(partial(self.pm_client().put, self.url, payload) for payload in payloads))
+        self.assertEqual({answer.status_code for answer in answers}, {200})
+        self.opportunity.refresh_from_db()
+        winner = payloads[int(self.opportunity.body.rsplit(" ", 1)[1])]
+        self.assertEqual(self.opportunity.skills_required_matrix.levels, winner["skills_required_matrix"])
+        self.assertEqual(SkillMatrix.objects.count(), 1)
+
+    def test_updates_during_a_deletion_do_not_bring_the_listing_back(self) -> None:
+        """Whoever comes after the deletion gets a 404."""
+        payload = opportunity_payload()
+        updates = [partial(self.pm_client().put, self.url, payload) for _ in range(THREADS - 1)]
+        answers = at_once(*updates, partial(self.pm_client().delete, self.url))
+        self.assertEqual(answers[-1].status_code, 204)
+        self.assertLessEqual({answer.status_code for answer in answers[:-1]}, {200, 404})
+        self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
+
+    def test_skill_is_never_deleted_while_someone_starts_to_use_it(self) -> None:
+        """Either the listing is refused, or the skill stays; tried with many skills at once."""
+        skills = [make_skill() for _ in range(THREADS)]
+        calls: list[Callable[[], Any]] = []
+        for skill in skills:
+            payload = opportunity_payload(skills_required_matrix={str(skill.pk): 3})
+            calls += [
+                partial(self.pm_client().post, "/api/opportunities/", payload),
+                partial(delete_unless_rated, skill),
+            ]
+        answers = at_once(*calls)
+        self.assertLessEqual({answer.status_code for answer in answers[::2]}, {201, 400})
+        rated = {key for levels in SkillMatrix.objects.values_list("levels", flat=True) for key in levels}
+        existing = {str(pk) for pk in Skill.objects.values_list("pk", flat=True)}
+        self.assertEqual(rated, existing)
+
+
+def delete_unless_rated(skill: Skill) -> None:
+    """Delete ``skill``, as the admin does when it has found nobody who rates it."""
+    try:
+        skill.delete()
+    except IntegrityError:
+        return

@@ -1,0 +1,145 @@
+"""What the documentation says is true: the tour is run, and every setting, code, endpoint and link is looked up."""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.test import LiveServerTestCase, SimpleTestCase, override_settings
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from ctj_api.exceptions import ErrorCode
+
+ROOT = Path(settings.BASE_DIR).parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOUR = re.compile(r"<!-- tour -->\n```bash\n(.*?)```\n```text\n(.*?)```", re.DOTALL)
+VARYING = (
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "TIME"),
+    (re.compile(r'("uptime_seconds": )[0-9.]+'), r"\1UPTIME"),
+)
+
+
+def read(name: str) -> str:
+    """Return a page of the documentation."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def mask(text: str) -> str:
+    """Return ``text`` with what differs from run to run replaced."""
+    for pattern, replacement in VARYING:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@override_settings(SESSION_COOKIE_SECURE=False, CSRF_COOKIE_SECURE=False)
+class TourTests(LiveServerTestCase):
+    """The README's tour, against a live server."""
+
+    serialized_rollback = True
+
+    def setUp(self) -> None:
+        """Load the catalog, as the first start does."""
+        call_command("load_catalog", stdout=StringIO())
+
+    def run_tour(self, blocks: list[str]) -> list[str]:
+        """Return what each block of commands prints, run one after the other in one shell."""
+        mark = "--- end of block ---"
+        script = f"\necho '{mark}'\n".join(blocks).replace("http://127.0.0.1:8000", self.live_server_url)
+        environment = {
+            **os.environ,
+            "DJANGO_DEBUG": "true",
+            "SQL_HOST": connection.settings_dict["HOST"],
+            "SQL_DATABASE": connection.settings_dict["NAME"],
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "backend").symlink_to(settings.BASE_DIR)
+            done = subprocess.run(
+                ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [output.lstrip("\n") for output in done.stdout.split(f"{mark}\n")]
+
+    def test_newcomer_following_the_tour_sees_what_the_readme_shows(self) -> None:
+        """Every command works, and prints what stands below it."""
+        tour = TOUR.findall(read("README.md"))
+        self.assertGreater(len(tour), 4)
+        outputs = self.run_tour([commands for commands, _ in tour])
+        for (commands, expected), output in zip(tour, outputs, strict=True):
+            with self.subTest(commands):
+                self.assertEqual(mask(output), mask(expected))
+
+
+class DocsTests(SimpleTestCase):
+    """The pages beside the code."""
+
+    def test_every_link_leads_somewhere(self) -> None:
+        """Relative links name files that exist, and headings that are in them."""
+        for page in PAGES:
+            for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+                if "://" in link:
+                    continue
+                with self.subTest(page=page.name, link=link):
+                    name, _, heading = link.partition("#")
+                    target = page.parent / name if name else page
+                    self.assertTrue(target.exists())
+                    if heading:
+                        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+                        self.assertIn(heading, {text.lower().replace(" ", "-") for text in headings})
+
+    def test_every_error_code_is_documented(self) -> None:
+        """Clients find each code that they may meet."""
+        page = read("docs/api.md")
+        for code in ErrorCode:
+            self.assertIn(f"| `{code}` |", page)
+
+    def test_every_endpoint_is_documented(self) -> None:
+        """And no endpoint that is not there."""
+        documented = set(re.findall(r"`(/api/[^`]*)`", read("docs/api.md").split("## Errors")[0]))
+        patterns = {
+            re.sub(r"<uuid:pk>", "{id}", f"/{route}")
+            for route in routes(get_resolver().url_patterns)
+            if route.startswith("api/")
+        }
+        self.assertEqual(documented, patterns)
+
+    def test_every_setting_is_documented(self) -> None:
+        """Whatever is read from the environment stands in the table of the operations page."""
+        source = (Path(settings.BASE_DIR) / "backend" / "settings.py").read_text(encoding="utf-8")
+        names = set(re.findall(r'env\.\w+\("(\w+)"', source))
+        self.assertGreater(len(names), 8)
+        page = read("docs/operations.md")
+        for name in {*names, "HOST", "PORT"}:
+            self.assertIn(f"`{name}`", page)
+
+    def test_every_decision_is_listed(self) -> None:
+        """The index names each record."""
+        index = read("docs/decisions/README.md")
+        for record in (ROOT / "docs" / "decisions").glob("0*.md"):
+            self.assertIn(f"({record.name})", index)
+
+    def test_every_module_is_in_the_map(self) -> None:
+        """A newcomer finds the place of a change, and no place that is gone."""
+        page = read("docs/development.md").split("## Where a change goes")[1]
+        app = Path(settings.BASE_DIR) / "ctj_api"
+        for module in app.glob("*.py"):
+            if module.name not in {"__init__.py", "apps.py"}:
+                self.assertIn(f"`{module.name}`", page)
+        for name in re.findall(r"`(\w+\.py)`", page):
+            places = (app, app / "tests", Path(settings.BASE_DIR) / "backend")
+            self.assertTrue(any((place / name).exists() for place in places), name)
+
+
+def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> list[str]:
+    """Return the whole path of every route that is written as a path."""
+    found = []
+    for pattern in patterns:
+        path = prefix + str(pattern.pattern)
+        found += routes(pattern.url_patterns, path) if isinstance(pattern, URLResolver) else [path]
+    return found
