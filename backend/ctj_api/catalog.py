@@ -204,7 +204,7 @@ def _load_projects(entries: list[ProjectEntry]) -> int:
 
 
 def _load_skills(entries: list[SkillEntry], communities: dict[str, CommunityOfPractice]) -> tuple[int, int]:
-    known = {_lower(skill.name): skill for skill in Skill.objects.all()}
+    known = {_lower(skill.name): skill for skill in Skill.objects.select_for_update(no_key=True)}
     added = {
         _lower(entry["name"]): Skill(name=entry["name"], description=entry["description"])
         for entry in entries

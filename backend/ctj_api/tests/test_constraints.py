@@ -235,6 +235,11 @@ class ConstraintTests(TestCase):
         for zone in ("Mars/Olympus", "../etc/passwd", "utc "):
             self.assertRaises(ValidationError, validate_week_slots, {**WEEK, "timezone": zone})
 
+    def test_model_validation_takes_rows_without_optional_values(self) -> None:
+        """What may be absent may be absent in forms as well."""
+        for row in (self.user, self.project, self.opportunity, self.role, self.skill, self.cop):
+            row.full_clean()
+
     def test_matrix_at_its_largest_is_accepted(self) -> None:
         """250 skills, and not one more."""
         levels = {str(make_skill().pk): 5 for _ in range(250)}

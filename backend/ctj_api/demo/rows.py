@@ -1,0 +1,236 @@
+"""Builds demo rows, unsaved. All that a row holds follows from the seed, its kind and its number."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from ctj_api.enums import Experience, Status, WorkEnvironment
+from ctj_api.models import Opportunity, SkillMatrix, UserProfile
+from ctj_api.validators import DAYS
+
+from . import people
+from .texts import RoleText, read_texts
+
+PERIOD = timedelta(days=120)
+FIRST_DAY = timedelta(days=1)
+OPPORTUNITIES_PER_MANAGER = 10
+MIN_MANAGERS = 2
+CYCLE = 10
+# By the last digit of the row's number.
+STATUSES = (
+    Status.CLOSED,
+    Status.OPEN,
+    Status.OPEN,
+    Status.OPEN,
+    Status.DRAFT,
+    Status.OPEN,
+    Status.OPEN,
+    Status.ON_HOLD,
+    Status.OPEN,
+    Status.FILLED,
+)
+STOPPED_BEFORE_SKILLS = 4
+STOPPED_BEFORE_AVAILABILITY = 8
+
+LEVELS = {
+    Experience.ANY: (1, 2),
+    Experience.JUNIOR: (1, 3),
+    Experience.MID_LEVEL: (2, 4),
+    Experience.SENIOR: (3, 5),
+}
+LEAD_EXPERIENCES = (Experience.MID_LEVEL, Experience.SENIOR)
+OTHER_EXPERIENCES = (Experience.ANY, Experience.JUNIOR, Experience.JUNIOR, Experience.MID_LEVEL, Experience.SENIOR)
+LEAD_HOURS = (6, 8, 10)
+OTHER_HOURS = (3, 4, 5, 6, 8, 10)
+AVAILABLE_HOURS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
+
+MIXED_NAME_SHARE = 0.15
+HOME_TIMEZONE_SHARE = 0.75
+WEEKEND_SHARE = 0.4
+SECOND_MEETING_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class DemoRole:
+    """A role of the catalog with its words and the ids of the skills that suit it, and those of its community."""
+
+    pk: UUID
+    title: str
+    practice_area: str
+    community_of_practice: UUID
+    text: RoleText
+    skills: Sequence[str]
+    community_skills: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DemoCatalog:
+    """What the catalog offers demo rows: communities by practice area, the roles of each, projects, ids of skills."""
+
+    communities: Mapping[str, UUID]
+    roles: Sequence[Sequence[DemoRole]]
+    projects: Sequence[tuple[UUID, str]]
+    skills: Sequence[str]
+
+
+class DemoRow:
+    """A numbered demo row: its own generator of random numbers, and the ids, which are drawn first."""
+
+    def __init__(self, seed: int, kind: str, number: int) -> None:
+        self.number = number
+        self.email = f"{kind}{number}@example.org"
+        self.rng = generator(seed, kind, number)
+        self.pk = _draw_id(self.rng)
+        self.matrix_pk = _draw_id(self.rng)
+
+
+def generator(seed: int, kind: str, key: int | str) -> Random:
+    """Return the generator of random numbers that belongs to one row."""
+    # Demo data holds no secret, and has to be the same each time.
+    return Random(f"{seed}:{kind}:{key}")  # nosec B311
+
+
+def manager_count(opportunities: int) -> int:
+    """Return how many project managers post this many opportunities."""
+    return max(MIN_MANAGERS, ceil(opportunities / OPPORTUNITIES_PER_MANAGER))
+
+
+def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUID], now: datetime) -> Opportunity:
+    """Return a listing with its matrix, posted by one of ``managers`` that a smaller demo has as well."""
+    rng = row.rng
+    role = rng.choice(rng.choice(catalog.roles))
+    project, project_name = rng.choice(catalog.projects)
+    is_lead = role.title.endswith("Lead")
+    experience = rng.choice(LEAD_EXPERIENCES if is_lead else OTHER_EXPERIENCES)
+    environment = rng.choices(list(WorkEnvironment), weights=(7, 2, 1))[0]
+    hours = rng.choice(LEAD_HOURS if is_lead else OTHER_HOURS)
+    skills = rng.sample(role.skills, min(len(role.skills), rng.randint(3, 7)))
+    created_at = _moment(rng, now)
+    return Opportunity(
+        id=row.pk,
+        project_id=project,
+        role_id=role.pk,
+        body=_body(rng, role, project_name, experience, environment, hours),
+        min_experience_required=experience,
+        min_hours_required=hours,
+        work_environment=environment,
+        skills_required_matrix=SkillMatrix(
+            id=row.matrix_pk,
+            levels={skill: rng.randint(*LEVELS[experience]) for skill in skills},
+            created_at=created_at,
+        ),
+        status=STATUSES[row.number % CYCLE],
+        created_by_id=managers[rng.randrange(manager_count(row.number))],
+        created_at=created_at,
+    )
+
+
+def build_manager(row: DemoRow, community: UUID, password: str, now: datetime) -> UserProfile:
+    """Return a project manager who joined before the first listing; ``password`` is a hash."""
+    joined_at = now - PERIOD + FIRST_DAY * row.rng.random()
+    return _account(row, password, joined_at, is_project_manager=True, community_of_practice_id=community)
+
+
+def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: datetime) -> UserProfile:
+    """Return a volunteer with what they filled in: some stopped half way. ``password`` is a hash."""
+    rng = row.rng
+    role = rng.choice(rng.choice(catalog.roles))
+    joined_at = _moment(rng, now)
+    volunteer = _account(row, password, joined_at, community_of_practice_id=role.community_of_practice)
+    step = row.number % CYCLE
+    if step != STOPPED_BEFORE_SKILLS:
+        levels = _learned_levels(rng, role, catalog.skills)
+        volunteer.skills_learned_matrix = SkillMatrix(id=row.matrix_pk, levels=levels, created_at=joined_at)
+    if step not in {STOPPED_BEFORE_SKILLS, STOPPED_BEFORE_AVAILABILITY}:
+        volunteer.max_available_hours = rng.choice(AVAILABLE_HOURS)
+        volunteer.meeting_availability = _availability(rng)
+    return volunteer
+
+
+def build_meeting_times(rng: Random) -> dict[str, Any]:
+    """Return the weekly meetings of a project: one of the whole team, and often another one."""
+    team_day, side_day = rng.sample(people.WEEKDAYS[:4], 2)
+    slots = [{**_slot(team_day, rng.choice(people.TEAM_MEETINGS)), "name": "Team meeting"}]
+    if rng.random() < SECOND_MEETING_SHARE:
+        hours = rng.choice(people.SIDE_MEETING_HOURS)
+        slots.append({**_slot(side_day, hours), "name": rng.choice(people.SIDE_MEETINGS)})
+    return _week(people.HOME_TIMEZONE, slots)
+
+
+def _draw_id(rng: Random) -> UUID:
+    return UUID(int=rng.getrandbits(128), version=4)
+
+
+def _moment(rng: Random, now: datetime) -> datetime:
+    """Return a time after the first day, on which the project managers joined."""
+    return now - (PERIOD - FIRST_DAY) * rng.random()
+
+
+def _account(row: DemoRow, password: str, joined_at: datetime, **fields: Any) -> UserProfile:
+    first_names, last_names = row.rng.choice(people.NAMES)
+    if row.rng.random() < MIXED_NAME_SHARE:
+        last_names = row.rng.choice(people.NAMES)[1]
+    return UserProfile(
+        id=row.pk,
+        email=row.email,
+        password=password,
+        first_name=row.rng.choice(first_names),
+        last_name=row.rng.choice(last_names),
+        created_at=joined_at,
+        date_joined=joined_at,
+        **fields,
+    )
+
+
+def _learned_levels(rng: Random, role: DemoRole, all_skills: Sequence[str]) -> dict[str, int]:
+    """Return 3 to 12 skills: about half of them suit ``role``, most others its community, now and then one neither."""
+    count = rng.randint(3, 12)
+    elsewhere = rng.sample(all_skills, min(len(all_skills), rng.choice((0, 0, 1))))
+    suitable = rng.sample(role.skills, min(len(role.skills), ceil(count / 2)))
+    nearby = rng.sample(role.community_skills, min(len(role.community_skills), count))
+    chosen = list(dict.fromkeys([*elsewhere, *suitable, *nearby]))[:count]
+    lowest = rng.choice((1, 1, 2, 2, 3))
+    return {skill: rng.randint(lowest, lowest + 2) for skill in chosen}
+
+
+def _availability(rng: Random) -> dict[str, Any]:
+    timezone = people.HOME_TIMEZONE if rng.random() < HOME_TIMEZONE_SHARE else rng.choice(people.OTHER_TIMEZONES)
+    hours = rng.choice(people.WEEKDAY_HOURS)
+    slots = [_slot(day, hours) for day in rng.sample(people.WEEKDAYS, rng.randint(1, 4))]
+    if rng.random() < WEEKEND_SHARE:
+        slots.append(_slot(rng.choice(people.WEEKEND), rng.choice(people.WEEKEND_HOURS)))
+    return _week(timezone, slots)
+
+
+def _slot(day: str, hours: tuple[str, str]) -> dict[str, str]:
+    start, end = hours
+    return {"day": day, "start": start, "end": end}
+
+
+def _week(timezone: str, slots: list[dict[str, str]]) -> dict[str, Any]:
+    return {"timezone": timezone, "slots": sorted(slots, key=lambda slot: DAYS.index(slot["day"]))}
+
+
+def _body(
+    rng: Random, role: DemoRole, project: str, experience: Experience, environment: WorkEnvironment, hours: int
+) -> str:
+    texts = read_texts()
+    opening = [
+        rng.choice(texts["projects"].get(project, texts["other_project"])),
+        rng.choice(role.text["introductions"]),
+    ]
+    rng.shuffle(opening)
+    tasks = rng.sample(role.text["tasks"], rng.randint(3, 4))
+    paragraphs = [
+        *opening,
+        "\n".join([rng.choice(texts["task_headings"]), *(f"- {task}" for task in tasks)]),
+        rng.choice(texts["communities"][role.practice_area]),
+        rng.choice(texts["experiences"][experience]),
+        rng.choice(texts["work_environments"][environment]),
+        " ".join(rng.sample(texts["closings"], 2)),
+    ]
+    return "\n\n".join(paragraphs).format(project=project, role=role.title, hours=hours)

@@ -1,0 +1,33 @@
+"""``manage.py load_catalog``: the catalog from a JSON file."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ctj_api.catalog import SHIPPED_CATALOG, CatalogError, load_catalog, load_catalog_if_empty, read_catalog
+
+
+class Command(BaseCommand):
+    """Adds what the database lacks of a catalog file; running it again changes nothing."""
+
+    help = (
+        "Load communities of practice, roles, skills and projects from a JSON file. "
+        "What is there already is kept; running it again changes nothing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the file and ``--if-empty``."""
+        parser.add_argument(
+            "file", nargs="?", type=Path, default=SHIPPED_CATALOG, help="default: the Hack for LA catalog that ships"
+        )
+        parser.add_argument("--if-empty", action="store_true", help="do nothing when there is any skill")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Load the file and say what changed; raises ``CommandError`` for one that is no catalog."""
+        load = load_catalog_if_empty if options["if_empty"] else load_catalog
+        try:
+            changes = load(read_catalog(Path(options["file"])))
+        except CatalogError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Catalog: {changes}.")

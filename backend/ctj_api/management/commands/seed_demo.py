@@ -1,0 +1,64 @@
+"""``manage.py seed_demo``: accounts and listings to show the site with."""
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from ctj_api.demo.rows import manager_count
+from ctj_api.demo.seeding import DemoSeeder, prepare_catalog
+
+MAX_ROWS = 1_000_000
+
+
+class Command(BaseCommand):
+    """Adds what is missing of a demo; the same seed always gives the same rows."""
+
+    help = (
+        "Add demo accounts and listings. Project managers are pm1@example.org, pm2@example.org and so on (one for "
+        "every ten opportunities, at least two), volunteers volunteer1@example.org and so on. The same seed gives the "
+        "same rows, and a larger demo contains the smaller one; rows that are there already are left as they are. "
+        "For development only."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the size of the demo, the seed and the password."""
+        parser.add_argument("--opportunities", type=int, default=40, metavar="N", help="default: 40")
+        parser.add_argument("--volunteers", type=int, default=30, metavar="N", help="default: 30")
+        parser.add_argument("--seed", type=int, default=1, metavar="K", help="default: 1")
+        parser.add_argument(
+            "--password",
+            metavar="P",
+            help="of all accounts of this demo, also those that are there already; default: a random one, "
+            "printed at the end, for the accounts that are added",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Add the rows; raises ``CommandError`` in production and for a size out of range."""
+        if not settings.DEBUG:
+            raise CommandError(
+                "seed_demo runs in development only (DJANGO_DEBUG=true): "
+                "its accounts have well-known addresses and share one password."
+            )
+        opportunities = _size("opportunities", options["opportunities"])
+        volunteers = _size("volunteers", options["volunteers"])
+        given_password: str | None = options["password"]
+        password = secrets.token_urlsafe(12) if given_password is None else given_password
+        total = manager_count(opportunities) + volunteers + opportunities
+        with tqdm(total=total, unit=" rows", disable=None) as bar:
+            catalog = prepare_catalog(options["seed"])
+            seeder = DemoSeeder(
+                catalog, options["seed"], password, reset_passwords=given_password is not None, progress=bar.update
+            )
+            counts = seeder.add(opportunities, volunteers)
+        self.stdout.write(f"Demo: {counts}.")
+        if given_password is None and counts.managers + counts.volunteers:
+            self.stdout.write(f"The added accounts have the password {password}")
+
+
+def _size(name: str, value: int) -> int:
+    if not 0 <= value <= MAX_ROWS:
+        raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {value}.")
+    return value
