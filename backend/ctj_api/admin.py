@@ -16,6 +16,7 @@ from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, Skil
 admin.site.site_header = "CivicTechJobs"
 admin.site.site_title = "CivicTechJobs"
 admin.site.index_title = "Desk"
+admin.site.site_url = None
 admin.site.unregister(Group)
 
 
@@ -124,7 +125,7 @@ class UserProfileAdmin(UserAdmin[UserProfile]):
     )
     fieldsets = (
         (None, {"fields": ("email", "first_name", "last_name")}),
-        ("May", {"fields": ("is_active", "is_project_manager", "is_staff", "is_superuser")}),
+        ("Rights", {"fields": ("is_active", "is_project_manager", "is_staff", "is_superuser")}),
         (
             "Qualifier",
             {"fields": ("community_of_practice", "rated_skills", "max_available_hours", "meeting_availability")},
