@@ -92,7 +92,7 @@ class DemoSeeder:
         return self._counts
 
     def _in_batches(self, kind: str, count: int, add: Callable[[Sequence[DemoRow]], None]) -> None:
-        for numbers in batched(range(1, count + 1), BATCH_SIZE, strict=False):
+        for numbers in batched(range(1, count + 1), BATCH_SIZE):
             with transaction.atomic():
                 add([DemoRow(self._seed, kind, number) for number in numbers])
             reset_queries()  # which Django keeps while debugging

@@ -1,0 +1,340 @@
+"""The embedded database: started, shared, stopped and cleaned up by processes that may die at any moment."""
+
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+from backend import embedded_postgres
+from backend.embedded_postgres import Cluster, ClusterError, Readiness, socket_directory
+
+PATIENCE_SECONDS = 30
+STRANGER = 4711
+
+
+def make_data_dir(test: unittest.TestCase, mode: int = 0o755, suffix: str = "") -> Path:
+    """Return a new folder that is removed after the test, with all the clusters in it."""
+    folder = embedded_postgres.data_directory() / f"test-{secrets.token_hex(3)}{suffix}"
+    folder.mkdir(mode, parents=True)
+    test.addCleanup(embedded_postgres._remove, folder)
+    test.addCleanup(shutil.rmtree, socket_directory(folder), ignore_errors=True)
+    return folder
+
+
+def launch(data_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the module's command line on ``data_dir``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "backend.embedded_postgres", *arguments],
+        cwd=embedded_postgres.BASE_DIR,
+        env=os.environ | {"DATA_DIR": str(data_dir), "SQL_HOST": ""} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for ``process`` and return its exit code, its output and its messages."""
+    output, messages = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, output.strip(), messages.strip()
+
+
+def call(data_dir: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run the module's command line on ``data_dir`` to its end."""
+    return finish(launch(data_dir, *arguments, **environment))
+
+
+def launch_server(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command that goes on for as long as a server would, and return once it runs."""
+    process = launch(data_dir, *arguments, "--", "sh", "-c", f"echo runs; exec sleep {10 * PATIENCE_SECONDS}")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "runs\n"
+    return process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Send SIGKILL to ``process``, and wait until its command has ended as well."""
+    process.kill()
+    process.communicate(timeout=20 * PATIENCE_SECONDS)
+
+
+def psql(query: str, socket: str) -> str:
+    """Return a shell command that prints the answer to ``query``; ``socket`` may be a shell variable."""
+    program = shlex.quote(str(embedded_postgres._binary("psql")))
+    return f"{program} -h {socket} -U {embedded_postgres.USER} -XAtc {shlex.quote(query)} {embedded_postgres.DATABASE}"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when ``condition`` holds, or fail."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.02)
+
+
+class SocketDirectoryTests(unittest.TestCase):
+    """Where the socket lies: a path that is too long for one can't be used."""
+
+    def test_short_path_keeps_socket_beside_data(self) -> None:
+        """The socket lies with the cluster, where only its owner may enter."""
+        self.assertEqual(socket_directory(Path("/srv/data")), Path("/srv/data/postgres"))
+
+    def test_long_path_moves_socket_to_short_folder(self) -> None:
+        """The folder is short, the same each time, and another one for another cluster."""
+        long, longer = Path("/srv/" + "x" * 90), Path("/srv/" + "x" * 91)
+        self.assertLess(len(str(socket_directory(long))), 60)
+        self.assertEqual(socket_directory(long), socket_directory(long))
+        self.assertNotEqual(socket_directory(long), socket_directory(longer))
+
+    def test_socket_directory_touches_nothing(self) -> None:
+        """Settings ask for it in production, where there is no such folder to be made."""
+        self.assertFalse(socket_directory(Path("/srv/" + secrets.token_hex(50))).exists())
+
+    def test_open_socket_folder_is_refused(self) -> None:
+        """A folder that others may write to is not trusted with the socket."""
+        cluster = Cluster(make_data_dir(self, suffix="x" * 90))
+        cluster.socket.mkdir()
+        cluster.socket.chmod(0o777)
+        with self.assertRaisesRegex(ClusterError, "only its owner may enter"):
+            cluster._prepare_socket_directory(cluster.account())
+
+    @unittest.skipUnless(os.geteuid() == embedded_postgres.ROOT, "only root can give a folder away")
+    def test_socket_folder_of_stranger_is_refused(self) -> None:
+        """A folder that another user made first is not trusted with the socket."""
+        cluster = Cluster(make_data_dir(self, suffix="x" * 90))
+        cluster.socket.mkdir(0o700)
+        os.chown(cluster.socket, STRANGER, -1)
+        with self.assertRaisesRegex(ClusterError, "only its owner may enter"):
+            cluster._prepare_socket_directory(cluster.account())
+
+    def test_long_path_database_answers(self) -> None:
+        """A database in a deep folder works, through a private folder that goes when it does."""
+        data_dir = make_data_dir(self, suffix="x" * 90)
+        report = f"ls -ld $SQL_HOST | cut -c 1-10; echo $SQL_HOST; {psql('SELECT 1', '$SQL_HOST')}"
+        code, output, _ = call(data_dir, "run", "--temporary", "--", "sh", "-c", report)
+        mode, socket, answer = output.split()
+        self.assertEqual((code, mode, answer), (0, "drwx------", "1"))
+        self.assertFalse(Path(socket).exists())
+
+
+class AccountTests(unittest.TestCase):
+    """Whom the cluster belongs to."""
+
+    def test_cluster_of_stranger_is_refused(self) -> None:
+        """Nobody but its owner, root included, runs a cluster; the message says what to do."""
+        cluster = Cluster(make_data_dir(self))
+        with (
+            patch.object(embedded_postgres, "_owner", return_value=STRANGER),
+            self.assertRaisesRegex(ClusterError, f"belongs to user {STRANGER}: .*set DATA_DIR"),
+        ):
+            cluster.account()
+
+    @unittest.skipUnless(os.geteuid() == embedded_postgres.ROOT, "an ordinary user runs it as oneself")
+    def test_root_without_any_account_is_told_what_to_do(self) -> None:
+        """Where neither way of not being root works, one line says which ways are left."""
+        cluster = Cluster(make_data_dir(self))
+        with (
+            patch.object(embedded_postgres.Account, "can", return_value=False),
+            self.assertRaisesRegex(ClusterError, "ordinary user.*SQL_HOST"),
+        ):
+            cluster.account()
+
+    @unittest.skipUnless(os.geteuid() == embedded_postgres.ROOT, "an ordinary user runs it as oneself")
+    def test_root_in_closed_folder_starts_database(self) -> None:
+        """In a folder that only root may enter, the files stay root's."""
+        data_dir = make_data_dir(self, mode=0o700)
+        cluster = Cluster(data_dir)
+        if not cluster._is_reached_by(embedded_postgres.AS_ROOT_RENAMED):
+            self.skipTest("this machine allows no user namespaces")
+        code, _, messages = call(data_dir, "run", "--", "true")
+        self.assertEqual((code, cluster.data.stat().st_uid), (0, embedded_postgres.ROOT), messages)
+
+    def test_unwritable_data_dir_is_one_line(self) -> None:
+        """What can't be a folder is named, without a traceback."""
+        file = make_data_dir(self) / "file"
+        file.touch()
+        code, _, messages = call(file, "run", "--", "true")
+        self.assertEqual((code, len(messages.splitlines())), (1, 1))
+        self.assertIn("DATA_DIR must be a folder that you may write to", messages)
+
+    def test_missing_wheel_is_one_line(self) -> None:
+        """Where only production's packages are installed, the message says what to do."""
+        with (
+            patch("importlib.util.find_spec", return_value=None),
+            self.assertRaisesRegex(ClusterError, "set SQL_HOST"),
+        ):
+            embedded_postgres._binary("initdb")
+
+
+class SharedDatabaseTests(unittest.TestCase):
+    """The database that a server keeps its data in."""
+
+    def setUp(self) -> None:
+        """Give each test a data folder without a database."""
+        self.data_dir = make_data_dir(self)
+        self.cluster = Cluster(self.data_dir)
+
+    def ask(self, query: str) -> str:
+        """Return the answer of the running database."""
+        command = ["sh", "-c", psql(query, shlex.quote(str(self.cluster.socket)))]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def is_ready(self) -> bool:
+        """Whether the database answers."""
+        return self.cluster.data.exists() and self.cluster.readiness() == Readiness.READY
+
+    def test_server_database_is_durable_and_private(self) -> None:
+        """What is committed survives a power cut, and no one else on the machine gets in."""
+        self.addCleanup(call, self.data_dir, "stop")
+        self.assertEqual(call(self.data_dir, "start")[0], 0)
+        settings = [self.ask(f"SHOW {name}") for name in ("fsync", "full_page_writes", "listen_addresses")]
+        self.assertEqual(settings, ["on", "on", ""])
+        self.assertEqual(stat.S_IMODE(self.cluster.socket.stat().st_mode), 0o700)
+
+    def test_started_database_outlives_its_users(self) -> None:
+        """``start`` keeps it running for ``run``, until ``stop``."""
+        self.assertEqual(call(self.data_dir, "status")[0], 3)
+        call(self.data_dir, "start")
+        process = self.cluster.process()
+        call(self.data_dir, "run", "--", "true")
+        self.assertEqual((call(self.data_dir, "status")[0], self.cluster.process()), (0, process))
+        self.assertEqual(call(self.data_dir, "stop"), (0, "", "Database: stopped."))
+        self.assertIsNone(self.cluster.process())
+
+    def test_last_user_stops_database(self) -> None:
+        """Two servers share it; neither the end of one nor ``stop`` cuts the other off."""
+        first, second = (launch_server(self.data_dir, "run") for _ in range(2))
+        first.terminate()
+        self.assertEqual(finish(first)[0], 128 + signal.SIGTERM)
+        self.assertIn("in use", call(self.data_dir, "stop")[2])
+        self.assertTrue(self.is_ready())
+        second.terminate()
+        finish(second)
+        self.assertIsNone(self.cluster.process())
+
+    def test_killed_server_process_is_replaced(self) -> None:
+        """After a crash the process id that is left over is not believed, and the data is there."""
+        self.addCleanup(call, self.data_dir, "stop")
+        call(self.data_dir, "start")
+        self.ask("CREATE TABLE kept (id int)")
+        process = self.cluster.process()
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+        self.assertEqual(call(self.data_dir, "start")[0], 0)
+        self.assertEqual(self.ask("SELECT count(*) FROM kept"), "0")
+
+    def test_stale_process_id_of_living_program_is_not_believed(self) -> None:
+        """After a reboot the number in the left-over file may be any program's."""
+        call(self.data_dir, "run", "--", "true")
+        stale = self.cluster.data / "postmaster.pid"
+        stale.write_text(f"{os.getpid()}\n{self.cluster.data}\n1\n")
+        self.assertIsNone(self.cluster.process())
+        self.assertEqual(call(self.data_dir, "run", "--", "true")[0], 0)
+
+    def test_killed_run_ends_its_command_and_leaves_a_usable_database(self) -> None:
+        """SIGKILL leaves the server running; the next user takes it over and stops it."""
+        killed = launch(
+            self.data_dir, "run", "--", sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"
+        )
+        wait_until(self.is_ready)
+        assert killed.stdout is not None
+        self.assertEqual(killed.stdout.readline(), "1\n")
+        killed.kill()
+        killed.communicate(timeout=PATIENCE_SECONDS if sys.platform == "linux" else 120)
+        code, _, messages = call(self.data_dir, "run", "--", "true")
+        self.assertEqual((code, messages), (0, "Database: already running."))
+        self.assertIsNone(self.cluster.process())
+
+    def test_half_made_cluster_is_made_again(self) -> None:
+        """What an interrupted initdb left is not taken for a cluster."""
+        half = self.cluster.home / "data.new"
+        half.mkdir(parents=True)
+        (half / "PG_VERSION").touch()
+        self.assertEqual(call(self.data_dir, "run", "--", "true")[0], 0)
+        self.assertFalse(half.exists())
+
+    def test_external_database_is_used_as_it_is(self) -> None:
+        """Where SQL_HOST names a database, none is made."""
+        result = call(self.data_dir, "run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
+        self.assertEqual(result, (0, "db.example.org", ""))
+        self.assertFalse(self.cluster.home.exists())
+
+
+class TemporaryDatabaseTests(unittest.TestCase):
+    """The databases that tests run against."""
+
+    def setUp(self) -> None:
+        """Give each test a data folder without a database."""
+        self.data_dir = make_data_dir(self)
+        self.tests = self.data_dir / "tests"
+
+    def remaining(self) -> list[str]:
+        """Return what is left of temporary databases."""
+        return [path.name for path in self.tests.iterdir() if path.is_dir()]
+
+    def test_command_finds_a_fast_database_that_goes_away(self) -> None:
+        """The command is led to it by its environment; it is not made to last."""
+        report = f"echo $DATA_DIR; {psql('SHOW fsync', '$SQL_HOST')}"
+        code, output, _ = call(self.data_dir, "run", "--temporary", "--", "sh", "-c", report)
+        folder, fsync = output.split()
+        self.assertEqual((code, Path(folder).parent, fsync), (0, self.tests, "off"))
+        self.assertEqual(self.remaining(), [])
+
+    def test_parallel_runs_are_isolated(self) -> None:
+        """Each has a database of its own, and ends without disturbing the other."""
+        query = f"{psql('CREATE TABLE same_name ()', '$SQL_HOST')} && echo $DATA_DIR"
+        runs = [launch(self.data_dir, "run", "--temporary", "--", "sh", "-c", query) for _ in range(2)]
+        results = [finish(process) for process in runs]
+        self.assertEqual([code for code, _, _ in results], [0, 0], results)
+        self.assertNotEqual(results[0][1], results[1][1])
+        self.assertEqual(self.remaining(), [])
+
+    def test_exit_code_is_passed_through(self) -> None:
+        """It is the command's, as a shell would tell it."""
+        for command, expected in (("exit 7", 7), ("kill -KILL $$", 128 + signal.SIGKILL)):
+            with self.subTest(command):
+                self.assertEqual(call(self.data_dir, "run", "--temporary", "--", "sh", "-c", command)[0], expected)
+
+    def test_missing_command_returns_127(self) -> None:
+        """A command that does not exist is named in one line, and the database is stopped."""
+        code, _, messages = call(self.data_dir, "run", "--temporary", "--", "no-such-command")
+        self.assertEqual((code, messages.splitlines()[-1]), (127, "no-such-command: No such file or directory"))
+        self.assertEqual(self.remaining(), [])
+
+    def test_sigterm_stops_command_and_removes_database(self) -> None:
+        """The command gets the signal; what it had is removed before the run ends."""
+        process = launch_server(self.data_dir, "run", "--temporary")
+        process.terminate()
+        self.assertEqual(finish(process)[0], 128 + signal.SIGTERM)
+        self.assertEqual(self.remaining(), [])
+
+    def test_sigterm_while_starting_is_obeyed(self) -> None:
+        """A signal before the command starts is not lost: the command never runs."""
+        process = launch(self.data_dir, "run", "--temporary", "--", "echo", "ran")
+        wait_until(lambda: self.tests.exists() and self.remaining() != [])
+        process.terminate()
+        code, output, _ = finish(process)
+        self.assertEqual((code, output), (128 + signal.SIGTERM, ""))
+        self.assertEqual(self.remaining(), [])
+
+    def test_leftovers_of_killed_run_are_removed(self) -> None:
+        """The next run stops the server that a killed one left, and removes its folder."""
+        killed = launch_server(self.data_dir, "run", "--temporary")
+        left = Cluster(self.tests / self.remaining()[0])
+        server = left.process()
+        assert server is not None
+        kill(killed)
+        self.assertTrue(left._is_served_by(server))
+        self.assertEqual(call(self.data_dir, "run", "--temporary", "--", "true")[0], 0)
+        self.assertFalse(left._is_served_by(server))
+        self.assertEqual(self.remaining(), [])
