@@ -70,7 +70,7 @@ def skill_levels_constraints(field: str, name: str) -> list[BaseConstraint]:
 
 
 def week_slots_constraint(field: str, name: str, *, slot_keys: Iterable[str]) -> CheckConstraint:
-    """Return the constraint that ``field`` is absent, or a time zone and slots that have no other than ``slot_keys``."""
+    """Return the constraint that ``field`` is absent, or a time zone and slots with no keys but ``slot_keys``."""
     is_week = Q(JSONPathExists(field, _week_path(slot_keys)))
     return CheckConstraint(condition=Q(**{f"{field}__isnull": True}) | is_week, name=name)
 
