@@ -50,24 +50,25 @@ write_development_settings() {
   mv .venv/new.env .env
 }
 
-print_address() {
+print_settings() {
   "$python" - <<'END'
 import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
 try:
-    from backend.settings import env
+    from backend.settings import DEBUG, env
 except (ImproperlyConfigured, OSError) as error:
     sys.exit(f"startServer.sh: {error}")
-print(env.str("HOST", "") or "127.0.0.1", env.str("PORT", "") or "8000")
+print(env.str("HOST", "") or "127.0.0.1", env.str("PORT", "") or "8000", "debug" if DEBUG else "production")
 END
 }
 
-read_address() {
-  local address
-  address=$(trap '' INT && print_address) || exit 1
-  export HOST=${address% *} PORT=${address##* }
+read_settings() {
+  local settings
+  settings=$(trap '' INT && print_settings) || exit 1
+  read -r HOST PORT MODE <<<"$settings"
+  export HOST PORT MODE
   case $PORT in
     '' | *[!0-9]*) fail "PORT must be a number, not '$PORT'." ;;
   esac
@@ -126,7 +127,7 @@ case "${1-}" in
     command -v python3 >/dev/null || fail 'there is no python3: install Python 3.12 or newer.'
     interruptible python3 -I backend/bootstrap.py
     write_development_settings
-    read_address
+    read_settings
     if can_connect; then
       fail "port $PORT of $HOST is in use: stop what listens there, or set PORT to another one."
     fi
@@ -136,6 +137,9 @@ case "${1-}" in
     step 'Migrating the database' "$python" manage.py migrate --no-input --verbosity 0
     write_schema
     step 'Loading the catalog if there is none' "$python" manage.py load_catalog --if-empty
+    if [ "$MODE" = production ]; then
+      step 'Collecting static files' "$python" manage.py collectstatic --no-input --verbosity 0
+    fi
     echo 'Starting the server ...'
     exec "$python" -m daphne -b "$HOST" -p "$PORT" backend.asgi:application
     ;;

@@ -172,7 +172,7 @@ class Cluster:
         if me == ROOT and owner in (ROOT, NOBODY):
             return AS_NOBODY if owner == NOBODY else AS_ROOT_RENAMED
         raise ClusterError(
-            f"The database in {self.home} belongs to {_user_name(owner)}: "
+            f"The database in {self.home} belongs to {_user_name(ROOT if owner == NOBODY else owner)}: "
             "run this as that user, or set DATA_DIR to a folder of your own."
         )
 

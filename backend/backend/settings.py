@@ -23,7 +23,7 @@ env.read_env(str(BASE_DIR / ".env"), recurse=False)
 DEBUG = env.bool("DJANGO_DEBUG", False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
 ALLOWED_HOSTS: list[str] = env.list("DJANGO_ALLOWED_HOSTS", [])
-DATA_DIR = Path(env.str("DATA_DIR", "") or BASE_DIR / ".data").absolute()
+DATA_DIR = embedded_postgres.data_directory()
 SQL_HOST = env.str("SQL_HOST", "")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from .models import Opportunity
+from .models import Opportunity, Role
 from .validators import clean_skill_levels
 
 
@@ -32,9 +32,18 @@ class SkillLevelsFormField(forms.JSONField):
         return clean_skill_levels({} if levels is None else levels)
 
 
+class RoleChoiceField(forms.ModelChoiceField[Role]):
+    """A role, told with its community: "Data Engineer" is a role in two."""
+
+    def label_from_instance(self, obj: Role) -> str:
+        """Return the title and the community."""
+        return f"{obj.title} ({obj.community_of_practice})"
+
+
 class OpportunityForm(forms.ModelForm[Opportunity]):
     """An opportunity together with the levels of its skill matrix."""
 
+    role = RoleChoiceField(Role.objects.select_related("community_of_practice"))
     skill_levels = SkillLevelsFormField(
         required=False, initial=dict, label="Required skills", help_text="Skill ids with levels from 1 to 5, as JSON."
     )

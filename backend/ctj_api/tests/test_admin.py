@@ -117,6 +117,17 @@ class AdminTests(TestCase):
         self.post("opportunity_delete", {"post": "yes"}, opportunity.pk)
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
 
+    def test_admin_user_tells_roles_of_one_title_apart(self) -> None:
+        """Each role is offered with its community, in one query for all."""
+        for area in ("devops", "data_science"):
+            make_role(title="Data Engineer", community_of_practice=make_cop(area))
+        url = reverse("admin:ctj_api_opportunity_add")
+        self.assertContains(self.client.get(url), "Data Engineer (DevOps)")
+        before = self.count_queries(url)
+        for _ in range(20):
+            make_role()
+        self.assertEqual(self.count_queries(url), before)
+
     def test_admin_user_with_bad_levels_is_told_why(self) -> None:
         """The same words as in the API, and nothing is written."""
         skill = make_skill(name="React")

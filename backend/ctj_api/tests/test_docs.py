@@ -115,7 +115,7 @@ class DocsTests(SimpleTestCase):
         names = set(re.findall(r'env\.\w+\("(\w+)"', source))
         self.assertGreater(len(names), 8)
         page = read("docs/operations.md")
-        for name in {*names, "HOST", "PORT"}:
+        for name in {*names, "DATA_DIR", "HOST", "PORT"}:
             self.assertIn(f"`{name}`", page)
 
     def test_every_decision_is_listed(self) -> None:
