@@ -1,0 +1,84 @@
+"""The rules of who sees and changes what, asked directly."""
+
+from django.contrib.auth.models import AnonymousUser
+from django.test import TestCase
+
+from ctj_api.enums import Status
+from ctj_api.models import Opportunity, Skill, UserProfile
+from ctj_api.querysets import Requester
+
+from .common import make_admin_user, make_opportunity, make_pm_user, make_regular_user, make_skill
+
+
+class OpportunityRuleTests(TestCase):
+    """One listing of each status, by one project manager, seen by everyone."""
+
+    def setUp(self) -> None:
+        """Make the listings and the people."""
+        self.creator = make_pm_user()
+        self.listings = {status: make_opportunity(status=status, created_by=self.creator) for status in Status}
+        self.former_pm = make_pm_user(is_active=False)
+        self.outsiders: list[Requester] = [AnonymousUser(), make_regular_user(), make_admin_user(), self.former_pm]
+
+    def test_pm_user_sees_everything(self) -> None:
+        """Drafts of others included."""
+        for user in (self.creator, make_pm_user()):
+            self.assertCountEqual(Opportunity.objects.visible_to(user), self.listings.values())
+
+    def test_others_see_everything_but_drafts(self) -> None:
+        """Anonymous people, volunteers, administrators and project managers whose account is closed."""
+        public = [row for status, row in self.listings.items() if status != Status.DRAFT]
+        for user in self.outsiders:
+            self.assertCountEqual(Opportunity.objects.visible_to(user), public)
+
+    def test_creator_edits_their_own(self) -> None:
+        """Nobody else edits them, not even another project manager."""
+        self.assertCountEqual(Opportunity.objects.editable_by(self.creator), self.listings.values())
+        for user in (make_pm_user(), *self.outsiders):
+            self.assertFalse(Opportunity.objects.editable_by(user).exists())
+
+    def test_any_pm_user_deletes_and_creates(self) -> None:
+        """And nobody else."""
+        for manager in (self.creator, make_pm_user()):
+            self.assertEqual(Opportunity.objects.deletable_by(manager).count(), len(Status))
+            self.assertTrue(Opportunity.objects.creatable_by(manager))
+        for user in self.outsiders:
+            self.assertFalse(Opportunity.objects.deletable_by(user).exists())
+            self.assertFalse(Opportunity.objects.creatable_by(user))
+
+    def test_open_listings_are_those_to_apply_for(self) -> None:
+        """Not those on hold, filled or closed."""
+        self.assertEqual(list(Opportunity.objects.open()), [self.listings[Status.OPEN]])
+
+
+class AccountTests(TestCase):
+    """How accounts are made and found."""
+
+    def test_account_is_one_whatever_the_case(self) -> None:
+        """The instance, the row and every lookup agree."""
+        user = UserProfile.objects.create_user("Ana@Example.ORG")
+        self.assertEqual(user.email, "ana@example.org")
+        self.assertEqual(UserProfile.objects.get(email="ANA@example.org"), user)
+        self.assertEqual(UserProfile.objects.get_by_natural_key("anA@example.org"), user)
+        self.assertFalse(user.has_usable_password())
+
+    def test_account_without_address_is_refused(self) -> None:
+        """Nobody could sign in to it."""
+        self.assertRaises(ValueError, UserProfile.objects.create_user, "")
+
+    def test_superuser_is_staff(self) -> None:
+        """So that the first administrator gets in."""
+        user = UserProfile.objects.create_superuser("root@example.org", "a-long-passphrase")
+        self.assertTrue(user.is_staff and user.is_superuser)
+        self.assertFalse(user.is_project_manager)
+
+
+class SkillTests(TestCase):
+    """Searching the catalog."""
+
+    def test_search_takes_text_literally(self) -> None:
+        """Wildcards of SQL are letters like any other."""
+        skill = make_skill(name="100% coverage_report")
+        make_skill(name="1000 coverage reports")
+        self.assertEqual(list(Skill.objects.search("100%")), [skill])
+        self.assertEqual(list(Skill.objects.search("E_R")), [skill])
