@@ -41,7 +41,7 @@ def missing_production_settings() -> list[str]:
 
 if _missing := missing_production_settings():
     raise ImproperlyConfigured(
-        f"Production is not configured: {'; '.join(_missing)}. For development set DJANGO_DEBUG=true."
+        f"The settings are not complete: {'; '.join(_missing)}. In development set DJANGO_DEBUG=true as well."
     )
 
 INSTALLED_APPS = [
@@ -102,7 +102,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PASSWORD": env.str("SQL_PASSWORD", ""),
         "HOST": SQL_HOST or str(embedded_postgres.socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
-        "OPTIONS": {"connect_timeout": 2},
+        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 10_000},
     },
 }
 
@@ -137,6 +137,7 @@ STORAGES = {
 # https://docs.djangoproject.com/en/6.0/howto/deployment/checklist/
 SESSION_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SECURE = not DEBUG
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [])
 SECURE_SSL_REDIRECT = env.bool("DJANGO_SSL_REDIRECT", not DEBUG)
 SECURE_REDIRECT_EXEMPT = [r"^api/healthcheck/$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("DJANGO_BEHIND_PROXY", False) else None

@@ -17,5 +17,5 @@ urlpatterns = [
     path("api/schema/", public_cache(SpectacularJSONAPIView.as_view(**PUBLIC)), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(**PUBLIC), name="docs"),
     path("api/", include("ctj_api.urls")),
-    re_path(r"^api(/|$)", views.api_not_found, name="api-not-found"),
+    re_path(r"^api(?:/|$)", views.api_not_found, name="api-not-found"),
 ]

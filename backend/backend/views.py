@@ -1,9 +1,11 @@
-"""What is no resource: the health check and the JSON 404 for unknown ``/api/*`` routes."""
+"""Endpoints that are not resources: the health check and the JSON 404 for unknown ``/api/*`` routes."""
 
 import time
 from http import HTTPStatus
+from queue import Empty, SimpleQueue
+from threading import Thread
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -11,6 +13,7 @@ from backend import __version__
 from ctj_api.exceptions import error_response
 
 STARTED_AT = time.monotonic()
+PROBE_SECONDS = 2
 
 
 @csrf_exempt
@@ -20,6 +23,8 @@ def healthcheck(request: HttpRequest) -> HttpResponse:
         response: HttpResponse = error_response(HTTPStatus.METHOD_NOT_ALLOWED)
         response["Allow"] = "GET, HEAD"
         return response
+    if not request.accepts("application/json"):
+        return error_response(HTTPStatus.NOT_ACCEPTABLE)
     if not _database_answers():
         return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
     uptime = round(time.monotonic() - STARTED_AT, 1)
@@ -27,15 +32,27 @@ def healthcheck(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
-def api_not_found(request: HttpRequest, slash: str) -> HttpResponse:
+def api_not_found(request: HttpRequest) -> HttpResponse:
     """Return the enveloped 404 of an unknown API route."""
     return error_response(HTTPStatus.NOT_FOUND)
 
 
 def _database_answers() -> bool:
+    """Ask in a thread: nothing else bounds the wait for a database that took the connection and then stalls."""
+    answers: SimpleQueue[bool] = SimpleQueue()
+    Thread(target=_ask_database, args=(answers,), daemon=True).start()
+    try:
+        return answers.get(timeout=PROBE_SECONDS)
+    except Empty:
+        return False
+
+
+def _ask_database(answers: SimpleQueue[bool]) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except (OperationalError, InterfaceError):
-        return False
-    return True
+        answers.put(True)
+    except (DatabaseError, InterfaceError):
+        answers.put(False)
+    finally:
+        connection.close()

@@ -1,13 +1,13 @@
-"""The administrators' desk: they curate skills, see everything, and say who is a project manager."""
+"""The admin site: administrators curate skills, see everything, and say who is a project manager."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
 
 from .forms import OpportunityForm
@@ -15,7 +15,7 @@ from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, Skil
 
 admin.site.site_header = "CivicTechJobs"
 admin.site.site_title = "CivicTechJobs"
-admin.site.index_title = "Desk"
+admin.site.index_title = "Administration"
 admin.site.site_url = None
 admin.site.unregister(Group)
 
@@ -70,14 +70,21 @@ class SkillAdmin(admin.ModelAdmin[Skill]):
     search_fields = ("name", "description")
     filter_horizontal = ("communities_of_practice",)
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Answer in one transaction: what an action has checked holds until it has acted."""
+        with transaction.atomic():
+            return super().changelist_view(request, extra_context)
+
     def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        """Return what a deletion would take along, with the skills in use as protected."""
-        skills = list(objs)
+        """Return what a deletion would take along, with the skills in use as protected.
+
+        The skills are locked, so that nobody rates one between this check and its deletion.
+        """
+        skills = list(Skill.objects.select_for_update().filter(pk__in=[skill.pk for skill in objs]))
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
-        in_use = [use for skill in skills if (use := _use_of(skill))]
-        return to_delete, dict(counts), needed, [*protected, *in_use]
+        return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
 
 @admin.register(Opportunity)
@@ -98,20 +105,26 @@ class OpportunityAdmin(admin.ModelAdmin[Opportunity]):
             levels, into=obj.skills_required_matrix if change else None
         )
         if not change:
-            obj.created_by = request.user  # type: ignore[assignment]
+            obj.created_by = cast("UserProfile", request.user)
         super().save_model(request, obj, form, change)
 
 
 @admin.register(UserProfile)
-class UserProfileAdmin(UserAdmin[UserProfile]):
-    """Accounts: who is active, a project manager or an administrator. Identity is the owner's own matter."""
+class UserProfileAdmin(admin.ModelAdmin[UserProfile]):
+    """Accounts: who is active, a project manager or an administrator. The rest is the owner's own matter."""
 
-    list_display = ("email", "get_full_name", "community_of_practice", "is_project_manager", "is_staff", "is_active")
-    list_filter = ("is_project_manager", "is_staff", "is_active", "community_of_practice")
+    list_display = (
+        "email",
+        "get_full_name",
+        "community_of_practice",
+        "is_project_manager",
+        "is_superuser",
+        "is_active",
+    )
+    list_filter = ("is_project_manager", "is_superuser", "is_active", "community_of_practice")
     list_select_related = ("community_of_practice",)
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
-    filter_horizontal = ()
     readonly_fields = (
         "email",
         "first_name",
@@ -125,7 +138,7 @@ class UserProfileAdmin(UserAdmin[UserProfile]):
     )
     fieldsets = (
         (None, {"fields": ("email", "first_name", "last_name")}),
-        ("Rights", {"fields": ("is_active", "is_project_manager", "is_staff", "is_superuser")}),
+        ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser")}),
         (
             "Qualifier",
             {"fields": ("community_of_practice", "rated_skills", "max_available_hours", "meeting_availability")},
@@ -141,6 +154,11 @@ class UserProfileAdmin(UserAdmin[UserProfile]):
         """Let nobody delete: an account is made inactive."""
         return False
 
+    def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
+        """Save the rights; an administrator gets in to this site, and nobody else does."""
+        obj.is_staff = obj.is_superuser
+        super().save_model(request, obj, form, change)
+
     @admin.display(description="rated skills")
     def rated_skills(self, user: UserProfile) -> str:
         """Return the rated skills by name."""
@@ -149,13 +167,10 @@ class UserProfileAdmin(UserAdmin[UserProfile]):
         return ", ".join(f"{name} {levels[str(pk)]}" for pk, name in names) or "none yet"
 
 
-def _use_of(skill: Skill) -> str:
-    matrices = SkillMatrix.objects.rating(skill)
-    opportunities = matrices.filter(opportunity__isnull=False).count()
-    volunteers = matrices.filter(volunteer__isnull=False).count()
-    if not opportunities and not volunteers:
-        return ""
-    return (
+def _uses_of(skills: Iterable[Skill]) -> list[str]:
+    return [
         f"{skill}: required by {opportunities} opportunit{pluralize(opportunities, 'y,ies')} "
         f"and rated by {volunteers} volunteer{pluralize(volunteers)}"
-    )
+        for skill, (opportunities, volunteers) in SkillMatrix.objects.usage_of(skills).items()
+        if opportunities or volunteers
+    ]

@@ -1,4 +1,4 @@
-"""The one place that resolves who sends a request."""
+"""The one place that resolves who sends a request; ``auth.py`` is kept for the Cognito tokens of Stage 2."""
 
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request

@@ -1,7 +1,7 @@
 """The catalog of communities, roles, skills and projects: reading it from a JSON file, and loading it.
 
-A file only ever adds to what administrators have written: it never deletes, and never replaces a description
-of theirs by a blank one.
+A file never deletes. It adds roles, skills and projects that are missing, a skill's missing communities and a blank
+skill's description; the names and descriptions of the five communities it replaces, unless its own are blank.
 """
 
 import json
@@ -151,7 +151,7 @@ def read_catalog(path: Path) -> Catalog:
 
 @transaction.atomic
 def load_catalog(catalog: Catalog) -> CatalogChanges:
-    """Add what the database lacks of ``catalog`` and return how much that was, in a number of queries that is fixed."""
+    """Bring the database up to ``catalog`` and return how much changed, in a number of queries that is fixed."""
     communities = _communities_locked()
     skills_added, skills_updated = _load_skills(catalog["skills"], communities)
     return CatalogChanges(

@@ -1,5 +1,6 @@
 """The error envelope: every failure under ``/api/`` is told in this one shape."""
 
+import logging
 from collections.abc import Iterator
 from enum import StrEnum
 from http import HTTPStatus
@@ -8,8 +9,12 @@ from typing import Any
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import JsonResponse
 from rest_framework import exceptions
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+logger = logging.getLogger(__name__)
 
 NON_FIELD_ERRORS = "non_field_errors"
 RETRY_AFTER_SECONDS = 5
@@ -61,7 +66,9 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.FORBIDDEN: (ErrorCode.PERMISSION_DENIED, "You may not do this."),
     HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
     HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
+    HTTPStatus.NOT_ACCEPTABLE: (ErrorCode.NOT_ACCEPTABLE, "This address does not serve what you accept."),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8."),
+    HTTPStatus.TOO_MANY_REQUESTS: (ErrorCode.THROTTLED, "Too many requests. Try again later."),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ErrorCode.SERVER_ERROR, "Something went wrong on our side."),
     HTTPStatus.SERVICE_UNAVAILABLE: (ErrorCode.SERVICE_UNAVAILABLE, ServiceUnavailable.default_detail),
 }
@@ -69,7 +76,7 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
 
 def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Return the enveloped response to ``exc``, or ``None`` for one that nobody foresaw, which becomes a 500."""
-    exc = _as_api_exception(exc)
+    exc = _as_api_exception(exc, context.get("request"))
     response = exception_handler(exc, context)
     if response is None:
         return None
@@ -138,10 +145,12 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
     return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
-def _as_api_exception(exc: Exception) -> Exception:
+def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
     if is_database_away(exc):
+        logger.error("The database is away: %s", exc)
         return ServiceUnavailable()
-    if isinstance(exc, IntegrityError | DataError):
+    if isinstance(exc, IntegrityError | DataError) and request is not None and request.method not in SAFE_METHODS:
+        logger.warning("The database refused a write", exc_info=exc)
         message = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
         return exceptions.ValidationError({NON_FIELD_ERRORS: [message]})
     return exc

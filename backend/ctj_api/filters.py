@@ -1,7 +1,6 @@
 """The filters of the catalogs. A value that a filter can't use is refused, never ignored."""
 
 from typing import Any
-from uuid import UUID
 
 import django_filters
 from django import forms
@@ -12,6 +11,7 @@ from rest_framework.request import Request
 from .enums import PracticeArea
 from .models import CommunityOfPractice, Project, Role, Skill
 from .querysets import SkillQuerySet
+from .validators import is_uuid
 
 MAX_SEARCH = 200
 
@@ -87,7 +87,6 @@ class ProjectFilter(StrictFilterSet):
 def _community(value: str) -> CommunityOfPractice | None:
     if value in PracticeArea.values:
         return CommunityOfPractice.objects.filter(practice_area=value).first()
-    try:
-        return CommunityOfPractice.objects.filter(pk=UUID(value)).first()
-    except ValueError:
-        return None
+    if is_uuid(value):
+        return CommunityOfPractice.objects.filter(pk=value).first()
+    return None

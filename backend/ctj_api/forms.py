@@ -9,8 +9,8 @@ from .models import Opportunity, Role
 from .validators import clean_skill_levels
 
 
-class PatientJSONDecoder(json.JSONDecoder):
-    """Tells JSON that is nested too deeply from JSON, as any other broken text."""
+class DepthSafeJSONDecoder(json.JSONDecoder):
+    """Raises ``JSONDecodeError``, not ``RecursionError``, for JSON that is nested too deeply."""
 
     def decode(self, s: str, *args: Any) -> Any:
         """Return the parsed text; raises ``JSONDecodeError`` where it can't be parsed."""
@@ -24,7 +24,7 @@ class SkillLevelsFormField(forms.JSONField):
     """A skill matrix as JSON: ``{"<skill id>": level}``."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(decoder=PatientJSONDecoder, **kwargs)
+        super().__init__(decoder=DepthSafeJSONDecoder, **kwargs)
 
     def clean(self, value: Any) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong entries."""

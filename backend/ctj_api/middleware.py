@@ -15,7 +15,7 @@ from .parameters import parameter_problems
 
 HEALTHCHECK_PATH = "/api/healthcheck/"
 NOT_FOUND_ROUTE = "api-not-found"
-KEPT_HEADERS = ("Allow", "Retry-After")
+HEADERS_COPIED_TO_ENVELOPE = ("Allow", "Retry-After")
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -41,7 +41,7 @@ class ErrorEnvelopeMiddleware:
         if is_database_away(getattr(request, "unhandled_exception", None)):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         enveloped = error_response(response.status_code)
-        for header in KEPT_HEADERS:
+        for header in HEADERS_COPIED_TO_ENVELOPE:
             if header in response:
                 enveloped[header] = response[header]
         return enveloped

@@ -38,7 +38,8 @@ class HeaderPagination(BasePagination):
         return schema
 
     def _links(self) -> dict[str, int]:
-        last = max(self.count - 1, 0) // self.limit * self.limit
+        phase = self.offset % self.limit
+        last = phase + (self.count - 1 - phase) // self.limit * self.limit if self.count > phase else 0
         links = {"first": 0, "last": last}
         if self.offset > 0:
             links["prev"] = min(max(self.offset - self.limit, 0), last)

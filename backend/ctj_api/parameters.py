@@ -25,6 +25,7 @@ LIMIT = OpenApiParameter(
 OFFSET = OpenApiParameter(
     "offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}, description="Rows to skip."
 )
+OPPORTUNITY_LIST = (LIMIT, OFFSET)
 PAGE_HEADERS = [
     OpenApiParameter(
         "X-Total-Count", int, OpenApiParameter.HEADER, description="How many rows there are in all.", response=[200]

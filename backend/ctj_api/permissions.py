@@ -5,17 +5,20 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from .models import Opportunity, UserProfile
+from .querysets import is_project_manager
 
 
 class OpportunityPermission(permissions.BasePermission):
-    """Anyone reads; project managers create, change their own and delete any."""
+    """Anyone reads; project managers create, and delete any; the creator updates."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Let anyone read and project managers write."""
+        """Let anyone read, project managers create and delete, and leave updates to the check of the object."""
         if request.method in permissions.SAFE_METHODS:
             return True
-        if request.method in {"POST", "PUT", "DELETE"}:
-            return Opportunity.objects.creatable_by(request.user)
+        if request.method in {"POST", "DELETE"}:
+            return is_project_manager(request.user)
+        if request.method == "PUT":
+            return True
         return False
 
     def has_object_permission(self, request: Request, view: APIView, obj: Opportunity) -> bool:

@@ -1,11 +1,12 @@
 """Who may see and change what: each rule once, asked by the API, the admin and the matching alike."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from .enums import Status
 
@@ -16,7 +17,7 @@ type Requester = AbstractBaseUser | AnonymousUser
 
 
 def is_project_manager(user: Requester) -> bool:
-    """Return whether ``user`` acts as a project manager: flagged as one and still active."""
+    """Return whether ``user`` may post, delete and see drafts: flagged as a project manager and still active."""
     return user.is_active and getattr(user, "is_project_manager", False)
 
 
@@ -31,9 +32,17 @@ class SkillQuerySet(models.QuerySet["Skill"]):
 class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
     """Skill matrices of volunteers and opportunities."""
 
-    def rating(self, skill: "Skill") -> Self:
-        """Return the matrices that rate ``skill``."""
-        return self.filter(levels__has_key=str(skill.pk))
+    def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, tuple[int, int]]":
+        """Return by how many opportunities and how many volunteers each of ``skills`` is rated, in one query."""
+        by_key = {f"skill_{number}": skill for number, skill in enumerate(skills)}
+        counts = {}
+        for key, skill in by_key.items():
+            is_rated = Q(levels__has_key=str(skill.pk))
+            counts[f"{key}_opportunities"] = Count("opportunity", filter=is_rated)
+            counts[f"{key}_volunteers"] = Count("volunteer", filter=is_rated)
+        rating = self.filter(levels__has_any_keys=[str(skill.pk) for skill in by_key.values()])
+        found = rating.aggregate(**counts) if counts else {}
+        return {skill: (found[f"{key}_opportunities"], found[f"{key}_volunteers"]) for key, skill in by_key.items()}
 
     def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
         """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""
@@ -53,15 +62,9 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
             return self.all()
         return self.exclude(status=Status.DRAFT)
 
-    def creatable_by(self, user: Requester) -> bool:
-        """Return whether ``user`` may post an opportunity: any project manager."""
-        return is_project_manager(user)
-
     def editable_by(self, user: Requester) -> Self:
-        """Return what ``user`` may change: a project manager their own."""
-        if is_project_manager(user):
-            return self.filter(created_by=user)
-        return self.none()
+        """Return what ``user`` may change: what they have posted."""
+        return self.filter(created_by=user.pk) if user.is_authenticated else self.none()
 
     def deletable_by(self, user: Requester) -> Self:
         """Return what ``user`` may delete: a project manager any."""

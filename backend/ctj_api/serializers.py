@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from .validators import MAX_LEVEL, MAX_SKILLS, MIN_LEVEL, clean_skill_levels
+from .validators import MAX_LEVEL, MAX_SKILLS, MIN_LEVEL, clean_skill_levels, validate_ascii
 
 MAX_PASSWORD = 128
 EMAIL_TAKEN = "There is an account with this e-mail address already."
@@ -227,7 +227,7 @@ class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
     class Meta:
         model = UserProfile
         fields = ("email", "password", "first_name", "last_name")
-        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"email": {"validators": []}}
+        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"email": {"validators": [validate_ascii]}}
 
     def validate_email(self, email: str) -> str:
         """Return the address; raises ``ValidationError`` where an account has it."""
@@ -249,8 +249,10 @@ class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
         try:
             with transaction.atomic():
                 return UserProfile.objects.create_user(**validated_data)
-        except IntegrityError as error:
-            raise serializers.ValidationError({"email": [EMAIL_TAKEN]}) from error
+        except IntegrityError:
+            if UserProfile.objects.filter(email=validated_data["email"]).exists():
+                raise serializers.ValidationError({"email": [EMAIL_TAKEN]}) from None
+            raise
 
 
 class LoginWriteSerializer(serializers.Serializer[UserProfile]):

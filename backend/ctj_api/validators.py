@@ -18,6 +18,7 @@ MAX_SLOTS = 100
 MAX_HOURS = 168
 MAX_SLOT_NAME = 255
 MAX_QUOTE = 60
+MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AVAILABILITY_KEYS = ("day", "start", "end")
 MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
@@ -37,7 +38,7 @@ def clean_skill_levels(value: object) -> dict[str, int]:
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {_describe(value)}.")
     if len(value) > MAX_SKILLS:
         raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
-    names = _skill_names({key.lower() for key in value if _is_uuid(key)})
+    names = _skill_names({key.lower() for key in value if is_uuid(key)})
     levels: dict[str, int] = {}
     problems = []
     for key, level in value.items():
@@ -65,6 +66,17 @@ def validate_week_slots(value: object) -> None:
 def validate_meeting_times(value: object) -> None:
     """Raise a ``ValidationError`` that names each wrong part of a project's weekly meetings."""
     _validate_week(value, slot_keys=MEETING_KEYS)
+
+
+def validate_ascii(value: str) -> None:
+    """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some are those of another address."""
+    if not value.isascii():
+        raise ValidationError("Use letters from a to z, digits and signs only; write the domain in Punycode.")
+
+
+def is_uuid(value: object) -> bool:
+    """Return whether ``value`` is the text of a UUID with its hyphens, in any case."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
@@ -101,10 +113,6 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     return problems
 
 
-def _is_uuid(value: object) -> bool:
-    return isinstance(value, str) and _UUID.fullmatch(value) is not None
-
-
 def _is_level(value: object) -> bool:
     return type(value) is int and MIN_LEVEL <= value <= MAX_LEVEL
 
@@ -125,7 +133,7 @@ def _skill_names(ids: set[str]) -> dict[str, str]:
 
 @cache
 def _timezones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
 
 
 def _describe(value: object) -> str:

@@ -1,6 +1,7 @@
 """The endpoints. What needs less than full CRUD is a function whose method and permissions stand on top of it."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib.auth import authenticate, login, logout
 from django.db import transaction
@@ -21,7 +22,7 @@ from .caching import public_cache
 from .filters import ProjectFilter, RoleFilter, SkillFilter
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .pagination import HeaderPagination
-from .parameters import COMMUNITY, LIMIT, NAME_SEARCH, OFFSET, PAGE_HEADERS, SEARCH, query_parameters
+from .parameters import COMMUNITY, NAME_SEARCH, OPPORTUNITY_LIST, PAGE_HEADERS, SEARCH, query_parameters
 from .permissions import OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .serializers import (
@@ -55,7 +56,7 @@ def skill_list(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def skill_detail(request: Request, pk: str) -> Response:
+def skill_detail(request: Request, pk: UUID) -> Response:
     """Return one skill."""
     return Response(SkillReadSerializer(get_object_or_404(Skill, pk=pk)).data)
 
@@ -75,7 +76,7 @@ def community_of_practice_list(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def community_of_practice_detail(request: Request, pk: str) -> Response:
+def community_of_practice_detail(request: Request, pk: UUID) -> Response:
     """Return one community of practice."""
     return Response(CommunityOfPracticeReadSerializer(get_object_or_404(CommunityOfPractice, pk=pk)).data)
 
@@ -96,7 +97,7 @@ def role_list(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def role_detail(request: Request, pk: str) -> Response:
+def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
     return Response(RoleReadSerializer(get_object_or_404(Role, pk=pk)).data)
 
@@ -117,7 +118,7 @@ def project_list(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def project_detail(request: Request, pk: str) -> Response:
+def project_detail(request: Request, pk: UUID) -> Response:
     """Return one project."""
     return Response(ProjectReadSerializer(get_object_or_404(Project, pk=pk)).data)
 
@@ -177,7 +178,7 @@ def user_me(request: Request) -> Response:
 @extend_schema(responses=UserReadSerializer)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated, UserDetailPermission])
-def user_detail(request: Request, pk: str) -> Response:
+def user_detail(request: Request, pk: UUID) -> Response:
     """Return a user's record, to that user only."""
     user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=pk)
     request.parser_context["view"].check_object_permissions(request, user)
@@ -187,7 +188,7 @@ def user_detail(request: Request, pk: str) -> Response:
 @extend_schema_view(
     list=extend_schema(
         description="Return the opportunities that the user may see, newest first, then by id.",
-        parameters=[LIMIT, OFFSET, *PAGE_HEADERS],
+        parameters=[*OPPORTUNITY_LIST, *PAGE_HEADERS],
     ),
     retrieve=extend_schema(description="Return one opportunity; a draft is there for project managers only."),
     create=extend_schema(
@@ -204,7 +205,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
     pagination_class = HeaderPagination
     http_method_names = ["get", "head", "options", "post", "put", "delete"]  # noqa: RUF012 (a list by its type)
     lookup_value_converter = "uuid"
-    query_parameters: ClassVar[dict[str, Any]] = {"list": (LIMIT, OFFSET)}
+    query_parameters: ClassVar[dict[str, Any]] = {"list": OPPORTUNITY_LIST}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a method that is not served before asking who may use it."""

@@ -102,6 +102,7 @@ class DemoSeeder:
         community = self._catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
         known = self._known_accounts(rows)
         added = [build_manager(row, community, self._password, self._now) for row in rows if row.email not in known]
+        self._renew_passwords(rows)
         UserProfile.objects.bulk_create(added)
         self._managers += [known.get(row.email, row.pk) for row in rows]
         self._counts.managers += len(added)
@@ -111,6 +112,7 @@ class DemoSeeder:
         added = [
             build_volunteer(row, self._catalog, self._password, self._now) for row in rows if row.email not in known
         ]
+        self._renew_passwords(rows)
         matrices = [volunteer.skills_learned_matrix for volunteer in added]
         SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
         UserProfile.objects.bulk_create(added)
@@ -131,10 +133,11 @@ class DemoSeeder:
         accounts = UserProfile.objects.filter(Q(pk__in=pks) | Q(email__in=emails)).values_list("email", "pk")
         by_email = dict(accounts)
         known = set(by_email.values())
-        own = {row.email: row.pk for row in rows if row.pk in known}
+        return by_email | {row.email: row.pk for row in rows if row.pk in known}
+
+    def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
         if self._reset_passwords:
-            UserProfile.objects.filter(pk__in=own.values()).update(password=self._password)
-        return by_email | own
+            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
 
 
 def _add_meeting_times(seed: int) -> None:

@@ -1,13 +1,14 @@
 """Keep skill matrices whole whatever writes to the database: the API, the admin or SQL by hand.
 
 Every rated skill exists, a rated skill can't be deleted, and a matrix lives exactly as long as its owner.
+The functions keep today's ``search_path``, for a restore empties it.
 ``docs/decisions/0002-skill-matrix-as-json.md`` says why triggers.
 """
 
 from django.db import migrations
 
 RATED_SKILLS_EXIST = """
-CREATE FUNCTION ctj_rated_skills_exist() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ctj_rated_skills_exist() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     rated uuid[] := ARRAY(SELECT key::uuid FROM jsonb_object_keys(NEW.levels) AS key);
     found_count integer;
@@ -28,7 +29,7 @@ CREATE TRIGGER skill_matrix_rated_skills_exist
 """
 
 RATED_SKILL_STAYS = """
-CREATE FUNCTION ctj_rated_skill_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ctj_rated_skill_stays() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM ctj_api_skillmatrix WHERE levels ? OLD.id::text) THEN
         RAISE foreign_key_violation USING
@@ -43,7 +44,7 @@ CREATE TRIGGER skill_rated_stays
 """
 
 MATRIX_GOES_WITH_OWNER = """
-CREATE FUNCTION ctj_matrix_goes_with_owner() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ctj_matrix_goes_with_owner() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     old_matrix uuid := to_jsonb(OLD) ->> TG_ARGV[0];
     new_matrix uuid := to_jsonb(NEW) ->> TG_ARGV[0];
@@ -62,7 +63,7 @@ CREATE TRIGGER user_takes_matrix_along
 """
 
 MATRIX_HAS_ONE_OWNER = """
-CREATE FUNCTION ctj_matrix_has_one_owner() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ctj_matrix_has_one_owner() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     matrix uuid := to_jsonb(NEW) ->> TG_ARGV[0];
     owners integer;

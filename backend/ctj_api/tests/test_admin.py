@@ -1,4 +1,4 @@
-"""The administrators' desk."""
+"""The admin site."""
 
 import json
 from typing import Any
@@ -80,6 +80,26 @@ class AdminTests(TestCase):
         user.refresh_from_db()
         self.assertEqual((user.is_project_manager, user.is_staff, user.email), (True, False, "ana@example.org"))
 
+    def test_admin_user_can_make_someone_an_administrator(self) -> None:
+        """One box is enough to let them in, and to shut them out."""
+        user = make_regular_user()
+        for box in ({"is_superuser": "on"}, {}):
+            self.post("userprofile_change", {"is_active": "on", **box}, user.pk)
+            user.refresh_from_db()
+            self.assertEqual((user.is_superuser, user.is_staff), (bool(box), bool(box)))
+
+    def test_admin_user_deletes_skills_with_a_constant_number_of_queries(self) -> None:
+        """However many are chosen."""
+        counts = []
+        for number in (1, 20):
+            skills = [make_skill() for _ in range(number)]
+            make_opportunity(dict.fromkeys(skills, 3))
+            action = {"action": "delete_selected", "_selected_action": [str(skill.pk) for skill in skills]}
+            with CaptureQueriesContext(connection) as queries:
+                self.assertContains(self.post("skill_changelist", action), "required by 1 opportunity", count=number)
+            counts.append(len(queries))
+        self.assertEqual(counts[0], counts[1])
+
     def test_admin_user_sees_what_a_volunteer_rated(self) -> None:
         """By name, not by id."""
         user = make_regular_user({make_skill(name="React"): 4})
@@ -87,7 +107,7 @@ class AdminTests(TestCase):
         self.assertContains(page, "React 4")
 
     def test_admin_user_sees_drafts_of_everyone(self) -> None:
-        """The desk shows every opportunity."""
+        """The list shows every opportunity, whatever its status."""
         make_opportunity(status="draft", project=make_project(name="VRMS"))
         self.assertContains(self.client.get(reverse("admin:ctj_api_opportunity_changelist")), "VRMS")
 

@@ -1,5 +1,6 @@
 """Signing up, in and out, with real sessions and CSRF tokens."""
 
+from typing import Any
 from unittest.mock import patch
 
 from django.db import connection
@@ -38,6 +39,25 @@ class CsrfTests(APITestCase):
         client = browser()
         client.credentials(HTTP_X_CSRFTOKEN="x" * 64)
         self.assertEqual(error_of(client.post(LOGOUT))["code"], "permission_denied")
+
+
+class SecureCsrfTests(APITestCase):
+    """Over HTTPS the origin counts as well."""
+
+    def post(self, **headers: str) -> Any:
+        """Return the answer to signing out over HTTPS, with a token and these headers."""
+        return browser().post(LOGOUT, secure=True, headers=headers)
+
+    def test_anonymous_secure_request_from_trusted_origin_returns_204(self) -> None:
+        """The API's own origin, and those that the settings name."""
+        self.assertEqual(self.post(origin="https://testserver").status_code, 204)
+        with self.settings(CSRF_TRUSTED_ORIGINS=["https://jobs.example.org"]):
+            self.assertEqual(self.post(origin="https://jobs.example.org").status_code, 204)
+
+    def test_anonymous_secure_request_from_elsewhere_returns_403(self) -> None:
+        """Another origin, and none at all."""
+        for response in (self.post(), self.post(origin="https://evil.example")):
+            self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
 
 
 class SignupTests(APITestCase):
@@ -96,6 +116,8 @@ class SignupTests(APITestCase):
         good = {"email": "ana@example.org", "password": PASSWORD}
         cases: list[tuple[str, object]] = [
             ("email", "ana"),
+            ("email", "\u212aate@example.org"),
+            ("email", "ana@ex\u00e4mple.org"),
             ("email", "a\x00@example.org"),
             ("email", f"{'a' * 300}@example.org"),
             ("email", None),

@@ -232,13 +232,29 @@ class ConstraintTests(TestCase):
 
     def test_week_in_unknown_timezone_is_refused_by_validators(self) -> None:
         """The zones of the world change without a migration, so that the database checks their form only."""
-        for zone in ("Mars/Olympus", "../etc/passwd", "utc "):
+        for zone in ("Mars/Olympus", "../etc/passwd", "utc ", "localtime", "Factory"):
             self.assertRaises(ValidationError, validate_week_slots, {**WEEK, "timezone": zone})
 
     def test_model_validation_takes_rows_without_optional_values(self) -> None:
         """What may be absent may be absent in forms as well."""
         for row in (self.user, self.project, self.opportunity, self.role, self.skill, self.cop):
             row.full_clean()
+
+    def test_week_in_renamed_timezone_is_accepted(self) -> None:
+        """Browsers still tell the names that the time zone database has replaced."""
+        for zone in ("Asia/Calcutta", "US/Pacific", "UTC"):
+            validate_week_slots({**WEEK, "timezone": zone})
+
+    def test_sql_write_works_without_a_search_path(self) -> None:
+        """As in a restore, which names every table in full."""
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL search_path = ''")
+            cursor.execute(
+                "UPDATE public.ctj_api_skillmatrix SET levels = %s::jsonb", [json.dumps({str(self.skill.pk): 3})]
+            )
+            cursor.execute("DELETE FROM public.ctj_api_opportunity")
+            cursor.execute("SELECT count(*) FROM public.ctj_api_skillmatrix")
+            self.assertEqual(cursor.fetchone(), (0,))
 
     def test_matrix_at_its_largest_is_accepted(self) -> None:
         """250 skills, and not one more."""

@@ -8,9 +8,9 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SuspiciousOperation
 from django.db import DataError, InterfaceError, OperationalError
 from rest_framework import exceptions
-from rest_framework.test import APIClient, APITestCase
+from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
-from ctj_api.exceptions import CODE_OF_EXCEPTION, ErrorCode, civic_exception_handler, flatten
+from ctj_api.exceptions import CODE_OF_EXCEPTION, CODE_OF_STATUS, civic_exception_handler, flatten
 from ctj_api.models import Opportunity
 
 from .common import UNKNOWN_ID, browser, error_of, make_opportunity, make_pm_user, make_skill, opportunity_payload
@@ -115,6 +115,8 @@ class ErrorsTests(APITestCase):
         """There is no HTML and no XML to be had."""
         for accept in ("text/html", "application/xml", "image/*"):
             self.assert_error(self.client.get("/api/skills/", HTTP_ACCEPT=accept), 406, "not_acceptable")
+        self.assert_error(self.client.get("/api/schema/", HTTP_ACCEPT="text/html"), 406, "not_acceptable")
+        self.assert_error(self.client.get("/api/docs/", HTTP_ACCEPT=JSON), 406, "not_acceptable")
 
     def test_pm_user_with_unreadable_body_gets_parse_error(self) -> None:
         """Broken JSON, nested too deep, out of range or not UTF-8."""
@@ -206,25 +208,31 @@ class ErrorsTests(APITestCase):
 class ExceptionHandlerTests(APITestCase):
     """The mapping of exceptions to codes."""
 
-    def test_each_exception_has_its_code(self) -> None:
-        """Every class that DRF raises is told apart; an unknown one is an ``error``."""
-        for cls, code in CODE_OF_EXCEPTION.items():
-            exc = (
-                cls("PATCH")
-                if cls is exceptions.MethodNotAllowed
-                else (cls("text/plain") if cls is exceptions.UnsupportedMediaType else cls())
-            )
+    def test_each_exception_has_the_code_of_the_specification(self) -> None:
+        """Its table, word by word."""
+        table: list[tuple[exceptions.APIException, str]] = [
+            (exceptions.ValidationError("x"), "validation_error"),
+            (exceptions.AuthenticationFailed(), "authentication_failed"),
+            (exceptions.NotAuthenticated(), "not_authenticated"),
+            (exceptions.PermissionDenied(), "permission_denied"),
+            (exceptions.NotFound(), "not_found"),
+            (exceptions.MethodNotAllowed("PATCH"), "method_not_allowed"),
+            (exceptions.NotAcceptable(), "not_acceptable"),
+            (exceptions.UnsupportedMediaType("text/plain"), "unsupported_media_type"),
+            (exceptions.ParseError(), "parse_error"),
+            (exceptions.Throttled(), "throttled"),
+            (exceptions.APIException(), "error"),
+        ]
+        for exc, code in table:
             response = civic_exception_handler(exc, {})
             assert response is not None
             self.assertEqual(response.data["error"]["code"], code)
-        response = civic_exception_handler(exceptions.APIException("odd"), {})
-        assert response is not None
-        self.assertEqual(response.data, {"error": {"code": "error", "message": "odd"}})
 
-    def test_each_code_can_arise(self) -> None:
-        """No code is documented that nothing produces."""
-        elsewhere = {ErrorCode.BAD_REQUEST, ErrorCode.ERROR, ErrorCode.SERVER_ERROR}
-        self.assertEqual(set(CODE_OF_EXCEPTION.values()) | elsewhere, set(ErrorCode))
+    def test_status_without_exception_has_the_code_of_its_exception(self) -> None:
+        """A failure is told alike, whether DRF raised it or the middleware found it."""
+        for cls, code in CODE_OF_EXCEPTION.items():
+            if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
+                self.assertEqual(CODE_OF_STATUS[cls.status_code][0], code)
 
     def test_throttled_request_is_told_when_to_retry(self) -> None:
         """The header survives the envelope."""
@@ -232,11 +240,13 @@ class ExceptionHandlerTests(APITestCase):
         assert response is not None
         self.assertEqual((response.status_code, response["Retry-After"]), (429, "7"))
 
-    def test_value_out_of_range_is_a_client_error(self) -> None:
-        """What the database can't hold is no bug of ours."""
-        response = civic_exception_handler(DataError(), {})
+    def test_refused_write_is_a_client_error_and_refused_read_a_bug(self) -> None:
+        """What the database can't hold is no bug of ours, unless nothing was written at all."""
+        factory = APIRequestFactory()
+        response = civic_exception_handler(DataError(), {"request": factory.post("/")})
         assert response is not None
         self.assertEqual(response.data["error"]["code"], "validation_error")
+        self.assertIsNone(civic_exception_handler(DataError(), {"request": factory.get("/")}))
 
     def test_nested_errors_are_flattened(self) -> None:
         """Deeper keys are named in the message."""

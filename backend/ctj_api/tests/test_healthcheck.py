@@ -1,5 +1,6 @@
 """The health check."""
 
+from threading import Event
 from unittest.mock import patch
 
 from django.db import OperationalError
@@ -35,7 +36,8 @@ class HealthcheckTests(APITestCase):
 
     def test_anonymous_healthcheck_without_database_returns_503(self) -> None:
         """A database that does not answer is a 503 in the envelope, with a time to retry."""
-        with patch("backend.views.connection.cursor", side_effect=OperationalError("gone")):
+        with patch("backend.views.connection") as connection:
+            connection.cursor.side_effect = OperationalError("gone")
             response = self.client.get(URL)
         self.assertEqual(response.status_code, 503)
         self.assertEqual(error_of(response)["code"], "service_unavailable")
@@ -47,7 +49,20 @@ class HealthcheckTests(APITestCase):
         self.assertEqual((response.status_code, response["Allow"]), (405, "GET, HEAD"))
         self.assertEqual(error_of(response)["code"], "method_not_allowed")
 
-    def test_anonymous_healthcheck_takes_one_query(self) -> None:
-        """It asks the database once."""
-        with self.assertNumQueries(1):
-            self.client.get(URL)
+    def test_anonymous_healthcheck_with_stalled_database_returns_503(self) -> None:
+        """A database that takes the connection and then says nothing is away as well."""
+        is_over = Event()
+        self.addCleanup(is_over.set)
+
+        def stall() -> None:
+            is_over.wait()
+            raise OperationalError("cut")
+
+        with patch("backend.views.PROBE_SECONDS", 0.05), patch("backend.views.connection") as connection:
+            connection.cursor.side_effect = stall
+            self.assertEqual(error_of(self.client.get(URL))["code"], "service_unavailable")
+
+    def test_anonymous_healthcheck_accepting_html_returns_406(self) -> None:
+        """There is JSON only, as everywhere."""
+        response = self.client.get(URL, HTTP_ACCEPT="text/html")
+        self.assertEqual((response.status_code, error_of(response)["code"]), (406, "not_acceptable"))

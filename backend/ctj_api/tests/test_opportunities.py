@@ -112,6 +112,8 @@ class OpportunitiesReadTests(APITestCase):
             for rel, offset in (("first", 0), ("last", 4), ("prev", 0), ("next", 4))
         }
         self.assertEqual(set(response["Link"].split(", ")), set(links.values()))
+        shifted = self.client.get(URL, {"limit": 2, "offset": 1})["Link"]
+        self.assertIn(f'<http://testserver{URL}?limit=2&offset=3>; rel="last"', shifted)
         last = self.client.get(URL, {"limit": 2, "offset": 4})
         self.assertEqual([row["id"] for row in last.json()], everything[4:])
         self.assertNotIn('rel="next"', last["Link"])
@@ -212,18 +214,16 @@ class OpportunitiesWriteTests(APITestCase):
         )
 
     def test_anonymous_and_regular_user_cannot_write(self) -> None:
-        """Nobody but project managers creates, updates or deletes; not even a listing of their own."""
-        user = make_regular_user()
-        theirs = f"{URL}{make_opportunity(created_by=user).pk}/"
-        for who, code in ((None, "not_authenticated"), (user, "permission_denied")):
+        """Nobody but project managers creates or deletes, and nobody updates what another has posted."""
+        for who, code in ((None, "not_authenticated"), (make_regular_user(), "permission_denied")):
             self.client.force_authenticate(who)
             for response in (
                 self.client.post(URL, opportunity_payload()),
-                self.client.put(theirs, opportunity_payload()),
-                self.client.delete(theirs),
+                self.client.put(self.url, opportunity_payload()),
+                self.client.delete(self.url),
             ):
                 self.assertEqual((response.status_code, error_of(response)["code"]), (403, code))
-        self.assertEqual(Opportunity.objects.count(), 2)
+        self.assertEqual(Opportunity.objects.count(), 1)
 
     def test_pm_user_can_update_own_opportunity(self) -> None:
         """The matrix is replaced in place: its row stays the only one."""
@@ -253,11 +253,14 @@ class OpportunitiesWriteTests(APITestCase):
         self.assertEqual(self.client.delete(self.url).status_code, 204)
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
 
-    def test_former_pm_cannot_write_own_opportunity(self) -> None:
-        """Rights end with the flag."""
+    def test_former_pm_can_update_own_opportunity_only(self) -> None:
+        """The creator updates; creating, deleting and drafts are for project managers."""
+        draft = make_opportunity(status="draft", created_by=self.pm)
         self.pm.is_project_manager = False
         self.pm.save()
-        for response in (self.client.put(self.url, opportunity_payload()), self.client.delete(self.url)):
+        self.assertEqual(self.client.put(self.url, opportunity_payload()).status_code, 200)
+        self.assertEqual(self.client.put(f"{URL}{draft.pk}/", opportunity_payload()).status_code, 404)
+        for response in (self.client.post(URL, opportunity_payload()), self.client.delete(self.url)):
             self.assertEqual(error_of(response)["code"], "permission_denied")
 
     def test_anyone_patch_returns_405(self) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import yaml
 from django.conf import settings
 from django.core.management import call_command
-from django.test import SimpleTestCase
+from django.test import RequestFactory, SimpleTestCase
 from rest_framework.test import APITestCase
 
 from ctj_api.exceptions import ErrorCode
+from ctj_api.parameters import parameter_problems
+from ctj_api.views import OpportunityViewSet, project_list, role_list, skill_list
 
 from .test_permissions import API_MATRIX, METHODS
 
@@ -67,6 +69,23 @@ class SchemaTests(SimpleTestCase):
             with self.subTest(path=path, method=method):
                 for requirement in operation["security"]:
                     self.assertEqual("csrfToken" in requirement, method in UNSAFE)
+
+    def test_every_query_parameter_is_declared_and_described(self) -> None:
+        """What the document offers is what the endpoint takes."""
+        views = {
+            "/api/skills/": skill_list,
+            "/api/roles/": role_list,
+            "/api/projects/": project_list,
+            "/api/opportunities/": OpportunityViewSet.as_view({"get": "list"}),
+        }
+        for path, method, operation in self.operations:
+            described = {row["name"] for row in operation.get("parameters", []) if row["in"] == "query"}
+            view = views.get(path) if method == "get" else None
+            problems = parameter_problems(
+                view, RequestFactory().get(path, dict.fromkeys([*described, "nonsense"], "1"))
+            )
+            with self.subTest(path=path, method=method):
+                self.assertEqual(set(problems), {"nonsense"})
 
     def test_error_codes_and_enums_are_named(self) -> None:
         """Clients get a type for each closed set of values."""

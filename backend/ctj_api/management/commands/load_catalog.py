@@ -9,11 +9,11 @@ from ctj_api.catalog import SHIPPED_CATALOG, CatalogError, load_catalog, load_ca
 
 
 class Command(BaseCommand):
-    """Adds what the database lacks of a catalog file; running it again changes nothing."""
+    """Brings the database up to a catalog file; running it again changes nothing."""
 
     help = (
         "Load communities of practice, roles, skills and projects from a JSON file. "
-        "What is there already is kept; running it again changes nothing."
+        "Nothing is deleted; running it again changes nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
