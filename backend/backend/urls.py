@@ -9,7 +9,7 @@ from ctj_api.caching import public_cache
 
 from . import views
 
-PUBLIC = {"authentication_classes": (), "permission_classes": (AllowAny,)}
+PUBLIC = {"authentication_classes": (), "permission_classes": (AllowAny,), "http_method_names": ["get", "head"]}
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -1,17 +1,23 @@
 """The admin site: administrators curate skills, see everything, and say who is a project manager."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import pluralize
+from django.template.response import TemplateResponse
 
+from .exceptions import is_database_away
 from .forms import OpportunityForm
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+
+logger = logging.getLogger(__name__)
 
 admin.site.site_header = "CivicTechJobs"
 admin.site.site_title = "CivicTechJobs"
@@ -20,7 +26,48 @@ admin.site.site_url = None
 admin.site.unregister(Group)
 
 
-class ViewOnlyAdmin[M: Model](admin.ModelAdmin[M]):
+class SafeAdmin[M: Model](admin.ModelAdmin[M]):
+    """Tells input that the database can't use, or that came too late, in a message instead of an error page."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Return the list, in one transaction: what an action has checked holds until it has acted."""
+        view = super().changelist_view
+        return self._answer(request, lambda: view(request, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Return the form, or what became of it."""
+        view = super().changeform_view
+        return self._answer(request, lambda: view(request, object_id, form_url, extra_context))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Return the question whether to delete, or what became of it."""
+        view = super().delete_view
+        return self._answer(request, lambda: view(request, object_id, extra_context))
+
+    def _answer(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+        try:
+            with transaction.atomic():
+                response = view()
+                if isinstance(response, TemplateResponse):
+                    response.render()
+                return response
+        except (DatabaseError, OverflowError, ValidationError, ValueError) as error:
+            if is_database_away(error) or not (request.GET or request.method == "POST"):
+                raise
+            logger.warning("The admin refused %s", request.path, exc_info=True)
+            messages.error(request, "This could not be done: the input is unusable, or was overtaken. Try again.")
+            return HttpResponseRedirect(request.path)
+
+
+class ViewOnlyAdmin[M: Model](SafeAdmin[M]):
     """Shows what is curated elsewhere."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -62,18 +109,13 @@ class ProjectAdmin(ViewOnlyAdmin[Project]):
 
 
 @admin.register(Skill)
-class SkillAdmin(admin.ModelAdmin[Skill]):
+class SkillAdmin(SafeAdmin[Skill]):
     """The skill catalog; a skill that is in use stays."""
 
     list_display = ("name", "description", "updated_at")
     list_filter = ("communities_of_practice",)
     search_fields = ("name", "description")
     filter_horizontal = ("communities_of_practice",)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Answer in one transaction: what an action has checked holds until it has acted."""
-        with transaction.atomic():
-            return super().changelist_view(request, extra_context)
 
     def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
@@ -88,7 +130,7 @@ class SkillAdmin(admin.ModelAdmin[Skill]):
 
 
 @admin.register(Opportunity)
-class OpportunityAdmin(admin.ModelAdmin[Opportunity]):
+class OpportunityAdmin(SafeAdmin[Opportunity]):
     """The opportunities of all project managers."""
 
     form = OpportunityForm
@@ -110,7 +152,7 @@ class OpportunityAdmin(admin.ModelAdmin[Opportunity]):
 
 
 @admin.register(UserProfile)
-class UserProfileAdmin(admin.ModelAdmin[UserProfile]):
+class UserProfileAdmin(SafeAdmin[UserProfile]):
     """Accounts: who is active, a project manager or an administrator. The rest is the owner's own matter."""
 
     list_display = (

@@ -14,6 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from .validators import make_encodable
+
 logger = logging.getLogger(__name__)
 
 NON_FIELD_ERRORS = "non_field_errors"
@@ -85,7 +87,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
             ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.", flatten(exc.detail)
         )
     elif isinstance(exc, exceptions.APIException):
-        response.data = envelope(_code_of(exc), _storable(str(exc.detail)))
+        response.data = envelope(_code_of(exc), make_encodable(str(exc.detail)))
     else:
         code, message = CODE_OF_STATUS[response.status_code]
         response.data = envelope(code, message)
@@ -121,7 +123,7 @@ def is_database_away(exc: BaseException | None) -> bool:
 def flatten(detail: Any) -> dict[str, list[str]]:
     """Return DRF's nested error detail as field → messages; what lies deeper is named in its message."""
     if isinstance(detail, dict):
-        return {_storable(str(field)): list(_messages(errors)) for field, errors in detail.items()}
+        return {make_encodable(str(field)): list(_messages(errors)) for field, errors in detail.items()}
     return {NON_FIELD_ERRORS: list(_messages(detail))}
 
 
@@ -133,12 +135,7 @@ def _messages(errors: Any, path: str = "") -> Iterator[str]:
         for nested in errors:
             yield from _messages(nested, path)
     else:
-        yield _storable(f"{path}{errors}")
-
-
-def _storable(text: str) -> str:
-    """Return ``text`` with what UTF-8 can't hold replaced: messages may quote the client's lone surrogates."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+        yield make_encodable(f"{path}{errors}")
 
 
 def _code_of(exc: exceptions.APIException) -> ErrorCode:

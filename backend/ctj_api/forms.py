@@ -9,22 +9,24 @@ from .models import Opportunity, Role
 from .validators import clean_skill_levels
 
 
-class DepthSafeJSONDecoder(json.JSONDecoder):
-    """Raises ``JSONDecodeError``, not ``RecursionError``, for JSON that is nested too deeply."""
+class BoundedJSONDecoder(json.JSONDecoder):
+    """Refuses also what a form can't show again: JSON nested too deeply, endless numbers, lone surrogates."""
 
     def decode(self, s: str, *args: Any) -> Any:
         """Return the parsed text; raises ``JSONDecodeError`` where it can't be parsed."""
         try:
-            return super().decode(s, *args)
-        except RecursionError as error:
-            raise json.JSONDecodeError("Nested too deeply", s, 0) from error
+            value = super().decode(s, *args)
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except (RecursionError, ValueError) as error:
+            raise json.JSONDecodeError("This can't be read", s, 0) from error
+        return value
 
 
 class SkillLevelsFormField(forms.JSONField):
     """A skill matrix as JSON: ``{"<skill id>": level}``."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(decoder=DepthSafeJSONDecoder, **kwargs)
+        super().__init__(decoder=BoundedJSONDecoder, **kwargs)
 
     def clean(self, value: Any) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong entries."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from django.core.exceptions import BadRequest, TooManyFieldsSent
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
@@ -73,7 +74,7 @@ class CachePolicyMiddleware:
 
 
 class RequestContractMiddleware:
-    """Refuse what no endpoint understands: unknown query parameters and bodies that are not UTF-8."""
+    """Refuse what nothing here understands: unknown query parameters, bodies that are not UTF-8, null characters."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -86,13 +87,17 @@ class RequestContractMiddleware:
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
     ) -> HttpResponse | None:
         """Return the refusal, or nothing where the request may go on."""
+        if "%00" in request.META["QUERY_STRING"] and not is_api_request(request):
+            raise BadRequest("The query has null characters, which no database can look for.")
         if not is_api_request(request) or _is_unknown_route(request):
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        if problems := parameter_problems(view, request):
-            return error_response(HTTPStatus.BAD_REQUEST, problems)
-        return None
+        try:
+            problems = parameter_problems(view, request)
+        except TooManyFieldsSent:
+            return error_response(HTTPStatus.BAD_REQUEST)
+        return error_response(HTTPStatus.BAD_REQUEST, problems) if problems else None
 
 
 def _is_unknown_route(request: HttpRequest) -> bool:

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from .validators import MAX_LEVEL, MAX_SKILLS, MIN_LEVEL, clean_skill_levels, validate_ascii
+from .validators import DAYS, MAX_LEVEL, MAX_SKILLS, MAX_SLOTS, MIN_LEVEL, clean_skill_levels, validate_ascii
 
 MAX_PASSWORD = 128
 EMAIL_TAKEN = "There is an account with this e-mail address already."
@@ -24,12 +24,42 @@ _LEVELS_SCHEMA = {
 }
 
 
+_WEEK_SCHEMA = {
+    "type": ["object", "null"],
+    "description": "Weekly slots in one time zone; null means not given.",
+    "required": ["timezone", "slots"],
+    "properties": {
+        "timezone": {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]},
+        "slots": {
+            "type": "array",
+            "maxItems": MAX_SLOTS,
+            "items": {
+                "type": "object",
+                "required": ["day", "start", "end"],
+                "properties": {
+                    "day": {"type": "string", "enum": list(DAYS)},
+                    "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
+                    "end": {"type": "string", "description": "HH:MM, at the latest 24:00", "examples": ["20:00"]},
+                    "name": {"type": "string", "description": "Of a project's meeting."},
+                },
+            },
+        },
+    },
+}
+
+
+@extend_schema_field(_WEEK_SCHEMA)
+class WeekField(serializers.JSONField):
+    """Weekly slots in one time zone."""
+
+
 class CommunityOfPracticeReadSerializer(serializers.ModelSerializer[CommunityOfPractice]):
     """A community of practice."""
 
     class Meta:
         model = CommunityOfPractice
         fields = ("id", "practice_area", "name", "description", "created_at", "updated_at")
+        read_only_fields = fields
 
 
 class RoleReadSerializer(serializers.ModelSerializer[Role]):
@@ -38,14 +68,18 @@ class RoleReadSerializer(serializers.ModelSerializer[Role]):
     class Meta:
         model = Role
         fields = ("id", "title", "community_of_practice", "created_at", "updated_at")
+        read_only_fields = fields
 
 
 class ProjectReadSerializer(serializers.ModelSerializer[Project]):
     """A project with the times of its weekly meetings."""
 
+    meeting_times = WeekField(read_only=True)
+
     class Meta:
         model = Project
         fields = ("id", "name", "people_depot_project_id", "meeting_times", "created_at", "updated_at")
+        read_only_fields = fields
 
 
 class SkillReadSerializer(serializers.ModelSerializer[Skill]):
@@ -54,6 +88,7 @@ class SkillReadSerializer(serializers.ModelSerializer[Skill]):
     class Meta:
         model = Skill
         fields = ("id", "name", "description", "communities_of_practice", "created_at", "updated_at")
+        read_only_fields = fields
 
 
 class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
@@ -131,6 +166,7 @@ class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerialize
             "created_at",
             "updated_at",
         )
+        read_only_fields = fields
 
     @extend_schema_field(RatedSkillReadSerializer(many=True))
     def get_skills_required(self, opportunity: Opportunity) -> list[dict[str, Any]]:
@@ -185,6 +221,7 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
     """An account as its owner sees it."""
 
     name = serializers.CharField(source="get_full_name")
+    meeting_availability = WeekField(read_only=True)
     skills_learned_matrix = serializers.SerializerMethodField()
     skills_learned = serializers.SerializerMethodField()
 
@@ -205,6 +242,7 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
             "created_at",
             "updated_at",
         )
+        read_only_fields = fields
 
     @extend_schema_field(_LEVELS_SCHEMA)
     def get_skills_learned_matrix(self, user: UserProfile) -> dict[str, int]:

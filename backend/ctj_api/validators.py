@@ -74,6 +74,11 @@ def validate_ascii(value: str) -> None:
         raise ValidationError("Use letters from a to z, digits and signs only; write the domain in Punycode.")
 
 
+def make_encodable(text: str) -> str:
+    """Return ``text`` with what UTF-8 can't hold replaced: messages may quote a client's lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def is_uuid(value: object) -> bool:
     """Return whether ``value`` is the text of a UUID with its hyphens, in any case."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
@@ -153,4 +158,5 @@ def _quote(value: object) -> str:
 
 
 def _shorten(text: str) -> str:
+    text = make_encodable(text)
     return text if len(text) <= MAX_QUOTE else f"{text[: MAX_QUOTE - 1]}…"

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 from django.db import connection
 from django.test import TestCase
@@ -156,12 +157,47 @@ class AdminTests(TestCase):
             "[]": "A skill matrix must be an object",
             "{": "Enter a valid JSON.",
             "[" * 100_000: "Enter a valid JSON.",
+            "1" * 5_000: "Enter a valid JSON.",
+            f'{{"{skill.pk}": {"1" * 5_000}}}': "Enter a valid JSON.",
+            '{"\\ud800": 1}': "Enter a valid JSON.",
+            f'{{"{skill.pk}": "\\ud800"}}': "Enter a valid JSON.",
         }
         for text, message in cases.items():
             with self.subTest(text[:20]):
                 page = self.post("opportunity_add", self.opportunity_form(skill_levels=text))
                 self.assertContains(page, message)
         self.assertFalse(Opportunity.objects.exists())
+
+    def test_admin_user_with_unusable_filter_is_told_so(self) -> None:
+        """No query string leads to an error page."""
+        make_opportunity()
+        pages = [
+            ("skill", "name__regex=("),
+            ("skill", "created_at__year=99999"),
+            ("role", "created_at__year=" + "9" * 30),
+            ("opportunity", "created_at__year=9999"),
+            ("userprofile", "meeting_availability=x"),
+            ("project", "e=1"),
+        ]
+        for model, query in pages:
+            with self.subTest(model=model, query=query):
+                url = reverse(f"admin:ctj_api_{model}_changelist")
+                self.assertEqual(self.client.get(f"{url}?{query}", follow=True).status_code, 200)
+                self.assertEqual(self.client.get(f"{url}?q=%00").status_code, 400)
+
+    def test_admin_user_with_unusable_selection_is_told_so(self) -> None:
+        """An action on what is no id changes nothing."""
+        for selected in ("x", "9" * 30, "\x00"):
+            action = {"action": "delete_selected", "_selected_action": [selected], "post": "yes"}
+            self.assertContains(self.post("skill_changelist", action), "This could not be done")
+
+    def test_admin_user_overtaken_by_another_write_is_told_so(self) -> None:
+        """What the form could not see yet, the database refuses, and the page says so."""
+        make_skill(name="React")
+        with patch("ctj_api.models.Skill.validate_constraints"):
+            page = self.post("skill_add", {"name": "REACT"})
+        self.assertContains(page, "This could not be done")
+        self.assertEqual(Skill.objects.count(), 1)
 
     def count_queries(self, url: str) -> int:
         """Return how many queries a page takes."""

@@ -76,6 +76,19 @@ class ErrorsTests(APITestCase):
                 self.assertEqual(list(error["fields"]), ["nonsense"])
         self.assert_error(self.client.post(f"{OPPORTUNITIES}?limit=1", {}), 400, "validation_error")
 
+    def test_anyone_with_too_many_query_parameters_gets_400(self) -> None:
+        """More than Django reads at all, with debugging on and off."""
+        query = "&".join(f"a{number}=1" for number in range(1001))
+        for debug in (True, False):
+            with self.settings(DEBUG=debug):
+                for path in ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES):
+                    self.assert_error(self.client.get(f"{path}?{query}"), 400, "bad_request")
+
+    def test_anyone_asking_for_options_of_a_page_gets_405(self) -> None:
+        """The document and its page are read, and nothing else."""
+        for path in ("/api/docs/", "/api/schema/"):
+            self.assert_error(self.client.options(path), 405, "method_not_allowed")
+
     def test_anyone_with_repeated_query_parameter_gets_400(self) -> None:
         """Neither value wins in silence."""
         error = self.assert_error(self.client.get(f"{OPPORTUNITIES}?limit=1&limit=2"), 400, "validation_error")
