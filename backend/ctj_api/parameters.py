@@ -47,7 +47,7 @@ def query_parameters(*parameters: OpenApiParameter) -> Callable[[View], View]:
 
 
 def parameter_problems(view: Any, request: HttpRequest) -> dict[str, list[str]]:
-    """Return parameter → messages for those that the view does not know or that are given twice."""
+    """Return parameter → messages for those that the view does not know or that are given twice or are not UTF-8."""
     known = {parameter.name for parameter in _declared(view, request)}
     problems = {}
     for name, values in request.GET.lists():
@@ -55,6 +55,8 @@ def parameter_problems(view: Any, request: HttpRequest) -> dict[str, list[str]]:
             problems[name] = ["This endpoint has no such query parameter."]
         elif len(values) > 1:
             problems[name] = ["Give this query parameter once."]
+        elif "\ufffd" in values[0]:
+            problems[name] = ["This is not UTF-8."]
     return problems
 
 

@@ -76,6 +76,12 @@ class ErrorsTests(APITestCase):
                 self.assertEqual(list(error["fields"]), ["nonsense"])
         self.assert_error(self.client.post(f"{OPPORTUNITIES}?limit=1", {}), 400, "validation_error")
 
+    def test_anyone_with_query_that_is_not_utf8_gets_400(self) -> None:
+        """What can't be read is not guessed."""
+        for value in ("%FF", "%ED%A0%80", "react%F0%9F"):
+            error = self.assert_error(self.client.get(f"/api/skills/?search={value}"), 400, "validation_error")
+            self.assertEqual(list(error["fields"]), ["search"])
+
     def test_anyone_with_too_many_query_parameters_gets_400(self) -> None:
         """More than Django reads at all, with debugging on and off."""
         query = "&".join(f"a{number}=1" for number in range(1001))
