@@ -220,7 +220,7 @@ class OpportunityWriteSerializer(serializers.ModelSerializer[Opportunity]):
 class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserProfile]):
     """An account as its owner sees it."""
 
-    name = serializers.CharField(source="get_full_name")
+    name = serializers.CharField(source="get_full_name", allow_blank=True)
     meeting_availability = WeekField(read_only=True)
     skills_learned_matrix = serializers.SerializerMethodField()
     skills_learned = serializers.SerializerMethodField()

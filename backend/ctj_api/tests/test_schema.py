@@ -8,12 +8,14 @@ import yaml
 from django.conf import settings
 from django.core.management import call_command
 from django.test import RequestFactory, SimpleTestCase
+from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
 from ctj_api.exceptions import ErrorCode
 from ctj_api.parameters import parameter_problems
 from ctj_api.views import OpportunityViewSet, project_list, role_list, skill_list
 
+from .common import WEEK, make_cop, make_opportunity, make_project, make_regular_user, make_skill
 from .test_permissions import API_MATRIX, METHODS
 
 UNSAFE = {"post", "put", "patch", "delete"}
@@ -92,6 +94,41 @@ class SchemaTests(SimpleTestCase):
         schemas = self.schema["components"]["schemas"]
         self.assertEqual(schemas["ErrorCodeEnum"]["enum"], [code.value for code in ErrorCode])
         self.assertLessEqual({"StatusEnum", "WorkEnvironmentEnum", "ExperienceEnum", "PracticeAreaEnum"}, set(schemas))
+
+
+class ResponseTests(APITestCase):
+    """Real answers, held against the committed document."""
+
+    def setUp(self) -> None:
+        """Make a sparse row of each kind, and a full one."""
+        self.schema = yaml.safe_load((Path(settings.BASE_DIR) / "openapi-schema.yml").read_text(encoding="utf-8"))
+        skill = make_skill(description="For pages")
+        skill.communities_of_practice.add(make_cop())
+        make_project(meeting_times=WEEK)
+        self.sparse = make_regular_user()
+        self.full = make_regular_user(
+            {skill: 5}, first_name="Ana", community_of_practice=make_cop(), meeting_availability=WEEK
+        )
+        make_opportunity()
+        make_opportunity({skill: 5}, min_experience_required="senior", created_by=self.full)
+
+    def assert_described(self, path: str) -> None:
+        """Fail unless the answer to a GET has the shape that the document gives it."""
+        described = self.schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        validator = Draft202012Validator({**described, "components": self.schema["components"]})
+        self.assertEqual([error.message for error in validator.iter_errors(self.client.get(path).json())], [])
+
+    def test_anonymous_lists_are_as_described(self) -> None:
+        """Each list holds rows with and without their optional values."""
+        for name in ("skills", "communities-of-practice", "roles", "projects", "opportunities", "healthcheck"):
+            with self.subTest(name):
+                self.assert_described(f"/api/{name}/")
+
+    def test_authenticated_user_record_is_as_described(self) -> None:
+        """Before the qualifier was filled in, and after."""
+        for user in (self.sparse, self.full):
+            self.client.force_authenticate(user)
+            self.assert_described("/api/users/me/")
 
 
 class SchemaPagesTests(APITestCase):
