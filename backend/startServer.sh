@@ -57,7 +57,8 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 
 try:
-    from backend.settings import DEBUG, env
+    from backend.environment import env
+    from backend.settings import DEBUG
 except (ImproperlyConfigured, OSError) as error:
     sys.exit(f"startServer.sh: {error}")
 print(env.str("HOST", "") or "127.0.0.1", env.str("PORT", "") or "8000", "debug" if DEBUG else "production")

@@ -12,7 +12,6 @@ import argparse
 import ctypes
 import enum
 import fcntl
-import functools
 import hashlib
 import importlib.util
 import os
@@ -32,9 +31,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from environs import Env
-
-BASE_DIR = Path(__file__).resolve().parent.parent
+from backend.environment import BASE_DIR, env
 
 DATABASE = "civictechjobs"
 USER = "postgres"
@@ -121,7 +118,7 @@ AS_ROOT_RENAMED = Account(ROOT, prefix=("unshare", "-U", f"--map-user={NOBODY}",
 
 def data_directory() -> Path:
     """Return ``DATA_DIR`` of the environment or of ``.env``, else ``backend/.data``."""
-    return BASE_DIR / (_environment().str("DATA_DIR", "") or ".data")
+    return BASE_DIR / (env.str("DATA_DIR", "") or ".data")
 
 
 def socket_directory(data_dir: Path) -> Path:
@@ -384,7 +381,7 @@ def run(command: Sequence[str], temporary: bool = False, end_with_parent: bool =
     if temporary:
         with temporary_cluster(data_directory()) as (cluster, lock):
             return _supervise(command, signals, lock, os.environ | temporary_environment(cluster))
-    if _environment().str("SQL_HOST", ""):
+    if env.str("SQL_HOST", ""):
         os.execvp(command[0], list(command))
     with served(Cluster(data_directory())) as lock:
         return _supervise(command, signals, lock, os.environ)
@@ -529,13 +526,6 @@ def _remove(folder: Path) -> None:
         cluster.stop(signal.SIGQUIT)
         shutil.rmtree(cluster.socket, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@functools.cache
-def _environment() -> Env:
-    env = Env()
-    env.read_env(str(BASE_DIR / ".env"), recurse=False)
-    return env
 
 
 def _program_environment() -> dict[str, str]:

@@ -4,21 +4,15 @@ The default is production: debugging off, and a start refused until every settin
 default is given. ``startServer.sh`` writes a ``.env`` for development.
 """
 
-from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env
 
 from backend import __version__, embedded_postgres
+from backend.environment import BASE_DIR, env
 
 django_stubs_ext.monkeypatch()
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-
-env = Env()
-env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
 DEBUG = env.bool("DJANGO_DEBUG", False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")

@@ -62,7 +62,7 @@ class SafeAdmin[M: Model](admin.ModelAdmin[M]):
         except (DatabaseError, OverflowError, ValidationError, ValueError) as error:
             if is_database_away(error) or not (request.GET or request.method == "POST"):
                 raise
-            logger.warning("The admin refused %s", request.path, exc_info=True)
+            logger.exception("The admin could not answer %s", request.path)
             messages.error(request, "This could not be done: the input is unusable, or was overtaken. Try again.")
             return HttpResponseRedirect(request.path)
 
@@ -122,9 +122,11 @@ class SkillAdmin(SafeAdmin[Skill]):
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
         """Return what a deletion would take along, with the skills in use as protected.
 
-        The skills are locked, so that nobody rates one between this check and its deletion.
+        The skills are locked, so that nobody rates one between this check and its deletion; by id, as the
+        trigger of matrices locks them, so that neither waits for the other.
         """
-        skills = list(Skill.objects.select_for_update().filter(pk__in=[skill.pk for skill in objs]))
+        locked = Skill.objects.select_for_update().filter(pk__in=[skill.pk for skill in objs])
+        skills = list(locked.order_by("pk"))
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 

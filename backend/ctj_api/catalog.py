@@ -16,10 +16,9 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from .enums import PracticeArea
-from .models import CommunityOfPractice, Project, Role, Skill
+from .models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
-MAX_NAME = 255
 MAX_PROBLEMS = 10
 
 

@@ -83,9 +83,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     if response is None:
         return None
     if isinstance(exc, exceptions.ValidationError):
-        response.data = envelope(
-            ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.", flatten(exc.detail)
-        )
+        response.data = validation_envelope(flatten(exc.detail))
     elif isinstance(exc, exceptions.APIException):
         response.data = envelope(_code_of(exc), make_encodable(str(exc.detail)))
     else:
@@ -94,18 +92,22 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     return response
 
 
-def envelope(code: ErrorCode, message: str, fields: dict[str, list[str]] | None = None) -> dict[str, Any]:
+def envelope(code: ErrorCode, message: str) -> dict[str, Any]:
     """Return the body of an error response."""
-    error: dict[str, Any] = {"code": code.value, "message": message}
-    if fields is not None:
-        error["fields"] = fields
-    return {"error": error}
+    return {"error": {"code": code.value, "message": message}}
+
+
+def validation_envelope(fields: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the body of an error response that says what is wrong with which field."""
+    body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.")
+    body["error"]["fields"] = fields
+    return body
 
 
 def error_response(status: int, fields: dict[str, list[str]] | None = None) -> JsonResponse:
     """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
     if fields is not None:
-        body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.", fields)
+        body = validation_envelope(fields)
     else:
         body = envelope(*CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed.")))
     response = JsonResponse(body, status=status, headers={"Cache-Control": "private, no-store"})

@@ -87,9 +87,10 @@ class RequestContractMiddleware:
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
     ) -> HttpResponse | None:
         """Return the refusal, or nothing where the request may go on."""
-        if "%00" in request.META["QUERY_STRING"] and not is_api_request(request):
-            raise BadRequest("The query has null characters, which no database can look for.")
-        if not is_api_request(request) or _is_unknown_route(request):
+        if not is_api_request(request):
+            _refuse_null_characters(request)
+            return None
+        if _is_unknown_route(request):
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -98,6 +99,11 @@ class RequestContractMiddleware:
         except TooManyFieldsSent:
             return error_response(HTTPStatus.BAD_REQUEST)
         return error_response(HTTPStatus.BAD_REQUEST, problems) if problems else None
+
+
+def _refuse_null_characters(request: HttpRequest) -> None:
+    if "%00" in request.META["QUERY_STRING"]:
+        raise BadRequest("The query has null characters, which no database can look for.")
 
 
 def _is_unknown_route(request: HttpRequest) -> bool:

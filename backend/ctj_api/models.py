@@ -23,6 +23,7 @@ from .fields import LowercaseEmailField, SkillLevelsField
 from .querysets import OpportunityQuerySet, SkillMatrixQuerySet, SkillQuerySet, UserProfileManager
 from .validators import AVAILABILITY_KEYS, MAX_HOURS, MEETING_KEYS, validate_meeting_times, validate_week_slots
 
+MAX_NAME = 255
 MAX_BODY = 20_000
 # Sorts by code point and folds the case of all of Unicode, whatever locale the database was made with.
 COLLATION = "pg_c_utf8"
@@ -43,7 +44,7 @@ class CommunityOfPractice(TimestampedModel):
     """A community that volunteers belong to; the five rows come with the migrations."""
 
     practice_area = models.CharField(max_length=32, choices=PracticeArea, unique=True)
-    name = models.CharField(max_length=255)
+    name = models.CharField(max_length=MAX_NAME)
     description = models.TextField(blank=True)
 
     class Meta:
@@ -62,7 +63,7 @@ class CommunityOfPractice(TimestampedModel):
 class Role(TimestampedModel):
     """A job title within a community of practice."""
 
-    title = models.CharField(max_length=255, db_collation=COLLATION)
+    title = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
     community_of_practice = models.ForeignKey(CommunityOfPractice, on_delete=models.PROTECT, related_name="roles")
 
     class Meta:
@@ -79,7 +80,7 @@ class Role(TimestampedModel):
 class Project(TimestampedModel):
     """A Hack for LA project that looks for volunteers."""
 
-    name = models.CharField(max_length=255, db_collation=COLLATION)
+    name = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
     people_depot_project_id = models.UUIDField(null=True, blank=True, unique=True)
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
 
@@ -98,7 +99,7 @@ class Project(TimestampedModel):
 class Skill(TimestampedModel):
     """A skill of the catalog, which matrices rate. One in use can't be deleted: a trigger guards it."""
 
-    name = models.CharField(max_length=255, db_collation=COLLATION)
+    name = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
     description = models.TextField(blank=True)
     communities_of_practice = models.ManyToManyField(CommunityOfPractice, blank=True, related_name="skills")
 

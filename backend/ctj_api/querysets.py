@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Count, Func, Q
 
 from .enums import Status
 
@@ -19,6 +19,14 @@ type Requester = AbstractBaseUser | AnonymousUser
 def is_project_manager(user: Requester) -> bool:
     """Return whether ``user`` may post, delete and see drafts: flagged as a project manager and still active."""
     return user.is_active and getattr(user, "is_project_manager", False)
+
+
+class JSONKeys(Func):
+    """A row for each key of the object in a ``jsonb`` column."""
+
+    function = "jsonb_object_keys"
+    output_field = models.TextField()
+    set_returning = True
 
 
 class SkillQuerySet(models.QuerySet["Skill"]):
@@ -34,15 +42,11 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
 
     def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, tuple[int, int]]":
         """Return by how many opportunities and how many volunteers each of ``skills`` is rated, in one query."""
-        by_key = {f"skill_{number}": skill for number, skill in enumerate(skills)}
-        counts = {}
-        for key, skill in by_key.items():
-            is_rated = Q(levels__has_key=str(skill.pk))
-            counts[f"{key}_opportunities"] = Count("opportunity", filter=is_rated)
-            counts[f"{key}_volunteers"] = Count("volunteer", filter=is_rated)
-        rating = self.filter(levels__has_any_keys=[str(skill.pk) for skill in by_key.values()])
-        found = rating.aggregate(**counts) if counts else {}
-        return {skill: (found[f"{key}_opportunities"], found[f"{key}_volunteers"]) for key, skill in by_key.items()}
+        by_key = {str(skill.pk): skill for skill in skills}
+        rated = self.filter(levels__has_any_keys=list(by_key)).annotate(key=JSONKeys("levels")).values("key")
+        counted = rated.annotate(opportunities=Count("opportunity"), volunteers=Count("volunteer"))
+        found = {row["key"]: (row["opportunities"], row["volunteers"]) for row in counted}
+        return {skill: found.get(key, (0, 0)) for key, skill in by_key.items()}
 
     def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
         """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""

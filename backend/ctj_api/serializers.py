@@ -203,7 +203,7 @@ class OpportunityWriteSerializer(serializers.ModelSerializer[Opportunity]):
         levels = validated_data.pop("skills_required_matrix", {})
         return super().create({**validated_data, "skills_required_matrix": SkillMatrix.objects.store(levels)})
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def update(self, instance: Opportunity, validated_data: dict[str, Any]) -> Opportunity:
         """Save the changed listing together with its matrix."""
         if "skills_required_matrix" in validated_data:
@@ -255,12 +255,17 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
         return self.rated_skills(user.skills_learned_matrix)
 
 
+class PasswordField(serializers.CharField):
+    """A password, taken as it is and never told."""
+
+    def __init__(self) -> None:
+        super().__init__(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
+
+
 class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
     """What someone gives to sign up."""
 
-    password = serializers.CharField(
-        max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True, style={"input_type": "password"}
-    )
+    password = PasswordField()
 
     class Meta:
         model = UserProfile
@@ -297,9 +302,7 @@ class LoginWriteSerializer(serializers.Serializer[UserProfile]):
     """What someone gives to sign in."""
 
     email = serializers.EmailField(max_length=254)
-    password = serializers.CharField(
-        max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True, style={"input_type": "password"}
-    )
+    password = PasswordField()
 
 
 class CsrfTokenReadSerializer(serializers.Serializer[dict[str, str]]):

@@ -7,7 +7,8 @@ from threading import Barrier
 from typing import Any
 
 from django.db import IntegrityError, connection
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
+from django.urls import reverse
 from rest_framework.test import APIClient
 
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -16,6 +17,7 @@ from .common import (
     PASSWORD,
     browser,
     error_of,
+    make_admin_user,
     make_opportunity,
     make_pm_user,
     make_skill,
@@ -103,9 +105,30 @@ class ConcurrencyTests(TransactionTestCase):
             ]
         answers = at_once(*calls)
         self.assertLessEqual({answer.status_code for answer in answers[::2]}, {201, 400})
+        self.assertEqual(*self.rated_and_existing())
+
+    def test_admin_user_deleting_skills_never_overtakes_those_who_rate_them(self) -> None:
+        """Each page is an answer, none an error, whoever comes first; in bulk, with the skills in another order."""
+        skills = [make_skill() for _ in range(THREADS)]
+        admin = make_admin_user()
+        url = reverse("admin:ctj_api_skill_changelist")
+        calls: list[Callable[[], Any]] = []
+        for number in range(4):
+            client = Client()
+            client.force_login(admin)
+            chosen = [str(skill.pk) for skill in skills[number:]]
+            action = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
+            payload = opportunity_payload(skills_required_matrix=dict.fromkeys(reversed(chosen), 3))
+            calls += [partial(client.post, url, action), partial(self.pm_client().post, "/api/opportunities/", payload)]
+        answers = at_once(*calls)
+        self.assertLessEqual({answer.status_code for answer in answers[::2]}, {200, 302})
+        self.assertLessEqual({answer.status_code for answer in answers[1::2]}, {201, 400})
+        self.assertLessEqual(*self.rated_and_existing())
+
+    def rated_and_existing(self) -> tuple[set[str], set[str]]:
+        """Return the ids of the skills that matrices rate, and of those that there are."""
         rated = {key for levels in SkillMatrix.objects.values_list("levels", flat=True) for key in levels}
-        existing = {str(pk) for pk in Skill.objects.values_list("pk", flat=True)}
-        self.assertEqual(rated, existing)
+        return rated, {str(pk) for pk in Skill.objects.values_list("pk", flat=True)}
 
 
 def delete_unless_rated(skill: Skill) -> None:

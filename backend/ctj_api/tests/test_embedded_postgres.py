@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from backend import embedded_postgres
 from backend.embedded_postgres import Cluster, ClusterError, Readiness, socket_directory
+from backend.environment import BASE_DIR
 
 PATIENCE_SECONDS = 30
 STRANGER = 4711
@@ -34,7 +35,7 @@ def launch(data_dir: Path, *arguments: str, **environment: str) -> subprocess.Po
     """Start the module's command line on ``data_dir``."""
     return subprocess.Popen(
         [sys.executable, "-m", "backend.embedded_postgres", *arguments],
-        cwd=embedded_postgres.BASE_DIR,
+        cwd=BASE_DIR,
         env=os.environ | {"DATA_DIR": str(data_dir), "SQL_HOST": ""} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
