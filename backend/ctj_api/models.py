@@ -20,7 +20,7 @@ from .constraints import (
 )
 from .enums import Experience, PracticeArea, Status, WorkEnvironment
 from .fields import LowercaseEmailField, SkillLevelsField
-from .querysets import OpportunityQuerySet, SkillMatrixQuerySet, SkillQuerySet, UserProfileManager
+from .querysets import OpportunityQuerySet, SkillMatrixQuerySet, SkillQuerySet, UserProfileManager, UserProfileQuerySet
 from .validators import AVAILABILITY_KEYS, MAX_HOURS, MEETING_KEYS, validate_meeting_times, validate_week_slots
 
 MAX_NAME = 255
@@ -161,7 +161,7 @@ class UserProfile(TimestampedModel, AbstractUser):
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
-    objects: ClassVar[UserProfileManager] = UserProfileManager()  # type: ignore[assignment]
+    objects = UserProfileManager.from_queryset(UserProfileQuerySet)()  # type: ignore[assignment, misc]
 
     class Meta:
         verbose_name = "user"

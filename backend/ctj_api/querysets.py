@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Count, Func, Q
 
 from .enums import Status
+from .validators import is_uuid
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -35,6 +36,11 @@ class SkillQuerySet(models.QuerySet["Skill"]):
     def search(self, text: str) -> Self:
         """Return the skills that have ``text`` in their name or description, in any case."""
         return self.filter(Q(name__icontains=text) | Q(description__icontains=text))
+
+    def names_of(self, ids: Iterable[object]) -> dict[str, str]:
+        """Return lower-case id → name of those of ``ids`` that are a skill's, whatever else is among them."""
+        wanted = {id_.lower() for id_ in ids if isinstance(id_, str) and is_uuid(id_)}
+        return {str(pk): name for pk, name in self.filter(pk__in=wanted).values_list("pk", "name")}
 
 
 class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
@@ -80,9 +86,25 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         """Return what volunteers can apply for."""
         return self.filter(status=Status.OPEN)
 
+    def requiring_any(self, skills: Iterable[str]) -> Self:
+        """Return those that require at least one of ``skills``, given by their ids."""
+        return self.filter(skills_required_matrix__levels__has_any_keys=list(skills))
+
     def with_details(self) -> Self:
         """Load with each opportunity the rows that its read shape names."""
         return self.select_related("project", "role", "created_by", "skills_required_matrix")
+
+
+class UserProfileQuerySet(models.QuerySet["UserProfile"]):
+    """Accounts, with the rule of who is listed as a volunteer."""
+
+    def volunteers(self) -> Self:
+        """Return who can be found for an opportunity: the active users who have filled in a skill matrix."""
+        return self.filter(is_active=True, skills_learned_matrix__isnull=False)
+
+    def having_any(self, skills: Iterable[str]) -> Self:
+        """Return those who have rated at least one of ``skills``, given by their ids."""
+        return self.filter(skills_learned_matrix__levels__has_any_keys=list(skills))
 
 
 class UserProfileManager(BaseUserManager["UserProfile"]):

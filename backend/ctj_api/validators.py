@@ -6,7 +6,6 @@ Models, serializers and admin forms all come here; ``constraints.py`` holds the 
 import re
 import zoneinfo
 from functools import cache
-from uuid import UUID
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -20,6 +19,7 @@ MAX_SLOT_NAME = 255
 MAX_QUOTE = 60
 MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+END_OF_DAY = "24:00"
 AVAILABILITY_KEYS = ("day", "start", "end")
 MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
 
@@ -38,13 +38,13 @@ def clean_skill_levels(value: object) -> dict[str, int]:
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {_describe(value)}.")
     if len(value) > MAX_SKILLS:
         raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
-    names = _skill_names({key.lower() for key in value if is_uuid(key)})
+    names = apps.get_model("ctj_api", "Skill").objects.names_of(value)
     levels: dict[str, int] = {}
     problems = []
     for key, level in value.items():
         skill = str(key).lower()
         if skill not in names:
-            problems.append(f"There is no skill with the id {_quote(key)}.")
+            problems.append(unknown_skill(key))
         elif skill in levels:
             problems.append(f"{names[skill]}: this skill is rated twice.")
         elif not _is_level(level):
@@ -72,6 +72,11 @@ def validate_ascii(value: str) -> None:
     """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some are those of another address."""
     if not value.isascii():
         raise ValidationError("Use letters from a to z, digits and signs only; write the domain in Punycode.")
+
+
+def unknown_skill(id_: object) -> str:
+    """Return the message for an id that is no skill's."""
+    return f"There is no skill with the id {_quote(id_)}."
 
 
 def make_encodable(text: str) -> str:
@@ -109,8 +114,8 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     start, end = slot.get("start"), slot.get("end")
     if not _is_clock(start):
         problems.append('the start must be a time such as "18:00".')
-    if not _is_clock(end) and end != "24:00":
-        problems.append('the end must be a time such as "20:00", at the latest "24:00".')
+    if not _is_clock(end) and end != END_OF_DAY:
+        problems.append(f'the end must be a time such as "20:00", at the latest "{END_OF_DAY}".')
     if not problems and str(start) >= str(end):
         problems.append(f"it must start before it ends, not {start} to {end}.")
     if "name" in slot and not _is_slot_name(slot["name"]):
@@ -128,12 +133,6 @@ def _is_clock(value: object) -> bool:
 
 def _is_slot_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_SLOT_NAME and not _UNSTORABLE.search(value)
-
-
-def _skill_names(ids: set[str]) -> dict[str, str]:
-    skill = apps.get_model("ctj_api", "Skill")
-    rows = skill._default_manager.filter(pk__in=[UUID(id_) for id_ in ids]).values_list("pk", "name")
-    return {str(pk): name for pk, name in rows}
 
 
 @cache
