@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 
@@ -143,7 +144,12 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
     date_hierarchy = "created_at"
 
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
-        """Save the opportunity with its skill matrix, and stamp a new one with who posts it."""
+        """Save the opportunity with its skill matrix, and stamp a new one with who posts it.
+
+        One that is changed is locked before its matrix, as the API locks them, so that neither waits for the other.
+        """
+        if change:
+            get_object_or_404(Opportunity.objects.select_for_update(), pk=obj.pk)
         levels = form.cleaned_data["skill_levels"]
         obj.skills_required_matrix = SkillMatrix.objects.store(
             levels, into=obj.skills_required_matrix if change else None
@@ -199,9 +205,9 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         return False
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights; an administrator gets in to this site, and nobody else does."""
+        """Save the rights, and nothing that the owner may be changing; only an administrator gets in to this site."""
         obj.is_staff = obj.is_superuser
-        super().save_model(request, obj, form, change)
+        obj.save(update_fields=["is_active", "is_project_manager", "is_superuser", "is_staff", "updated_at"])
 
     @admin.display(description="rated skills")
     def rated_skills(self, user: UserProfile) -> str:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.db import models
 from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstraint
@@ -20,7 +21,14 @@ from .constraints import (
 )
 from .enums import Experience, PracticeArea, Status, WorkEnvironment
 from .fields import LowercaseEmailField, SkillLevelsField
-from .querysets import OpportunityQuerySet, SkillMatrixQuerySet, SkillQuerySet, UserProfileManager, UserProfileQuerySet
+from .querysets import (
+    OpportunityManager,
+    OpportunityQuerySet,
+    SkillMatrixQuerySet,
+    SkillQuerySet,
+    UserProfileManager,
+    UserProfileQuerySet,
+)
 from .validators import AVAILABILITY_KEYS, MAX_HOURS, MEETING_KEYS, validate_meeting_times, validate_week_slots
 
 MAX_NAME = 255
@@ -198,12 +206,16 @@ class Opportunity(TimestampedModel):
         "UserProfile", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="opportunities"
     )
 
-    objects = OpportunityQuerySet.as_manager()
+    # What search looks in. Triggers keep it; the manager neither loads nor saves it.
+    search_document = SearchVectorField(null=True, editable=False)
+
+    objects = OpportunityManager.from_queryset(OpportunityQuerySet)()
 
     class Meta:
         verbose_name_plural = "opportunities"
         ordering = ("-created_at", "id")
         indexes: ClassVar = [
+            GinIndex(fields=["search_document"], name="opportunity_search"),
             models.Index(F("created_at").desc(), "id", name="opportunity_newest_first"),
             models.Index("status", F("created_at").desc(), "id", name="opportunity_status_newest"),
         ]

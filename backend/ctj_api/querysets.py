@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.postgres.search import SearchRank
 from django.db import models
-from django.db.models import Count, Func, Q
+from django.db.models import Count, F, Func, Q
 
 from .enums import Status
+from .search import search_query
 from .validators import is_uuid
 
 if TYPE_CHECKING:
@@ -86,6 +88,15 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         """Return what volunteers can apply for."""
         return self.filter(status=Status.OPEN)
 
+    def search(self, text: str) -> Self:
+        """Return those that ``text`` is found in; an empty text is found in all."""
+        return self.filter(search_document=search_query(text)) if text.strip() else self
+
+    def by_relevance(self, text: str) -> Self:
+        """Put the best hits of ``text`` first, the newest first among equals, then by id."""
+        relevance = SearchRank(F("search_document"), search_query(text))
+        return self.order_by(relevance.desc(), "-created_at", "id")
+
     def requiring_any(self, skills: Iterable[str]) -> Self:
         """Return those that require at least one of ``skills``, given by their ids."""
         return self.filter(skills_required_matrix__levels__has_any_keys=list(skills))
@@ -93,6 +104,14 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
     def with_details(self) -> Self:
         """Load with each opportunity the rows that its read shape names."""
         return self.select_related("project", "role", "created_by", "skills_required_matrix")
+
+
+class OpportunityManager(models.Manager["Opportunity"]):
+    """Leaves the search document in the database: it is large, and its triggers write it."""
+
+    def get_queryset(self) -> models.QuerySet["Opportunity"]:
+        """Return all opportunities, without their search documents."""
+        return super().get_queryset().defer("search_document")
 
 
 class UserProfileQuerySet(models.QuerySet["UserProfile"]):

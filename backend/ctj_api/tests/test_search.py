@@ -1,0 +1,238 @@
+"""Full-text search in the listings: which words find what, and that the documents follow every change."""
+
+from django.db import connection, transaction
+from django.test import TestCase
+
+from ctj_api.models import Opportunity, SkillMatrix
+
+from .common import make_matrix, make_opportunity, make_project, make_role, make_skill
+
+
+class SearchTests(TestCase):
+    """What is found."""
+
+    def setUp(self) -> None:
+        """Make a listing with a word of its own in each place, and one beside it."""
+        self.listing = make_opportunity(
+            {make_skill(name="CI/CD with GitHub Actions"): 3, make_skill(name="Node.js"): 2},
+            role=make_role(title="UI/UX Designer"),
+            project=make_project(name="Food Oasis"),
+            body="We're developing maps of pantries. It's a high-fidelity job: 24 hours, C++ & über-tests, 日本語.",
+        )
+        make_opportunity(body="Nothing that anybody looks for.")
+
+    def finds(self, text: str) -> bool:
+        """Return whether the text finds the listing, which nothing else is found with."""
+        found = list(Opportunity.objects.search(text))
+        self.assertLessEqual(set(found), {self.listing})
+        return bool(found)
+
+    def test_search_finds_words_in_every_place(self) -> None:
+        """Role, project, skills, description; in any case, order and mixture."""
+        for text in ("designer", "Oasis", "github", "pantries", "PANTRIES designer github oasis"):
+            with self.subTest(text):
+                self.assertTrue(self.finds(text))
+
+    def test_search_needs_all_words(self) -> None:
+        """One that is nowhere is enough to find nothing."""
+        self.assertFalse(self.finds("pantries volleyball"))
+        self.assertFalse(self.finds("volleyball pantries"))
+
+    def test_search_finds_other_forms_of_a_word(self) -> None:
+        """English stemming."""
+        for text in ("pantry", "develops maps", "mapping pantry", "designs", "job's"):
+            with self.subTest(text):
+                self.assertTrue(self.finds(text))
+
+    def test_search_finds_react_developers(self) -> None:
+        """The worked case: a title and a description that have the same words in different forms."""
+        title = make_opportunity(role=make_role(title="React developer"))
+        body = make_opportunity(body="You will be developing in React.")
+        self.assertEqual(set(Opportunity.objects.search("react develop")), {title, body})
+
+    def test_search_finds_what_is_still_being_typed(self) -> None:
+        """Every beginning of a phrase, letter by letter, although a stem is shorter than its word."""
+        phrase = "React development for the accessibility of communities"
+        listing = make_opportunity(body=f"We look for {phrase}.")
+        for length in range(1, len(phrase) + 1):
+            with self.subTest(phrase[:length]):
+                self.assertIn(listing, Opportunity.objects.search(phrase[:length]))
+
+    def test_search_takes_only_the_last_word_for_unfinished(self) -> None:
+        """Those before it are whole."""
+        self.assertTrue(self.finds("maps pant"))
+        self.assertFalse(self.finds("pant maps"))
+
+    def test_search_ignores_punctuation(self) -> None:
+        """On both sides: what PostgreSQL takes for a host, a file or a hyphenated word is words here."""
+        for text in (
+            "ux",
+            "ui ux",
+            "UI/UX",
+            "cd",
+            "ci/cd",
+            "ci-cd",
+            "node.js",
+            "node js",
+            "js",
+            "fidelity",
+            "high-fidelity",
+            "high fidelity",
+            "C++",
+            '"pantries"',
+            "pantries!",
+            "(pantries)",
+            "oasis:food",
+            "it's",
+            "#24",
+            "github_actions",
+        ):
+            with self.subTest(text):
+                self.assertTrue(self.finds(text))
+
+    def test_search_ignores_common_words(self) -> None:
+        """Unless there is no other; then they count as beginnings."""
+        self.assertTrue(self.finds("the pantries"))
+        self.assertTrue(self.finds("pantries for the"))
+        self.assertTrue(self.finds("we"))
+        self.assertFalse(self.finds("the"))
+
+    def test_search_takes_letters_of_all_scripts(self) -> None:
+        """As they are written."""
+        self.assertTrue(self.finds("über"))
+        self.assertTrue(self.finds("日本"))
+        self.assertFalse(self.finds("本語"))
+
+    def test_search_of_nothing_finds_everything(self) -> None:
+        """An empty box is no search."""
+        for text in ("", " ", "\t\n\u2003"):
+            self.assertEqual(Opportunity.objects.search(text).count(), 2)
+
+    def test_search_without_a_word_finds_nothing(self) -> None:
+        """Punctuation and pictures are in no document."""
+        for text in ("!!!", "&", "|", "<->", "''", "\\", "\\'", "🚀", "👩‍💻", "\u202e", "—", "%", "_", ":*", "'''"):
+            with self.subTest(text):
+                self.assertFalse(self.finds(text))
+
+    def test_search_takes_any_text(self) -> None:
+        """Operators, quotes, controls and endless words are no error, and no query of their own."""
+        for text in (
+            "a:*",
+            "!pantries",
+            "pantries | volleyball",
+            "pantries <-> maps",
+            "'pantries",
+            "pantries\\",
+            "x" * 200,
+            "é" * 200,
+            "🚀" * 200,
+            "a " * 100,
+            "\x01\x7f",
+            "\u0300\u0301",
+            "שלום עולם",
+            "हिन्दी",
+            "<b>x</b>",
+            "&amp;",
+            "http://a.b/c?d=e",
+            "1e5",
+            "-3",
+            "0x1F",
+            "%s %(x)s {0}",
+            "pantries;--",
+            "' or 1=1",
+        ):
+            with self.subTest(text):
+                list(Opportunity.objects.search(text).by_relevance(text))
+        self.assertFalse(self.finds("pantries | volleyball"))
+        self.assertTrue(self.finds("!pantries"))
+
+    def test_search_puts_titles_before_names_before_descriptions(self) -> None:
+        """By relevance; among equals the newest first, then by id."""
+        in_body = make_opportunity(body="Work with Kubernetes.")
+        in_skill = make_opportunity({make_skill(name="Kubernetes"): 3})
+        in_project = make_opportunity(project=make_project(name="Kubernetes"))
+        in_title = make_opportunity(role=make_role(title="Kubernetes Engineer"))
+        ranked = list(Opportunity.objects.search("kubernetes").by_relevance("kubernetes"))
+        self.assertEqual(ranked, [in_title, in_project, in_skill, in_body])
+
+    def test_search_uses_the_index(self) -> None:
+        """No listing is read that isn't found."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            plan = Opportunity.objects.search("react develop").explain()
+        self.assertIn("Bitmap Index Scan on opportunity_search", plan)
+
+
+class SearchDocumentTests(TestCase):
+    """The column behind it."""
+
+    def setUp(self) -> None:
+        """Make a listing."""
+        self.skill = make_skill(name="Kotlin")
+        self.listing = make_opportunity({self.skill: 3})
+        self.changed_at = self.listing.updated_at
+
+    def assert_found(self, text: str) -> None:
+        """Fail unless the text finds the listing, which was last changed when it was made."""
+        self.assertEqual(list(Opportunity.objects.search(text)), [self.listing])
+        self.assertEqual(Opportunity.objects.get().updated_at, self.changed_at)
+
+    def test_document_follows_a_renamed_role_project_and_skill(self) -> None:
+        """Without the listing being changed; the old name finds it no more."""
+        for row, field in ((self.listing.role, "title"), (self.listing.project, "name"), (self.skill, "name")):
+            with self.subTest(row=row):
+                old = getattr(row, field)
+                setattr(row, field, "Zeppelin")
+                row.save()
+                self.assert_found("zeppelin")
+                setattr(row, field, "Gondola")
+                row.save()
+                self.assertFalse(Opportunity.objects.search("zeppelin").exists())
+                setattr(row, field, old)
+                row.save()
+                self.assert_found(old)
+
+    def test_document_follows_the_matrix(self) -> None:
+        """Also where nothing but the matrix is written."""
+        swift = make_skill(name="Swift")
+        SkillMatrix.objects.store({str(swift.pk): 2}, into=self.listing.skills_required_matrix)
+        self.assert_found("swift")
+        self.assertFalse(Opportunity.objects.search("kotlin").exists())
+        with transaction.atomic():
+            Opportunity.objects.update(skills_required_matrix=make_matrix({self.skill: 1}))
+        self.assert_found("kotlin")
+
+    def test_document_follows_the_listing(self) -> None:
+        """Its description, its role and its project, by whatever statement."""
+        Opportunity.objects.update(body="Fly a zeppelin.")
+        self.assert_found("zeppelin")
+        Opportunity.objects.update(role=make_role(title="Gondolier"), project=make_project(name="Lagoon"))
+        self.assert_found("zeppelin gondolier lagoon")
+
+    def test_document_is_made_for_rows_in_bulk(self) -> None:
+        """Seeding and imports are found, too."""
+        with transaction.atomic():
+            made = Opportunity(
+                project=self.listing.project,
+                role=self.listing.role,
+                body="Row a gondola.",
+                skills_required_matrix=make_matrix({make_skill(name="Rowing"): 1}),
+            )
+            Opportunity.objects.bulk_create([made])
+        self.assertEqual(list(Opportunity.objects.search("gondola rowing")), [made])
+
+    def test_document_is_neither_loaded_nor_saved(self) -> None:
+        """It stays in the database, and what is written there by hand is made right."""
+        with self.assertNumQueries(2):
+            listing = Opportunity.objects.with_details().get()
+            listing.save()
+        self.assertEqual(listing.get_deferred_fields(), {"search_document"})
+        Opportunity.objects.update(search_document=None)
+        self.assertTrue(Opportunity.objects.search("kotlin").exists())
+
+    def test_document_holds_the_longest_listing(self) -> None:
+        """20,000 characters, each word another one, with 250 skills."""
+        skills = [make_skill(name=f"Skill {number} {'x' * 200}") for number in range(250)]
+        words = " ".join(f"w{number}ö" for number in range(3000))[:20_000]
+        listing = make_opportunity(dict.fromkeys(skills, 3), body=words)
+        self.assertEqual(list(Opportunity.objects.search("w2500ö 249")), [listing])
