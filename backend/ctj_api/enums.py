@@ -38,3 +38,15 @@ class Experience(models.TextChoices):
     JUNIOR = "junior", "Junior"
     MID_LEVEL = "mid_level", "Mid level"
     SENIOR = "senior", "Senior"
+
+
+class Ordering(models.TextChoices):
+    """The orders in which opportunities are listed."""
+
+    NEWEST = "-created_at"
+    OLDEST = "created_at"
+    RECENTLY_CHANGED = "-updated_at"
+    LONGEST_UNCHANGED = "updated_at"
+    FEWEST_HOURS = "min_hours_required"
+    MOST_HOURS = "-min_hours_required"
+    RELEVANCE = "relevance"

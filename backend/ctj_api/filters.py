@@ -1,6 +1,8 @@
-"""The filters of the catalogs. A value that a filter can't use is refused, never ignored."""
+"""The filters of lists. A value that a filter can't use is refused, never ignored."""
 
-from typing import Any
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, cast
 
 import django_filters
 from django import forms
@@ -8,12 +10,31 @@ from django.db import models
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from .enums import PracticeArea
+from .enums import Experience, Ordering, PracticeArea, Status, WorkEnvironment
+from .matches import Narrowing
 from .models import CommunityOfPractice, Project, Role, Skill
-from .querysets import SkillQuerySet
-from .validators import is_uuid
+from .parameters import MAX_SEARCH, ME
+from .querysets import OpportunityQuerySet, SkillQuerySet
+from .validators import MAX_HOURS, is_uuid, unknown_skill
 
-MAX_SEARCH = 200
+MAX_SCORE_DIGITS = 21
+
+
+def _choice_messages(values: Iterable[str]) -> dict[str, str]:
+    """Return the message for a value that is none of ``values``; Django fills in the value that was given."""
+    names = ", ".join(value or '"" (any)' for value in values)
+    return {"invalid_choice": f'"%(value)s" is not one of {names}.'}
+
+
+def _any_of(choices: type[models.TextChoices]) -> django_filters.MultipleChoiceFilter:
+    return django_filters.MultipleChoiceFilter(choices=choices.choices, error_messages=_choice_messages(choices.values))
+
+
+def _row_of(model: type[models.Model]) -> django_filters.ModelChoiceFilter:
+    message = f"There is no such {model._meta.verbose_name}. Give its id."
+    return django_filters.ModelChoiceFilter(
+        queryset=model._default_manager.all(), error_messages={"invalid_choice": message}
+    )
 
 
 class CommunityField(forms.CharField):
@@ -37,16 +58,55 @@ class CommunityFilter(django_filters.Filter):
     field_class = CommunityField
 
 
+class SkillIdsField(forms.Field):
+    """Skills, given by their ids in any case."""
+
+    widget = forms.SelectMultiple
+
+    def clean(self, value: list[str]) -> list[str]:
+        """Return the ids in lower case; raises a ``ValidationError`` that names those of no skill."""
+        known = Skill.objects.names_of(value)
+        if problems := [unknown_skill(id_) for id_ in value if id_.lower() not in known]:
+            raise forms.ValidationError(problems)
+        return list(known)
+
+
+class WholeNumberFilter(django_filters.Filter):
+    """Compare with a whole number."""
+
+    field_class = forms.IntegerField
+
+
+class RequiredSkillsFilter(django_filters.Filter):
+    """Narrow to opportunities that require any of the given skills."""
+
+    field_class = SkillIdsField
+
+
+class SwitchField(forms.ChoiceField):
+    """``true`` or ``false``, the latter when absent."""
+
+    def __init__(self) -> None:
+        values = ("true", "false")
+        super().__init__(
+            choices=[(value, value) for value in values], required=False, error_messages=_choice_messages(values)
+        )
+
+    def clean(self, value: Any) -> bool:
+        """Return whether it is on; raises a ``ValidationError`` for anything but the two words."""
+        return bool(super().clean(value) == "true")
+
+
 class StrictFilterSet(django_filters.FilterSet):
     """A filter set for function-based views that refuses what it can't use."""
 
     @classmethod
-    def narrow[M: models.Model](cls, request: Request, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
+    def narrow[Rows: models.QuerySet[Any]](cls, request: Request, queryset: Rows) -> Rows:
         """Return the rows that the request asks for; raises DRF's ``ValidationError`` naming the parameter."""
-        filters = cls(request.query_params, queryset=queryset)
+        filters = cls(request.query_params, queryset=queryset, request=request)
         if not filters.is_valid():
             raise ValidationError(filters.errors)
-        return filters.qs
+        return cast("Rows", filters.qs)
 
 
 class SkillFilter(StrictFilterSet):
@@ -82,6 +142,70 @@ class ProjectFilter(StrictFilterSet):
     class Meta:
         model = Project
         fields = ("search",)
+
+
+class OpportunityFilter(StrictFilterSet):
+    """Opportunities by what they ask for and offer."""
+
+    work_environment = _any_of(WorkEnvironment)
+    min_experience_required = _any_of(Experience)
+    project = _row_of(Project)
+    role = _row_of(Role)
+    community_of_practice = CommunityFilter(field_name="role__community_of_practice")
+    skill = RequiredSkillsFilter(field_name="skills_required_matrix__levels", lookup_expr="has_any_keys")
+    max_hours = WholeNumberFilter(field_name="min_hours_required", lookup_expr="lte", min_value=0, max_value=MAX_HOURS)
+    search = django_filters.CharFilter(method="filter_search", max_length=MAX_SEARCH)
+
+    def filter_search(self, queryset: OpportunityQuerySet, name: str, text: str) -> OpportunityQuerySet:
+        """Return the opportunities that ``text`` is found in."""
+        return queryset.search(text)
+
+
+class OpportunityListFilter(OpportunityFilter):
+    """The filters of the listing, which are also about its writing, and its order."""
+
+    status = _any_of(Status)
+    created_by = django_filters.ChoiceFilter(
+        choices=[(ME, ME)], method="filter_created_by", error_messages=_choice_messages([ME])
+    )
+    ordering = django_filters.ChoiceFilter(
+        choices=Ordering.choices, method="order", error_messages=_choice_messages(Ordering.values)
+    )
+
+    def filter_created_by(self, queryset: OpportunityQuerySet, name: str, value: str) -> OpportunityQuerySet:
+        """Return what the signed-in user has posted; raises ``ValidationError`` where nobody is."""
+        user = cast("Request", self.request).user
+        if not user.is_authenticated:
+            raise ValidationError({name: ["Sign in to ask for what you have posted."]})
+        return queryset.filter(created_by=user.pk)
+
+    def order(self, queryset: OpportunityQuerySet, name: str, ordering: str) -> OpportunityQuerySet:
+        """Return the opportunities in the order asked for; raises ``ValidationError`` for relevance to nothing."""
+        if ordering != Ordering.RELEVANCE:
+            return queryset.order_by(ordering, "id")
+        text = self.form.cleaned_data["search"]
+        if not text:
+            raise ValidationError({name: [f'"{Ordering.RELEVANCE}" needs a search.']})
+        return queryset.by_relevance(text)
+
+
+class MatchForm(forms.Form):
+    """How far a ranked list is narrowed."""
+
+    min_score = forms.DecimalField(
+        required=False, min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1
+    )
+    require_all = SwitchField()
+    fits = SwitchField()
+
+    @classmethod
+    def narrowing(cls, request: Request) -> Narrowing:
+        """Return what the request asks for; raises DRF's ``ValidationError`` naming the parameter."""
+        form = cls(request.query_params)
+        if not form.is_valid():
+            raise ValidationError(cast("Any", form.errors))
+        values = form.cleaned_data
+        return Narrowing(Fraction(values["min_score"] or 0), values["require_all"], values["fits"])
 
 
 def _community(value: str) -> CommunityOfPractice | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -10,20 +10,32 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from .parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT, MAX_OFFSET, OFFSET
+from .matches import Ranking
+from .parameters import (
+    DEFAULT_LIMIT,
+    DEFAULT_MATCH_LIMIT,
+    LIMIT,
+    MAX_LIMIT,
+    MAX_MATCH_LIMIT,
+    MAX_OFFSET,
+    OFFSET,
+)
 
 
 class HeaderPagination(BasePagination):
     """``limit`` and ``offset``, answered with ``X-Total-Count`` and an RFC 8288 ``Link`` header."""
 
+    default_limit = DEFAULT_LIMIT
+    max_limit = MAX_LIMIT
+
     def paginate_queryset(  # type: ignore[override]
-        self, queryset: QuerySet[Model], request: Request, view: APIView | None = None
+        self, queryset: QuerySet[Any] | Ranking, request: Request, view: APIView | None = None
     ) -> list[Any]:
         """Return the rows of the page; raises ``ValidationError`` for a limit or offset out of range."""
         self.url = request.build_absolute_uri()
-        self.limit = _whole_number(request, LIMIT.name, DEFAULT_LIMIT, 1, MAX_LIMIT)
+        self.limit = _whole_number(request, LIMIT.name, self.default_limit, 1, self.max_limit)
         self.offset = _whole_number(request, OFFSET.name, 0, 0, MAX_OFFSET)
-        self.count = queryset.count()
+        self.count = queryset.count() if isinstance(queryset, QuerySet) else len(queryset)
         if self.offset >= self.count:
             return []
         return list(queryset[self.offset : self.offset + self.limit])
@@ -49,6 +61,13 @@ class HeaderPagination(BasePagination):
 
     def _url_at(self, offset: int) -> str:
         return replace_query_param(replace_query_param(self.url, LIMIT.name, self.limit), OFFSET.name, offset)
+
+
+class MatchPagination(HeaderPagination):
+    """The pages of rankings, which are shorter."""
+
+    default_limit = DEFAULT_MATCH_LIMIT
+    max_limit = MAX_MATCH_LIMIT
 
 
 def _whole_number(request: Request, name: str, default: int, lowest: int, highest: int) -> int:

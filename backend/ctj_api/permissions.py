@@ -32,6 +32,14 @@ class OpportunityPermission(permissions.BasePermission):
         return False
 
 
+class IsProjectManagerPermission(permissions.BasePermission):
+    """Project managers only; stack ``IsAuthenticated`` in front."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Let project managers at anything."""
+        return is_project_manager(request.user)
+
+
 class UserDetailPermission(permissions.BasePermission):
     """An account's record is for its owner only; stack ``IsAuthenticated`` in front."""
 

@@ -1,18 +1,32 @@
 """What goes over the wire: a read serializer for each resource, and a write serializer where it is written."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
-from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from .matches import Match
+from .matching import SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from .validators import DAYS, MAX_LEVEL, MAX_SKILLS, MAX_SLOTS, MIN_LEVEL, clean_skill_levels, validate_ascii
+from .validators import (
+    DAYS,
+    END_OF_DAY,
+    MAX_LEVEL,
+    MAX_SKILLS,
+    MAX_SLOT_NAME,
+    MAX_SLOTS,
+    MIN_LEVEL,
+    clean_skill_levels,
+    validate_ascii,
+    validate_week_slots,
+)
 
 MAX_PASSWORD = 128
+SCORE_PLACES = 4
+SKILL_NAMES = "skill_names"
 EMAIL_TAKEN = "There is an account with this e-mail address already."
 
 _LEVELS_SCHEMA = {
@@ -24,33 +38,43 @@ _LEVELS_SCHEMA = {
 }
 
 
-_WEEK_SCHEMA = {
-    "type": ["object", "null"],
-    "description": "Weekly slots in one time zone; null means not given.",
-    "required": ["timezone", "slots"],
-    "properties": {
-        "timezone": {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]},
-        "slots": {
-            "type": "array",
-            "maxItems": MAX_SLOTS,
-            "items": {
-                "type": "object",
-                "required": ["day", "start", "end"],
-                "properties": {
-                    "day": {"type": "string", "enum": list(DAYS)},
-                    "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
-                    "end": {"type": "string", "description": "HH:MM, at the latest 24:00", "examples": ["20:00"]},
-                    "name": {"type": "string", "description": "Of a project's meeting."},
-                },
-            },
+def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
+    slot = {
+        "day": {"type": "string", "enum": list(DAYS)},
+        "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
+        "end": {"type": "string", "description": f"HH:MM, at the latest {END_OF_DAY}", "examples": ["20:00"]},
+    }
+    slots = {
+        "type": "array",
+        "maxItems": MAX_SLOTS,
+        "items": {
+            "type": "object",
+            "required": list(slot),
+            "properties": {**slot, **more_of_a_slot},
+            "additionalProperties": False,
         },
-    },
-}
+    }
+    timezone = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
+    return {
+        "type": "object",
+        "description": "Weekly slots in one time zone; null means not given.",
+        "required": ["timezone", "slots"],
+        "properties": {"timezone": timezone, "slots": slots},
+        "additionalProperties": False,
+    }
 
 
-@extend_schema_field(_WEEK_SCHEMA)
-class WeekField(serializers.JSONField):
-    """Weekly slots in one time zone."""
+@extend_schema_field(_week_schema())
+class AvailabilityField(serializers.JSONField):
+    """When a volunteer is free, in weekly slots of one time zone."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+
+
+@extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
+class MeetingTimesField(serializers.JSONField):
+    """When a project meets, in weekly slots of one time zone."""
 
 
 class CommunityOfPracticeReadSerializer(serializers.ModelSerializer[CommunityOfPractice]):
@@ -74,7 +98,7 @@ class RoleReadSerializer(serializers.ModelSerializer[Role]):
 class ProjectReadSerializer(serializers.ModelSerializer[Project]):
     """A project with the times of its weekly meetings."""
 
-    meeting_times = WeekField(read_only=True)
+    meeting_times = MeetingTimesField(read_only=True, allow_null=True)
 
     class Meta:
         model = Project
@@ -123,7 +147,7 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         """Return the skills of ``matrix``, highest level first, then by name."""
         if matrix is None:
             return []
-        names = self._skill_names
+        names = self.skill_names
         rated = [
             {"skill": skill, "name": names[skill], "level": level}
             for skill, level in matrix.levels.items()
@@ -131,9 +155,14 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         ]
         return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
 
-    @cached_property
-    def _skill_names(self) -> dict[str, str]:
-        return {str(pk): name for pk, name in Skill.objects.values_list("pk", "name")}
+    @property
+    def skill_names(self) -> dict[str, str]:
+        """Return id → name of all skills."""
+        context = cast("dict[str, Any]", self.context)
+        if SKILL_NAMES not in context:
+            context[SKILL_NAMES] = {str(pk): name for pk, name in Skill.objects.values_list("pk", "name")}
+        names: dict[str, str] = context[SKILL_NAMES]
+        return names
 
 
 class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[Opportunity]):
@@ -221,7 +250,7 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
     """An account as its owner sees it."""
 
     name = serializers.CharField(source="get_full_name", allow_blank=True)
-    meeting_availability = WeekField(read_only=True)
+    meeting_availability = AvailabilityField(read_only=True)
     skills_learned_matrix = serializers.SerializerMethodField()
     skills_learned = serializers.SerializerMethodField()
 
@@ -253,6 +282,99 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
     def get_skills_learned(self, user: UserProfile) -> list[dict[str, Any]]:
         """Return the rated skills by name."""
         return self.rated_skills(user.skills_learned_matrix)
+
+
+class UserWriteSerializer(serializers.ModelSerializer[UserProfile]):
+    """What the qualifier flow asks a volunteer; a client that sends anything else changes nothing by it."""
+
+    skills_learned_matrix = SkillLevelsField()
+    meeting_availability = AvailabilityField()
+
+    class Meta:
+        model = UserProfile
+        fields = ("community_of_practice", "skills_learned_matrix", "max_available_hours", "meeting_availability")
+        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {
+            "community_of_practice": {"required": True},
+            "max_available_hours": {"required": True},
+        }
+
+    @transaction.atomic(savepoint=False)
+    def update(self, instance: UserProfile, validated_data: dict[str, Any]) -> UserProfile:
+        """Save the answers together with the matrix, whose row is made by the first one."""
+        if "skills_learned_matrix" in validated_data:
+            levels = validated_data["skills_learned_matrix"]
+            matrix = SkillMatrix.objects.store(levels, into=instance.skills_learned_matrix)
+            validated_data = {**validated_data, "skills_learned_matrix": matrix}
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=[*validated_data, "updated_at"])
+        return instance
+
+    def to_representation(self, instance: UserProfile) -> dict[str, Any]:
+        """Answer with the read shape."""
+        representation: dict[str, Any] = UserReadSerializer(instance, context=self.context).data
+        return representation
+
+
+class SkillComparisonReadSerializer(serializers.Serializer[dict[str, Any]]):
+    """A required skill beside what the volunteer has of it."""
+
+    skill = serializers.UUIDField()
+    name = serializers.CharField()
+    required = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)  # type: ignore[assignment]
+    have = serializers.IntegerField(min_value=0, max_value=MAX_LEVEL, help_text="0 for a skill that is missing.")
+    status = serializers.ChoiceField([(status.value, status.name) for status in SkillStatus])
+
+
+class MatchReadSerializer(SkillMatrixReadMixin, serializers.Serializer[Match]):
+    """How well an opportunity and a volunteer go together, and why."""
+
+    score = serializers.SerializerMethodField()
+    met_count = serializers.IntegerField(source="score.met_count")
+    required_count = serializers.IntegerField(source="score.required_count")
+    skills = serializers.SerializerMethodField()
+    fits_hours = serializers.BooleanField(
+        allow_null=True, help_text="Whether the volunteer has the hours; null where they didn't say."
+    )
+    fits_meetings = serializers.BooleanField(
+        allow_null=True,
+        help_text="Whether the volunteer is free for at least one meeting; null where either side didn't say.",
+    )
+
+    @extend_schema_field({"type": "number", "minimum": 0, "maximum": 1})
+    def get_score(self, match: Match) -> float:
+        """Return the score, rounded to four places."""
+        return round(match.score.value or 0.0, SCORE_PLACES)
+
+    @extend_schema_field(SkillComparisonReadSerializer(many=True))
+    def get_skills(self, match: Match) -> list[dict[str, Any]]:
+        """Return the required skills, unmet ones first, the largest gap first, then by name."""
+        compared = [(comparison, self.skill_names.get(comparison.skill, "")) for comparison in match.skills]
+        compared.sort(key=lambda pair: (-pair[0].gap, pair[1], pair[0].skill))
+        return [{**pair._asdict(), "name": name, "status": pair.status} for pair, name in compared]
+
+
+class OpportunityMatchReadSerializer(MatchReadSerializer):
+    """An opportunity for the signed-in volunteer."""
+
+    opportunity = OpportunityReadSerializer()
+
+
+class VolunteerReadSerializer(serializers.ModelSerializer[UserProfile]):
+    """What project managers see of a volunteer."""
+
+    name = serializers.CharField(source="get_full_name", allow_blank=True)
+
+    class Meta:
+        model = UserProfile
+        fields = ("id", "name", "email", "community_of_practice", "max_available_hours")
+        read_only_fields = fields
+
+
+class VolunteerMatchReadSerializer(MatchReadSerializer):
+    """A volunteer for an opportunity."""
+
+    volunteer = VolunteerReadSerializer()
 
 
 class PasswordField(serializers.CharField):

@@ -1,34 +1,46 @@
 """The endpoints. What needs less than full CRUD is a function whose method and permissions stand on top of it."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib.auth import authenticate, login, logout
 from django.db import transaction
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import api_view, authentication_classes, permission_classes
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
-from rest_framework.permissions import AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
+from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from .caching import public_cache
-from .filters import ProjectFilter, RoleFilter, SkillFilter
+from .filters import MatchForm, OpportunityFilter, OpportunityListFilter, ProjectFilter, RoleFilter, SkillFilter
+from .matches import OpportunityRanking, VolunteerRanking
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
-from .pagination import HeaderPagination
-from .parameters import COMMUNITY, NAME_SEARCH, OPPORTUNITY_LIST, PAGE_HEADERS, SEARCH, query_parameters
-from .permissions import OpportunityPermission, UserDetailPermission
+from .pagination import HeaderPagination, MatchPagination
+from .parameters import (
+    COMMUNITY,
+    MATCH_LIST,
+    MATCHED_FILTERS,
+    NAME_SEARCH,
+    OPPORTUNITY_LIST,
+    PAGE_HEADERS,
+    SEARCH,
+    query_parameters,
+)
+from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .serializers import (
     CommunityOfPracticeReadSerializer,
     CsrfTokenReadSerializer,
     LoginWriteSerializer,
+    OpportunityMatchReadSerializer,
     OpportunityReadSerializer,
     OpportunityWriteSerializer,
     ProjectReadSerializer,
@@ -36,6 +48,8 @@ from .serializers import (
     SignupWriteSerializer,
     SkillReadSerializer,
     UserReadSerializer,
+    UserWriteSerializer,
+    VolunteerMatchReadSerializer,
 )
 
 
@@ -166,13 +180,62 @@ def auth_logout(request: Request) -> Response:
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@extend_schema(responses=UserReadSerializer)
-@api_view(["GET", "HEAD"])
+@extend_schema(methods=["GET"], description="Return the signed-in user's own record.", responses=UserReadSerializer)
+@extend_schema(
+    methods=["PUT"],
+    description="Replace all that the qualifier flow asks the signed-in user, and return the record.",
+    request=UserWriteSerializer,
+    responses=UserReadSerializer,
+)
+@extend_schema(
+    methods=["PATCH"],
+    description="Save a step of the qualifier flow: what is left out stays. Return the record.",
+    request=UserWriteSerializer,
+    responses=UserReadSerializer,
+)
+@api_view(["GET", "HEAD", "PUT", "PATCH"])
 @permission_classes([IsAuthenticated])
 def user_me(request: Request) -> Response:
-    """Return the signed-in user's own record."""
-    user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
-    return Response(UserReadSerializer(user).data)
+    """Return the signed-in user's own record, on PUT and PATCH after saving the qualifier's answers."""
+    if request.method in SAFE_METHODS:
+        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
+        return Response(UserReadSerializer(user).data)
+    with transaction.atomic():
+        user = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
+        serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+    return Response(serializer.data)
+
+
+@query_parameters(*MATCHED_FILTERS, *MATCH_LIST)
+@extend_schema(responses=OpportunityMatchReadSerializer(many=True))
+@api_view(["GET", "HEAD"])
+@permission_classes([IsAuthenticated])
+def user_me_matches(request: Request) -> Response:
+    """Return the open opportunities that the signed-in user's skills overlap with, best first, and why."""
+    opportunities = OpportunityFilter.narrow(request, Opportunity.objects.visible_to(request.user).open())
+    ranking = OpportunityRanking(
+        cast("UserProfile", request.user), opportunities, MatchForm.narrowing(request), timezone.now()
+    )
+    pagination = MatchPagination()
+    matches = pagination.paginate_queryset(ranking, request)
+    return pagination.get_paginated_response(OpportunityMatchReadSerializer(matches, many=True).data)
+
+
+@query_parameters(*MATCH_LIST)
+@extend_schema(responses=VolunteerMatchReadSerializer(many=True))
+@api_view(["GET", "HEAD"])
+@permission_classes([IsAuthenticated, IsProjectManagerPermission])
+def opportunity_matches(request: Request, pk: UUID) -> Response:
+    """Return the volunteers whose skills overlap with what an opportunity requires, best first, and why."""
+    opportunity = get_object_or_404(Opportunity.objects.visible_to(request.user).with_details(), pk=pk)
+    ranking = VolunteerRanking(
+        opportunity, UserProfile.objects.volunteers(), MatchForm.narrowing(request), timezone.now()
+    )
+    pagination = MatchPagination()
+    matches = pagination.paginate_queryset(ranking, request)
+    return pagination.get_paginated_response(VolunteerMatchReadSerializer(matches, many=True).data)
 
 
 @extend_schema(responses=UserReadSerializer)
@@ -222,6 +285,10 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         if self.action in {"update", "destroy"}:
             return opportunities.select_for_update()
         return opportunities.with_details()
+
+    def filter_queryset(self, queryset: OpportunityQuerySet) -> OpportunityQuerySet:  # type: ignore[override]
+        """Return the opportunities of the listing that the request asks for."""
+        return OpportunityListFilter.narrow(self.request, queryset) if self.action == "list" else queryset
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""

@@ -1,8 +1,10 @@
 """What several requests at once can't break; each runs in a thread with a connection of its own."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from threading import Barrier
 from typing import Any
 
@@ -15,16 +17,21 @@ from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
 from .common import (
     PASSWORD,
+    WEEK,
     browser,
     error_of,
     make_admin_user,
+    make_cop,
     make_opportunity,
     make_pm_user,
+    make_regular_user,
     make_skill,
     opportunity_payload,
 )
 
 THREADS = 8
+ROUNDS = 10
+ME = "/api/users/me/"
 
 
 def at_once[T](*calls: Callable[[], T]) -> list[T]:
@@ -93,6 +100,52 @@ class ConcurrencyTests(TransactionTestCase):
         self.assertLessEqual({answer.status_code for answer in answers[:-1]}, {200, 404})
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
 
+    def volunteer_client(self, user: UserProfile) -> APIClient:
+        """Return another tab of a volunteer."""
+        client = APIClient()
+        client.force_authenticate(user)
+        return client
+
+    def test_simultaneous_saves_of_the_qualifier_store_one_of_them_whole(self) -> None:
+        """Hours and matrix come from the same tab, before there is a matrix and after, and no row is left over."""
+        users = [make_regular_user() for _ in range(ROUNDS)]
+        skills = [make_skill() for _ in range(THREADS)]
+        answers = [
+            {
+                "community_of_practice": None,
+                "skills_learned_matrix": {str(skill.pk): 3, str(skills[number - 1].pk): 5},
+                "max_available_hours": number,
+                "meeting_availability": None,
+            }
+            for number, skill in enumerate(skills)
+        ]
+        for user, method in product(users, ("put", "patch")):
+            saves = [partial(getattr(self.volunteer_client(user), method), ME, answer) for answer in answers]
+            responses = at_once(*saves)
+            self.assertEqual({response.status_code for response in responses}, {200})
+            user.refresh_from_db()
+            assert user.max_available_hours is not None
+            assert user.skills_learned_matrix is not None
+            winner = answers[user.max_available_hours]
+            self.assertEqual(user.skills_learned_matrix.levels, winner["skills_learned_matrix"])
+        self.assertEqual(SkillMatrix.objects.filter(opportunity=None).count(), ROUNDS)
+
+    def test_simultaneous_saves_of_different_steps_are_all_kept(self) -> None:
+        """A tab that saves hours does not undo what another one saves of the matrix."""
+        user = make_regular_user()
+        levels = {str(make_skill().pk): 4}
+        steps: list[dict[str, Any]] = [
+            {"skills_learned_matrix": levels},
+            {"max_available_hours": 7},
+            {"meeting_availability": WEEK},
+            {"community_of_practice": str(make_cop("devops").pk)},
+        ]
+        responses = at_once(*(partial(self.volunteer_client(user).patch, ME, step) for step in steps))
+        self.assertEqual({response.status_code for response in responses}, {200})
+        body = self.volunteer_client(user).get(ME).json()
+        for step in steps:
+            self.assertLessEqual(step.items(), body.items())
+
     def test_skill_is_never_deleted_while_someone_starts_to_use_it(self) -> None:
         """Either the listing is refused, or the skill stays; tried with many skills at once."""
         skills = [make_skill() for _ in range(THREADS)]
@@ -125,10 +178,42 @@ class ConcurrencyTests(TransactionTestCase):
         self.assertLessEqual({answer.status_code for answer in answers[1::2]}, {201, 400})
         self.assertLessEqual(*self.rated_and_existing())
 
+    def test_documents_have_the_names_of_skills_that_are_renamed_meanwhile(self) -> None:
+        """A renaming waits for the listings that are being written, and they for it."""
+        for number in range(ROUNDS):
+            skill = make_skill(name=f"Zeppelin{number}")
+            payload = opportunity_payload(skills_required_matrix={str(skill.pk): 3})
+            posts = [partial(self.pm_client().post, "/api/opportunities/", payload) for _ in range(THREADS - 1)]
+            *answers, renamed = at_once(*posts, partial(rename, skill, f"Gondola{number}"))
+            self.assertEqual({answer.status_code for answer in answers}, {201})
+            self.assertEqual(renamed, 1)
+            self.assertEqual(Opportunity.objects.search(f"gondola{number}").count(), THREADS - 1)
+            self.assertEqual(Opportunity.objects.search(f"zeppelin{number}").count(), 0)
+
+    def test_admin_user_and_api_changing_one_listing_do_not_wait_for_each_other(self) -> None:
+        """Both lock the listing first and its matrix then."""
+        skills = [make_skill() for _ in range(2)]
+        client = Client()
+        client.force_login(make_admin_user())
+        url = reverse("admin:ctj_api_opportunity_change", args=[self.opportunity.pk])
+        for _ in range(ROUNDS):
+            payload = opportunity_payload(skills_required_matrix={str(skills[0].pk): 3})
+            form = {**payload, "skill_levels": json.dumps({str(skills[1].pk): 4})}
+            saved, *answers = at_once(
+                partial(client.post, url, form), *[partial(self.pm_client().put, self.url, payload) for _ in range(3)]
+            )
+            self.assertRedirects(saved, reverse("admin:ctj_api_opportunity_changelist"), fetch_redirect_response=False)
+            self.assertEqual({answer.status_code for answer in answers}, {200})
+
     def rated_and_existing(self) -> tuple[set[str], set[str]]:
         """Return the ids of the skills that matrices rate, and of those that there are."""
         rated = {key for levels in SkillMatrix.objects.values_list("levels", flat=True) for key in levels}
         return rated, {str(pk) for pk in Skill.objects.values_list("pk", flat=True)}
+
+
+def rename(skill: Skill, name: str) -> int:
+    """Give ``skill`` another name, and return how many rows that changed."""
+    return Skill.objects.filter(pk=skill.pk).update(name=name)
 
 
 def delete_unless_rated(skill: Skill) -> None:

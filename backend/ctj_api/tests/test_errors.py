@@ -217,7 +217,7 @@ class ErrorsTests(APITestCase):
     def test_pm_user_meeting_a_conflict_gets_400(self) -> None:
         """What only the database can know is told as a conflict; nothing is half-written."""
         payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
-        with patch("ctj_api.validators._skill_names", return_value={UNKNOWN_ID: "Deleted meanwhile"}):
+        with patch("ctj_api.querysets.SkillQuerySet.names_of", return_value={UNKNOWN_ID: "Deleted meanwhile"}):
             response = self.client.post(OPPORTUNITIES, payload)
         error = self.assert_error(response, 400, "validation_error")
         self.assertEqual(list(error["fields"]), ["non_field_errors"])

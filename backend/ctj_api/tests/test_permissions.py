@@ -58,7 +58,8 @@ API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
     "role-detail": read_only(EVERYONE),
     "project-list": read_only(EVERYONE),
     "project-detail": read_only(EVERYONE),
-    "user-me": read_only(SIGNED_IN, PRIVATE_NOBODY),
+    "user-me": {**read_only(SIGNED_IN, PRIVATE_NOBODY), "put": SIGNED_IN, "patch": SIGNED_IN},
+    "user-me-matches": read_only(SIGNED_IN, PRIVATE_NOBODY),
     "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
     "opportunity-list": {**read_only(EVERYONE), "post": pms(201)},
     "opportunity-detail": {
@@ -68,7 +69,16 @@ API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
         "patch": NOBODY,
         "delete": pms(204),
     },
+    "opportunity-matches": read_only(pms(200), pms(405)),
     "api-not-found": {method: dict.fromkeys(WHO, 404) for method in METHODS},
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "user-me": {
+        "community_of_practice": None,
+        "skills_learned_matrix": {},
+        "max_available_hours": None,
+        "meeting_availability": None,
+    }
 }
 ADMIN_SITE = {
     "index": 200,
@@ -131,7 +141,7 @@ class ApiPermissionTests(APITestCase):
         """Return the URL of a route, with a row that lives for one request only where it may be deleted."""
         if name == "api-not-found":
             return "/api/nowhere/"
-        if name == "opportunity-detail":
+        if name in {"opportunity-detail", "opportunity-matches"}:
             return reverse(name, args=[make_opportunity(created_by=self.creator).pk])
         return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])
 
@@ -151,7 +161,7 @@ class ApiPermissionTests(APITestCase):
                 for who, status in expected.items():
                     self.client.force_authenticate(self.users[who])
                     with self.subTest(route=name, method=method, who=who):
-                        body = self.payload if name.startswith("opportunity") else {}
+                        body = BODIES.get(name) or (self.payload if name.startswith("opportunity") else {})
                         response = getattr(self.client, method)(self.url(name), *([] if method == "get" else [body]))
                         self.assertEqual(response.status_code, status)
 

@@ -8,14 +8,23 @@ import yaml
 from django.conf import settings
 from django.core.management import call_command
 from django.test import RequestFactory, SimpleTestCase
+from django.urls import resolve
 from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
 from ctj_api.exceptions import ErrorCode
 from ctj_api.parameters import parameter_problems
-from ctj_api.views import OpportunityViewSet, project_list, role_list, skill_list
 
-from .common import WEEK, make_cop, make_opportunity, make_project, make_regular_user, make_skill
+from .common import (
+    UNKNOWN_ID,
+    WEEK,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_skill,
+)
 from .test_permissions import API_MATRIX, METHODS
 
 UNSAFE = {"post", "put", "patch", "delete"}
@@ -74,20 +83,25 @@ class SchemaTests(SimpleTestCase):
 
     def test_every_query_parameter_is_declared_and_described(self) -> None:
         """What the document offers is what the endpoint takes."""
-        views = {
-            "/api/skills/": skill_list,
-            "/api/roles/": role_list,
-            "/api/projects/": project_list,
-            "/api/opportunities/": OpportunityViewSet.as_view({"get": "list"}),
-        }
         for path, method, operation in self.operations:
             described = {row["name"] for row in operation.get("parameters", []) if row["in"] == "query"}
-            view = views.get(path) if method == "get" else None
+            view = resolve(path.replace("{id}", UNKNOWN_ID)).func if method == "get" else None
             problems = parameter_problems(
                 view, RequestFactory().get(path, dict.fromkeys([*described, "nonsense"], "1"))
             )
             with self.subTest(path=path, method=method):
                 self.assertEqual(set(problems), {"nonsense"})
+
+    def test_every_query_parameter_is_explained(self) -> None:
+        """With a description, and with an example that the schema of the parameter admits."""
+        parameters = [row for *_, operation in self.operations for row in operation.get("parameters", [])]
+        queried = [row for row in parameters if row["in"] == "query"]
+        self.assertGreater(len(queried), 30)
+        for row in queried:
+            with self.subTest(row["name"]):
+                self.assertGreater(len(row["description"]), 10)
+                example = row["examples"]["Example"]["value"]
+                self.assertEqual(list(Draft202012Validator(row["schema"]).iter_errors(example)), [])
 
     def test_error_codes_and_enums_are_named(self) -> None:
         """Clients get a type for each closed set of values."""
@@ -110,13 +124,15 @@ class ResponseTests(APITestCase):
             {skill: 5}, first_name="Ana", community_of_practice=make_cop(), meeting_availability=WEEK
         )
         make_opportunity()
-        make_opportunity({skill: 5}, min_experience_required="senior", created_by=self.full)
+        self.wanted = make_opportunity({skill: 5}, min_experience_required="senior", created_by=self.full)
 
-    def assert_described(self, path: str) -> None:
-        """Fail unless the answer to a GET has the shape that the document gives it."""
+    def assert_described(self, path: str, pk: object = None) -> None:
+        """Fail unless the answer to a GET, which is not empty, has the shape that the document gives it."""
         described = self.schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         validator = Draft202012Validator({**described, "components": self.schema["components"]})
-        self.assertEqual([error.message for error in validator.iter_errors(self.client.get(path).json())], [])
+        body = self.client.get(path.replace("{id}", str(pk))).json()
+        self.assertTrue(body)
+        self.assertEqual([error.message for error in validator.iter_errors(body)], [])
 
     def test_anonymous_lists_are_as_described(self) -> None:
         """Each list holds rows with and without their optional values."""
@@ -129,6 +145,13 @@ class ResponseTests(APITestCase):
         for user in (self.sparse, self.full):
             self.client.force_authenticate(user)
             self.assert_described("/api/users/me/")
+
+    def test_matches_are_as_described(self) -> None:
+        """In both directions."""
+        self.client.force_authenticate(self.full)
+        self.assert_described("/api/users/me/matches/")
+        self.client.force_authenticate(make_pm_user())
+        self.assert_described("/api/opportunities/{id}/matches/", self.wanted.pk)
 
 
 class SchemaPagesTests(APITestCase):

@@ -1,13 +1,27 @@
 """The records of users."""
 
+from typing import Any
+
 from rest_framework.test import APITestCase
 
-from .common import UNKNOWN_ID, WEEK, browser, error_of, make_cop, make_pm_user, make_regular_user, make_skill
+from ctj_api.models import SkillMatrix, UserProfile
+
+from .common import (
+    UNKNOWN_ID,
+    WEEK,
+    browser,
+    error_of,
+    make_cop,
+    make_pm_user,
+    make_regular_user,
+    make_skill,
+    refresh_csrf_token,
+)
 
 ME = "/api/users/me/"
 
 
-class UsersTests(APITestCase):
+class UsersReadTests(APITestCase):
     """Everyone sees their own record, and nobody else's."""
 
     def setUp(self) -> None:
@@ -93,3 +107,197 @@ class UsersTests(APITestCase):
             client.force_login(make_regular_user(levels={make_skill(): 3 for _ in range(skills)}))
             with self.subTest(skills=skills), self.assertNumQueries(4):
                 client.get(ME)
+
+
+class UsersWriteTests(APITestCase):
+    """The qualifier flow, step by step."""
+
+    def setUp(self) -> None:
+        """Sign a volunteer in, as a browser would."""
+        self.react, self.css = make_skill(name="React"), make_skill(name="CSS")
+        self.user = make_regular_user(email="ana@example.org")
+        self.browser = browser()
+        self.browser.force_login(self.user)
+        refresh_csrf_token(self.browser)
+        self.answers: dict[str, Any] = {
+            "community_of_practice": str(make_cop("engineering").pk),
+            "skills_learned_matrix": {str(self.react.pk): 3},
+            "max_available_hours": 8,
+            "meeting_availability": WEEK,
+        }
+
+    def saved(self) -> dict[str, Any]:
+        """Return what is stored of the four answers."""
+        body = self.browser.get(ME).json()
+        return {name: body[name] for name in self.answers}
+
+    def test_authenticated_user_can_save_step_by_step(self) -> None:
+        """Each PATCH keeps the steps before, and the flow resumes from the record."""
+        expected: dict[str, Any] = {**dict.fromkeys(self.answers), "skills_learned_matrix": {}}
+        for name, value in self.answers.items():
+            response = self.browser.patch(ME, {name: value})
+            expected[name] = value
+            self.assertEqual(response.status_code, 200)
+            self.assertEqual({key: response.json()[key] for key in expected}, expected)
+            self.assertEqual(self.saved(), expected)
+        self.assertEqual(
+            self.browser.get(ME).json()["skills_learned"], [{"skill": str(self.react.pk), "name": "React", "level": 3}]
+        )
+
+    def test_authenticated_user_can_go_back(self) -> None:
+        """Answers may be changed, emptied and taken back; the matrix stays one row."""
+        self.browser.put(ME, self.answers)
+        self.browser.patch(ME, {"skills_learned_matrix": {str(self.css.pk).upper(): 5}})
+        self.assertEqual(self.saved()["skills_learned_matrix"], {str(self.css.pk): 5})
+        emptied: dict[str, Any] = {**dict.fromkeys(self.answers), "skills_learned_matrix": {}}
+        self.assertEqual(self.browser.put(ME, emptied).status_code, 200)
+        self.assertEqual(self.saved(), emptied)
+        self.assertEqual(SkillMatrix.objects.count(), 1)
+
+    def test_authenticated_user_put_needs_all_four_answers(self) -> None:
+        """One that is left out would be lost; each that is missing is named."""
+        self.browser.put(ME, self.answers)
+        response = self.browser.put(ME, {"max_available_hours": 3})
+        self.assertEqual(
+            error_of(response)["fields"],
+            {name: ["This field is required."] for name in self.answers if name != "max_available_hours"},
+        )
+        self.assertEqual(self.saved(), self.answers)
+
+    def test_authenticated_user_write_answers_with_the_record(self) -> None:
+        """PUT and PATCH give what GET gives."""
+        for method in (self.browser.put, self.browser.patch):
+            body = method(ME, self.answers).json()
+            self.assertEqual(body, self.browser.get(ME).json())
+
+    def test_authenticated_user_cannot_write_anything_else(self) -> None:
+        """Rights, address, name and password stay, whatever is sent along."""
+        forged = {
+            "is_project_manager": True,
+            "is_superuser": True,
+            "is_staff": True,
+            "is_active": False,
+            "email": "eve@example.org",
+            "first_name": "Eve",
+            "password": "x",
+            "id": UNKNOWN_ID,
+            "skills_learned": [],
+        }
+        before = UserProfile.objects.values().get()
+        for response in (self.browser.patch(ME, forged), self.browser.put(ME, {**self.answers, **forged})):
+            self.assertEqual(response.status_code, 200)
+        after = UserProfile.objects.values().get()
+        changed = {name for name in before if before[name] != after[name]}
+        self.assertLessEqual(
+            changed - {"updated_at"}, {*self.answers, "community_of_practice_id", "skills_learned_matrix_id"}
+        )
+
+    def test_authenticated_user_is_told_what_is_wrong(self) -> None:
+        """Field by field, with the skill or the slot by name, and nothing is saved."""
+        response = self.browser.patch(
+            ME,
+            {
+                "community_of_practice": UNKNOWN_ID,
+                "skills_learned_matrix": {str(self.react.pk): 6, str(self.css.pk): True, UNKNOWN_ID: 3},
+                "max_available_hours": 169,
+                "meeting_availability": {
+                    "timezone": "Mars/Olympus",
+                    "slots": [
+                        {"day": "mon", "start": "18:00", "end": "20:00"},
+                        {"day": "tue", "start": "20:00", "end": "18:00"},
+                        {"day": "someday", "start": "18:00", "end": "25:00", "name": "Stand-up"},
+                    ],
+                },
+            },
+        )
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(
+            error_of(response)["fields"],
+            {
+                "community_of_practice": [f'Invalid pk "{UNKNOWN_ID}" - object does not exist.'],
+                "skills_learned_matrix": [
+                    "React: the level must be a whole number from 1 to 5, not 6.",
+                    "CSS: the level must be a whole number from 1 to 5, not true.",
+                    f'There is no skill with the id "{UNKNOWN_ID}".',
+                ],
+                "max_available_hours": ["Ensure this value is less than or equal to 168."],
+                "meeting_availability": [
+                    'The timezone must be an IANA name such as "America/Los_Angeles".',
+                    "Slot 2: it must start before it ends, not 20:00 to 18:00.",
+                    'Slot 3: it has an unknown part "name".',
+                    "Slot 3: the day must be one of mon, tue, wed, thu, fri, sat, sun.",
+                    'Slot 3: the end must be a time such as "20:00", at the latest "24:00".',
+                ],
+            },
+        )
+        self.assertEqual(SkillMatrix.objects.count(), 0)
+
+    def test_authenticated_user_cannot_save_junk(self) -> None:
+        """Each is a 400 that names the field; one good answer beside a bad one is not saved."""
+        junk: dict[str, list[Any]] = {
+            "community_of_practice": ["engineering", 7, [], {}, True, "\x00"],
+            "skills_learned_matrix": [
+                None,
+                [],
+                "x",
+                1,
+                {"x": 1},
+                {"\x00": 1},
+                dict.fromkeys(map(str, range(251)), 1),
+            ],
+            "max_available_hours": [-1, "x", 1.5, True, [], 10**30, "9" * 5000],
+            "meeting_availability": [
+                [],
+                "x",
+                {},
+                1,
+                {"timezone": "UTC"},
+                {"timezone": "\x00", "slots": []},
+                {"timezone": "UTC", "slots": [None]},
+            ],
+        }
+        for name, values in junk.items():
+            for value in values:
+                with self.subTest(name=name, value=str(value)[:40]):
+                    good = (
+                        {"max_available_hours": 5} if name != "max_available_hours" else {"community_of_practice": None}
+                    )
+                    response = self.browser.patch(ME, {**good, name: value})
+                    self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
+        self.assertIsNone(self.saved()["max_available_hours"])
+
+    def test_authenticated_user_body_that_is_no_object_returns_400(self) -> None:
+        """A list, a text, a number, a lone surrogate in a name, or no JSON at all."""
+        for body in ("[]", '"x"', "3", "null", '{"skills_learned_matrix": {"\\ud800": 1}}', "{", "{} {}"):
+            with self.subTest(body):
+                response = self.browser.patch(ME, body, content_type="application/json")
+                self.assertEqual(response.status_code, 400)
+                self.assertIn(error_of(response)["code"], {"validation_error", "parse_error"})
+
+    def test_authenticated_user_empty_patch_changes_nothing(self) -> None:
+        """It is a step without an answer."""
+        self.browser.put(ME, self.answers)
+        self.assertEqual(self.browser.patch(ME, {}).status_code, 200)
+        self.assertEqual(self.saved(), self.answers)
+
+    def test_authenticated_user_write_needs_the_csrf_token(self) -> None:
+        """A session alone is not enough."""
+        self.browser.credentials()
+        for method in (self.browser.put, self.browser.patch):
+            response = method(ME, self.answers)
+            self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+        self.assertIsNone(self.saved()["max_available_hours"])
+
+    def test_anonymous_cannot_write(self) -> None:
+        """There is nobody to save for."""
+        for method in (browser().put, browser().patch):
+            response = method(ME, self.answers)
+            self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
+
+    def test_authenticated_user_write_takes_a_constant_number_of_queries(self) -> None:
+        """However many skills are rated: session, user, lock, names, matrix, two updates, all names, savepoint."""
+        self.browser.patch(ME, {"skills_learned_matrix": {}})
+        for count in (1, 50):
+            levels = {str(make_skill().pk): 3 for _ in range(count)}
+            with self.subTest(skills=count), self.assertNumQueries(10):
+                self.browser.patch(ME, {"skills_learned_matrix": levels})

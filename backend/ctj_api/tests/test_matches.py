@@ -1,0 +1,389 @@
+"""The ranked lists: opportunities for a volunteer, and volunteers for an opportunity."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.test import APITestCase
+
+from ctj_api.models import Opportunity, Skill, UserProfile
+
+from .common import (
+    UNKNOWN_ID,
+    WEEK,
+    browser,
+    error_of,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+MY_MATCHES = "/api/users/me/matches/"
+BUSY = {"timezone": "America/Los_Angeles", "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
+
+
+def matches_of(opportunity: Opportunity) -> str:
+    """Return the address of the volunteers ranked for an opportunity."""
+    return f"/api/opportunities/{opportunity.pk}/matches/"
+
+
+class MatchesTests(APITestCase):
+    """What both directions share."""
+
+    def setUp(self) -> None:
+        """Make three skills, a volunteer with two of them, and a project that meets on Mondays."""
+        self.react, self.css, self.sql = (make_skill(name=name) for name in ("React", "CSS", "SQL"))
+        self.project = make_project(name="Food Oasis", meeting_times=WEEK)
+        self.volunteer = make_regular_user(
+            {self.react: 3, self.css: 2},
+            email="ana@example.org",
+            first_name="Ana",
+            last_name="Reyes",
+            community_of_practice=make_cop("engineering"),
+            max_available_hours=6,
+            meeting_availability=WEEK,
+        )
+        self.pm = make_pm_user()
+
+    def opportunity(self, levels: dict[Skill, int], **fields: Any) -> Opportunity:
+        """Return an open opportunity of the project."""
+        return make_opportunity(levels, **{"project": self.project, "min_hours_required": 6, **fields})
+
+    def listed(self, url: str, user: UserProfile, **query: Any) -> list[dict[str, Any]]:
+        """Return the matches that a user sees."""
+        self.client.force_authenticate(user)
+        response = self.client.get(url, query)
+        self.assertEqual(response.status_code, 200, response.content)
+        matches: list[dict[str, Any]] = response.json()
+        return matches
+
+    def assert_narrowing_is_strict(self, url: str) -> None:
+        """Fail unless what narrows a ranked list refuses what it can't use, naming the parameter."""
+        bad = {
+            "min_score": ("-0.1", "1.1", "x", "nan", "inf", "", "1e999999999", "1e-999999999", "½", "0." + "1" * 30),
+            "require_all": ("True", "1", "yes", ""),
+            "fits": ("False", "0", ""),
+            "limit": ("0", "101", "x", ""),
+            "offset": ("-1", "x", ""),
+            "ordering": ("created_at",),
+            "created_by": ("me",),
+            "status": ("open",),
+            "nonsense": ("1",),
+        }
+        for name, values in bad.items():
+            for value in values:
+                with self.subTest(name=name, value=value):
+                    response = self.client.get(url, {name: value})
+                    self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
+
+
+class OpportunityMatchesTests(MatchesTests):
+    """The open opportunities, ranked for the signed-in volunteer."""
+
+    def mine(self, **query: Any) -> list[dict[str, Any]]:
+        """Return the volunteer's matches."""
+        return self.listed(MY_MATCHES, self.volunteer, **query)
+
+    def ids(self, **query: Any) -> list[str]:
+        """Return the ids of the volunteer's opportunities, best first."""
+        return [match["opportunity"]["id"] for match in self.mine(**query)]
+
+    def test_authenticated_user_match_explains_itself(self) -> None:
+        """Score, counts, and each required skill with what is there of it: unmet first, by gap, then by name."""
+        opportunity = self.opportunity({self.react: 3, self.css: 4, self.sql: 2})
+        (match,) = self.mine()
+        self.assertEqual(match.pop("opportunity"), self.client.get(f"/api/opportunities/{opportunity.pk}/").json())
+        self.assertEqual(
+            match,
+            {
+                "score": 0.5556,
+                "met_count": 1,
+                "required_count": 3,
+                "skills": [
+                    {"skill": str(self.css.pk), "name": "CSS", "required": 4, "have": 2, "status": "below"},
+                    {"skill": str(self.sql.pk), "name": "SQL", "required": 2, "have": 0, "status": "missing"},
+                    {"skill": str(self.react.pk), "name": "React", "required": 3, "have": 3, "status": "met"},
+                ],
+                "fits_hours": True,
+                "fits_meetings": True,
+            },
+        )
+
+    def test_authenticated_user_sees_the_best_first(self) -> None:
+        """By score, then fewer unmet skills, then the fuller requirement, then the newest, then by id."""
+        now = timezone.now() + timedelta(days=1)
+        older = self.opportunity({self.react: 3}, created_at=now - timedelta(days=1))
+        twins = [self.opportunity({self.react: 3}, created_at=now) for _ in range(2)]
+        fuller = self.opportunity({self.react: 3, self.css: 2}, created_at=now - timedelta(days=3))
+        one_gap = self.opportunity({self.react: 3, self.sql: 3}, created_at=now)
+        two_gaps = self.opportunity({self.react: 5, self.sql: 1}, created_at=now)
+        self.opportunity({self.sql: 1})
+        self.opportunity({})
+        expected = [fuller, *sorted(twins, key=lambda twin: twin.pk), older, one_gap, two_gaps]
+        self.assertEqual(self.ids(), [str(row.pk) for row in expected])
+        self.assertEqual([match["score"] for match in self.mine()], [1, 1, 1, 1, 0.5, 0.5])
+
+    def test_authenticated_user_sees_open_opportunities_only(self) -> None:
+        """Neither drafts nor what is no longer to be had; not even a project manager's own drafts."""
+        opened = self.opportunity({self.react: 3})
+        for status in ("draft", "on_hold", "filled", "closed"):
+            self.opportunity({self.react: 3}, status=status, created_by=self.pm)
+        self.assertEqual(self.ids(), [str(opened.pk)])
+        UserProfile.objects.filter(pk=self.volunteer.pk).update(is_project_manager=True)
+        self.volunteer.refresh_from_db()
+        self.assertEqual(self.ids(), [str(opened.pk)])
+
+    def test_authenticated_user_without_skills_has_no_matches(self) -> None:
+        """Before the qualifier was filled in, and with an empty matrix."""
+        self.opportunity({self.react: 3})
+        for user in (make_regular_user(), make_regular_user({})):
+            self.assertEqual(self.listed(MY_MATCHES, user), [])
+
+    def test_authenticated_user_sees_what_fits(self) -> None:
+        """Hours and meetings, each true, false or unknown; ``fits=true`` leaves out what is false."""
+        elsewhere = make_project(meeting_times=BUSY)
+        unknown = make_project()
+        for fields, fits_hours, fits_meetings in (
+            ({}, True, True),
+            ({"min_hours_required": 7}, False, True),
+            ({"project": elsewhere}, True, False),
+            ({"project": unknown}, True, None),
+            ({"project": unknown, "min_hours_required": 7}, False, None),
+        ):
+            with self.subTest(fields):
+                opportunity = self.opportunity({self.react: 3}, **fields)
+                (match,) = self.mine()
+                self.assertEqual((match["fits_hours"], match["fits_meetings"]), (fits_hours, fits_meetings))
+                fits = False not in (fits_hours, fits_meetings)
+                self.assertEqual(self.ids(fits="true"), [str(opportunity.pk)] if fits else [])
+                self.assertEqual(self.ids(fits="false"), [str(opportunity.pk)])
+                opportunity.delete()
+
+    def test_authenticated_user_who_gave_no_times_fits_everywhere(self) -> None:
+        """Null on both counts, and nothing is left out."""
+        opportunity = self.opportunity({self.react: 3})
+        UserProfile.objects.filter(pk=self.volunteer.pk).update(max_available_hours=None, meeting_availability=None)
+        self.volunteer.refresh_from_db()
+        (match,) = self.mine(fits="true")
+        self.assertEqual((match["fits_hours"], match["fits_meetings"]), (None, None))
+        self.assertEqual(match["opportunity"]["id"], str(opportunity.pk))
+
+    def test_authenticated_user_can_narrow_by_score(self) -> None:
+        """The exact score counts, not the rounded one."""
+        third = self.opportunity({self.react: 3, self.sql: 5, self.css: 1})
+        whole = self.opportunity({self.react: 3})
+        both = [str(whole.pk), str(third.pk)]
+        self.assertEqual([match["score"] for match in self.mine()], [1.0, 0.4444])
+        for minimum in ("0", "0.4444", "0.44444444444444", "4e-1"):
+            self.assertEqual(self.ids(min_score=minimum), both)
+        for minimum in ("0.4445", "1", "1.0"):
+            self.assertEqual(self.ids(min_score=minimum), [str(whole.pk)])
+
+    def test_authenticated_user_can_narrow_to_what_is_met(self) -> None:
+        """``require_all=true`` leaves nothing unmet."""
+        self.opportunity({self.react: 3, self.sql: 1})
+        met = self.opportunity({self.react: 2, self.css: 2})
+        self.assertEqual(self.ids(require_all="true"), [str(met.pk)])
+        self.assertEqual(len(self.ids(require_all="false")), 2)
+
+    def test_authenticated_user_can_use_the_filters_of_the_listing(self) -> None:
+        """Each finds one of two."""
+        role = make_role(title="UI/UX Designer", community_of_practice=make_cop("ui_ux"))
+        wanted = self.opportunity(
+            {self.react: 3, self.css: 1},
+            role=role,
+            project=make_project(name="Expunge Assist"),
+            body="Design forms that people finish.",
+            work_environment="in_person",
+            min_experience_required="senior",
+            min_hours_required=2,
+        )
+        self.opportunity({self.react: 3})
+        for name, value in (
+            ("work_environment", "in_person"),
+            ("min_experience_required", "senior"),
+            ("project", wanted.project_id),
+            ("role", role.pk),
+            ("community_of_practice", "ui_ux"),
+            ("skill", self.css.pk),
+            ("max_hours", 2),
+            ("search", "designer forms"),
+        ):
+            with self.subTest(name):
+                self.assertEqual(self.ids(**{name: value}), [str(wanted.pk)])
+        response = self.client.get(MY_MATCHES, {"work_environment": "nonsense"})
+        self.assertEqual(list(error_of(response)["fields"]), ["work_environment"])
+
+    def test_authenticated_user_matches_come_in_pages(self) -> None:
+        """Twenty unless asked otherwise; the pages tile the ranking."""
+        for _ in range(23):
+            self.opportunity({self.react: 3})
+        self.client.force_authenticate(self.volunteer)
+        response = self.client.get(MY_MATCHES)
+        self.assertEqual((len(response.json()), response["X-Total-Count"]), (20, "23"))
+        self.assertIn(f'<http://testserver{MY_MATCHES}?limit=20&offset=20>; rel="next"', response["Link"])
+        everything = self.ids(limit=100)
+        self.assertEqual(self.ids(limit=10) + self.ids(limit=10, offset=10) + self.ids(limit=10, offset=20), everything)
+        self.assertEqual(self.ids(offset=23), [])
+
+    def test_authenticated_user_matches_refuse_bad_values(self) -> None:
+        """``ordering`` among them: the score is the order."""
+        self.client.force_authenticate(self.volunteer)
+        self.assert_narrowing_is_strict(MY_MATCHES)
+
+    def test_authenticated_user_matches_are_private(self) -> None:
+        """No cache keeps them."""
+        self.client.force_authenticate(self.volunteer)
+        self.assertEqual(self.client.get(MY_MATCHES)["Cache-Control"], "private, no-store")
+
+    def test_anonymous_cannot_list_matches(self) -> None:
+        """There is nobody to rank for."""
+        response = self.client.get(MY_MATCHES)
+        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
+
+    def test_authenticated_user_matches_take_a_constant_number_of_queries(self) -> None:
+        """Session, user, matrix, candidates, the page, names; and with ``fits`` projects and times."""
+        client = browser()
+        client.force_login(self.volunteer)
+        for rows in (1, 50):
+            for _ in range(rows):
+                self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))
+            for query, queries in (({}, 6), ({"fits": "true", "limit": "100"}, 8)):
+                with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
+                    client.get(MY_MATCHES, query)
+
+
+class VolunteerMatchesTests(MatchesTests):
+    """The volunteers, ranked for an opportunity, as project managers see them."""
+
+    def setUp(self) -> None:
+        """Make an opportunity that wants three skills."""
+        super().setUp()
+        self.wanted = self.opportunity({self.react: 3, self.css: 4, self.sql: 2}, created_by=self.pm)
+        self.url = matches_of(self.wanted)
+
+    def ranked(self, **query: Any) -> list[str]:
+        """Return the e-mail addresses of the volunteers that a project manager sees, best first."""
+        return [match["volunteer"]["email"] for match in self.listed(self.url, self.pm, **query)]
+
+    def test_pm_user_match_explains_itself(self) -> None:
+        """Who it is, and the same score and explanation that the volunteer sees."""
+        (match,) = self.listed(self.url, self.pm)
+        (seen_by_volunteer,) = self.listed(MY_MATCHES, self.volunteer)
+        self.assertEqual(
+            match.pop("volunteer"),
+            {
+                "id": str(self.volunteer.pk),
+                "name": "Ana Reyes",
+                "email": "ana@example.org",
+                "community_of_practice": str(make_cop("engineering").pk),
+                "max_available_hours": 6,
+            },
+        )
+        seen_by_volunteer.pop("opportunity")
+        self.assertEqual(match, seen_by_volunteer)
+
+    def test_pm_user_sees_the_best_first(self) -> None:
+        """By score, then fewer unmet skills, then the newest account, then by id."""
+        now = timezone.now() + timedelta(days=1)
+
+        def volunteer(name: str, levels: dict[Skill, int], days: int = 0) -> UserProfile:
+            return make_regular_user(levels, email=f"{name}@example.org", created_at=now - timedelta(days=days))
+
+        volunteer("none", {make_skill(): 5})
+        volunteer("two-gaps", {self.react: 3, self.css: 2})
+        volunteer("one-gap", {self.react: 3, self.sql: 2})
+        volunteer("older", {self.react: 5, self.css: 5, self.sql: 5}, days=1)
+        twins = [volunteer(f"twin{number}", {self.react: 3, self.css: 4, self.sql: 2}) for number in range(2)]
+        self.volunteer.delete()
+        expected = [*(twin.email for twin in sorted(twins, key=lambda twin: twin.pk)), "older@example.org"]
+        self.assertEqual(self.ranked(), [*expected, "one-gap@example.org", "two-gaps@example.org"])
+
+    def test_pm_user_sees_active_users_only(self) -> None:
+        """An account that was made inactive is found by nobody."""
+        UserProfile.objects.filter(pk=self.volunteer.pk).update(is_active=False)
+        self.assertEqual(self.ranked(), [])
+
+    def test_pm_user_is_listed_once_they_have_rated_skills(self) -> None:
+        """A project manager may volunteer, too."""
+        make_pm_user()
+        make_pm_user(levels={self.react: 3, self.css: 4, self.sql: 2}, email="pm@example.org")
+        self.assertEqual(self.ranked(), ["pm@example.org", "ana@example.org"])
+
+    def test_pm_user_sees_matches_of_any_listing(self) -> None:
+        """Of others' as well, drafts and closed ones included; one that requires nothing has none."""
+        for status in ("draft", "open", "on_hold", "filled", "closed"):
+            opportunity = self.opportunity({self.react: 3}, status=status, created_by=make_pm_user())
+            self.assertEqual(len(self.listed(matches_of(opportunity), self.pm)), 1)
+        self.assertEqual(self.listed(matches_of(self.opportunity({})), self.pm), [])
+
+    def test_pm_user_can_narrow(self) -> None:
+        """By score, to what is met, to who has the time."""
+        make_regular_user({self.sql: 2}, email="bo@example.org", max_available_hours=5)
+        make_regular_user({self.sql: 1, self.css: 1}, email="cy@example.org", meeting_availability=BUSY)
+        whole = {self.react: 3, self.css: 4, self.sql: 2}
+        make_regular_user(whole, email="di@example.org")
+        self.assertEqual(self.ranked(), [f"{name}@example.org" for name in ("di", "ana", "bo", "cy")])
+        self.assertEqual(self.ranked(min_score="0.5"), ["di@example.org", "ana@example.org"])
+        self.assertEqual(self.ranked(require_all="true"), ["di@example.org"])
+        self.assertEqual(self.ranked(fits="true"), ["di@example.org", "ana@example.org"])
+        self.assertEqual(self.ranked(fits="true", require_all="true", min_score="1"), ["di@example.org"])
+
+    def test_pm_user_matches_come_in_pages(self) -> None:
+        """The headers tell how many there are."""
+        make_regular_user({self.sql: 2}, email="bo@example.org")
+        self.client.force_authenticate(self.pm)
+        response = self.client.get(self.url, {"limit": 1, "offset": 1})
+        self.assertEqual([match["volunteer"]["email"] for match in response.json()], ["bo@example.org"])
+        self.assertEqual(response["X-Total-Count"], "2")
+
+    def test_pm_user_matches_refuse_bad_values(self) -> None:
+        """The listing's filters among them: they say nothing of volunteers."""
+        self.client.force_authenticate(self.pm)
+        self.assert_narrowing_is_strict(self.url)
+        response = self.client.get(self.url, {"search": "react"})
+        self.assertEqual(list(error_of(response)["fields"]), ["search"])
+
+    def test_others_cannot_see_volunteers(self) -> None:
+        """Neither anonymous people nor volunteers, administrators, or project managers who were made inactive."""
+        response = self.client.get(self.url)
+        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
+        for user in (
+            self.volunteer,
+            make_regular_user(is_staff=True, is_superuser=True),
+            make_pm_user(is_active=False),
+        ):
+            self.client.force_authenticate(user)
+            for url in (self.url, f"/api/opportunities/{UNKNOWN_ID}/matches/"):
+                response = self.client.get(url)
+                self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+
+    def test_pm_user_matches_of_unknown_opportunity_return_404(self) -> None:
+        """There is nothing to rank for."""
+        self.client.force_authenticate(self.pm)
+        response = self.client.get(f"/api/opportunities/{UNKNOWN_ID}/matches/")
+        self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
+
+    def test_no_other_answer_tells_a_volunteers_address(self) -> None:
+        """Whoever asks for whatever: only the volunteer, and project managers here."""
+        urls = [f"/api/{name}/" for name in ("skills", "roles", "projects", "communities-of-practice", "opportunities")]
+        for user in (None, make_regular_user({self.react: 1}), self.pm):
+            self.client.force_authenticate(user)
+            for url in [*urls, "/api/users/me/", MY_MATCHES, f"/api/users/{self.volunteer.pk}/"]:
+                with self.subTest(user=user, url=url):
+                    self.assertNotIn("ana@example.org", self.client.get(url).content.decode())
+
+    def test_pm_user_matches_take_a_constant_number_of_queries(self) -> None:
+        """Session, user, opportunity, candidates, the page, names; and with ``fits`` their times."""
+        client = browser()
+        client.force_login(self.pm)
+        for rows in (1, 50):
+            for _ in range(rows):
+                make_regular_user({self.react: 3}, meeting_availability=WEEK)
+            for query, queries in (({}, 6), ({"fits": "true", "limit": "100"}, 7)):
+                with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
+                    client.get(self.url, query)

@@ -1,0 +1,232 @@
+"""The filters of the listing: for each parameter its good values, its bad ones, and its absence."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.test import APITestCase
+
+from ctj_api.models import Opportunity
+from ctj_api.parameters import OPPORTUNITY_LIST
+
+from .common import (
+    UNKNOWN_ID,
+    error_of,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+URL = "/api/opportunities/"
+
+
+class OpportunityFilterTests(APITestCase):
+    """Two listings that differ in everything."""
+
+    def setUp(self) -> None:
+        """Make a remote one for a developer, and one in person for a designer, which is older."""
+        self.pm = make_pm_user()
+        self.react, self.css, self.figma = (make_skill(name=name) for name in ("React", "CSS", "Figma"))
+        self.developer = make_opportunity(
+            {self.react: 3, self.css: 1},
+            project=make_project(name="Food Oasis"),
+            role=make_role(title="Front End Developer", community_of_practice=make_cop("engineering")),
+            body="Help us to map food pantries.",
+            work_environment="remote",
+            min_experience_required="junior",
+            min_hours_required=6,
+            created_by=self.pm,
+        )
+        self.designer = make_opportunity(
+            {self.figma: 4},
+            project=make_project(name="Expunge Assist"),
+            role=make_role(title="UI/UX Designer", community_of_practice=make_cop("ui_ux")),
+            body="Design forms that people finish.",
+            work_environment="in_person",
+            min_experience_required="",
+            min_hours_required=10,
+            status="on_hold",
+            created_at=timezone.now() - timedelta(days=1),
+        )
+
+    def listed(self, **query: Any) -> list[Opportunity]:
+        """Return the listings that the query finds, in their order."""
+        response = self.client.get(URL, query)
+        self.assertEqual(response.status_code, 200, response.content)
+        rows = {str(row.pk): row for row in (self.developer, self.designer)}
+        self.assertEqual(response["X-Total-Count"], str(len(response.json())))
+        return [rows[row["id"]] for row in response.json()]
+
+    def refusal(self, **query: Any) -> dict[str, list[str]]:
+        """Return field → messages of the refused query."""
+        response = self.client.get(URL, query)
+        self.assertEqual((response.status_code, error_of(response)["code"]), (400, "validation_error"))
+        fields: dict[str, list[str]] = error_of(response)["fields"]
+        return fields
+
+    def test_anonymous_list_without_filters_has_everything(self) -> None:
+        """Newest first."""
+        self.assertEqual(self.listed(), [self.developer, self.designer])
+
+    def test_anonymous_list_takes_every_filter(self) -> None:
+        """Each finds the developer's listing only."""
+        good: dict[str, Any] = {
+            "status": "open",
+            "work_environment": "remote",
+            "min_experience_required": "junior",
+            "project": self.developer.project_id,
+            "role": self.developer.role_id,
+            "community_of_practice": "engineering",
+            "skill": self.css.pk,
+            "max_hours": 6,
+            "search": "pantries",
+        }
+        for name, value in good.items():
+            with self.subTest(name):
+                self.assertEqual(self.listed(**{name: value}), [self.developer])
+        self.assertEqual(self.listed(**good), [self.developer])
+        self.assertEqual(self.listed(**{**good, "project": self.designer.project_id}), [])
+        self.assertEqual(
+            set(good) | {"created_by", "ordering", "limit", "offset"},
+            {parameter.name for parameter in OPPORTUNITY_LIST},
+        )
+
+    def test_anonymous_list_takes_several_values_of_repeatable_filters(self) -> None:
+        """Any of them counts."""
+        self.assertEqual(self.listed(status=["open", "on_hold"]), [self.developer, self.designer])
+        self.assertEqual(self.listed(work_environment=["hybrid", "in_person"]), [self.designer])
+        self.assertEqual(self.listed(min_experience_required=["", "senior"]), [self.designer])
+        self.assertEqual(self.listed(skill=[self.css.pk, self.figma.pk]), [self.developer, self.designer])
+        self.assertEqual(self.listed(skill=[self.react.pk, self.css.pk]), [self.developer])
+
+    def test_anonymous_list_takes_ids_in_any_case(self) -> None:
+        """As matrices do."""
+        self.assertEqual(self.listed(skill=str(self.css.pk).upper()), [self.developer])
+        self.assertEqual(self.listed(project=str(self.developer.project_id).upper()), [self.developer])
+        community = str(make_cop("ui_ux").pk).upper()
+        self.assertEqual(self.listed(community_of_practice=community), [self.designer])
+
+    def test_anonymous_list_by_hours_includes_the_limit(self) -> None:
+        """No more than so many hours."""
+        self.assertEqual(self.listed(max_hours=5), [])
+        self.assertEqual(self.listed(max_hours=10), [self.developer, self.designer])
+        self.assertEqual(self.listed(max_hours=0), [])
+
+    def test_anonymous_list_by_status_never_shows_drafts(self) -> None:
+        """The filter narrows what is visible; a project manager sees theirs."""
+        draft = make_opportunity(status="draft")
+        self.assertEqual(self.client.get(URL, {"status": "draft"}).json(), [])
+        self.client.force_authenticate(self.pm)
+        self.assertEqual([row["id"] for row in self.client.get(URL, {"status": "draft"}).json()], [str(draft.pk)])
+
+    def test_pm_user_lists_own_listings(self) -> None:
+        """``created_by=me`` is what the signed-in user has posted."""
+        self.client.force_authenticate(self.pm)
+        self.assertEqual(self.listed(created_by="me"), [self.developer])
+        self.client.force_authenticate(make_regular_user())
+        self.assertEqual(self.listed(created_by="me"), [])
+
+    def test_anonymous_cannot_list_own_listings(self) -> None:
+        """Nobody is me."""
+        self.assertEqual(self.refusal(created_by="me"), {"created_by": ["Sign in to ask for what you have posted."]})
+
+    def test_anonymous_list_takes_every_ordering(self) -> None:
+        """Both ways."""
+        Opportunity.objects.filter(pk=self.designer.pk).update(updated_at=timezone.now() + timedelta(days=1))
+        for ordering, first in (
+            ("created_at", self.designer),
+            ("-created_at", self.developer),
+            ("updated_at", self.developer),
+            ("-updated_at", self.designer),
+            ("min_hours_required", self.developer),
+            ("-min_hours_required", self.designer),
+        ):
+            with self.subTest(ordering):
+                self.assertEqual(self.listed(ordering=ordering)[0], first)
+
+    def test_anonymous_list_orders_equals_by_id(self) -> None:
+        """Whichever way the order goes."""
+        Opportunity.objects.update(min_hours_required=3)
+        by_id = sorted((self.developer, self.designer), key=lambda row: row.pk)
+        for ordering in ("min_hours_required", "-min_hours_required"):
+            self.assertEqual(self.listed(ordering=ordering), by_id)
+
+    def test_anonymous_list_orders_by_relevance(self) -> None:
+        """A hit in a title comes before one in a description; without a search there is nothing to be relevant to."""
+        Opportunity.objects.filter(pk=self.developer.pk).update(body="Work with our designer.")
+        self.assertEqual(self.listed(search="designer"), [self.developer, self.designer])
+        self.assertEqual(self.listed(search="designer", ordering="relevance"), [self.designer, self.developer])
+        self.assertEqual(self.refusal(ordering="relevance"), {"ordering": ['"relevance" needs a search.']})
+        self.assertEqual(list(self.refusal(ordering="relevance", search=" ")), ["ordering"])
+
+    def test_anonymous_list_refuses_bad_values(self) -> None:
+        """Each is told by the name of its parameter, and by what would have been right."""
+        bad: dict[str, tuple[Any, ...]] = {
+            "status": ("nonsense", "OPEN", "open,closed", ["open", "nonsense"], ""),
+            "work_environment": ("nonsense", ""),
+            "min_experience_required": ("expert", "any"),
+            "project": ("nonsense", UNKNOWN_ID, "7", "", "\x00"),
+            "role": ("nonsense", UNKNOWN_ID, ""),
+            "community_of_practice": ("nonsense", UNKNOWN_ID, "", "Engineering"),
+            "skill": ("nonsense", UNKNOWN_ID, "", [str(self.css.pk), UNKNOWN_ID], "\x00"),
+            "max_hours": ("-1", "169", "6.5", "six", "", "1e1", "9" * 5000),
+            "created_by": ("you", "", str(self.pm.pk)),
+            "ordering": ("body", "created_at,id", "--created_at", ""),
+            "search": ("\x00", "x" * 201),
+            "limit": ("0", "501", "x", ""),
+            "offset": ("-1", "x", ""),
+            "page": ("1",),
+        }
+        self.client.force_authenticate(self.pm)
+        for name, values in bad.items():
+            for value in values:
+                with self.subTest(name=name, value=value):
+                    self.assertEqual(list(self.refusal(**{name: value})), [name])
+        self.assertLessEqual({parameter.name for parameter in OPPORTUNITY_LIST}, set(bad))
+
+    def test_anonymous_list_says_what_would_have_been_right(self) -> None:
+        """In words that a developer understands at once."""
+        self.assertEqual(
+            self.refusal(status="nonsense", max_hours="169", skill=UNKNOWN_ID, project=UNKNOWN_ID),
+            {
+                "status": ['"nonsense" is not one of draft, open, on_hold, filled, closed.'],
+                "max_hours": ["Ensure this value is less than or equal to 168."],
+                "skill": [f'There is no skill with the id "{UNKNOWN_ID}".'],
+                "project": ["There is no such project. Give its id."],
+            },
+        )
+
+    def test_anonymous_list_refuses_parameters_given_twice(self) -> None:
+        """But for those that are repeatable."""
+        repeatable = {parameter.name for parameter in OPPORTUNITY_LIST if parameter.repeatable}
+        self.assertEqual(repeatable, {"status", "work_environment", "min_experience_required", "skill"})
+        for parameter in OPPORTUNITY_LIST:
+            if not parameter.repeatable:
+                with self.subTest(parameter.name):
+                    self.assertEqual(
+                        self.refusal(**{parameter.name: ["1", "1"]}),
+                        {parameter.name: ["Give this query parameter once."]},
+                    )
+
+    def test_anonymous_links_keep_the_filters(self) -> None:
+        """Repeated ones too."""
+        query: dict[str, Any] = {"status": ["open", "on_hold"], "limit": 1, "search": ""}
+        link = self.client.get(URL, query)["Link"]
+        self.assertIn(f'<http://testserver{URL}?limit=1&offset=1&search=&status=open&status=on_hold>; rel="next"', link)
+
+    def test_anonymous_list_takes_a_constant_number_of_queries(self) -> None:
+        """A filter by row looks that row up; the rest is one count, one page and the names of skills."""
+        for _ in range(20):
+            make_opportunity({self.css: 2}, min_hours_required=3)
+        queried: tuple[tuple[dict[str, Any], int], ...] = (
+            ({"max_hours": 5, "status": "open", "search": "build"}, 3),
+            ({"skill": [str(self.css.pk), str(self.react.pk)], "community_of_practice": "engineering"}, 5),
+            ({"project": str(self.developer.project_id), "role": str(self.developer.role_id)}, 5),
+        )
+        for query, queries in queried:
+            with self.subTest(query), self.assertNumQueries(queries):
+                self.client.get(URL, query)
