@@ -14,7 +14,9 @@ from django.db import connection
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from ctj_api.catalog import SHIPPED_CATALOG, read_catalog
 from ctj_api.exceptions import ErrorCode
+from ctj_api.matching import compare, score
 
 ROOT = Path(settings.BASE_DIR).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -117,6 +119,22 @@ class DocsTests(SimpleTestCase):
         page = read("docs/operations.md")
         for name in {*names, "DATA_DIR", "HOST", "PORT"}:
             self.assertIn(f"`{name}`", page)
+
+    def test_worked_example_of_matching_is_right(self) -> None:
+        """Real skills, the explanation in the API's order, and the score that the formula gives."""
+        page = read("docs/matching.md").split("<!-- worked example -->")[1].split("## What follows")[0]
+        rows = re.findall(r"^\| (.+?) \| (\d) \| (\d) \| (\d) \| (\w+) \|$", page, re.MULTILINE)
+        required = {name: int(level) for name, level, *_ in rows}
+        learned = {name: int(level) for name, _, level, *_ in rows if level != "0"}
+        self.assertLessEqual(set(required), {skill["name"] for skill in read_catalog(SHIPPED_CATALOG)["skills"]})
+        comparisons = sorted(compare(required, learned), key=lambda comparison: (-comparison.gap, comparison.skill))
+        self.assertEqual(
+            [(skill, int(counts), status) for skill, _, _, counts, status in rows],
+            [(row.skill, row.required - row.gap, row.status) for row in comparisons],
+        )
+        result = score(required, learned)
+        fraction = f"{result.covered} / {result.required} = {result.value:.4f}"
+        self.assertIn(f"{fraction}, with {result.met_count} of {result.required_count} skills met", page)
 
     def test_every_decision_is_listed(self) -> None:
         """The index names each record."""
