@@ -19,6 +19,7 @@ SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
 ALLOWED_HOSTS: list[str] = env.list("DJANGO_ALLOWED_HOSTS", [])
 DATA_DIR = embedded_postgres.data_directory()
 SQL_HOST = env.str("SQL_HOST", "")
+NEXT_DEV_ORIGIN = "http://localhost:3000"
 
 
 def missing_production_settings() -> list[str]:
@@ -131,7 +132,7 @@ STORAGES = {
 # https://docs.djangoproject.com/en/6.0/howto/deployment/checklist/
 SESSION_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SECURE = not DEBUG
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [NEXT_DEV_ORIGIN] if DEBUG else [])
 SECURE_SSL_REDIRECT = env.bool("DJANGO_SSL_REDIRECT", not DEBUG)
 SECURE_REDIRECT_EXEMPT = [r"^api/healthcheck/$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("DJANGO_BEHIND_PROXY", False) else None

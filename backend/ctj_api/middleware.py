@@ -5,7 +5,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import BadRequest, TooManyFieldsSent
+from django.conf import settings
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
@@ -95,8 +96,9 @@ class RequestContractMiddleware:
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         try:
+            _measure_chunked_body(request)
             problems = parameter_problems(view, request)
-        except TooManyFieldsSent:
+        except (RequestDataTooBig, TooManyFieldsSent):
             return error_response(HTTPStatus.BAD_REQUEST)
         return error_response(HTTPStatus.BAD_REQUEST, problems) if problems else None
 
@@ -104,6 +106,17 @@ class RequestContractMiddleware:
 def _refuse_null_characters(request: HttpRequest) -> None:
     if "%00" in request.META["QUERY_STRING"]:
         raise BadRequest("The query has null characters, which no database can look for.")
+
+
+def _measure_chunked_body(request: HttpRequest) -> None:
+    """State the length of a body that came in chunks: REST framework reads no other."""
+    if request.headers.get("Transfer-Encoding") and "CONTENT_LENGTH" not in request.META:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = request.read(limit + 1)
+        if len(body) > limit:
+            raise RequestDataTooBig
+        request._body = body  # noqa: SLF001 (where HttpRequest.body keeps what it has read)
+        request.META["CONTENT_LENGTH"] = str(len(body))
 
 
 def _is_unknown_route(request: HttpRequest) -> bool:

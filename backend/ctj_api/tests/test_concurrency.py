@@ -183,7 +183,9 @@ class ConcurrencyTests(TransactionTestCase):
         for number in range(ROUNDS):
             skill = make_skill(name=f"Zeppelin{number}")
             payload = opportunity_payload(skills_required_matrix={str(skill.pk): 3})
-            posts = [partial(self.pm_client().post, "/api/opportunities/", payload) for _ in range(THREADS - 1)]
+            posts: list[Callable[[], Any]] = [
+                partial(self.pm_client().post, "/api/opportunities/", payload) for _ in range(THREADS - 1)
+            ]
             *answers, renamed = at_once(*posts, partial(rename, skill, f"Gondola{number}"))
             self.assertEqual({answer.status_code for answer in answers}, {201})
             self.assertEqual(renamed, 1)
@@ -199,9 +201,8 @@ class ConcurrencyTests(TransactionTestCase):
         for _ in range(ROUNDS):
             payload = opportunity_payload(skills_required_matrix={str(skills[0].pk): 3})
             form = {**payload, "skill_levels": json.dumps({str(skills[1].pk): 4})}
-            saved, *answers = at_once(
-                partial(client.post, url, form), *[partial(self.pm_client().put, self.url, payload) for _ in range(3)]
-            )
+            puts: list[Callable[[], Any]] = [partial(self.pm_client().put, self.url, payload) for _ in range(3)]
+            saved, *answers = at_once(partial(client.post, url, form), *puts)
             self.assertRedirects(saved, reverse("admin:ctj_api_opportunity_changelist"), fetch_redirect_response=False)
             self.assertEqual({answer.status_code for answer in answers}, {200})
 

@@ -1,12 +1,18 @@
 """The error envelope: by code for every failure, wherever it arises."""
 
 import json
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
 from unittest.mock import patch
 
+from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SuspiciousOperation
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.base import BaseHandler
 from django.db import DataError, InterfaceError, OperationalError
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
@@ -222,6 +228,41 @@ class ErrorsTests(APITestCase):
         error = self.assert_error(response, 400, "validation_error")
         self.assertEqual(list(error["fields"]), ["non_field_errors"])
         self.assertFalse(Opportunity.objects.exists())
+
+
+class ChunkedBodyTests(APITestCase):
+    """Bodies that come in chunks, without their length, as Node.js sends those of a ``Request``."""
+
+    def answer_to(self, body: bytes) -> HttpResponseBase:
+        """Return what the ASGI server gets for a sign-in in chunks."""
+        token = "t" * 32
+        headers = {
+            "Host": "testserver",
+            "Transfer-Encoding": "chunked",
+            "Content-Type": JSON,
+            "Cookie": f"csrftoken={token}",
+            "X-CSRFToken": token,
+        }
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/auth/login/",
+            "query_string": b"",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+        handler = BaseHandler()
+        handler.load_middleware()
+        return handler.get_response(ASGIRequest(scope, BytesIO(body)))
+
+    def test_anyone_with_a_chunked_body_is_understood(self) -> None:
+        """The body is read to its end."""
+        response = self.answer_to(b'{"email": "nobody@example.org", "password": "wrong"}')
+        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "authentication_failed")
+
+    def test_anyone_with_an_endless_chunked_body_gets_400(self) -> None:
+        """Chunks are no way around the limit."""
+        response = self.answer_to(b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
+        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "bad_request")
 
 
 class ExceptionHandlerTests(APITestCase):

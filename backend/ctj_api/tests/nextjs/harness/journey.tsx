@@ -1,0 +1,248 @@
+// From sign-up to the ranked list and out again, through the pages of docs/nextjs.md and a live API.
+import assert from "node:assert/strict";
+import { address, choose, control, fill, open, press, see, text } from "./browser";
+import { dom, SITE, visitor } from "./site";
+import { parseSetCookie } from "@/lib/set-cookie";
+
+type Call = { path: string; cookies: string[]; cache: RequestCache | undefined; revalidate: unknown };
+
+const PASSWORD = "violets-and-tin";
+const calls: Call[] = [];
+let isOnline = true;
+
+const fetchOverNetwork = globalThis.fetch;
+globalThis.fetch = async (input, init) => {
+  const request = input instanceof Request ? takenApart(input) : new Request(input, init);
+  const names = (request.headers.get("cookie") ?? "").split("; ").map((pair) => pair.replace(/=.*/, ""));
+  calls.push({
+    path: new URL(request.url).pathname,
+    cookies: names.filter(Boolean).sort(),
+    cache: init?.cache,
+    revalidate: init?.next?.revalidate,
+  });
+  if (!isOnline) {
+    throw new TypeError("fetch failed");
+  }
+  return fetchOverNetwork(request);
+};
+
+/** Does what Next's own `fetch` does with a request: its body becomes a stream, and is sent without its length. */
+function takenApart({ url, method, headers, body }: Request) {
+  const options: RequestInit & { duplex: string } = { method, headers, body, duplex: "half" };
+  return new Request(url, options);
+}
+
+function lastCall(path: string) {
+  const call = calls.findLast((made) => made.path === path);
+  assert(call, `${path} was not called.`);
+  return call;
+}
+
+function cookie(name: string) {
+  return dom.cookieJar.getCookiesSync(SITE).find(({ key }) => key === name);
+}
+
+function readACookieOfProduction() {
+  const attributes = "expires=Sun, 06 Dec 2026 12:00:00 GMT; HttpOnly; Max-Age=1209600; Path=/; SameSite=Lax; Secure";
+  assert.deepEqual(parseSetCookie(`sessionid="a=b"; ${attributes}`), {
+    name: "sessionid",
+    value: "a=b",
+    expires: new Date("2026-12-06T12:00:00Z"),
+    httpOnly: true,
+    maxAge: 1_209_600,
+    path: "/",
+    sameSite: "lax",
+    secure: true,
+  });
+}
+
+async function signUp() {
+  dom.cookieJar.setCookieSync("analytics=of-no-concern-to-django", SITE);
+  await open("/matches");
+  assert.equal(address(), "/signin");
+  await press("I am new here");
+
+  fill("E-mail address", "ana");
+  fill("Password", "short");
+  fill("First name", "Ana");
+  await press("Sign up");
+  await see("Enter a valid email address.");
+  assert.equal(control("E-mail address").value, "ana");
+  assert.equal(control("E-mail address").getAttribute("aria-invalid"), "true");
+  assert.equal(control("First name").value, "Ana");
+  assert.equal(control("Password").value, "");
+
+  fill("E-mail address", "ana@example.org");
+  fill("Password", "short");
+  await press("Sign up");
+  await see("This password is too short.");
+  assert.equal(control("E-mail address").value, "ana@example.org");
+
+  fill("Password", PASSWORD);
+  visitor.origin = "https://evil.example";
+  await press("Sign up");
+  await see("CSRF Failed: Origin checking failed");
+  visitor.origin = SITE;
+
+  fill("Password", PASSWORD);
+  await press("Sign up");
+  await see("Which community of practice is yours?");
+  assert.equal(address(), "/qualifier");
+  for (const name of ["sessionid", "csrftoken"]) {
+    assert.equal(cookie(name)?.httpOnly, true);
+    assert.equal(cookie(name)?.sameSite, "lax");
+    assert.equal(cookie(name)?.path, "/");
+    assert(Number(cookie(name)?.maxAge) > 1_000_000, `${name} would be lost when the browser is closed.`);
+  }
+}
+
+async function fillInTheQualifier() {
+  choose("Engineering");
+  await press("Save and go on");
+  await see("How well do you know them");
+
+  fill("React", "7");
+  await press("Save and go on");
+  await see("React: the level must be a whole number from 1 to 5, not 7.");
+  assert.equal(control("React").value, "7");
+  fill("React", "3");
+  fill("Python", "2");
+  await press("Save and go on");
+  await see("When could you meet?");
+
+  await open("/qualifier"); // a day later
+  await see("When could you meet?");
+  fill("Hours a week, at most", "500");
+  fill("Day 1", "wed");
+  fill("Start 1", "18:00");
+  fill("End 1", "17:00");
+  await press("Save");
+  await see("Ensure this value is less than or equal to 168.");
+  await see("Slot 1: it must start before it ends, not 18:00 to 17:00.");
+  assert.deepEqual([control("Day 1").value, control("Start 1").value], ["wed", "18:00"]);
+  fill("Hours a week, at most", "6");
+  fill("End 1", "24:00");
+  await press("Save");
+  await see("Thank you, Ana", "You rated 2 skills.");
+
+  await press("Time");
+  const labels = ["Hours a week, at most", "Day 1", "Start 1", "End 1", "Time zone"];
+  assert.deepEqual(labels.map((label) => control(label).value), ["6", "wed", "18:00", "24:00", "America/Los_Angeles"]);
+  await press("Save");
+  await see("Thank you, Ana");
+  await press("Community");
+  choose("UI/UX");
+  await press("Save and go on");
+  await see("Thank you, Ana");
+  await press("Skills");
+  assert.deepEqual([control("React").value, control("Python").value, control("Card sorting").value], ["3", "2", ""]);
+  await press("Save and go on");
+  await see("You rated 2 skills.");
+}
+
+async function readTheListing() {
+  await open("/opportunities");
+  await see("24 found");
+  assert.equal(articles(), 20);
+  assert(!text().includes("UX Writing"), "A draft is shown.");
+  const { cookies, revalidate } = lastCall("/api/opportunities/");
+  assert.deepEqual({ cookies, revalidate }, { cookies: [], revalidate: 60 });
+
+  await press("Next");
+  assert.equal(articles(), 4);
+  await press("Previous");
+  assert.equal(articles(), 20);
+  await search({ Community: "data_science" }, "22 found");
+  await press("Next");
+  await see("22 found");
+  assert.equal(articles(), 2);
+
+  await open("/opportunities");
+  await search({ Search: "pantries" }, "1 found");
+  await see("Front End Developer at Food Oasis", "Map food pantries.", "Python 4, React 3, Django 1");
+  assert.equal(control("Search").value, "pantries");
+  await search({ Search: "", Community: "engineering" }, "2 found");
+  await search({ "Hours a week, at most": "8" }, "1 found");
+  choose("Hybrid");
+  await search({}, "0 found");
+  choose("In person");
+  await search({}, "1 found");
+  await search({ "Hours a week, at most": "999" }, "Ensure this value is less than or equal to 168.");
+}
+
+async function search(filters: Record<string, string>, expected: string) {
+  for (const [label, value] of Object.entries(filters)) {
+    fill(label, value);
+  }
+  await press("Search");
+  await see(expected);
+}
+
+function articles() {
+  return document.querySelectorAll("article").length;
+}
+
+async function readTheMatches() {
+  await open("/matches");
+  await see("2 found");
+  const items = [...document.querySelectorAll("ol > li")].map((item) => (item.textContent ?? "").replace(/\s+/g, " "));
+  assert.deepEqual(items, [
+    "Full Stack Developer at HomeUniteUs100 %: you meet 1 of 1 skills. It asks for more hours than you have." +
+      "React: level 2 is asked for, you have 3",
+    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills. The meetings are at other times." +
+      "Python: level 4 is asked for, you have 2 so far" +
+      "Django: level 1 is asked for, and new to you" +
+      "React: level 3 is asked for, you have 3",
+  ]);
+  const { cookies, cache, revalidate } = lastCall("/api/users/me/matches/");
+  assert.deepEqual(
+    { cookies, cache, revalidate },
+    { cookies: ["csrftoken", "sessionid"], cache: "no-store", revalidate: undefined },
+  );
+  await press("Show full matches");
+  await see("1 found");
+}
+
+async function signOutAndIn() {
+  await press("Sign out");
+  await see("Sign in");
+  assert.equal(cookie("sessionid"), undefined);
+  await open("/matches");
+  assert.equal(address(), "/signin");
+  dom.cookieJar.setCookieSync("sessionid=expired", SITE); // Django's answer would delete it, which a page can't do
+  await open("/qualifier");
+  assert.equal(address(), "/signin");
+
+  fill("E-mail address", "ana@example.org");
+  fill("Password", "roses-and-lead");
+  await press("Sign in");
+  await see("The e-mail address or the password is wrong.");
+  assert.equal(control("E-mail address").value, "ana@example.org");
+  assert.equal(control("Password").value, "");
+  fill("Password", PASSWORD);
+  await press("Sign in");
+  await see("Thank you, Ana", "You rated 2 skills.");
+}
+
+async function loseTheApi() {
+  isOnline = false;
+  await open("/matches");
+  await see("The service is not available at the moment.", "Wait 5 seconds before you try again.");
+}
+
+async function main() {
+  readACookieOfProduction();
+  await signUp();
+  await fillInTheQualifier();
+  await readTheListing();
+  await readTheMatches();
+  await signOutAndIn();
+  await loseTheApi();
+  console.log("The journey is done.");
+  process.exit();
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exit(1);
+});
