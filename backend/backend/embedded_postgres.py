@@ -58,7 +58,6 @@ SERVER_OPTIONS = {
     "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    "random_page_cost": "1.1",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
 }

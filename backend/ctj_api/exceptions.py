@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import JsonResponse
+from psycopg.errors import DeadlockDetected
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -119,7 +120,12 @@ def error_response(status: int, fields: dict[str, list[str]] | None = None) -> J
 
 def is_database_away(exc: BaseException | None) -> bool:
     """Return whether ``exc`` says that the database can't be reached or has cut the connection."""
-    return isinstance(exc, OperationalError | InterfaceError)
+    return isinstance(exc, OperationalError | InterfaceError) and not is_deadlock(exc)
+
+
+def is_deadlock(exc: BaseException | None) -> bool:
+    """Return whether ``exc`` says that two transactions waited for each other, and that this one was given up."""
+    return isinstance(exc, OperationalError) and isinstance(exc.__cause__, DeadlockDetected)
 
 
 def flatten(detail: Any) -> dict[str, list[str]]:
@@ -147,6 +153,9 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
 def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
     if is_database_away(exc):
         logger.error("The database is away: %s", exc)
+        return ServiceUnavailable()
+    if is_deadlock(exc):
+        logger.warning("Two transactions waited for each other", exc_info=exc)
         return ServiceUnavailable()
     if isinstance(exc, IntegrityError | DataError) and request is not None and request.method not in SAFE_METHODS:
         logger.warning("The database refused a write", exc_info=exc)

@@ -207,7 +207,7 @@ class Opportunity(TimestampedModel):
     )
 
     # What search looks in. Triggers keep it; the manager neither loads nor saves it.
-    search_document = SearchVectorField(null=True, editable=False)
+    search_document = SearchVectorField(null=True, editable=False, serialize=False)
 
     objects = OpportunityManager.from_queryset(OpportunityQuerySet)()
 

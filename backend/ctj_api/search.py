@@ -1,15 +1,20 @@
 """What people type into a search box, as a query for PostgreSQL's full-text search.
 
-The document of an opportunity is kept by the triggers of migration 0004, which replace the same punctuation.
+The document of an opportunity is kept by the triggers of migration 0004, which take the same signs for spaces.
 """
 
-import string
+import re
 
 from django.contrib.postgres.search import SearchQuery, SearchQueryCombinable
 
 STEMMED = "english"
 UNSTEMMED = "simple"
-_SPACES = str.maketrans(dict.fromkeys(string.punctuation, " "))
+# Punctuation, symbols and pictures. Some PostgreSQL takes for letters, such as curly quotes where the database's
+# locale is C, others for a part of a word, such as the dot in "Node.js".
+_SIGNS = re.compile(
+    r"[\u0000-\u0008\u000E-\u001F!-/:-@\[-`{-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7"
+    r"\u2000-\u2BFF\u2E00-\u2E7F\u3000-\u3004\u3008-\u3020\uFE00-\uFE0F\U0001F000-\U0001FAFF]"
+)
 
 
 def search_query(text: str) -> SearchQueryCombinable:
@@ -17,13 +22,12 @@ def search_query(text: str) -> SearchQueryCombinable:
 
     Common words such as "the" don't count, unless there is no other. A text without any word finds nothing.
     """
-    words = [f"'{word}'" for word in text.translate(_SPACES).split()]
+    words = [f"'{word}'" for word in _SIGNS.sub(" ", text).split()]
     if not words:
         return _query([], STEMMED)
     *whole, last = words
-    unfinished = f"{last}:*"
     # PostgreSQL leaves an empty query, all that is left of common words, out of "&" and "|".
-    return _query([*whole, unfinished], STEMMED) | (_query(whole, STEMMED) & _query([unfinished], UNSTEMMED))
+    return _query(words, STEMMED) | (_query(whole, STEMMED) & _query([f"{last}:*"], UNSTEMMED))
 
 
 def _query(words: list[str], config: str) -> SearchQuery:

@@ -13,7 +13,7 @@ from django.test import Client, TransactionTestCase
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
 
 from .common import (
     PASSWORD,
@@ -192,6 +192,22 @@ class ConcurrencyTests(TransactionTestCase):
             self.assertEqual(Opportunity.objects.search(f"gondola{number}").count(), THREADS - 1)
             self.assertEqual(Opportunity.objects.search(f"zeppelin{number}").count(), 0)
 
+    def test_renaming_what_a_listing_has_and_changing_the_listing_do_not_wait_for_each_other(self) -> None:
+        """Its project, a skill that it keeps and one that it takes, all at once; the document has the last names."""
+        project, kept = self.opportunity.project, make_skill()
+        fields = {"project": str(project.pk), "role": str(self.opportunity.role.pk)}
+        for number in range(ROUNDS):
+            taken = make_skill()
+            levels = {str(kept.pk): 1 + number % 5, str(taken.pk): 3}
+            payload = opportunity_payload(**fields, skills_required_matrix=levels)
+            calls: list[Callable[[], Any]] = [partial(self.pm_client().put, self.url, payload) for _ in range(3)]
+            calls += [partial(rename, row, f"Gondola{number}{row.pk}") for row in (project, kept, taken)]
+            answers = at_once(*calls)
+            self.assertEqual({answer.status_code for answer in answers[:3]}, {200})
+            (document,) = Opportunity.objects.values_list("search_document", flat=True)
+            Opportunity.objects.update(search_document=None)
+            self.assertEqual(Opportunity.objects.values_list("search_document", flat=True).get(), document)
+
     def test_admin_user_and_api_changing_one_listing_do_not_wait_for_each_other(self) -> None:
         """Both lock the listing first and its matrix then."""
         skills = [make_skill() for _ in range(2)]
@@ -212,9 +228,9 @@ class ConcurrencyTests(TransactionTestCase):
         return rated, {str(pk) for pk in Skill.objects.values_list("pk", flat=True)}
 
 
-def rename(skill: Skill, name: str) -> int:
-    """Give ``skill`` another name, and return how many rows that changed."""
-    return Skill.objects.filter(pk=skill.pk).update(name=name)
+def rename(row: Skill | Project, name: str) -> int:
+    """Give ``row`` another name, and return how many rows that changed."""
+    return type(row)._default_manager.filter(pk=row.pk).update(name=name)
 
 
 def delete_unless_rated(skill: Skill) -> None:

@@ -13,6 +13,7 @@ from django.core.handlers.base import BaseHandler
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from psycopg.errors import DeadlockDetected
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
@@ -198,6 +199,18 @@ class ErrorsTests(APITestCase):
                     response = self.client.get("/api/roles/")
                 self.assert_error(response, 503, "service_unavailable")
                 self.assertGreater(int(response["Retry-After"]), 0)
+
+    def test_anyone_in_a_deadlock_gets_503(self) -> None:
+        """The same request may be sent again; the log doesn't blame the database."""
+        deadlock = OperationalError("deadlock detected")
+        deadlock.__cause__ = DeadlockDetected()
+        with (
+            patch("ctj_api.views.Role.objects.all", side_effect=deadlock),
+            self.assertLogs("ctj_api", "WARNING") as logs,
+        ):
+            response = self.client.get("/api/roles/")
+        self.assert_error(response, 503, "service_unavailable")
+        self.assertNotIn("away", logs.output[0])
 
     def test_anyone_while_sessions_cannot_be_saved_gets_503(self) -> None:
         """A failure outside of any view is told in the same way."""

@@ -1,9 +1,11 @@
 """Full-text search in the listings: which words find what, and that the documents follow every change."""
 
-from django.db import connection, transaction
+from django.core import serializers
+from django.db import IntegrityError, connection, transaction
 from django.test import TestCase
 
 from ctj_api.models import Opportunity, SkillMatrix
+from ctj_api.search import _SIGNS
 
 from .common import make_matrix, make_opportunity, make_project, make_role, make_skill
 
@@ -90,6 +92,35 @@ class SearchTests(TestCase):
             with self.subTest(text):
                 self.assertTrue(self.finds(text))
 
+    def test_search_ignores_signs_beyond_ascii(self) -> None:
+        """PostgreSQL takes curly quotes and no-break spaces for letters where the locale of the database is C."""
+        listing = make_opportunity(body="“Gondoliers” don\u2019t row\u00a0zeppelins\u2013ever… 🚀launch")
+        for text in (
+            "gondoliers",
+            "“gondolier”",
+            "don\u2019t row",
+            "don't row",
+            "row zeppelins",
+            "ever",
+            "launch",
+            "launch 🚀",
+        ):
+            with self.subTest(text):
+                self.assertEqual(list(Opportunity.objects.search(text)), [listing])
+
+    def test_query_and_documents_are_cut_into_the_same_words(self) -> None:
+        """Each character is a sign on both sides, or on none."""
+        text = "".join(map(chr, (*range(1, 0xD800), *range(0xE000, 0x110000))))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT ctj_search_words(%s)", [text])
+            self.assertEqual(cursor.fetchone(), (_SIGNS.sub(" ", text),))
+
+    def test_search_takes_no_stem_for_unfinished(self) -> None:
+        """The stem of "planning" is "plan", and no beginning of "planet"."""
+        planner = make_opportunity(body="You like to plan.")
+        make_opportunity(body="Another planet with plants.")
+        self.assertEqual(list(Opportunity.objects.search("planning")), [planner])
+
     def test_search_ignores_common_words(self) -> None:
         """Unless there is no other; then they count as beginnings."""
         self.assertTrue(self.finds("the pantries"))
@@ -154,6 +185,12 @@ class SearchTests(TestCase):
         in_title = make_opportunity(role=make_role(title="Kubernetes Engineer"))
         ranked = list(Opportunity.objects.search("kubernetes").by_relevance("kubernetes"))
         self.assertEqual(ranked, [in_title, in_project, in_skill, in_body])
+
+    def test_search_puts_titles_first_while_they_are_typed(self) -> None:
+        """Also with a word of which more than the stem is there already."""
+        in_title = make_opportunity(role=make_role(title="Head of Development"))
+        make_opportunity(body="Development, development, development.")
+        self.assertEqual(Opportunity.objects.search("developme").by_relevance("developme")[0], in_title)
 
     def test_search_uses_the_index(self) -> None:
         """No listing is read that isn't found."""
@@ -229,6 +266,17 @@ class SearchDocumentTests(TestCase):
         self.assertEqual(listing.get_deferred_fields(), {"search_document"})
         Opportunity.objects.update(search_document=None)
         self.assertTrue(Opportunity.objects.search("kotlin").exists())
+
+    def test_document_stays_out_of_fixtures(self) -> None:
+        """It is made anew where they are loaded."""
+        self.assertNotIn("search_document", serializers.serialize("json", Opportunity.objects.all()))
+
+    def test_document_needs_the_names(self) -> None:
+        """A matrix that is added after its listing is refused: its skills would never be found."""
+        matrix = SkillMatrix(levels={str(self.skill.pk): 1})
+        fields = {"project_id": self.listing.project_id, "role_id": self.listing.role_id, "body": "Late"}
+        with self.assertRaisesMessage(IntegrityError, "exist already"), transaction.atomic():
+            Opportunity.objects.bulk_create([Opportunity(**fields, skills_required_matrix_id=matrix.pk)])
 
     def test_document_holds_the_longest_listing(self) -> None:
         """20,000 characters, each word another one, with 250 skills."""
