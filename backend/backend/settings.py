@@ -56,11 +56,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ctj_api.middleware.HeadMiddleware",
     "ctj_api.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.middleware.HostCheckMiddleware",
-    "django.middleware.http.ConditionalGetMiddleware",
+    "ctj_api.middleware.PageValidatorMiddleware",
     "ctj_api.middleware.CachePolicyMiddleware",
     "ctj_api.middleware.RequestContractMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

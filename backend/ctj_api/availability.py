@@ -1,7 +1,7 @@
 """Whether a volunteer has the time that an opportunity asks for, by hours a week and by week slots."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +14,9 @@ type Interval = tuple[int, int]
 
 MINUTES_A_DAY = 24 * 60
 MINUTES_A_WEEK = 7 * MINUTES_A_DAY
+MINUTE = timedelta(minutes=1)
+# Clocks are put forward and back on quarters of an hour of UTC.
+QUARTER = 15
 
 
 def fits_hours(available: int | None, required: int) -> bool | None:
@@ -28,7 +31,7 @@ class MeetingWeek:
         """Take week slots, and an aware ``now``: the offsets from UTC are those of the days that follow it."""
         self._week = meeting_times
         self._now = now
-        self._by_timezone: dict[str, list[Interval]] = {}
+        self._by_timezone: dict[str, list[list[Interval]]] = {}
 
     def fits(self, availability: WeekSlots | None) -> bool | None:
         """Return whether someone is free for the whole of at least one meeting, on their own clock.
@@ -38,8 +41,8 @@ class MeetingWeek:
         meetings = self._on_clock_of(availability["timezone"]) if availability else []
         if not availability or not meetings:
             return None
-        free = merge_slots(availability["slots"])
-        return any(start <= begins and ends <= end for begins, ends in meetings for start, end in free)
+        free = merge(_slot_interval(slot) for slot in availability["slots"])
+        return any(all(_covers(free, part) for part in meeting) for meeting in meetings)
 
     @cached_property
     def _meetings(self) -> list[tuple[datetime, datetime]]:
@@ -47,19 +50,20 @@ class MeetingWeek:
         if not self._week or not zone:
             return []
         today = self._now.astimezone(zone).date()
-        return [_next_meeting(slot, today, zone) for slot in self._week["slots"]]
+        meetings = [_next_meeting(slot, today, zone) for slot in self._week["slots"]]
+        return [(begins, ends) for begins, ends in meetings if begins < ends]
 
-    def _on_clock_of(self, timezone: str) -> list[Interval]:
+    def _on_clock_of(self, timezone: str) -> list[list[Interval]]:
         if timezone not in self._by_timezone:
             zone = _zone(timezone)
-            self._by_timezone[timezone] = [_interval(*meeting, zone) for meeting in self._meetings] if zone else []
+            self._by_timezone[timezone] = [_on_clock(*meeting, zone) for meeting in self._meetings] if zone else []
         return self._by_timezone[timezone]
 
 
-def merge_slots(slots: Iterable[dict[str, str]]) -> list[Interval]:
-    """Return when someone is free, with slots that touch or overlap made one, also from Sunday into Monday."""
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return the intervals with those that touch or overlap made one, also from Sunday into Monday."""
     merged: list[Interval] = []
-    for start, end in sorted(_slot_interval(slot) for slot in slots):
+    for start, end in sorted(intervals):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
@@ -78,19 +82,30 @@ def _zone(timezone: str) -> ZoneInfo | None:
 
 
 def _next_meeting(slot: dict[str, str], today: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return start and end in UTC; in a night in which the clocks are put forward the end may be no later."""
     day = today + timedelta(days=(DAYS.index(slot["day"]) - today.weekday()) % 7)
     return _at(day, slot["start"], zone), _at(day, slot["end"], zone)
 
 
 def _at(day: date, clock: str, zone: ZoneInfo) -> datetime:
     if clock == END_OF_DAY:
-        return datetime.combine(day + timedelta(days=1), time.min, zone)
-    return datetime.combine(day, time.fromisoformat(clock), zone)
+        day, clock = day + timedelta(days=1), "00:00"
+    return datetime.combine(day, time.fromisoformat(clock), zone).astimezone(UTC)
 
 
-def _interval(begins: datetime, ends: datetime, zone: ZoneInfo) -> Interval:
-    start, end = (_minute_of_week(moment.astimezone(zone)) for moment in (begins, ends))
-    return start, end if end > start else end + MINUTES_A_WEEK
+def _on_clock(begins: datetime, ends: datetime, zone: ZoneInfo) -> list[Interval]:
+    """Return a meeting on the clock of ``zone``, without the hour that the clock skips when it is put forward."""
+    parts = []
+    while begins < ends:
+        start = _minute_of_week(begins.astimezone(zone))
+        length = min(QUARTER - begins.minute % QUARTER, (ends - begins) // MINUTE)
+        parts.append((start, start + length))
+        begins += length * MINUTE
+    return merge(parts)
+
+
+def _covers(free: list[Interval], part: Interval) -> bool:
+    return any(start <= part[0] and part[1] <= end for start, end in free)
 
 
 def _minute_of_week(moment: datetime) -> int:

@@ -1,6 +1,8 @@
 """The filters of lists. A value that a filter can't use is refused, never ignored."""
 
+import re
 from collections.abc import Iterable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
 
@@ -15,9 +17,10 @@ from .matches import Narrowing
 from .models import CommunityOfPractice, Project, Role, Skill
 from .parameters import MAX_SEARCH, ME
 from .querysets import OpportunityQuerySet, SkillQuerySet
-from .validators import MAX_HOURS, is_uuid, unknown_skill
+from .validators import MAX_HOURS, clean_whole_number, is_uuid, unknown_skill
 
 MAX_SCORE_DIGITS = 21
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def _choice_messages(values: Iterable[str]) -> dict[str, str]:
@@ -71,10 +74,33 @@ class SkillIdsField(forms.Field):
         return list(known)
 
 
-class WholeNumberFilter(django_filters.Filter):
-    """Compare with a whole number."""
+class HoursField(forms.CharField):
+    """A number of hours that a week has."""
 
-    field_class = forms.IntegerField
+    def clean(self, value: Any) -> int | None:
+        """Return the number; raises a ``ValidationError`` for anything else."""
+        return None if value is None else clean_whole_number(str(value), 0, MAX_HOURS)
+
+
+class HoursFilter(django_filters.Filter):
+    """Compare with a number of hours."""
+
+    field_class = HoursField
+
+
+class ScoreField(forms.DecimalField):
+    """A number from 0 to 1, as JSON writes numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False, min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1
+        )
+
+    def to_python(self, value: Any) -> Decimal | None:  # type: ignore[override]
+        """Return the number; raises a ``ValidationError`` for other ways to write one."""
+        if value and not _NUMBER.fullmatch(str(value)):
+            raise forms.ValidationError("Give a number from 0 to 1.")
+        return super().to_python(value)
 
 
 class RequiredSkillsFilter(django_filters.Filter):
@@ -153,7 +179,7 @@ class OpportunityFilter(StrictFilterSet):
     role = _row_of(Role)
     community_of_practice = CommunityFilter(field_name="role__community_of_practice")
     skill = RequiredSkillsFilter(field_name="skills_required_matrix__levels", lookup_expr="has_any_keys")
-    max_hours = WholeNumberFilter(field_name="min_hours_required", lookup_expr="lte", min_value=0, max_value=MAX_HOURS)
+    max_hours = HoursFilter(field_name="min_hours_required", lookup_expr="lte")
     search = django_filters.CharFilter(method="filter_search", max_length=MAX_SEARCH)
 
     def filter_search(self, queryset: OpportunityQuerySet, name: str, text: str) -> OpportunityQuerySet:
@@ -192,9 +218,7 @@ class OpportunityListFilter(OpportunityFilter):
 class MatchForm(forms.Form):
     """How far a ranked list is narrowed."""
 
-    min_score = forms.DecimalField(
-        required=False, min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1
-    )
+    min_score = ScoreField()
     require_all = SwitchField()
     fits = SwitchField()
 

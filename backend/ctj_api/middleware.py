@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.middleware.common import CommonMiddleware
+from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.http import quote_etag
 
 from .exceptions import error_response, is_database_away
 from .parameters import parameter_problems
@@ -18,6 +21,7 @@ from .parameters import parameter_problems
 HEALTHCHECK_PATH = "/api/healthcheck/"
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = ("Allow", "Retry-After")
+PAGE_HEADERS = ("X-Total-Count", "Link")
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -47,6 +51,34 @@ class ErrorEnvelopeMiddleware:
             if header in response:
                 enveloped[header] = response[header]
         return enveloped
+
+
+class HeadMiddleware:
+    """Answer HEAD without a body: past the first 64 KiB, Daphne would send it, as the start of the next answer."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response, with the headers that GET gives."""
+        response = self.get_response(request)
+        if request.method == "HEAD" and isinstance(response, HttpResponse):
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+            response.content = b""
+        elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
+            response.streaming_content = ()
+        return response
+
+
+class PageValidatorMiddleware(ConditionalGetMiddleware):
+    """Answer with 304 what a client has; the ``ETag`` of a page covers the headers that tell of other pages."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response with its ``ETag``, or a 304."""
+        if isinstance(response, HttpResponse) and "Link" in response and self.needs_etag(response):
+            pages = "\n".join(response[name] for name in PAGE_HEADERS)
+            response["ETag"] = quote_etag(sha256(pages.encode() + response.content).hexdigest())
+        return super().process_response(request, response)
 
 
 class HostCheckMiddleware(CommonMiddleware):

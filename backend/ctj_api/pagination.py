@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
@@ -20,6 +21,7 @@ from .parameters import (
     MAX_OFFSET,
     OFFSET,
 )
+from .validators import clean_whole_number
 
 
 class HeaderPagination(BasePagination):
@@ -74,7 +76,7 @@ def _whole_number(request: Request, name: str, default: int, lowest: int, highes
     text = request.query_params.get(name)
     if text is None:
         return default
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(highest))
-    if not is_number or not lowest <= int(text) <= highest:
-        raise ValidationError({name: [f"Give a whole number from {lowest} to {highest}."]})
-    return int(text)
+    try:
+        return clean_whole_number(text, lowest, highest)
+    except DjangoValidationError as error:
+        raise ValidationError({name: error.messages}) from error

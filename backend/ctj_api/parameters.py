@@ -156,8 +156,14 @@ def query_parameters(*parameters: QueryParameter) -> Callable[[View], View]:
 
 
 def parameter_problems(view: Any, request: HttpRequest) -> dict[str, list[str]]:
-    """Return parameter → messages for those that the view does not know or that no view could use."""
-    known = {parameter.name: parameter for parameter in _declared(view, request)}
+    """Return parameter → messages for those that the view does not know or that no view could use.
+
+    There are none where the view doesn't take the method, for then that is the problem.
+    """
+    method = "get" if request.method == "HEAD" else str(request.method).lower()
+    if method == "options" or not _serves(view, method):
+        return {}
+    known = {parameter.name: parameter for parameter in _declared(view, method)}
     problems = {
         name: known[name].problems(values) if name in known else ["This endpoint has no such query parameter."]
         for name, values in request.GET.lists()
@@ -165,8 +171,13 @@ def parameter_problems(view: Any, request: HttpRequest) -> dict[str, list[str]]:
     return {name: messages for name, messages in problems.items() if messages}
 
 
-def _declared(view: Any, request: HttpRequest) -> tuple[QueryParameter, ...]:
-    method = "get" if request.method == "HEAD" else str(request.method).lower()
+def _serves(view: Any, method: str) -> bool:
+    if hasattr(view, "actions"):
+        return method in view.actions
+    return not hasattr(view, "cls") or method in view.cls.http_method_names
+
+
+def _declared(view: Any, method: str) -> tuple[QueryParameter, ...]:
     operation = getattr(view, "actions", {}).get(method, method)
     declared: dict[str, tuple[QueryParameter, ...]] = getattr(getattr(view, "cls", None), "query_parameters", {})
     return declared.get(operation, ())

@@ -1,28 +1,42 @@
 """How request bodies are read."""
 
+import json
 from collections.abc import Mapping
 from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
+from rest_framework.utils.json import strict_constant
 
 MAX_DEPTH = 16
 
 
 class StrictJSONParser(JSONParser):
-    """JSON without NaN, and not nested deeper than any shape of this API."""
+    """JSON without NaN and repeated keys, and not nested deeper than any shape of this API."""
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Return the parsed body; raises ``ParseError`` where it is no JSON or nested too deeply."""
         try:
-            data = super().parse(stream, media_type, parser_context)
+            text = stream.read().decode("utf-8")
+            data = json.loads(text, parse_constant=strict_constant, object_pairs_hook=_object)
         except RecursionError as error:
             raise _too_deep() from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ParseError(f"JSON parse error - {error}") from error
+        except ValueError as error:
+            raise ParseError("JSON parse error - a number is too long, or none at all.") from error
         if _is_deeper_than(MAX_DEPTH, data):
             raise _too_deep()
         return data
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ParseError("JSON parse error - an object has the same key twice.")
+    return result
 
 
 def _too_deep() -> ParseError:

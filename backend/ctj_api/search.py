@@ -4,6 +4,7 @@ The document of an opportunity is kept by the triggers of migration 0004, which 
 """
 
 import re
+import unicodedata
 
 from django.contrib.postgres.search import SearchQuery, SearchQueryCombinable
 
@@ -22,7 +23,7 @@ def search_query(text: str) -> SearchQueryCombinable:
 
     Common words such as "the" don't count, unless there is no other. A text without any word finds nothing.
     """
-    words = [f"'{word}'" for word in _SIGNS.sub(" ", text).split()]
+    words = [f"'{word}'" for word in _SIGNS.sub(" ", unicodedata.normalize("NFC", text)).split()]
     if not words:
         return _query([], STEMMED)
     *whole, last = words

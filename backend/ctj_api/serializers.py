@@ -5,8 +5,10 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from .matches import Match
 from .matching import SkillStatus
@@ -20,6 +22,7 @@ from .validators import (
     MAX_SLOTS,
     MIN_LEVEL,
     clean_skill_levels,
+    is_uuid,
     validate_ascii,
     validate_week_slots,
 )
@@ -75,6 +78,27 @@ class AvailabilityField(serializers.JSONField):
 @extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
 class MeetingTimesField(serializers.JSONField):
     """When a project meets, in weekly slots of one time zone."""
+
+
+class RowField(serializers.PrimaryKeyRelatedField[Model]):
+    """A row, given by its id as answers write it, in any case."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Return the row; raises ``ValidationError`` for an empty text as well, which REST framework takes for null."""
+        if data == "":
+            return self.to_internal_value(data)
+        return super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> Model:
+        """Return the row; raises ``ValidationError`` where the id is none, or nobody's."""
+        rows = cast("QuerySet[Model]", self.get_queryset())
+        name = rows.model._meta.verbose_name
+        if not is_uuid(data):
+            raise serializers.ValidationError(f"Give the id of a {name}.")
+        row = rows.filter(pk=data).first()
+        if row is None:
+            raise serializers.ValidationError(f"There is no {name} with this id.")
+        return row
 
 
 class CommunityOfPracticeReadSerializer(serializers.ModelSerializer[CommunityOfPractice]):
@@ -211,6 +235,7 @@ class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerialize
 class OpportunityWriteSerializer(serializers.ModelSerializer[Opportunity]):
     """What a project manager says of a listing; the view stamps who that is."""
 
+    serializer_related_field = RowField
     skills_required_matrix = SkillLevelsField(required=False)
 
     class Meta:
@@ -287,6 +312,7 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
 class UserWriteSerializer(serializers.ModelSerializer[UserProfile]):
     """What the qualifier flow asks a volunteer; a client that sends anything else changes nothing by it."""
 
+    serializer_related_field = RowField
     skills_learned_matrix = SkillLevelsField()
     meeting_availability = AvailabilityField()
 

@@ -79,6 +79,14 @@ def unknown_skill(id_: object) -> str:
     return f"There is no skill with the id {_quote(id_)}."
 
 
+def clean_whole_number(text: str, lowest: int, highest: int) -> int:
+    """Return the number that ``text`` writes in ASCII digits; raises a ``ValidationError`` that gives the range."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(highest))
+    if not is_number or not lowest <= int(text) <= highest:
+        raise ValidationError(f"Give a whole number from {lowest} to {highest}.")
+    return int(text)
+
+
 def make_encodable(text: str) -> str:
     """Return ``text`` with what UTF-8 can't hold replaced: messages may quote a client's lone surrogates."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -22,11 +22,11 @@ RETURN regexp_replace(
 CREATE FUNCTION ctj_name_lexemes(names text, weight "char") RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path FROM CURRENT RETURN (
     SELECT setweight(to_tsvector('english', words) || to_tsvector('simple', words), weight)
-    FROM ctj_search_words(names) AS words
+    FROM ctj_search_words(normalize(names)) AS words
 );
 CREATE FUNCTION ctj_body_lexemes(body text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path FROM CURRENT RETURN (
-    SELECT to_tsvector('english', words) || strip(to_tsvector('simple', words)) FROM ctj_search_words(body) AS words
+    SELECT to_tsvector('english', words) || strip(to_tsvector('simple', words)) FROM ctj_search_words(normalize(body)) AS words
 );
 """
 

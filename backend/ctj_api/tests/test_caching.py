@@ -1,5 +1,12 @@
 """What caches may keep."""
 
+from datetime import timedelta
+from typing import cast
+
+from django.core.handlers.base import BaseHandler
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils import timezone
 from rest_framework.test import APITestCase
 
 from .common import browser, make_opportunity, make_pm_user, make_skill
@@ -26,6 +33,16 @@ class CachingTests(APITestCase):
         before = self.client.get("/api/skills/")["ETag"]
         make_skill()
         self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
+
+    def test_anonymous_page_after_a_change_elsewhere_has_another_validator(self) -> None:
+        """Its headers tell of the whole list: a listing more on a later page is a change."""
+        make_opportunity()
+        query = {"limit": 1}
+        before = self.client.get("/api/opportunities/", query)
+        make_opportunity(created_at=timezone.now() - timedelta(days=1))
+        after = self.client.get("/api/opportunities/", query, HTTP_IF_NONE_MATCH=before["ETag"])
+        self.assertEqual((after.status_code, after["X-Total-Count"]), (200, "2"))
+        self.assertEqual(after.content, before.content)
 
     def test_authenticated_read_is_private(self) -> None:
         """What depends on the user is kept by nobody, and told apart by the cookie."""
@@ -57,3 +74,16 @@ class CachingTests(APITestCase):
             self.assertEqual((head.status_code, head.content), (200, b""))
             for header in ("Content-Type", "Cache-Control"):
                 self.assertEqual(head[header], get[header])
+
+    def test_head_sends_no_body_to_the_server(self) -> None:
+        """Daphne would pass on what is left of it after 64 KiB; the test client takes it away by itself."""
+        handler = BaseHandler()
+        handler.load_middleware()
+        for path in ("/api/skills/", "/api/docs/", "/api/nowhere/"):
+            with self.subTest(path):
+                head, get = (
+                    cast("HttpResponse", handler.get_response(getattr(RequestFactory(), method)(path)))
+                    for method in ("head", "get")
+                )
+                self.assertEqual((head.status_code, head.content), (get.status_code, b""))
+                self.assertEqual(head["Content-Length"], str(len(get.content)))

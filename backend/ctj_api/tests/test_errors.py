@@ -151,6 +151,9 @@ class ErrorsTests(APITestCase):
             b"'",
             b"\xff",
             b'{"a": NaN}',
+            b'{"a": 1, "a": 2}',
+            b'{"a": {"b": 1, "b": 1}}',
+            b'{"a": ' + b"9" * 5000 + b"}",
             b"[" * 5_000 + b"]" * 5_000,
             b"[" * 200_000 + b"]" * 200_000,
             b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
@@ -190,6 +193,15 @@ class ErrorsTests(APITestCase):
             response = self.client.delete(path)
             self.assert_error(response, 405, "method_not_allowed")
             self.assertIn("GET", response["Allow"])
+
+    def test_anyone_with_unserved_method_and_a_query_gets_405(self) -> None:
+        """What the query means is not the question then; OPTIONS doesn't ask it either."""
+        self.client.force_authenticate(make_pm_user())
+        for method in ("post", "put", "patch", "delete"):
+            for path in ("/api/skills/?search=x", "/api/skills/?nonsense=1", "/api/users/me/matches/?fits=true"):
+                self.assert_error(getattr(self.client, method)(path), 405, "method_not_allowed")
+        self.assert_error(self.client.put(f"{OPPORTUNITIES}?status=open"), 405, "method_not_allowed")
+        self.assertEqual(self.client.options("/api/skills/?search=x").status_code, 200)
 
     def test_anyone_while_database_is_away_gets_503(self) -> None:
         """Whichever way the connection breaks, in a view or in the session, with debugging on and off."""
@@ -247,7 +259,7 @@ class ChunkedBodyTests(APITestCase):
     """Bodies that come in chunks, without their length, as Node.js sends those of a ``Request``."""
 
     def answer_to(self, body: bytes) -> HttpResponseBase:
-        """Return what the ASGI server gets for a sign-in in chunks."""
+        """Return what Daphne gets for a sign-in in chunks."""
         token = "t" * 32
         headers = {
             "Host": "testserver",

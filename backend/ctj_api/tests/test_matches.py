@@ -64,7 +64,21 @@ class MatchesTests(APITestCase):
     def assert_narrowing_is_strict(self, url: str) -> None:
         """Fail unless what narrows a ranked list refuses what it can't use, naming the parameter."""
         bad = {
-            "min_score": ("-0.1", "1.1", "x", "nan", "inf", "", "1e999999999", "1e-999999999", "½", "0." + "1" * 30),
+            "min_score": (
+                "-0.1",
+                "1.1",
+                "x",
+                "nan",
+                "inf",
+                "",
+                "1e999999999",
+                "1e-999999999",
+                "½",
+                "0.5_0",
+                " 0.5",
+                ".5",
+                "0." + "1" * 30,
+            ),
             "require_all": ("True", "1", "yes", ""),
             "fits": ("False", "0", ""),
             "limit": ("0", "101", "x", ""),

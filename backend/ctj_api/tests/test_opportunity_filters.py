@@ -173,7 +173,7 @@ class OpportunityFilterTests(APITestCase):
             "role": ("nonsense", UNKNOWN_ID, ""),
             "community_of_practice": ("nonsense", UNKNOWN_ID, "", "Engineering"),
             "skill": ("nonsense", UNKNOWN_ID, "", [str(self.css.pk), UNKNOWN_ID], "\x00"),
-            "max_hours": ("-1", "169", "6.5", "six", "", "1e1", "9" * 5000),
+            "max_hours": ("-1", "169", "6.5", "six", "", "1e1", "1_0", "5.0", "+5", " 5", "\u0665", "9" * 5000),
             "created_by": ("you", "", str(self.pm.pk)),
             "ordering": ("body", "created_at,id", "--created_at", ""),
             "search": ("\x00", "x" * 201),
@@ -194,7 +194,7 @@ class OpportunityFilterTests(APITestCase):
             self.refusal(status="nonsense", max_hours="169", skill=UNKNOWN_ID, project=UNKNOWN_ID),
             {
                 "status": ['"nonsense" is not one of draft, open, on_hold, filled, closed.'],
-                "max_hours": ["Ensure this value is less than or equal to 168."],
+                "max_hours": ["Give a whole number from 0 to 168."],
                 "skill": [f'There is no skill with the id "{UNKNOWN_ID}".'],
                 "project": ["There is no such project. Give its id."],
             },

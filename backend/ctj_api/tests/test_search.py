@@ -134,6 +134,13 @@ class SearchTests(TestCase):
         self.assertTrue(self.finds("日本"))
         self.assertFalse(self.finds("本語"))
 
+    def test_search_takes_accents_in_either_form(self) -> None:
+        """As one character with its letter, or as one of their own."""
+        forms = "caf\u00e9", "cafe\u0301"
+        listings = {make_opportunity(body=f"Meet at the {form}.") for form in forms}
+        for form in forms:
+            self.assertEqual(set(Opportunity.objects.search(form)), listings)
+
     def test_search_of_nothing_finds_everything(self) -> None:
         """An empty box is no search."""
         for text in ("", " ", "\t\n\u2003"):

@@ -214,7 +214,7 @@ class UsersWriteTests(APITestCase):
         self.assertEqual(
             error_of(response)["fields"],
             {
-                "community_of_practice": [f'Invalid pk "{UNKNOWN_ID}" - object does not exist.'],
+                "community_of_practice": ["There is no community of practice with this id."],
                 "skills_learned_matrix": [
                     "React: the level must be a whole number from 1 to 5, not 6.",
                     "CSS: the level must be a whole number from 1 to 5, not true.",
@@ -235,7 +235,18 @@ class UsersWriteTests(APITestCase):
     def test_authenticated_user_cannot_save_junk(self) -> None:
         """Each is a 400 that names the field; one good answer beside a bad one is not saved."""
         junk: dict[str, list[Any]] = {
-            "community_of_practice": ["engineering", 7, [], {}, True, "\x00"],
+            "community_of_practice": [
+                "",
+                "engineering",
+                7,
+                [],
+                {},
+                True,
+                "\x00",
+                make_cop().pk.int,
+                make_cop().pk.hex,
+                make_cop().pk.urn,
+            ],
             "skills_learned_matrix": [
                 None,
                 [],
