@@ -167,7 +167,7 @@ async function readTheListing() {
   await search({}, "0 found");
   choose("In person");
   await search({}, "1 found");
-  await search({ "Hours a week, at most": "999" }, "Ensure this value is less than or equal to 168.");
+  await search({ "Hours a week, at most": "999" }, "Give a whole number from 0 to 168.");
 }
 
 async function search(filters: Record<string, string>, expected: string) {
