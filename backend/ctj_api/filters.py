@@ -103,8 +103,8 @@ class ScoreField(forms.DecimalField):
         return super().to_python(value)
 
 
-class RequiredSkillsFilter(django_filters.Filter):
-    """Narrow to opportunities that require any of the given skills."""
+class SkillsFilter(django_filters.Filter):
+    """Narrow by skills."""
 
     field_class = SkillIdsField
 
@@ -178,9 +178,13 @@ class OpportunityFilter(StrictFilterSet):
     project = _row_of(Project)
     role = _row_of(Role)
     community_of_practice = CommunityFilter(field_name="role__community_of_practice")
-    skill = RequiredSkillsFilter(field_name="skills_required_matrix__levels", lookup_expr="has_any_keys")
+    skill = SkillsFilter(method="filter_skills")
     max_hours = HoursFilter(field_name="min_hours_required", lookup_expr="lte")
     search = django_filters.CharFilter(method="filter_search", max_length=MAX_SEARCH)
+
+    def filter_skills(self, queryset: OpportunityQuerySet, name: str, skills: list[str]) -> OpportunityQuerySet:
+        """Return the opportunities that require any of ``skills``."""
+        return queryset.requiring_any(skills)
 
     def filter_search(self, queryset: OpportunityQuerySet, name: str, text: str) -> OpportunityQuerySet:
         """Return the opportunities that ``text`` is found in."""

@@ -50,7 +50,7 @@ class Ranking(ABC):
         return len(self._ids)
 
     def __getitem__(self, page: slice) -> list[Match]:
-        """Return the matches of a slice, without those whose row has gone since they were ranked."""
+        """Return the matches of a slice, without those that are none any more since they were ranked."""
         ids = self._ids[page]
         matches = self._load(ids)
         return [matches[id_] for id_ in ids if id_ in matches]
@@ -71,7 +71,7 @@ class Ranking(ABC):
 
     @abstractmethod
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        """Return the matches with these ids, as far as they are still there."""
+        """Return the matches with these ids, as far as they still overlap."""
 
 
 class OpportunityRanking(Ranking):
@@ -83,7 +83,6 @@ class OpportunityRanking(Ranking):
         super().__init__(narrowing, now)
         self._volunteer = volunteer
         self._learned = _levels(volunteer.skills_learned_matrix)
-        self._opportunities = opportunities
         self._overlapping = opportunities.requiring_any(self._learned).order_by()
 
     def _rank(self) -> list[matching.Ranked[UUID]]:
@@ -102,7 +101,7 @@ class OpportunityRanking(Ranking):
         return {pk for pk, week in projects if MeetingWeek(week, self._now).fits(availability) is False}
 
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        rows = self._opportunities.with_details().in_bulk(ids)
+        rows = self._overlapping.with_details().in_bulk(ids)
         return {
             pk: _match(row, self._volunteer, MeetingWeek(row.project.meeting_times, self._now))
             for pk, row in rows.items()
@@ -119,7 +118,6 @@ class VolunteerRanking(Ranking):
         self._opportunity = opportunity
         self._required = opportunity.skills_required_matrix.levels
         self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
-        self._volunteers = volunteers
         self._overlapping = volunteers.having_any(self._required).order_by()
 
     def _rank(self) -> list[matching.Ranked[UUID]]:
@@ -136,7 +134,7 @@ class VolunteerRanking(Ranking):
         }
 
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        rows = self._volunteers.select_related("skills_learned_matrix").in_bulk(ids)
+        rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
         return {pk: _match(self._opportunity, row, self._meetings) for pk, row in rows.items()}
 
 

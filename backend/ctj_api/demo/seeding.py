@@ -7,7 +7,7 @@ from itertools import batched
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
-from django.db import reset_queries, transaction
+from django.db import connection, reset_queries, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -89,6 +89,7 @@ class DemoSeeder:
         self._in_batches("pm", manager_count(opportunities), self._add_managers)
         self._in_batches("volunteer", volunteers, self._add_volunteers)
         self._in_batches("opportunity", opportunities, self._add_opportunities)
+        _count_rows_for_planner()
         return self._counts
 
     def _in_batches(self, kind: str, count: int, add: Callable[[Sequence[DemoRow]], None]) -> None:
@@ -138,6 +139,13 @@ class DemoSeeder:
     def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
         if self._reset_passwords:
             UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
+
+
+def _count_rows_for_planner() -> None:
+    """Let PostgreSQL know now that the tables have grown, else its first plans are for empty ones."""
+    tables = [model._meta.db_table for model in (SkillMatrix, UserProfile, Opportunity)]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {', '.join(tables)}")
 
 
 def _add_meeting_times(seed: int) -> None:
