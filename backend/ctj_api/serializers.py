@@ -251,7 +251,7 @@ class OpportunityWriteSerializer(serializers.ModelSerializer[Opportunity]):
             "status",
         )
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def create(self, validated_data: dict[str, Any]) -> Opportunity:
         """Save the listing together with its matrix."""
         levels = validated_data.pop("skills_required_matrix", {})

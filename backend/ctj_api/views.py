@@ -21,6 +21,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from .caching import public_cache
 from .filters import MatchForm, OpportunityFilter, OpportunityListFilter, ProjectFilter, RoleFilter, SkillFilter
+from .history import log_addition, log_change, log_deletion, snapshot
 from .matches import OpportunityRanking, VolunteerRanking
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .pagination import HeaderPagination, MatchPagination
@@ -204,7 +205,8 @@ def user_me(request: Request) -> Response:
         user = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
         serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
         serializer.is_valid(raise_exception=True)
-        serializer.save()
+        before = snapshot(user)
+        log_change(user, serializer.save(), before)
     return Response(serializer.data)
 
 
@@ -296,9 +298,20 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
             return OpportunityReadSerializer
         return OpportunityWriteSerializer
 
+    @transaction.atomic
     def perform_create(self, serializer: BaseSerializer[Opportunity]) -> None:
         """Stamp the listing with who posts it."""
-        serializer.save(created_by=self.request.user)
+        log_addition(self.request.user, serializer.save(created_by=self.request.user))
+
+    def perform_update(self, serializer: BaseSerializer[Opportunity]) -> None:
+        """Save the listing, and log what is different."""
+        before = snapshot(cast("Opportunity", serializer.instance))
+        log_change(self.request.user, serializer.save(), before)
+
+    def perform_destroy(self, instance: Opportunity) -> None:
+        """Delete the listing, and log who did."""
+        log_deletion(self.request.user, instance)
+        instance.delete()
 
     @transaction.atomic
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -1,0 +1,453 @@
+"""The history: who changed what, told field by field on the history pages of the admin."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.db import connection
+from django.db.models import Model
+from django.test import Client, TransactionTestCase
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from rest_framework.test import APIClient, APITestCase
+
+from ctj_api.history import change_of, changes, log_changes, log_deletion, snapshot
+from ctj_api.models import Opportunity, Skill, UserProfile
+
+from .common import (
+    WEEK,
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+from .test_concurrency import at_once
+
+URL = "/api/opportunities/"
+ME = "/api/users/me/"
+LOG = "django.contrib.admin.models.LogEntryManager.log_actions"
+
+
+def messages(instance: Model) -> list[str]:
+    """Return what the history of ``instance`` says, the oldest entry first."""
+    entries = LogEntry.objects.filter(object_id=str(instance.pk)).order_by("action_time")
+    return [entry.get_change_message() for entry in entries]
+
+
+def payload_of(opportunity: Opportunity, **fields: Any) -> dict[str, Any]:
+    """Return what a client sends that changes nothing but ``fields``."""
+    names = ("body", "min_experience_required", "min_hours_required", "work_environment", "status")
+    return {
+        **{name: getattr(opportunity, name) for name in names},
+        "project": str(opportunity.project_id),
+        "role": str(opportunity.role_id),
+        "skills_required_matrix": opportunity.skills_required_matrix.levels,
+        **fields,
+    }
+
+
+def form_of(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return what the admin's form sends for the same as ``payload``."""
+    levels = payload["skills_required_matrix"]
+    names = Skill.objects.names_of(levels)
+    rows = {"skill_levels_name": [names[pk] for pk in levels], "skill_levels_level": list(levels.values())}
+    return {**{name: value for name, value in payload.items() if name != "skills_required_matrix"}, **rows}
+
+
+class HistoryCase(APITestCase):
+    """A listing, who posted it, and an administrator."""
+
+    def setUp(self) -> None:
+        """Make a draft that requires two skills, and send its author's requests to the API."""
+        self.react, self.java, self.vue = (make_skill(name=name) for name in ("React", "Java", "Vue"))
+        self.pm, self.administrator = make_pm_user(email="pm@example.org"), make_admin_user(email="admin@example.org")
+        levels = {self.react: 3, self.java: 1}
+        self.listing = make_opportunity(levels, created_by=self.pm, status="draft", min_hours_required=4)
+        self.client.force_authenticate(self.pm)
+
+    def put(self, **fields: Any) -> str:
+        """Change the listing through the API, and return the newest entry of its history, nothing if there is none."""
+        response = self.client.put(f"{URL}{self.listing.pk}/", payload_of(self.listing, **fields))
+        self.assertEqual(response.status_code, 200, response.content)
+        return (messages(self.listing) or [""])[-1]
+
+    def submit(self, instance: Model, data: dict[str, Any]) -> Any:
+        """Send the admin's form of ``instance`` as an administrator."""
+        self.client.force_authenticate(None)
+        self.client.force_login(self.administrator)
+        url = reverse(f"admin:ctj_api_{instance._meta.model_name}_change", args=[instance.pk])
+        return self.client.post(url, data, format="multipart")
+
+    def levels(self, levels: dict[Skill, int]) -> dict[str, int]:
+        """Return a matrix as it is sent."""
+        return {str(skill.pk): level for skill, level in levels.items()}
+
+
+class OpportunityHistoryTests(HistoryCase):
+    """The listings, changed through the API and in the admin."""
+
+    def changed(self) -> dict[str, Any]:
+        """Return a change of a little of everything."""
+        levels = self.levels({self.react: 4, self.vue: 2})
+        return {"min_hours_required": 6, "status": "open", "skills_required_matrix": levels}
+
+    words = (
+        "Changed hours a week from 4 to 6, status from Draft to Open, React from level 3 to 4, Vue added at level 2 "
+        "and Java removed."
+    )
+
+    def test_pm_user_change_is_told_field_by_field(self) -> None:
+        """With old and new value, skills by name, and the author of the change."""
+        self.assertEqual(self.put(**self.changed()), self.words)
+        entry = LogEntry.objects.get()
+        self.assertEqual((entry.user_id, entry.action_flag, entry.object_repr), (self.pm.pk, CHANGE, str(self.listing)))
+
+    def test_admin_user_change_is_told_in_the_same_words(self) -> None:
+        """The form leads to the text that the API leads to."""
+        response = self.submit(self.listing, form_of(payload_of(self.listing, **self.changed())))
+        self.assertEqual((response.status_code, messages(self.listing)), (302, [self.words]))
+        self.assertEqual(LogEntry.objects.get().user_id, self.administrator.pk)
+
+    def test_pm_user_change_of_each_field_is_told(self) -> None:
+        """Choices by their labels, rows by their names, texts by the field's name only."""
+        self.listing.role.title = "Developer"
+        self.listing.role.save()
+        project, role = make_project(name="VRMS"), make_role(title="Data Engineer")
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"project": str(project.pk)}, f"Changed project from {self.listing.project} to VRMS."),
+            ({"role": str(role.pk)}, "Changed role from Developer to Data Engineer."),
+            ({"body": "Something else."}, "Changed description."),
+            ({"body": "Two.", "status": "on_hold"}, "Changed description and status from Draft to On hold."),
+            ({"min_experience_required": "mid_level"}, "Changed experience from Any to Mid level."),
+            ({"min_hours_required": 0}, "Changed hours a week from 4 to 0."),
+            ({"work_environment": "in_person"}, "Changed work environment from Remote to In person."),
+            ({"skills_required_matrix": {}}, "Changed Java removed and React removed."),
+        ]
+        for fields, expected in cases:
+            with self.subTest(fields=list(fields)):
+                self.assertEqual(self.put(**fields), expected)
+                self.put()
+                self.listing = Opportunity.objects.get(pk=self.listing.pk)
+                LogEntry.objects.all().delete()
+
+    def test_pm_user_change_between_namesakes_names_the_field(self) -> None:
+        """Roles of one title in two communities are different roles."""
+        one, two = (make_role(title="Lead", community_of_practice=make_cop(area)) for area in ("devops", "ui_ux"))
+        self.put(role=str(one.pk))
+        self.assertEqual(self.put(role=str(two.pk)), "Changed role.")
+
+    def test_pm_user_change_of_a_long_text_is_not_quoted(self) -> None:
+        """Twenty thousand characters leave the name of the field."""
+        self.assertEqual(self.put(body="x" * 20_000), "Changed description.")
+        self.assertLess(len(LogEntry.objects.get().change_message), 60)
+
+    def test_pm_user_change_of_many_skills_names_each(self) -> None:
+        """All 250 of a full matrix, in the order of their names."""
+        skills = [make_skill(name=f"S{number:03}") for number in range(250)]
+        text = self.put(skills_required_matrix=self.levels(dict.fromkeys(skills, 5)))
+        self.assertTrue(text.startswith("Changed S000 added at level 5, S001 added at level 5, "), text[:80])
+        self.assertEqual(text.count(" added at level 5"), 250)
+
+    def test_pm_user_write_without_change_is_not_logged(self) -> None:
+        """Neither through the API nor in the admin."""
+        self.put()
+        self.assertEqual(self.submit(self.listing, form_of(payload_of(self.listing))).status_code, 302)
+        self.assertFalse(LogEntry.objects.exists())
+
+    def test_pm_user_refused_change_is_not_logged(self) -> None:
+        """What was not changed has no history."""
+        response = self.client.put(f"{URL}{self.listing.pk}/", payload_of(self.listing, status="x", body="Two."))
+        self.assertEqual((response.status_code, LogEntry.objects.count()), (400, 0))
+
+    def test_pm_user_addition_and_deletion_are_told(self) -> None:
+        """The deletion by any project manager, with the name of what is gone."""
+        name = str(self.listing)
+        created = self.client.post(URL, payload_of(self.listing)).json()
+        other = make_pm_user()
+        self.client.force_authenticate(other)
+        self.assertEqual(self.client.delete(f"{URL}{created['id']}/").status_code, 204)
+        entries = LogEntry.objects.order_by("action_time")
+        self.assertEqual(
+            list(entries.values_list("user", "action_flag", "object_id", "object_repr")),
+            [(self.pm.pk, ADDITION, created["id"], name), (other.pk, DELETION, created["id"], name)],
+        )
+        self.assertEqual(entries[0].get_change_message(), "Added.")
+
+    def test_admin_user_change_overtaking_another_is_told_from_what_was_stored(self) -> None:
+        """The form was opened before the other change: it takes that back, and the history says so."""
+        form = form_of(payload_of(self.listing))
+        self.put(status="open")
+        self.submit(self.listing, form)
+        self.assertEqual(messages(self.listing)[1:], ["Changed status from Open to Draft."])
+
+    def test_pm_user_write_without_log_is_rolled_back(self) -> None:
+        """There is no change without its entry: neither an addition, nor a change, nor a deletion."""
+        self.client.raise_request_exception = False
+        before = list(Opportunity.objects.values())
+        url = f"{URL}{self.listing.pk}/"
+        with patch(LOG, side_effect=RuntimeError):
+            for send, address in ((self.client.post, URL), (self.client.put, url), (self.client.delete, url)):
+                with self.subTest(send.__name__):
+                    self.assertEqual(send(address, payload_of(self.listing, **self.changed())).status_code, 500)
+        self.assertEqual(list(Opportunity.objects.values()), before)
+        self.listing.skills_required_matrix.refresh_from_db()
+        self.assertEqual(self.listing.skills_required_matrix.levels, self.levels({self.react: 3, self.java: 1}))
+
+    def test_admin_user_write_without_log_is_rolled_back(self) -> None:
+        """The form changes nothing that the history doesn't tell."""
+        self.client.raise_request_exception = False
+        with patch(LOG, side_effect=RuntimeError):
+            response = self.submit(self.listing, form_of(payload_of(self.listing, **self.changed())))
+        self.listing.refresh_from_db()
+        self.assertEqual((response.status_code, self.listing.status), (500, "draft"))
+        self.assertEqual(len(self.listing.skills_required_matrix.levels), 2)
+
+    def test_pm_user_failed_write_leaves_no_entry(self) -> None:
+        """There is no entry without its change."""
+        self.client.raise_request_exception = False
+        url = f"{URL}{self.listing.pk}/"
+        with patch("ctj_api.models.Opportunity.delete", side_effect=RuntimeError):
+            self.assertEqual(self.client.delete(url).status_code, 500)
+        with patch("ctj_api.serializers.OpportunityReadSerializer.to_representation", side_effect=RuntimeError):
+            self.assertEqual(self.client.put(url, payload_of(self.listing, **self.changed())).status_code, 500)
+        self.assertFalse(LogEntry.objects.exists())
+
+    def test_pm_user_change_takes_few_queries_more(self) -> None:
+        """One for the entry, one for the names of skills, however many, and one for each changed reference."""
+        skills = [make_skill() for _ in range(50)]
+        everything = {"status": "open", "project": str(make_project().pk), "role": str(make_role().pk)}
+        self.put(status="closed")
+        self.put()
+        without = self.count_queries()
+        cases: list[tuple[dict[str, Any], int]] = [
+            ({"status": "open", "min_hours_required": 9}, 1),
+            ({"skills_required_matrix": self.levels({skills[0]: 1})}, 2),
+            ({"skills_required_matrix": self.levels(dict.fromkeys(skills, 2))}, 2),
+            ({**everything, "skills_required_matrix": self.levels({self.vue: 5})}, 4),
+        ]
+        for fields, more in cases:
+            with self.subTest(fields=list(fields)):
+                self.put()
+                self.assertEqual(self.count_queries(**fields) - without, more)
+
+    def count_queries(self, **fields: Any) -> int:
+        """Return how many queries a change takes."""
+        with CaptureQueriesContext(connection) as queries:
+            self.put(**fields)
+        return len(queries)
+
+    def test_pm_user_addition_and_deletion_take_few_queries_more(self) -> None:
+        """An addition one; a deletion three, for it is told by the names of role and project."""
+        self.count_post_and_delete()
+        logged = self.count_post_and_delete()
+        with patch("ctj_api.views.log_addition"), patch("ctj_api.views.log_deletion"):
+            unlogged = self.count_post_and_delete()
+        self.assertEqual([one - other for one, other in zip(logged, unlogged, strict=True)], [1, 3])
+
+    def count_post_and_delete(self) -> list[int]:
+        """Return how many queries an addition takes, and how many the deletion of what it has added."""
+        data = payload_of(self.listing)
+        with CaptureQueriesContext(connection) as addition:
+            url = f"{URL}{self.client.post(URL, data).json()['id']}/"
+        with CaptureQueriesContext(connection) as deletion:
+            self.client.delete(url)
+        return [len(addition), len(deletion)]
+
+
+class SkillHistoryTests(HistoryCase):
+    """The catalog, which is curated in the admin."""
+
+    def test_admin_user_change_of_a_skill_is_told(self) -> None:
+        """The name with both values, the description by its name, the communities by theirs."""
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"name": "React.js"}, "Changed name from React to React.js."),
+            ({"description": "For pages."}, "Changed description."),
+            (
+                {"communities_of_practice": [str(make_cop(area).pk) for area in ("engineering", "ui_ux")]},
+                f"Changed communities of practice from nothing to {make_cop('engineering')} and {make_cop('ui_ux')}.",
+            ),
+        ]
+        for fields, expected in cases:
+            with self.subTest(fields=list(fields)):
+                self.submit(self.react, {"name": "React", **fields})
+                self.assertEqual(messages(self.react)[-1], expected)
+                self.submit(self.react, {"name": "React"})
+
+    def test_admin_user_addition_and_empty_change_of_a_skill_are_told_and_not_told(self) -> None:
+        """An addition is, a form that was sent as it came isn't."""
+        self.client.force_authenticate(None)
+        self.client.force_login(self.administrator)
+        self.client.post(reverse("admin:ctj_api_skill_add"), {"name": "Rust"}, format="multipart")
+        skill = Skill.objects.get(name="Rust")
+        self.submit(skill, {"name": "Rust"})
+        self.assertEqual(messages(skill), ["Added."])
+
+    def test_admin_user_sees_names_in_history_escaped(self) -> None:
+        """A name with HTML in it is a text."""
+        bold = make_skill(name="<b>Bold</b> & {x} %s")
+        self.put(skills_required_matrix=self.levels({bold: 2}))
+        self.client.force_authenticate(None)
+        self.client.force_login(self.administrator)
+        page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[self.listing.pk]))
+        self.assertContains(page, "&lt;b&gt;Bold&lt;/b&gt; &amp; {x} %s added at level 2")
+        self.assertNotContains(page, "<b>Bold")
+
+    def test_pm_user_sees_the_history_of_what_they_see(self) -> None:
+        """Who may view a listing may view its history, as may no one else."""
+        foreign = make_opportunity(status="draft", created_by=make_pm_user())
+        self.client.force_authenticate(None)
+        for user in (self.pm, self.administrator, make_regular_user()):
+            self.client.force_login(user)
+            for row in (self.listing, foreign, self.react, self.administrator):
+                with self.subTest(user=user, row=row):
+                    name = f"admin:ctj_api_{row._meta.model_name}"
+                    urls = [reverse(f"{name}_{page}", args=[row.pk]) for page in ("change", "history")]
+                    form, history = (self.client.get(url).status_code for url in urls)
+                    self.assertEqual(history, form)
+                    if user == self.administrator or (user, row) == (self.pm, self.listing):
+                        self.assertEqual(history, 200)
+                    if user not in (self.administrator, self.pm):
+                        self.assertEqual(history, 302)
+
+
+class UserHistoryTests(HistoryCase):
+    """Accounts: what was changed, and of personal data nothing more."""
+
+    def setUp(self) -> None:
+        """Make a volunteer who has filled in the qualifier, and send their requests."""
+        super().setUp()
+        self.user = make_regular_user({self.react: 3}, max_available_hours=8, meeting_availability=WEEK)
+        self.client.force_authenticate(self.user)
+
+    def test_authenticated_user_change_names_fields_only(self) -> None:
+        """No level, no hour and no time of a volunteer is kept."""
+        answers = {"skills_learned_matrix": self.levels({self.react: 5, self.vue: 1}), "max_available_hours": 17}
+        self.client.patch(ME, answers)
+        text = "Changed rated skills and hours a week, at most."
+        self.assertEqual(messages(self.user), [text])
+        everything = {**answers, "meeting_availability": None, "community_of_practice": str(make_cop().pk)}
+        self.assertEqual(self.client.put(ME, everything).status_code, 200)
+        self.assertEqual(messages(self.user)[1:], ["Changed community of practice and meeting availability."])
+        stored = " ".join(LogEntry.objects.values_list("change_message", flat=True))
+        for value in ("React", "Vue", "17", "18:00", str(make_cop())):
+            self.assertNotIn(value, stored)
+
+    def test_authenticated_user_write_without_change_is_not_logged(self) -> None:
+        """The same answers again, whatever the order of their parts."""
+        week = dict(reversed(WEEK.items()))
+        self.client.patch(ME, {"meeting_availability": week, "max_available_hours": 8})
+        self.assertFalse(LogEntry.objects.exists())
+
+    def test_authenticated_user_first_answer_without_skills_is_not_logged(self) -> None:
+        """An empty matrix says what no matrix said."""
+        self.client.force_authenticate(self.pm)
+        self.client.patch(ME, {"skills_learned_matrix": {}})
+        self.assertFalse(LogEntry.objects.exists())
+
+    def test_authenticated_user_write_without_log_is_rolled_back(self) -> None:
+        """The answers aren't saved unless their entry is."""
+        self.client.raise_request_exception = False
+        with patch(LOG, side_effect=RuntimeError):
+            response = self.client.patch(ME, {"skills_learned_matrix": {}, "max_available_hours": 17})
+        stored = UserProfile.objects.select_related("skills_learned_matrix").get(pk=self.user.pk)
+        self.assertEqual((response.status_code, stored.max_available_hours), (500, 8))
+        self.assertEqual(getattr(stored.skills_learned_matrix, "levels", None), self.levels({self.react: 3}))
+
+    def test_anonymous_sign_up_is_not_logged(self) -> None:
+        """Nor is signing in and out."""
+        self.client.force_authenticate(None)
+        account = {"email": "new@example.org", "password": "a-long-enough-passphrase"}
+        for path, data in (("signup", account), ("logout", {}), ("login", account)):
+            self.assertLess(self.client.post(f"/api/auth/{path}/", data).status_code, 300)
+        self.assertFalse(LogEntry.objects.exists())
+
+    def test_admin_user_change_of_rights_is_told(self) -> None:
+        """Rights with both values, in plain words; that an administrator enters the admin goes without saying."""
+        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"]}
+        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
+        text = "Changed superuser status from no to yes, active from yes to no and project manager from no to yes."
+        self.assertEqual(messages(self.user), [text])
+        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
+        self.assertEqual(len(messages(self.user)), 1)
+
+    def test_admin_user_correction_of_skills_keeps_no_levels(self) -> None:
+        """A volunteer's levels aren't kept, whoever changes them."""
+        self.submit(self.user, {"is_active": "on", "skill_levels_name": ["React"], "skill_levels_level": ["5"]})
+        self.assertEqual(messages(self.user), ["Changed rated skills."])
+
+    def test_user_snapshot_never_tells_a_password(self) -> None:
+        """Nor an address or a name; which of them was changed is told."""
+        before = snapshot(self.user)
+        self.user.set_password("another-long-passphrase")
+        self.user.email, self.user.first_name = "other@example.org", "Ana"
+        self.assertEqual(changes(before, snapshot(self.user)), ["password", "first name", "e-mail address"])
+
+
+class BulkHistoryTests(HistoryCase):
+    """The same change of many rows at once."""
+
+    def test_bulk_change_is_told_of_each_row(self) -> None:
+        """In the words of a single change."""
+        listings = [self.listing, make_opportunity(status="draft")]
+        log_changes(self.pm, listings, [change_of(Opportunity, "status", "draft", "open")])
+        for listing in listings:
+            self.assertEqual(messages(listing), ["Changed status from Draft to Open."])
+        right = change_of(UserProfile, "is_project_manager", old=False, new=True)
+        self.assertEqual(right, "project manager from no to yes")
+
+    def test_bulk_change_takes_a_constant_number_of_queries(self) -> None:
+        """One entry for each row, in one query, and two for what the rows are named by."""
+        for number in (2, 40):
+            rows = [make_opportunity() for _ in range(number)]
+            listings = list(Opportunity.objects.filter(pk__in=[row.pk for row in rows]))
+            log_changes(self.pm, [self.listing], ["warm-up"])
+            with self.subTest(number=number), self.assertNumQueries(3):
+                log_changes(self.pm, listings, ["status from Draft to Open"])
+
+    def test_bulk_change_of_nothing_is_not_logged(self) -> None:
+        """Neither nothing changed in rows, nor something in no rows."""
+        with self.assertNumQueries(0):
+            log_changes(self.pm, [self.listing], [])
+            log_changes(self.pm, [], ["status from Draft to Open"])
+
+    def test_deletion_entry_is_kept_after_the_row(self) -> None:
+        """The log says who deleted what, by its name."""
+        name, pk = str(self.listing), self.listing.pk
+        log_deletion(self.pm, self.listing)
+        self.listing.delete()
+        entry = LogEntry.objects.get()
+        self.assertEqual((entry.object_id, entry.object_repr, str(entry)), (str(pk), name, f"Deleted “{name}.”"))
+
+
+class ConcurrentHistoryTests(TransactionTestCase):
+    """Changes of several people at once, really committed."""
+
+    serialized_rollback = True
+
+    def test_simultaneous_changes_are_told_one_after_the_other(self) -> None:
+        """Each entry starts from the value that the one before has led to, through the API and in the admin."""
+        pm, administrator = make_pm_user(), make_admin_user()
+        listing = make_opportunity(created_by=pm, min_hours_required=0)
+        calls: list[Callable[[], Any]] = []
+        for hours in range(1, 9):
+            payload = payload_of(listing, min_hours_required=hours)
+            if hours % 2:
+                client = APIClient()
+                client.force_authenticate(pm)
+                calls.append(partial(client.put, f"{URL}{listing.pk}/", payload))
+            else:
+                desk = Client()
+                desk.force_login(administrator)
+                url = reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
+                calls.append(partial(desk.post, url, form_of(payload)))
+        self.assertEqual({answer.status_code for answer in at_once(*calls)}, {200, 302})
+        told = [re.findall(r"\d+", message) for message in messages(listing)]
+        self.assertEqual(sorted(new for _, new in told), [str(hours) for hours in range(1, 9)])
+        self.assertEqual([old for old, _ in told], ["0", *(new for _, new in told[:-1])])
