@@ -123,11 +123,11 @@ class _CatalogSerializer(_EntrySerializer):
         return entries
 
     def validate_skills(self, entries: list[SkillEntry]) -> list[SkillEntry]:
-        _refuse_repeated(_lower(entry["name"]) for entry in entries)
+        _refuse_repeated(lower_name(entry["name"]) for entry in entries)
         return entries
 
     def validate_projects(self, entries: list[ProjectEntry]) -> list[ProjectEntry]:
-        _refuse_repeated(_lower(entry["name"]) for entry in entries)
+        _refuse_repeated(lower_name(entry["name"]) for entry in entries)
         return entries
 
 
@@ -197,17 +197,17 @@ def _load_roles(entries: list[RoleEntry], communities: dict[str, CommunityOfPrac
 
 
 def _load_projects(entries: list[ProjectEntry]) -> int:
-    known = {_lower(name) for name in Project.objects.values_list("name", flat=True)}
-    added = [Project(name=entry["name"]) for entry in entries if _lower(entry["name"]) not in known]
+    known = {lower_name(name) for name in Project.objects.values_list("name", flat=True)}
+    added = [Project(name=entry["name"]) for entry in entries if lower_name(entry["name"]) not in known]
     return len(Project.objects.bulk_create(added))
 
 
 def _load_skills(entries: list[SkillEntry], communities: dict[str, CommunityOfPractice]) -> tuple[int, int]:
-    known = {_lower(skill.name): skill for skill in Skill.objects.select_for_update(no_key=True)}
+    known = {lower_name(skill.name): skill for skill in Skill.objects.select_for_update(no_key=True)}
     added = {
-        _lower(entry["name"]): Skill(name=entry["name"], description=entry["description"])
+        lower_name(entry["name"]): Skill(name=entry["name"], description=entry["description"])
         for entry in entries
-        if _lower(entry["name"]) not in known
+        if lower_name(entry["name"]) not in known
     }
     Skill.objects.bulk_create(added.values())
     described = _describe_skills(entries, known)
@@ -222,10 +222,10 @@ def _describe_skills(entries: list[SkillEntry], skills: dict[str, Skill]) -> set
     """Give blank descriptions the file's text, unsaved, and return the keys of the skills that got one."""
     described = set()
     for entry in entries:
-        skill = skills.get(_lower(entry["name"]))
+        skill = skills.get(lower_name(entry["name"]))
         if skill and entry["description"] and not skill.description:
             skill.description = entry["description"]
-            described.add(_lower(entry["name"]))
+            described.add(lower_name(entry["name"]))
     return described
 
 
@@ -236,7 +236,9 @@ def _link_skills(
     link = Skill.communities_of_practice.through
     known = set(link._default_manager.values_list("skill_id", "communityofpractice_id"))
     wanted = {
-        (_lower(entry["name"]), communities[area].pk) for entry in entries for area in entry["communities_of_practice"]
+        (lower_name(entry["name"]), communities[area].pk)
+        for entry in entries
+        for area in entry["communities_of_practice"]
     }
     missing = [(key, community) for key, community in wanted if (skills[key].pk, community) not in known]
     link._default_manager.bulk_create(
@@ -245,7 +247,7 @@ def _link_skills(
     return {key for key, _ in missing}
 
 
-def _lower(name: str) -> str:
+def lower_name(name: str) -> str:
     """Return ``name`` in lower case as PostgreSQL's ``pg_c_utf8`` makes it: one character for each."""
     return "".join(character.lower()[0] for character in name)
 

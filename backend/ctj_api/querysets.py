@@ -1,13 +1,20 @@
 """Who may see and change what: each rule once, asked by the API, the admin and the matching alike."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchRank
-from django.db import models
-from django.db.models import Count, F, Func, Q
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Count, F, Func, OuterRef, Q, Subquery, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Greatest, JSONObject
+from django.utils import timezone
 
 from .enums import Status
 from .search import search_query
@@ -32,8 +39,62 @@ class JSONKeys(Func):
     set_returning = True
 
 
+class Without(Func):
+    """A ``jsonb`` object without some of its keys."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " - "
+    output_field = models.JSONField()
+
+
+class JoinedObjects(Func):
+    """Two ``jsonb`` objects as one; where both have a key, the second counts."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " || "
+    output_field = models.JSONField()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """By how many opportunities and how many volunteers something is rated."""
+
+    opportunities: int
+    volunteers: int
+
+
 class SkillQuerySet(models.QuerySet["Skill"]):
     """Skills of the catalog."""
+
+    def with_usage(self) -> Self:
+        """Count for each skill the opportunities that require it and the volunteers who rate it."""
+        rated = _matrices().filter(levels__has_key=Cast(OuterRef("pk"), models.TextField()))
+        return self.annotate(
+            opportunity_count=_count(rated.filter(opportunity__isnull=False)),
+            volunteer_count=_count(rated.filter(volunteer__isnull=False)),
+        )
+
+    @transaction.atomic
+    def merge_into(self, kept: "Skill") -> Usage:
+        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed.
+
+        The locks come in the order in which the API takes them: owners, their matrices, skills. Once the skills are
+        locked, nobody else can rate them: who tries waits, and finds them gone. What was rated before, the update sees.
+        """
+        dropped = list(self.exclude(pk=kept.pk).order_by("pk"))
+        ids = [str(skill.pk) for skill in dropped]
+        _lock_owners(ids)
+        chosen = {kept.pk, *(skill.pk for skill in dropped)}
+        locked = self.model._default_manager.select_for_update().filter(pk__in=chosen).order_by("pk")
+        if {skill.pk for skill in locked} != chosen:
+            raise ValidationError("One of these skills was deleted meanwhile.")
+        usage = _matrices().rating_any(ids).count_owners()
+        _matrices().replace_skills(ids, str(kept.pk))
+        communities = kept.communities_of_practice.model._default_manager.filter(skills__in=chosen)
+        kept.communities_of_practice.add(*communities)
+        kept.save(update_fields=["updated_at"])
+        self.model._default_manager.filter(pk__in=chosen - {kept.pk}).delete()
+        return usage
 
     def search(self, text: str) -> Self:
         """Return the skills that have ``text`` in their name or description, in any case."""
@@ -55,6 +116,24 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
         counted = rated.annotate(opportunities=Count("opportunity"), volunteers=Count("volunteer"))
         found = {row["key"]: (row["opportunities"], row["volunteers"]) for row in counted}
         return {skill: found.get(key, (0, 0)) for key, skill in by_key.items()}
+
+    def rating_any(self, skills: Iterable[str]) -> Self:
+        """Return those that rate at least one of ``skills``, given by their ids."""
+        return self.filter(levels__has_any_keys=list(skills))
+
+    def count_owners(self) -> Usage:
+        """Return how many of these matrices belong to opportunities, and how many to volunteers."""
+        return Usage(**self.aggregate(opportunities=Count("opportunity"), volunteers=Count("volunteer")))
+
+    def replace_skills(self, dropped: list[str], kept: str) -> int:
+        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels; return how many changed.
+
+        It is one statement, which computes from the row as it is when it is written, so that no change is lost.
+        """
+        levels = [Cast(KeyTextTransform(skill, "levels"), models.IntegerField()) for skill in (kept, *dropped)]
+        others = Without(F("levels"), Value(dropped, output_field=ArrayField(models.TextField())))
+        merged = JoinedObjects(others, JSONObject(**{kept: Greatest(*levels)}))
+        return self.rating_any(dropped).update(levels=merged, updated_at=timezone.now())
 
     def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
         """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""
@@ -121,6 +200,10 @@ class UserProfileQuerySet(models.QuerySet["UserProfile"]):
         """Return who can be found for an opportunity: the active users who have filled in a skill matrix."""
         return self.filter(is_active=True, skills_learned_matrix__isnull=False)
 
+    def administrators(self) -> Self:
+        """Return who can give and take rights."""
+        return self.filter(is_active=True, is_superuser=True)
+
     def having_any(self, skills: Iterable[str]) -> Self:
         """Return those who have rated at least one of ``skills``, given by their ids."""
         return self.filter(skills_learned_matrix__levels__has_any_keys=list(skills))
@@ -141,3 +224,20 @@ class UserProfileManager(BaseUserManager["UserProfile"]):
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "UserProfile":
         """Save and return an administrator's account."""
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+
+def _matrices() -> SkillMatrixQuerySet:
+    return apps.get_model("ctj_api", "SkillMatrix")._default_manager.all()
+
+
+def _count(matrices: SkillMatrixQuerySet) -> Subquery:
+    """Return the number of ``matrices`` as an expression; an aggregate would group them, and find no row for none."""
+    return Subquery(matrices.values(number=Func(F("pk"), function="COUNT", output_field=models.IntegerField())))
+
+
+def _lock_owners(skills: list[str]) -> None:
+    """Lock the opportunities and the volunteers whose matrices rate any of ``skills``."""
+    matrices = _matrices().rating_any(skills).values("pk")
+    for model, field in (("Opportunity", "skills_required_matrix"), ("UserProfile", "skills_learned_matrix")):
+        owners = apps.get_model("ctj_api", model)._default_manager.filter(**{f"{field}__in": matrices})
+        list(owners.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
