@@ -41,7 +41,7 @@ if _missing := missing_production_settings():
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "backend.apps.CivicTechJobsAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "ctj_api",
+    "import_export",
 ]
 
 MIDDLEWARE = [

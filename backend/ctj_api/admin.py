@@ -2,33 +2,57 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, transaction
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.db.models import BooleanField, Case, Model, QuerySet, When
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
 
+from .changelists import OpportunityChangeList, PostedByFilter, StatusFilter
+from .display import skill_chips, status_word, week_text
 from .exceptions import is_database_away
-from .forms import OpportunityForm
+from .forms import OpportunityForm, SkillLevelsFormField, UserProfileForm
+from .history import HistoryAdmin, change_of, log_changes
+from .matches import count_volunteers
+from .matching import Coverage
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from .querysets import OpportunityQuerySet
+from .skill_admin import SkillFilesMixin, SkillMergeMixin
+from .skill_index import SkillIndex
+from .transitions import CLOSE, FILL, HOLD, PUBLISH, TRANSITIONS, Transition
+from .who_fits import coverage_text, who_fits
 
 logger = logging.getLogger(__name__)
 
-admin.site.site_header = "CivicTechJobs"
-admin.site.site_title = "CivicTechJobs"
-admin.site.index_title = "Administration"
-admin.site.site_url = None
+MAX_SHOWN_DESCRIPTION = 80
+
 admin.site.unregister(Group)
 
 
-class SafeAdmin[M: Model](admin.ModelAdmin[M]):
+class SafeAdmin[M: Model](HistoryAdmin[M]):
     """Tells input that the database can't use, or that came too late, in a message instead of an error page."""
+
+    def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        """Let everyone see who works here."""
+        return self.admin_site.has_permission(request)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Show the model to those who may see its rows."""
+        return self.has_view_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the list, in one transaction: what an action has checked holds until it has acted."""
@@ -105,18 +129,74 @@ class RoleAdmin(ViewOnlyAdmin[Role]):
 class ProjectAdmin(ViewOnlyAdmin[Project]):
     """The projects of Hack for LA."""
 
-    list_display = ("name", "people_depot_project_id")
+    list_display = ("name", "meetings")
     search_fields = ("name",)
+    fields = ("name", "meetings", "people_depot_project_id")
+
+    @admin.display(description="weekly meetings")
+    def meetings(self, project: Project) -> str:
+        """Return the meetings in words."""
+        return week_text(project.meeting_times)
 
 
 @admin.register(Skill)
-class SkillAdmin(SafeAdmin[Skill]):
-    """The skill catalog; a skill that is in use stays."""
+class SkillAdmin(SkillFilesMixin, SkillMergeMixin, SafeAdmin[Skill]):
+    """The skill catalog; a skill that is in use stays, unless it is merged into another."""
 
-    list_display = ("name", "description", "updated_at")
+    list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice",)
     search_fields = ("name", "description")
     filter_horizontal = ("communities_of_practice",)
+    actions = ("merge_selected",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Skill]:
+        """Return the skills with their communities and with how often they are rated."""
+        return Skill.objects.with_usage().prefetch_related("communities_of_practice")
+
+    def import_action(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Return the choice of a file, or the preview."""
+        view = super().import_action
+        return self._answer(request, lambda: view(request, **kwargs))
+
+    def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Import what was previewed; whoever only opens the address starts with the choice of a file."""
+        if not self.has_import_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseRedirect(reverse("admin:ctj_api_skill_import"))
+        view = super().process_import
+        return self._answer(request, lambda: view(request, **kwargs))
+
+    def export_action(self, request: HttpRequest) -> HttpResponse:
+        """Return the file of the skills that the list shows, or the list where its filters are unusable."""
+        view = super().export_action
+        try:
+            response = self._answer(request, lambda: view(request))
+        except IncorrectLookupParameters:
+            response = HttpResponseRedirect(request.path)
+        return redirect("admin:ctj_api_skill_changelist") if response.status_code == HTTPStatus.FOUND else response
+
+    @admin.display(description="description", ordering="description")
+    def short_description(self, skill: Skill) -> str:
+        """Return the beginning of the description."""
+        return Truncator(skill.description).chars(MAX_SHOWN_DESCRIPTION)
+
+    @admin.display(description="practice areas")
+    def practice_areas(self, skill: Skill) -> str:
+        """Return the names of the communities."""
+        return ", ".join(community.name for community in skill.communities_of_practice.all())
+
+    @admin.display(description="Opportunities", ordering="opportunity_count")
+    def opportunities(self, skill: Any) -> int:
+        """Return how many opportunities require the skill."""
+        count: int = skill.opportunity_count
+        return count
+
+    @admin.display(description="Volunteers", ordering="volunteer_count")
+    def volunteers(self, skill: Any) -> int:
+        """Return how many volunteers rate the skill."""
+        count: int = skill.volunteer_count
+        return count
 
     def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
@@ -134,14 +214,102 @@ class SkillAdmin(SafeAdmin[Skill]):
 
 @admin.register(Opportunity)
 class OpportunityAdmin(SafeAdmin[Opportunity]):
-    """The opportunities of all project managers."""
+    """The desk of project managers: their own listings first, those of all others to read.
+
+    Who may do what is what the API says, by the same querysets; administrators may change any listing.
+    """
 
     form = OpportunityForm
-    list_display = ("role", "project", "status", "min_hours_required", "work_environment", "created_by", "created_at")
-    list_filter = ("status", "role__community_of_practice", "project")
-    list_select_related = ("role", "project", "created_by")
-    search_fields = ("role__title", "project__name", "body")
+    list_display = (
+        "title",
+        "project",
+        "status_label",
+        "required_skills",
+        "volunteers",
+        "hours",
+        "experience",
+        "age",
+    )
+    list_display_links = ("title",)
+    list_filter = (
+        PostedByFilter,
+        StatusFilter,
+        "role__community_of_practice",
+        ("project", admin.RelatedOnlyFieldListFilter),
+    )
+    list_per_page = 50
+    search_fields = ("search_document",)
+    search_help_text = "Searches in role, project, description and skills, as volunteers do."
     date_hierarchy = "created_at"
+    actions = tuple(transition.name for transition in TRANSITIONS)
+    fieldsets = (
+        ("What", {"fields": ("project", "role", "body")}),
+        ("Who for", {"fields": ("min_experience_required",)}),
+        ("Skills", {"fields": ("skill_levels",)}),
+        ("Conditions", {"fields": ("min_hours_required", "work_environment")}),
+        ("Status", {"fields": ("status",)}),
+    )
+
+    def has_view_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
+        """Let everyone see here what they may see in the API."""
+        return self._allows(request, Opportunity.objects.visible_to(request.user), obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let everyone who works here post."""
+        return self.admin_site.has_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
+        """Let people change what they have posted."""
+        return self._allows(request, Opportunity.objects.editable_by(request.user), obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
+        """Let project managers delete any listing."""
+        return self._allows(request, Opportunity.objects.deletable_by(request.user), obj)
+
+    def _allows(self, request: HttpRequest, rows: OpportunityQuerySet, obj: Opportunity | None) -> bool:
+        if not self.admin_site.has_permission(request):
+            return False
+        return obj is None or _is_administrator(request) or rows.filter(pk=obj.pk).exists()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Opportunity]:
+        """Return all listings, each with whether it is the requester's own."""
+        is_own = Case(When(created_by=request.user.pk, then=True), default=False, output_field=BooleanField())
+        return Opportunity.objects.with_details().annotate(is_own=is_own)
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Put the requester's own listings first, the newest first among them."""
+        return ("-is_own", "-created_at", "id")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that knows what its columns need, for the whole page at once."""
+        return OpportunityChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Opportunity], search_term: str
+    ) -> tuple[QuerySet[Opportunity], bool]:
+        """Search as the API does."""
+        return cast("OpportunityQuerySet", queryset).search(search_term), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages, and what the skill picker asks."""
+        count = self.admin_site.admin_view(self.volunteer_count_view)
+        return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
+
+    def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
+        """Return, for rows of the skill picker, in words how many volunteers there are for them."""
+        field = SkillLevelsFormField(required=False)
+        try:
+            levels = field.clean(field.widget.value_from_datadict(request.GET, None, "skill_levels"))
+        except ValidationError as error:
+            return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
+        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Show below the form of a stored listing who fits."""
+        listing: Opportunity | None = context["original"]
+        if listing is not None:
+            context["who_fits"] = who_fits(listing)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
         """Save the opportunity with its skill matrix, and stamp a new one with who posts it.
@@ -158,11 +326,102 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
             obj.created_by = cast("UserProfile", request.user)
         super().save_model(request, obj, form, change)
 
+    @admin.action(description="Publish", permissions=["change"])
+    def publish(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
+        """Let volunteers find the listings."""
+        self._move(request, chosen, PUBLISH)
+
+    @admin.action(description="Put on hold", permissions=["change"])
+    def hold(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
+        """Stop matching for a while."""
+        self._move(request, chosen, HOLD)
+
+    @admin.action(description="Mark as filled", permissions=["change"])
+    def fill(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
+        """Say that somebody was found."""
+        self._move(request, chosen, FILL)
+
+    @admin.action(description="Close", permissions=["change"])
+    def close(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
+        """Say that nobody is looked for any more."""
+        self._move(request, chosen, CLOSE)
+
+    def _move(self, request: HttpRequest, chosen: QuerySet[Opportunity], transition: Transition) -> None:
+        """Take the step with those of ``chosen`` that allow it, and say what became of the others."""
+        locked = Opportunity.objects.select_for_update().filter(pk__in=chosen.values("pk")).order_by("pk")
+        statuses = dict(locked.values_list("pk", "status"))
+        listings = Opportunity.objects.filter(pk__in=statuses).select_related("role", "project")
+        own = listings if _is_administrator(request) else listings.editable_by(request.user)
+        moving = [listing for listing in own if listing.status in transition.sources]
+        for source in transition.sources:
+            told = change_of(Opportunity, "status", source, transition.target)
+            log_changes(request.user, [listing for listing in moving if listing.status == source], [told])
+        Opportunity.objects.filter(pk__in=[listing.pk for listing in moving]).update(
+            status=transition.target, updated_at=timezone.now()
+        )
+        self._tell(request, transition, len(moving), len(own) - len(moving), len(statuses) - len(own))
+
+    def _tell(self, request: HttpRequest, transition: Transition, moved: int, unsuitable: int, foreign: int) -> None:
+        if moved:
+            messages.success(request, f"{_listings(moved)} {transition.done}.")
+        if unsuitable:
+            allowed = " or ".join(source.label.lower() for source in transition.sources)
+            messages.warning(request, f"{_listings(unsuitable)} not {transition.done}: only what is {allowed} can be.")
+        if foreign:
+            messages.error(
+                request, f"{_listings(foreign)} not {transition.done}: only who has posted a listing can change it."
+            )
+
+    @admin.display(description="role", ordering="role__title")
+    def title(self, listing: Opportunity) -> str:
+        """Return the title of the role."""
+        return listing.role.title
+
+    @admin.display(description="status", ordering="status")
+    def status_label(self, listing: Opportunity) -> str:
+        """Return the status as a coloured word."""
+        return status_word(listing.status, listing.get_status_display())
+
+    @admin.display(description="hours a week", ordering="min_hours_required")
+    def hours(self, listing: Opportunity) -> int:
+        """Return the hours a week."""
+        return listing.min_hours_required
+
+    @admin.display(description="experience", ordering="min_experience_required")
+    def experience(self, listing: Opportunity) -> str:
+        """Return the experience that is asked for."""
+        return listing.get_min_experience_required_display()
+
+    @admin.display(description="required skills")
+    def required_skills(self, listing: Any) -> str:
+        """Return the skills with their levels as chips."""
+        return skill_chips(listing.rated_skills)
+
+    @admin.display(description="volunteers")
+    def volunteers(self, listing: Any) -> str:
+        """Return how many volunteers the listing goes with, and how many of them meet everything."""
+        count: Coverage = listing.volunteer_count
+        url = reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
+        html = '<a href="{}#who-fits">{} <small>{} meet all</small></a>'
+        return format_html(html, url, count.overlapping, count.complete)
+
+    @admin.display(description="age", ordering="-created_at")
+    def age(self, listing: Any) -> str:
+        """Return for how long it has been there, and who posted it."""
+        poster = "you" if listing.is_own else _name(listing.created_by)
+        return format_html("{} <small>by {}</small>", timesince(listing.created_at, depth=1), poster)
+
+    @admin.display(description="required skills")
+    def skill_levels(self, listing: Opportunity) -> str:
+        """Return the skills for those who may only read the listing."""
+        return skill_chips(SkillIndex().rated(listing.skills_required_matrix.levels))
+
 
 @admin.register(UserProfile)
 class UserProfileAdmin(SafeAdmin[UserProfile]):
-    """Accounts: who is active, a project manager or an administrator. The rest is the owner's own matter."""
+    """Accounts, for administrators: who is active, a project manager or an administrator. Identity is the owner's."""
 
+    form = UserProfileForm
     list_display = (
         "email",
         "get_full_name",
@@ -175,14 +434,14 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
     list_select_related = ("community_of_practice",)
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
+    actions = ("make_project_manager", "end_project_manager")
     readonly_fields = (
         "email",
         "first_name",
         "last_name",
         "community_of_practice",
-        "rated_skills",
         "max_available_hours",
-        "meeting_availability",
+        "availability",
         "last_login",
         "created_at",
     )
@@ -191,10 +450,14 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser")}),
         (
             "Qualifier",
-            {"fields": ("community_of_practice", "rated_skills", "max_available_hours", "meeting_availability")},
+            {"fields": ("community_of_practice", "skill_levels", "max_available_hours", "availability")},
         ),
         ("Dates", {"fields": ("last_login", "created_at")}),
     )
+
+    def has_view_permission(self, request: HttpRequest, obj: UserProfile | None = None) -> bool:
+        """Let administrators see accounts: project managers meet volunteers where they match."""
+        return admin.ModelAdmin.has_view_permission(self, request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let nobody add: people sign up themselves."""
@@ -205,16 +468,54 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         return False
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights, and nothing that the owner may be changing; only an administrator gets in to this site."""
+        """Save the rights, and the skills if they were changed here: nothing else that the owner may be changing."""
         obj.is_staff = obj.is_superuser
         obj.save(update_fields=["is_active", "is_project_manager", "is_superuser", "is_staff", "updated_at"])
+        if "skill_levels" in form.changed_data:
+            owner = UserProfile.objects.select_for_update(no_key=True).get(pk=obj.pk)
+            levels = form.cleaned_data["skill_levels"]
+            owner.skills_learned_matrix = SkillMatrix.objects.store(levels, into=owner.skills_learned_matrix)
+            owner.save(update_fields=["skills_learned_matrix", "updated_at"])
 
-    @admin.display(description="rated skills")
-    def rated_skills(self, user: UserProfile) -> str:
-        """Return the rated skills by name."""
-        levels = user.skills_learned_matrix.levels if user.skills_learned_matrix else {}
-        names = Skill.objects.filter(pk__in=levels).values_list("pk", "name")
-        return ", ".join(f"{name} {levels[str(pk)]}" for pk, name in names) or "none yet"
+    @admin.action(description="Make project managers", permissions=["change"])
+    def make_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
+        """Let the chosen post opportunities and enter here."""
+        self._set_project_manager(request, chosen, value=True)
+
+    @admin.action(description="Take away the rights of a project manager", permissions=["change"])
+    def end_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
+        """Let the chosen be volunteers only."""
+        self._set_project_manager(request, chosen, value=False)
+
+    def _set_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile], *, value: bool) -> None:
+        rows = UserProfile.objects.filter(pk__in=chosen.values("pk")).exclude(is_project_manager=value)
+        changed = list(rows.select_for_update(no_key=True).order_by("pk"))
+        UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(
+            is_project_manager=value, updated_at=timezone.now()
+        )
+        log_changes(request.user, changed, [change_of(UserProfile, "is_project_manager", not value, value)])
+        if not changed:
+            self.message_user(request, "Nobody was changed.", messages.WARNING)
+            return
+        became = "Now project managers" if value else "No project managers any more"
+        self.message_user(request, f"{became}: {', '.join(sorted(map(str, changed)))}.", messages.SUCCESS)
+
+    @admin.display(description="meeting availability")
+    def availability(self, user: UserProfile) -> str:
+        """Return the week slots in words."""
+        return week_text(user.meeting_availability)
+
+
+def _is_administrator(request: HttpRequest) -> bool:
+    return request.user.is_active and getattr(request.user, "is_superuser", False)
+
+
+def _name(user: UserProfile | None) -> str:
+    return str(user.get_full_name() or user) if user else "somebody who has left"
+
+
+def _listings(number: int) -> str:
+    return "1 listing was" if number == 1 else f"{number} listings were"
 
 
 def _uses_of(skills: Iterable[Skill]) -> list[str]:

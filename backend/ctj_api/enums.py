@@ -23,6 +23,16 @@ class Status(models.TextChoices):
     CLOSED = "closed", "Closed"
 
 
+class SkillLevel(models.IntegerChoices):
+    """What each level of a skill matrix means, said of the volunteer."""
+
+    TRIED = 1, "has tried it"
+    WITH_HELP = 2, "can do it with help"
+    INDEPENDENT = 3, "works on their own"
+    IN_DEPTH = 4, "knows it in depth"
+    LEADING = 5, "can lead and teach it"
+
+
 class WorkEnvironment(models.TextChoices):
     """Where the work is done."""
 

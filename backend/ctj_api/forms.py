@@ -1,53 +1,119 @@
 """Forms of the admin."""
 
-import json
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.models import ModelChoiceIterator
+from django.urls import reverse_lazy
 
-from .models import Opportunity, Role
-from .validators import clean_skill_levels
-
-
-class BoundedJSONDecoder(json.JSONDecoder):
-    """Refuses also what a form can't show again: JSON nested too deeply, endless numbers, lone surrogates."""
-
-    def decode(self, s: str, *args: Any) -> Any:
-        """Return the parsed text; raises ``JSONDecodeError`` where it can't be parsed."""
-        try:
-            value = super().decode(s, *args)
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-        except (RecursionError, ValueError) as error:
-            raise json.JSONDecodeError("This can't be read", s, 0) from error
-        return value
+from .enums import SkillLevel
+from .models import Opportunity, Project, Role, SkillMatrix, UserProfile
+from .skill_index import SkillIndex
+from .transitions import TRANSITIONS, Transition
+from .validators import clean_skill_levels, quote
+from .widgets import SkillPicker, SkillRow
 
 
-class SkillLevelsFormField(forms.JSONField):
-    """A skill matrix as JSON: ``{"<skill id>": level}``."""
+class SkillLevelsFormField(forms.Field):
+    """A skill matrix as rows of names and levels; its cleaned form is ``{skill id: level}``."""
+
+    widget: SkillPicker = SkillPicker  # type: ignore[assignment]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(decoder=BoundedJSONDecoder, **kwargs)
+        super().__init__(**kwargs)
+        self.use(SkillIndex())
 
-    def clean(self, value: Any) -> dict[str, int]:
-        """Return the levels in normal form; raises a ``ValidationError`` that names the wrong entries."""
-        levels = super().clean(value)
-        return clean_skill_levels({} if levels is None else levels)
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillLevelsFormField":
+        """Return the field of one form, which reads the catalog afresh."""
+        copy: SkillLevelsFormField = super().__deepcopy__(memo)
+        copy.use(SkillIndex())
+        return copy
+
+    def use(self, skills: SkillIndex) -> None:
+        """Take ``skills`` as the catalog."""
+        self.skills = skills
+        self.widget.skills = skills
+
+    def prepare_value(self, value: Any) -> list[SkillRow]:
+        """Return the rows to show, by name: those of a matrix, or those that were sent."""
+        if not isinstance(value, dict):
+            return list(value or [])
+        return [SkillRow(name, str(level)) for name, level in self.skills.rated(value)]
+
+    def to_python(self, value: Iterable[SkillRow] | None) -> dict[str, int]:
+        """Return the levels in normal form; raises a ``ValidationError`` that names the wrong rows."""
+        rows = list(value or [])
+        problems = [problem for row in rows for problem in self._problems(row)]
+        chosen = Counter(filter(None, (self.skills.id_of(row.name) for row in rows)))
+        names = self.skills.names
+        problems += [f"{names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
+        if problems:
+            raise ValidationError(list(dict.fromkeys(problems)))
+        return clean_skill_levels({self.skills.id_of(row.name): int(row.level) for row in rows})
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the rows say anything else than the matrix did."""
+        try:
+            return self.to_python(data) != (initial or {})
+        except ValidationError:
+            return True
+
+    def _problems(self, row: SkillRow) -> list[str]:
+        if self.skills.id_of(row.name) is None:
+            return [f"There is no skill {quote(row.name)}. Choose one from the list."]
+        if row.level not in map(str, SkillLevel.values):
+            return [f"{row.name}: choose a level."]
+        return []
+
+
+class GroupedRoleIterator(ModelChoiceIterator[Role]):
+    """The roles under the names of their communities."""
+
+    def __iter__(self) -> Any:
+        yield "", self.field.empty_label
+        groups: dict[str, list[Any]] = {}
+        for role in self.queryset:
+            groups.setdefault(str(role.community_of_practice), []).append(self.choice(role))
+        yield from groups.items()
 
 
 class RoleChoiceField(forms.ModelChoiceField[Role]):
-    """A role, told with its community: "Data Engineer" is a role in two."""
+    """A role, chosen under its community: "Data Engineer" is a role in two."""
 
-    def label_from_instance(self, obj: Role) -> str:
-        """Return the title and the community."""
-        return f"{obj.title} ({obj.community_of_practice})"
+    iterator = GroupedRoleIterator
 
 
-class OpportunityForm(forms.ModelForm[Opportunity]):
-    """An opportunity together with the levels of its skill matrix."""
+class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
+    """A row together with the levels of its skill matrix."""
 
-    role = RoleChoiceField(Role.objects.select_related("community_of_practice"))
+    matrix_field: ClassVar[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
+        self.initial["skill_levels"] = matrix.levels if matrix else {}
+
+
+class OpportunityForm(SkillMatrixForm[Opportunity]):
+    """What a project manager says of a listing."""
+
+    matrix_field = "skills_required_matrix"
+
+    project = forms.ModelChoiceField(Project.objects.all(), empty_label="Choose a project")
+    role = RoleChoiceField(
+        Role.objects.select_related("community_of_practice").order_by("community_of_practice__name", "title"),
+        empty_label="Choose a role",
+        help_text="The role decides in which community volunteers find the listing.",
+    )
     skill_levels = SkillLevelsFormField(
-        required=False, initial=dict, label="Required skills", help_text="Skill ids with levels from 1 to 5, as JSON."
+        required=False,
+        widget=SkillPicker(count_url=reverse_lazy("admin:ctj_api_opportunity_volunteer_count")),
+        label="Required skills",
+        help_text="What a volunteer must bring, each at the lowest level that will do. "
+        "More than that neither helps nor harms anyone's ranking.",
     )
 
     class Meta:
@@ -56,14 +122,61 @@ class OpportunityForm(forms.ModelForm[Opportunity]):
             "project",
             "role",
             "body",
-            "skill_levels",
             "min_experience_required",
+            "skill_levels",
             "min_hours_required",
             "work_environment",
             "status",
         )
+        labels: ClassVar[dict[str, str]] = {
+            "min_hours_required": "Hours a week, at least",
+            "work_environment": "Where",
+            "min_experience_required": "Experience, at least",
+        }
+        help_texts: ClassVar[dict[str, str]] = {
+            "body": "What the volunteer will do, and for whom. Everybody can read it.",
+            "min_experience_required": "Shown to volunteers; it doesn't change who is matched.",
+            "min_hours_required": "How many hours a week you need from this person; 0 if it doesn't matter.",
+            "status": "A draft is seen by project managers only. Open: volunteers can find it and are matched with it. "
+            "On hold, filled and closed: public still, but nobody is matched with it any more.",
+        }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if not self.instance._state.adding:
-            self.initial["skill_levels"] = self.instance.skills_required_matrix.levels
+    @property
+    def transitions(self) -> list[Transition]:
+        """The steps that make sense from the stored status, for a new listing from a draft; none for a reader."""
+        if "status" not in self.fields:
+            return []
+        return [step for step in TRANSITIONS if self["status"].initial in step.sources]
+
+    def clean_status(self) -> str:
+        """Return the status that the pressed button leads to, else the chosen one."""
+        pressed = self.data.get("_transition")
+        targets = [step.target.value for step in self.transitions if step.name == pressed]
+        return targets[0] if targets else str(self.cleaned_data["status"])
+
+
+class UserProfileForm(SkillMatrixForm[UserProfile]):
+    """The rights of an account, and the skills that its owner rated."""
+
+    matrix_field = "skills_learned_matrix"
+
+    skill_levels = SkillLevelsFormField(
+        required=False, label="Skills", help_text="Rated by the volunteers themselves; correct them only if asked to."
+    )
+
+    class Meta:
+        model = UserProfile
+        fields = ("is_active", "is_project_manager", "is_superuser", "skill_levels")
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values; raises a ``ValidationError`` where nobody would be an administrator any more.
+
+        The administrators are locked, so that two of them can't take each other's rights at the same moment.
+        """
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if values.get("is_active") and values.get("is_superuser"):
+            return values
+        administrators = UserProfile.objects.administrators().select_for_update(no_key=True).order_by("pk")
+        if list(administrators) == [self.instance]:
+            raise ValidationError("This is the last administrator: make somebody else one first.")
+        return values

@@ -1,7 +1,7 @@
 """Which opportunities and volunteers go together: the rows behind the rankings of ``matching.py``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -58,8 +58,17 @@ class Ranking(ABC):
     @cached_property
     def _ids(self) -> list[UUID]:
         clashing = self._clashing() if self._narrowing.fits else set()
-        ranked = (pair.candidate.id for pair in self._rank() if self._narrowing.admits(pair.score))
+        ranked = (pair.candidate.id for pair in self._pairs if self._narrowing.admits(pair.score))
         return [id_ for id_ in ranked if id_ not in clashing]
+
+    @cached_property
+    def coverage(self) -> matching.Coverage:
+        """How many overlap, and how many of them meet everything, before any narrowing."""
+        return matching.Coverage(len(self._pairs), sum(not pair.score.unmet_count for pair in self._pairs))
+
+    @cached_property
+    def _pairs(self) -> list[matching.Ranked[UUID]]:
+        return self._rank()
 
     @abstractmethod
     def _rank(self) -> list[matching.Ranked[UUID]]:
@@ -136,6 +145,14 @@ class VolunteerRanking(Ranking):
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
         rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
         return {pk: _match(self._opportunity, row, self._meetings) for pk, row in rows.items()}
+
+
+def count_volunteers[Key](requirements: Mapping[Key, matching.Levels]) -> dict[Key, matching.Coverage]:
+    """Return how many volunteers each requirement goes with, in one query for all of them."""
+    skills = {skill for required in requirements.values() for skill in required}
+    volunteers = UserProfile.objects.volunteers().having_any(skills).order_by()
+    learned = list(volunteers.values_list("skills_learned_matrix__levels", flat=True))
+    return {key: matching.coverage(required, learned) for key, required in requirements.items()}
 
 
 def _candidates(

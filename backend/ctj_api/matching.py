@@ -90,6 +90,13 @@ class Ranked[Id](NamedTuple):
     score: Score
 
 
+class Coverage(NamedTuple):
+    """How many of those who were compared overlap with a requirement, and how many of them meet all of it."""
+
+    overlapping: int
+    complete: int
+
+
 def score(required: Levels, learned: Levels) -> Score:
     """Return how much of ``required`` is covered by ``learned``."""
     covered = met = 0
@@ -116,6 +123,13 @@ def rank_opportunities[Id](opportunities: Iterable[Candidate[Id]], learned: Leve
 def rank_volunteers[Id](volunteers: Iterable[Candidate[Id]], required: Levels) -> list[Ranked[Id]]:
     """Return the volunteers that overlap with what an opportunity requires, best first."""
     return _rank(Ranked(volunteer, score(required, volunteer.levels)) for volunteer in volunteers)
+
+
+def coverage(required: Levels, learned: Iterable[Levels]) -> Coverage:
+    """Return how many of ``learned`` overlap with ``required``, and how many meet all of it."""
+    scores = [score(required, levels) for levels in learned]
+    overlapping = [result for result in scores if result.covered]
+    return Coverage(len(overlapping), sum(not result.unmet_count for result in overlapping))
 
 
 def _rank[Id](pairs: Iterable[Ranked[Id]]) -> list[Ranked[Id]]:

@@ -76,7 +76,7 @@ def validate_ascii(value: str) -> None:
 
 def unknown_skill(id_: object) -> str:
     """Return the message for an id that is no skill's."""
-    return f"There is no skill with the id {_quote(id_)}."
+    return f"There is no skill with the id {quote(id_)}."
 
 
 def clean_whole_number(text: str, lowest: int, highest: int) -> int:
@@ -85,6 +85,11 @@ def clean_whole_number(text: str, lowest: int, highest: int) -> int:
     if not is_number or not lowest <= int(text) <= highest:
         raise ValidationError(f"Give a whole number from {lowest} to {highest}.")
     return int(text)
+
+
+def quote(value: object) -> str:
+    """Return ``value`` as messages quote it: shortened, between quotation marks."""
+    return f'"{_shorten(str(value))}"'
 
 
 def make_encodable(text: str) -> str:
@@ -116,7 +121,7 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
 def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     if not isinstance(slot, dict):
         return [f"it must be an object, not {_describe(slot)}."]
-    problems = [f"it has an unknown part {_quote(key)}." for key in slot if key not in allowed]
+    problems = [f"it has an unknown part {quote(key)}." for key in slot if key not in allowed]
     if slot.get("day") not in DAYS:
         problems.append(f"the day must be one of {', '.join(DAYS)}.")
     start, end = slot.get("start"), slot.get("end")
@@ -156,12 +161,8 @@ def _describe(value: object) -> str:
     if isinstance(value, int | float):
         return _shorten(str(value))
     if isinstance(value, str):
-        return _quote(value)
+        return quote(value)
     return "a list" if isinstance(value, list) else "an object"
-
-
-def _quote(value: object) -> str:
-    return f'"{_shorten(str(value))}"'
 
 
 def _shorten(text: str) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from django.test import TestCase
+from django.db import transaction
+from django.test import Client, TestCase
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.test import APITestCase
 
@@ -80,27 +81,68 @@ BODIES: dict[str, dict[str, Any]] = {
         "meeting_availability": None,
     }
 }
+ADMIN_WHO = ("other_pm", "creator", "administrator")
+
+
+def site_page(status: int) -> dict[str, int]:
+    """Return what all who work in the admin see of a page that is the same for all of them."""
+    return dict.fromkeys(ADMIN_WHO, status)
+
+
+def admins(status: int) -> dict[str, int]:
+    """Return what they see of a page that is for administrators only."""
+    return {**site_page(403), "administrator": status}
+
+
 ADMIN_SITE = {
-    "index": 200,
-    "login": 302,
-    "logout": 405,
-    "password_change": 200,
-    "password_change_done": 200,
-    "autocomplete": 403,
-    "jsi18n": 200,
-    "view_on_site": 404,
-    "app_list": 200,
+    "index": {**site_page(302), "administrator": 200},
+    "login": site_page(302),
+    "logout": site_page(405),
+    "password_change": site_page(200),
+    "password_change_done": site_page(200),
+    "autocomplete": site_page(403),
+    "jsi18n": site_page(200),
+    "view_on_site": site_page(404),
+    "app_list": site_page(200),
 }
 OPEN_ADMIN_PAGES = {"login": 200, "logout": 302}
-CURATED = {"changelist": 200, "add": 200, "history": 200, "delete": 200, "change": 200}
-VIEW_ONLY = {**CURATED, "add": 403, "delete": 403}
+READ = {"changelist": site_page(200), "history": site_page(200), "change": site_page(200)}
+VIEW_ONLY = {**READ, "add": site_page(403), "delete": site_page(403)}
 ADMIN_MODELS = {
-    "skill": CURATED,
-    "opportunity": CURATED,
+    "skill": {
+        **READ,
+        "add": admins(200),
+        "delete": admins(200),
+        "import": admins(200),
+        "process_import": admins(302),
+        "export": admins(200),
+    },
+    "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
     "communityofpractice": VIEW_ONLY,
     "role": VIEW_ONLY,
     "project": VIEW_ONLY,
-    "userprofile": VIEW_ONLY,
+    "userprofile": {
+        "changelist": admins(200),
+        "history": admins(200),
+        "change": admins(200),
+        "add": site_page(403),
+        "delete": site_page(403),
+    },
+}
+FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
+LISTS = {"changelist", "add", "volunteer_count", "import", "process_import", "export"}
+# What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
+ADMIN_POSTS = {
+    **{f"{model}_{page}": site_page(403) for model in ADMIN_MODELS for page in ("add", "change", "delete")},
+    **{f"{model}_changelist": site_page(200) for model in ADMIN_MODELS},
+    "userprofile_changelist": admins(200),
+    "userprofile_change": admins(302),
+    "skill_add": admins(302),
+    "skill_change": admins(302),
+    "skill_delete": admins(302),
+    "opportunity_add": site_page(200),
+    "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
+    "opportunity_delete": site_page(302),
 }
 
 
@@ -167,33 +209,38 @@ class ApiPermissionTests(APITestCase):
 
 
 class AdminPermissionTests(TestCase):
-    """Every admin page is for administrators, whatever else someone is."""
+    """Every admin page, for everyone."""
 
     def setUp(self) -> None:
         """Make a row of each model, and one of each kind of user."""
+        creator = make_pm_user()
+        self.users = {"other_pm": make_pm_user(), "creator": creator, "administrator": make_admin_user()}
         self.rows: dict[str, Any] = {
             "skill": make_skill(),
-            "opportunity": make_opportunity(),
+            "opportunity": make_opportunity(created_by=creator),
             "communityofpractice": make_cop(),
             "role": make_role(),
             "project": make_project(),
             "userprofile": make_regular_user(),
         }
-        self.administrator = make_admin_user()
 
-    def pages(self) -> Iterator[tuple[str, str, int]]:
-        """Return name, URL and the administrator's status of every admin page."""
+    def url(self, model: str, page: str) -> str:
+        """Return the URL of a page of a model."""
+        args = [] if page in LISTS else [self.rows[model].pk]
+        return reverse(f"admin:ctj_api_{model}_{page}", args=args)
+
+    def pages(self) -> Iterator[tuple[str, str, dict[str, int]]]:
+        """Return name, URL and who sees what of every admin page."""
         arguments: dict[str, list[Any]] = {"app_list": ["ctj_api"], "view_on_site": [1, 1]}
-        for name, status in ADMIN_SITE.items():
-            yield name, reverse(f"admin:{name}", args=arguments.get(name, [])), status
+        for name, expected in ADMIN_SITE.items():
+            yield name, reverse(f"admin:{name}", args=arguments.get(name, [])), expected
         for model, pages in ADMIN_MODELS.items():
-            for page, status in pages.items():
-                args = [] if page in {"changelist", "add"} else [self.rows[model].pk]
-                yield f"ctj_api_{model}_{page}", reverse(f"admin:ctj_api_{model}_{page}", args=args), status
+            for page, expected in pages.items():
+                yield f"ctj_api_{model}_{page}", self.url(model, page), expected
 
     def stored(self) -> dict[str, Any]:
         """Return the rows as the database has them."""
-        return {name: type(row)._default_manager.filter(pk=row.pk).values().get() for name, row in self.rows.items()}
+        return {name: type(row)._default_manager.filter(pk=row.pk).values().first() for name, row in self.rows.items()}
 
     def test_matrix_covers_every_route(self) -> None:
         """A new admin page fails here until the matrix names it."""
@@ -204,9 +251,10 @@ class AdminPermissionTests(TestCase):
         }
         self.assertEqual(names, {name for name, _, _ in self.pages()})
 
-    def test_others_are_sent_to_the_sign_in(self) -> None:
-        """Anonymous people, volunteers and project managers see no page and no data."""
-        for user in (None, make_regular_user(), make_pm_user()):
+    def test_outsiders_are_sent_to_the_sign_in(self) -> None:
+        """Anonymous people, volunteers and inactive project managers see no page, and change nothing by a form."""
+        before = self.stored()
+        for user in (None, make_regular_user(), make_pm_user(is_active=False)):
             if user:
                 self.client.force_login(user)
             for name, url, _ in self.pages():
@@ -214,26 +262,56 @@ class AdminPermissionTests(TestCase):
                     response = self.client.get(url)
                     if name in OPEN_ADMIN_PAGES:
                         self.assertEqual(response.status_code, OPEN_ADMIN_PAGES[name])
-                    else:
-                        self.assertRedirects(response, f"{reverse('admin:login')}?next={url}")
-
-    def test_others_cannot_post(self) -> None:
-        """A forged form is answered by the sign-in, and changes nothing."""
-        before = self.stored()
-        for user in (None, make_regular_user(), make_pm_user()):
-            if user:
-                self.client.force_login(user)
-            for name, url, _ in self.pages():
-                if name in ADMIN_SITE:
-                    continue
-                with self.subTest(page=name, user=user):
-                    response = self.client.post(url, {"post": "yes", "name": "x", "is_superuser": "on"})
-                    self.assertRedirects(response, f"{reverse('admin:login')}?next={url}")
+                        continue
+                    sign_in = f"{reverse('admin:login')}?next={url}"
+                    self.assertRedirects(response, sign_in)
+                    if name not in ADMIN_SITE:
+                        forged = self.client.post(url, {"post": "yes", "name": "x", "is_superuser": "on"})
+                        self.assertRedirects(forged, sign_in)
         self.assertEqual(self.stored(), before)
 
-    def test_administrator_gets_what_the_matrix_says(self) -> None:
-        """Each page is opened."""
-        self.client.force_login(self.administrator)
-        for name, url, status in self.pages():
-            with self.subTest(page=name):
-                self.assertEqual(self.client.get(url).status_code, status)
+    def test_everyone_gets_what_the_matrix_says(self) -> None:
+        """Each cell is a page that is opened."""
+        for name, url, expected in self.pages():
+            for who, status in expected.items():
+                self.client.force_login(self.users[who])
+                with self.subTest(page=name, who=who):
+                    self.assertEqual(self.client.get(url).status_code, status)
+
+    def test_everyone_posts_what_the_matrix_says(self) -> None:
+        """Each cell is a form that is sent; one that is refused changes nothing."""
+        for name, expected in ADMIN_POSTS.items():
+            for who, status in expected.items():
+                self.client.force_login(self.users[who])
+                with self.subTest(page=name, who=who), transaction.atomic():
+                    before = self.stored()
+                    response = self.client.post(self.url(*name.split("_")), FORGED)
+                    self.assertEqual(response.status_code, status)
+                    if status == 403:
+                        self.assertEqual(self.stored(), before)
+                    transaction.set_rollback(True)
+
+    def test_pm_has_no_action_that_is_not_theirs(self) -> None:
+        """A forged action on the lists of skills and users deletes, merges and promotes nothing."""
+        self.client.force_login(self.users["other_pm"])
+        for model, action in (
+            ("skill", "delete_selected"),
+            ("skill", "merge_selected"),
+            ("userprofile", "make_project_manager"),
+            ("role", "delete_selected"),
+            ("project", "delete_selected"),
+        ):
+            with self.subTest(model=model, action=action):
+                before = self.stored()
+                form = {"action": action, "_selected_action": [str(self.rows[model].pk)], "post": "yes"}
+                self.client.post(self.url(model, "changelist"), form)
+                self.assertEqual(self.stored(), before)
+
+    def test_form_without_token_is_refused(self) -> None:
+        """Another site can't send one in a project manager's name."""
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(self.users["creator"])
+        for page in ("add", "change", "delete", "changelist"):
+            with self.subTest(page=page):
+                self.assertEqual(client.post(self.url("opportunity", page), {"post": "yes"}).status_code, 403)
+        self.assertTrue(self.stored()["opportunity"])

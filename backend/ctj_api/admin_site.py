@@ -1,0 +1,57 @@
+"""The admin site: who may enter, and where they land."""
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.forms import AuthenticationForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from .models import UserProfile
+from .querysets import Requester, is_project_manager
+
+
+def may_enter(user: Requester) -> bool:
+    """Return whether ``user`` works in the admin: project managers do, and administrators."""
+    return is_project_manager(user) or (user.is_active and getattr(user, "is_staff", False))
+
+
+class SignInForm(AdminAuthenticationForm):
+    """Lets project managers in, without a further right to assign."""
+
+    error_messages = {  # noqa: RUF012 (a dictionary by its type)
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "This is not the e-mail address and password of a project manager or an administrator. "
+        "Capital letters count in the password.",
+    }
+
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        """Raise a ``ValidationError`` for who has no work here, in the words for a wrong password."""
+        AuthenticationForm.confirm_login_allowed(self, cast("UserProfile", user))
+        if not may_enter(user):
+            raise self.get_invalid_login_error()
+
+
+class CivicTechJobsAdminSite(admin.AdminSite):
+    """The desk of project managers, and the administrators' view of everything."""
+
+    site_header = "CivicTechJobs"
+    site_title = "CivicTechJobs"
+    index_title = "Administration"
+    site_url = None
+    enable_nav_sidebar = False
+    login_form = SignInForm
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether the signed-in user works here."""
+        return may_enter(request.user)
+
+    def index(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Return the overview; a project manager's own listings are theirs."""
+        if is_project_manager(request.user) and not getattr(request.user, "is_superuser", False):
+            return HttpResponseRedirect(reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"}))
+        return super().index(request, extra_context)

@@ -1,0 +1,301 @@
+/*
+ * Makes the rows of the skill picker convenient: finds skills by any part of their name, grouped by community, adds
+ * and removes rows, keeps skills from being chosen twice, and says how many volunteers there are for the rows.
+ * The text field follows the combobox pattern of the WAI-ARIA Authoring Practices (list autocomplete with manual
+ * selection). Without this script the rows are an ordinary form.
+ */
+"use strict";
+
+(() => {
+  const NO_COMMUNITY = "Other";
+  const COUNT_DELAY = 300;
+
+  const fold = (text) => text.trim().toLowerCase();
+
+  class SkillPicker {
+    constructor(root) {
+      this.root = root;
+      this.rows = root.querySelector(".skill-rows");
+      this.status = root.querySelector(".skill-count");
+      this.template = root.querySelector("template");
+      this.skills = [...root.querySelectorAll("datalist option")].map((option) => ({
+        name: option.value,
+        communities: option.textContent ? option.textContent.split(", ") : [NO_COMMUNITY],
+      }));
+      this.names = new Map(this.skills.map(({ name }) => [fold(name), name]));
+      this.added = 0;
+      for (const row of [...this.rows.children]) {
+        if (row.querySelector(".skill-name").value) {
+          new SkillRow(this, row);
+        } else {
+          row.remove();
+        }
+      }
+      const add = root.querySelector(".skill-add");
+      add.hidden = false;
+      add.addEventListener("click", () => this.add().field.focus());
+      if (!this.rows.children.length) {
+        this.add();
+      }
+      this.count();
+    }
+
+    add() {
+      const row = this.template.content.firstElementChild.cloneNode(true);
+      this.added += 1;
+      for (const element of row.querySelectorAll("[id], [for]")) {
+        const attribute = element.id ? "id" : "for";
+        element.setAttribute(attribute, `${element.getAttribute(attribute)}${this.added}`);
+      }
+      this.rows.append(row);
+      return new SkillRow(this, row);
+    }
+
+    removed(index) {
+      const next = this.rows.children[Math.min(index, this.rows.children.length - 1)];
+      (next ? next.querySelector(".skill-name") : this.root.querySelector(".skill-add")).focus();
+      this.changed();
+    }
+
+    chosenBesides(field) {
+      const others = [...this.rows.querySelectorAll(".skill-name")].filter((other) => other !== field);
+      return new Set(others.map((other) => fold(other.value)).filter(Boolean));
+    }
+
+    found(text, field) {
+      const wanted = fold(text);
+      const chosen = this.chosenBesides(field);
+      return this.skills.filter(({ name }) => fold(name).includes(wanted) && !chosen.has(fold(name)));
+    }
+
+    changed() {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.count(), COUNT_DELAY);
+    }
+
+    async count() {
+      if (!this.root.dataset.countUrl) {
+        return;
+      }
+      this.asked?.abort();
+      this.asked = new AbortController();
+      const query = new URLSearchParams();
+      for (const row of this.rows.children) {
+        const [name, level] = [row.querySelector(".skill-name"), row.querySelector(".skill-level")];
+        if (this.names.has(fold(name.value)) && level.value) {
+          query.append("skill_levels_name", name.value);
+          query.append("skill_levels_level", level.value);
+        }
+      }
+      try {
+        const answer = await fetch(`${this.root.dataset.countUrl}?${query}`, { signal: this.asked.signal });
+        this.status.textContent = answer.ok ? (await answer.json()).text : "";
+      } catch (error) {
+        if (error.name !== "AbortError") {
+          this.status.textContent = "";
+        }
+      }
+    }
+  }
+
+  class SkillRow {
+    constructor(picker, element) {
+      this.picker = picker;
+      this.element = element;
+      this.field = element.querySelector(".skill-name");
+      this.level = element.querySelector(".skill-level");
+      this.remove = element.querySelector(".skill-remove");
+      this.options = [];
+      this.active = -1;
+      this.makeCombobox();
+      this.remove.hidden = false;
+      this.remove.addEventListener("click", () => this.removeRow());
+      this.level.addEventListener("change", () => this.changed());
+      this.nameButton();
+    }
+
+    makeCombobox() {
+      const wrapper = document.createElement("div");
+      wrapper.className = "skill-field";
+      this.field.before(wrapper);
+      wrapper.append(this.field);
+      this.list = document.createElement("ul");
+      this.list.id = `${this.field.id}_list`;
+      this.list.setAttribute("role", "listbox");
+      this.list.setAttribute("aria-label", "Skills");
+      this.list.hidden = true;
+      wrapper.append(this.list);
+      this.field.removeAttribute("list");
+      for (const [name, value] of Object.entries({
+        role: "combobox",
+        "aria-autocomplete": "list",
+        "aria-controls": this.list.id,
+        "aria-expanded": "false",
+      })) {
+        this.field.setAttribute(name, value);
+      }
+      this.field.addEventListener("input", () => this.open());
+      this.field.addEventListener("click", () => this.open());
+      this.field.addEventListener("keydown", (event) => this.pressed(event));
+      this.field.addEventListener("blur", () => this.left());
+      this.list.addEventListener("mousedown", (event) => this.clicked(event));
+    }
+
+    open() {
+      const groups = new Map();
+      for (const skill of this.picker.found(this.field.value, this.field)) {
+        const [community] = skill.communities;
+        groups.set(community, [...(groups.get(community) ?? []), skill]);
+      }
+      this.options = [];
+      this.list.replaceChildren(
+        ...[...groups.keys()].sort().map((community) => this.group(community, groups.get(community))),
+      );
+      this.activate(-1);
+      this.show(this.options.length > 0);
+    }
+
+    group(community, skills) {
+      const heading = document.createElement("span");
+      heading.className = "skill-group";
+      heading.id = `${this.list.id}_${this.options.length}_group`;
+      heading.setAttribute("role", "presentation");
+      heading.textContent = community;
+      const group = document.createElement("ul");
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-labelledby", heading.id);
+      group.append(heading, ...skills.map((skill) => this.option(skill)));
+      return group;
+    }
+
+    option({ name, communities }) {
+      const option = document.createElement("li");
+      option.id = `${this.list.id}_${this.options.length}`;
+      option.setAttribute("role", "option");
+      option.setAttribute("aria-selected", "false");
+      option.dataset.name = name;
+      option.textContent = communities.length > 1 ? `${name} (also ${communities.slice(1).join(", ")})` : name;
+      this.options.push(option);
+      return option;
+    }
+
+    show(shown) {
+      this.list.hidden = !shown;
+      this.field.setAttribute("aria-expanded", String(shown));
+      if (!shown) {
+        this.activate(-1);
+      }
+    }
+
+    activate(index) {
+      this.options[this.active]?.setAttribute("aria-selected", "false");
+      this.active = index;
+      const option = this.options[index];
+      if (option) {
+        option.setAttribute("aria-selected", "true");
+        option.scrollIntoView({ block: "nearest" });
+        this.field.setAttribute("aria-activedescendant", option.id);
+      } else {
+        this.field.removeAttribute("aria-activedescendant");
+      }
+    }
+
+    pressed(event) {
+      const opened = !this.list.hidden;
+      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        event.preventDefault();
+        this.step(event.key === "ArrowDown" ? 1 : -1, opened);
+      } else if (event.key === "Enter") {
+        event.preventDefault();
+        this.accept(opened);
+      } else if (event.key === "Escape" && opened) {
+        event.preventDefault();
+        this.show(false);
+      }
+    }
+
+    step(direction, opened) {
+      if (!opened) {
+        this.open();
+      }
+      const count = this.options.length;
+      const start = direction > 0 ? -1 : count;
+      const from = this.active < 0 ? start : this.active;
+      this.activate((from + direction + count) % count);
+    }
+
+    accept(opened) {
+      if (opened && this.active >= 0) {
+        this.choose(this.options[this.active].dataset.name);
+      } else if (opened && this.options.length === 1) {
+        this.choose(this.options[0].dataset.name);
+      } else if (this.picker.names.has(fold(this.field.value))) {
+        this.choose(this.picker.names.get(fold(this.field.value)));
+      }
+    }
+
+    clicked(event) {
+      event.preventDefault();
+      const option = event.target.closest('[role="option"]');
+      if (option) {
+        this.choose(option.dataset.name);
+      }
+    }
+
+    choose(name) {
+      this.field.value = name;
+      this.show(false);
+      this.level.focus();
+      this.changed();
+    }
+
+    left() {
+      this.show(false);
+      this.field.value = this.picker.names.get(fold(this.field.value)) ?? this.field.value.trim();
+      this.changed();
+    }
+
+    changed() {
+      this.tell(this.problem());
+      this.nameButton();
+      this.picker.changed();
+    }
+
+    problem() {
+      const name = this.field.value;
+      if (name && !this.picker.names.has(fold(name))) {
+        return `There is no skill “${name}”. Choose one from the list.`;
+      }
+      return this.picker.chosenBesides(this.field).has(fold(name)) ? `${name} is listed already.` : "";
+    }
+
+    tell(problem) {
+      this.message?.remove();
+      this.field.toggleAttribute("aria-describedby", false);
+      this.field.removeAttribute("aria-invalid");
+      if (problem) {
+        this.message = document.createElement("p");
+        this.message.className = "skill-problem";
+        this.message.id = `${this.field.id}_problem`;
+        this.message.textContent = problem;
+        this.element.append(this.message);
+        this.field.setAttribute("aria-describedby", this.message.id);
+        this.field.setAttribute("aria-invalid", "true");
+      }
+    }
+
+    nameButton() {
+      this.remove.setAttribute("aria-label", this.field.value ? `Remove ${this.field.value}` : "Remove the empty row");
+    }
+
+    removeRow() {
+      const index = [...this.picker.rows.children].indexOf(this.element);
+      this.element.remove();
+      this.picker.removed(index);
+    }
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".skill-picker").forEach((root) => new SkillPicker(root));
+  });
+})();

@@ -1,0 +1,427 @@
+"""The desk of project managers: the list of opportunities, their form, the steps of their life, and who fits."""
+
+from typing import Any
+
+from django.db import connection
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from ctj_api.admin import OpportunityAdmin
+from ctj_api.enums import Status
+from ctj_api.models import Opportunity, Skill, SkillMatrix
+from ctj_api.transitions import TRANSITIONS
+
+from .common import (
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+LIST = reverse("admin:ctj_api_opportunity_changelist")
+ADD = reverse("admin:ctj_api_opportunity_add")
+COUNT = reverse("admin:ctj_api_opportunity_volunteer_count")
+
+
+def change_url(listing: Opportunity) -> str:
+    """Return the URL of a listing's form."""
+    return reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
+
+
+def rows(*rated: tuple[Skill, int]) -> dict[str, list[Any]]:
+    """Return what the skill picker sends."""
+    return {
+        "skill_levels_name": [skill.name for skill, _ in rated],
+        "skill_levels_level": [level for _, level in rated],
+    }
+
+
+def listing_form(**fields: Any) -> dict[str, Any]:
+    """Return what the form of an opportunity sends."""
+    values = {
+        "project": str(make_project().pk),
+        "role": str(make_role().pk),
+        "body": "Help us.",
+        "min_experience_required": "",
+        "min_hours_required": "4",
+        "work_environment": "remote",
+        "status": "draft",
+    }
+    return {**values, **rows(), **fields}
+
+
+class DeskTestCase(TestCase):
+    """A project manager at the desk."""
+
+    def setUp(self) -> None:
+        """Sign a project manager in."""
+        self.pm = make_pm_user(first_name="Ana", last_name="Diaz")
+        self.client.force_login(self.pm)
+
+    def results(self, query: str = "") -> list[Any]:
+        """Return the rows of the list, in their order."""
+        return list(self.client.get(f"{LIST}?{query}").context["cl"].result_list)
+
+    def count_queries(self, url: str) -> int:
+        """Return how many queries a page takes."""
+        with CaptureQueriesContext(connection) as queries:
+            self.assertEqual(self.client.get(url).status_code, 200)
+        return len(queries)
+
+
+class OpportunityListTests(DeskTestCase):
+    """The list."""
+
+    def test_pm_sees_own_listings_first(self) -> None:
+        """Then those of all others, each part the newest first, drafts of others among them."""
+        own_old = make_opportunity(created_by=self.pm)
+        foreign = make_opportunity(created_by=make_pm_user(), status="draft")
+        own_new = make_opportunity(created_by=self.pm, status="closed")
+        self.assertEqual(self.results(), [own_new, own_old, foreign])
+
+    def test_pm_narrows_the_list(self) -> None:
+        """By who posted, by status, to what is current or archived, by community and by project."""
+        designer = make_role(community_of_practice=make_cop("ui_ux"))
+        listings = {
+            status: make_opportunity(status=status, role=designer if status == "open" else None)
+            for status in Status.values
+        }
+        own = make_opportunity(created_by=self.pm, status="open", project=make_project(name="VRMS"))
+        cases = {
+            "posted_by=me": [own],
+            "status=draft": [listings["draft"]],
+            "status=current": [own, listings["on_hold"], listings["open"], listings["draft"]],
+            "status=archive": [listings["closed"], listings["filled"]],
+            f"role__community_of_practice__id__exact={make_cop('ui_ux').pk}": [listings["open"]],
+            f"project__id__exact={own.project_id}": [own],
+        }
+        for query, expected in cases.items():
+            with self.subTest(query):
+                self.assertEqual(set(self.results(query)), set(expected))
+                self.assertEqual(len(self.results(query)), len(expected))
+
+    def test_pm_searches_as_volunteers_do(self) -> None:
+        """In role, project, description and skills, by the beginning of the last word."""
+        found = make_opportunity({make_skill(name="React"): 2}, body="Developing pages.")
+        make_opportunity()
+        for text in ("react", "develop pag", "REACT dev"):
+            with self.subTest(text):
+                self.assertEqual(self.results(f"q={text}"), [found])
+        self.assertEqual(self.results("q=cobol"), [])
+
+    def test_pm_reads_each_listing_in_words(self) -> None:
+        """Status, skills with levels, hours, experience, and who posted it."""
+        make_opportunity(
+            {make_skill(name="React"): 3},
+            created_by=make_pm_user(first_name="Bo", last_name="Lee"),
+            status="on_hold",
+            min_hours_required=7,
+            min_experience_required="mid_level",
+        )
+        make_opportunity(created_by=self.pm)
+        make_opportunity(created_by=None)
+        page = self.client.get(LIST)
+        for text in (
+            '<span class="status status-on_hold">On hold</span>',
+            '<li class="chip">React <b>3</b></li>',
+            '<td class="field-hours">7</td>',
+            '<td class="field-experience">Mid level</td>',
+            "<small>by Bo Lee</small>",
+            "<small>by you</small>",
+            "<small>by somebody who has left</small>",
+        ):
+            with self.subTest(text):
+                self.assertContains(page, text, html=text.startswith("<span"))
+
+    def test_pm_sees_how_many_volunteers_a_listing_goes_with(self) -> None:
+        """The numbers are those of the API's matches, all and with require_all."""
+        react, sql = make_skill(), make_skill()
+        listing = make_opportunity({react: 3, sql: 2}, created_by=self.pm)
+        for levels in ({react: 3, sql: 5}, {react: 2, sql: 2}, {sql: 1}, {make_skill(): 5}):
+            make_regular_user(levels)
+        make_regular_user({react: 5, sql: 5}, is_active=False)
+        self.assertEqual(self.results()[0].volunteer_count, (3, 1))
+        matches = reverse("opportunity-matches", args=[listing.pk])
+        self.assertEqual(self.client.get(matches).headers["X-Total-Count"], "3")
+        self.assertEqual(self.client.get(matches, {"require_all": "true"}).headers["X-Total-Count"], "1")
+
+    def test_pm_opens_the_list_with_a_constant_number_of_queries(self) -> None:
+        """With ten listings and with a full page of a thousand, and as many volunteers."""
+        skills = [make_skill() for _ in range(5)]
+
+        def grow(number: int) -> None:
+            for _ in range(number):
+                make_opportunity(dict.fromkeys(skills, 3), created_by=self.pm)
+                make_regular_user(dict.fromkeys(skills, 2))
+
+        grow(10)
+        self.client.get(LIST)
+        before = self.count_queries(LIST)
+        grow(50)
+        source = Opportunity.objects.order_by("pk")[0]
+        owners = [
+            Opportunity(
+                project=source.project,
+                role=source.role,
+                body=source.body,
+                skills_required_matrix=matrix,
+                created_by=self.pm,
+            )
+            for matrix in (SkillMatrix(levels=source.skills_required_matrix.levels) for _ in range(940))
+        ]
+        SkillMatrix.objects.bulk_create([owner.skills_required_matrix for owner in owners])
+        Opportunity.objects.bulk_create(owners)
+        self.assertEqual(self.count_queries(LIST), before)
+        self.assertEqual(len(self.results()), OpportunityAdmin.list_per_page)
+
+    def test_pm_with_unusable_filter_gets_no_error_page(self) -> None:
+        """Whatever the query string says."""
+        make_opportunity()
+        for query in ("status=x", "posted_by=x", "status=current&status=x", "o=99", "p=99", "project__id__exact=x"):
+            with self.subTest(query):
+                self.assertEqual(self.client.get(f"{LIST}?{query}", follow=True).status_code, 200)
+
+
+class OpportunityFormTests(DeskTestCase):
+    """The form."""
+
+    def post(self, url: str, form: dict[str, Any]) -> Any:
+        """Return the answer to a form, after its redirect."""
+        return self.client.post(url, form, follow=True)
+
+    def test_pm_posts_a_listing(self) -> None:
+        """With its skills by name; who posts it is stamped, whatever the form says."""
+        react = make_skill(name="React")
+        form = listing_form(**rows((react, 3)), created_by=str(make_pm_user().pk))
+        self.assertContains(self.post(ADD, form), "was added successfully")
+        listing = Opportunity.objects.get()
+        self.assertEqual((listing.created_by, listing.status), (self.pm, "draft"))
+        self.assertEqual(listing.skills_required_matrix.levels, {str(react.pk): 3})
+
+    def test_pm_changes_a_listing(self) -> None:
+        """The row of its matrix is kept, and the author with it; so does an administrator with any."""
+        react, sql = make_skill(), make_skill()
+        listing = make_opportunity({react: 3}, created_by=self.pm)
+        for user, level in ((self.pm, 5), (make_admin_user(), 2)):
+            self.client.force_login(user)
+            self.post(change_url(listing), listing_form(**rows((sql, level)), body="New"))
+            self.assertEqual(SkillMatrix.objects.get().levels, {str(sql.pk): level})
+        listing.refresh_from_db()
+        self.assertEqual((listing.body, listing.created_by), ("New", self.pm))
+
+    def test_pm_with_a_wrong_form_is_told_what_is_wrong(self) -> None:
+        """Each field has its message, and nothing is written."""
+        form = listing_form(
+            project="", role="x", body=" ", min_hours_required="169", status="lost", **rows((Skill(name="Reakt"), 3))
+        )
+        page = self.post(ADD, form)
+        for message in (
+            "This field is required.",
+            "Select a valid choice. That choice is not one of the available choices.",
+            "Ensure this value is less than or equal to 168.",
+            "Select a valid choice. lost is not one of the available choices.",
+            "There is no skill &quot;Reakt&quot;. Choose one from the list.",
+        ):
+            with self.subTest(message):
+                self.assertContains(page, message)
+        self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
+
+    def test_pm_chooses_a_role_under_its_community(self) -> None:
+        """Roles of one title are told apart."""
+        for area in ("devops", "data_science"):
+            make_role(title="Data Engineer", community_of_practice=make_cop(area))
+        page = self.client.get(ADD)
+        groups = [
+            (name, [str(label) for _, label in roles])
+            for name, roles in page.context["adminform"].form["role"].field.choices
+            if name
+        ]
+        self.assertEqual(groups, [("Data Science", ["Data Engineer"]), ("DevOps", ["Data Engineer"])])
+
+    def test_pm_opens_a_form_with_a_constant_number_of_queries(self) -> None:
+        """Whatever the number of projects, roles, skills and volunteers."""
+        skill = make_skill()
+        listing = make_opportunity({skill: 3}, created_by=self.pm)
+        make_regular_user({skill: 1})
+        urls = (ADD, change_url(listing))
+        for url in urls:
+            self.client.get(url)
+        before = [self.count_queries(url) for url in urls]
+        for _ in range(30):
+            make_role()
+            make_project()
+            make_skill().communities_of_practice.add(make_cop())
+            make_regular_user({skill: 3})
+        self.assertEqual([self.count_queries(url) for url in urls], before)
+
+    def test_reader_sees_a_foreign_listing_in_words(self) -> None:
+        """No form, no steps, but who fits."""
+        listing = make_opportunity({make_skill(name="React"): 3}, created_by=make_pm_user())
+        page = self.client.get(change_url(listing))
+        self.assertContains(page, '<li class="chip">React <b>3</b></li>')
+        self.assertContains(page, 'id="who-fits"')
+        self.assertNotContains(page, 'name="_transition"')
+        self.assertNotContains(page, 'name="_save"')
+
+    def test_pm_deletes_any_listing(self) -> None:
+        """On its page and from the list, with its matrix."""
+        own, foreign = make_opportunity(created_by=self.pm), make_opportunity(created_by=make_pm_user())
+        self.post(reverse("admin:ctj_api_opportunity_delete", args=[own.pk]), {"post": "yes"})
+        self.post(LIST, {"action": "delete_selected", "_selected_action": [str(foreign.pk)], "post": "yes"})
+        self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
+
+
+class TransitionTests(DeskTestCase):
+    """Publish, put on hold, mark as filled, close."""
+
+    def act(self, name: str, *listings: Opportunity) -> Any:
+        """Return the list after an action."""
+        form = {"action": name, "_selected_action": [str(listing.pk) for listing in listings]}
+        return self.client.post(LIST, form, follow=True)
+
+    def test_pm_takes_each_step_from_where_it_makes_sense(self) -> None:
+        """From the list, and by a button of the form; elsewhere nothing changes, and the list says why."""
+        for step in TRANSITIONS:
+            for status in Status:
+                with self.subTest(step=step.name, status=status):
+                    listing = make_opportunity(created_by=self.pm, status=status)
+                    page = self.act(step.name, listing)
+                    expected = step.target if status in step.sources else status
+                    listing.refresh_from_db()
+                    self.assertEqual(listing.status, expected)
+                    word = f"1 listing was {step.done}." if status in step.sources else f"was not {step.done}: only"
+                    self.assertContains(page, word)
+
+    def test_pm_presses_a_button_of_the_form(self) -> None:
+        """It saves the form too; a step that makes no sense from the stored status is not offered, nor taken."""
+        for step in TRANSITIONS:
+            for status in Status:
+                with self.subTest(step=step.name, status=status):
+                    listing = make_opportunity(created_by=self.pm, status=status)
+                    offered = f'value="{step.name}"'
+                    page = self.client.get(change_url(listing))
+                    (self.assertContains if status in step.sources else self.assertNotContains)(page, offered)
+                    form = listing_form(body="New", status=status, _transition=step.name)
+                    self.client.post(change_url(listing), form)
+                    listing.refresh_from_db()
+                    expected = step.target if status in step.sources else status
+                    self.assertEqual((listing.status, listing.body), (expected, "New"))
+
+    def test_pm_publishes_a_new_listing_at_once(self) -> None:
+        """Without saving a draft first."""
+        self.assertContains(self.client.get(ADD), "Save and publish")
+        self.client.post(ADD, listing_form(_transition="publish"))
+        self.assertEqual(Opportunity.objects.get().status, "open")
+
+    def test_pm_moves_own_listings_only(self) -> None:
+        """Those of others stay, and the list says so; an administrator moves any."""
+        own = make_opportunity(created_by=self.pm, status="draft")
+        foreign = make_opportunity(created_by=make_pm_user(), status="draft")
+        page = self.act("publish", own, foreign)
+        self.assertContains(page, "1 listing was published.")
+        self.assertContains(page, "1 listing was not published: only who has posted a listing can change it.")
+        self.assertEqual(list(Opportunity.objects.filter(status="open")), [own])
+        self.client.force_login(make_admin_user())
+        self.act("publish", foreign)
+        self.assertEqual(Opportunity.objects.filter(status="open").count(), 2)
+
+    def test_pm_reads_in_the_history_who_took_a_step(self) -> None:
+        """From which status to which."""
+        listing = make_opportunity(created_by=self.pm, status="draft")
+        self.act("publish", listing)
+        self.act("hold", listing)
+        page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
+        for text in ("Ana Diaz", "Changed status from Draft to Open.", "Changed status from Open to On hold."):
+            self.assertContains(page, text)
+
+    def test_pm_moves_many_with_a_constant_number_of_queries(self) -> None:
+        """However many are chosen; each is told as changed now."""
+        counts = []
+        for number in (2, 20):
+            listings = [make_opportunity(created_by=self.pm, status="draft") for _ in range(number)]
+            before = timezone.now()
+            form = {"action": "publish", "_selected_action": [str(listing.pk) for listing in listings]}
+            with CaptureQueriesContext(connection) as queries:
+                self.client.post(LIST, form)
+            counts.append(len(queries))
+            moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in listings])
+            self.assertEqual(moved.filter(status="open", updated_at__gte=before).count(), number)
+        self.assertEqual(counts[0], counts[1])
+
+
+class WhoFitsTests(DeskTestCase):
+    """The best volunteers below a listing, and the hint beside the skill picker."""
+
+    def test_pm_sees_who_fits_as_the_api_ranks(self) -> None:
+        """The ten best, in the order of the API, with score and reasons in words."""
+        react, sql = make_skill(name="React"), make_skill(name="SQL")
+        listing = make_opportunity({react: 3, sql: 2}, created_by=self.pm)
+        for number in range(12):
+            make_regular_user({react: number % 4 + 1, sql: number % 3 + 1}, first_name=f"Vera {number}")
+        page = self.client.get(change_url(listing))
+        ranked = self.client.get(reverse("opportunity-matches", args=[listing.pk]), {"limit": 10}).json()
+        shown = page.context["who_fits"].matches
+        self.assertEqual(
+            [{**match, "percent": None} for match in shown], [{**match, "percent": None} for match in ranked]
+        )
+        for match in shown:
+            self.assertContains(page, match["volunteer"]["name"])
+        self.assertContains(page, "100 %")
+
+    def test_pm_is_told_each_skill_in_words(self) -> None:
+        """Met, below or missing, with the levels; and nothing that a volunteer wrote becomes markup."""
+        skills = {name: make_skill(name=name) for name in ("Go", "SQL", "<i>CSS</i>")}
+        listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=self.pm)
+        make_regular_user({skills["Go"]: 4, skills["SQL"]: 1}, first_name="<b>Vera</b>")
+        page = self.client.get(change_url(listing))
+        for text in (
+            "Go: met (4)",
+            "SQL: below (1 of 3)",
+            "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
+            "&lt;b&gt;Vera&lt;/b&gt;",
+        ):
+            with self.subTest(text):
+                self.assertContains(page, text)
+        self.assertContains(page, "44 %")
+
+    def test_pm_asks_how_many_volunteers_meet_the_rows(self) -> None:
+        """In words, before anything is saved."""
+        react, sql = make_skill(name="React"), make_skill(name="SQL")
+        cases = [
+            ({}, "Nobody is matched with a listing that requires no skills."),
+            ({react: 3}, "No volunteer has any of these skills yet."),
+        ]
+        for levels, text in cases:
+            with self.subTest(text):
+                self.assertEqual(self.client.get(COUNT, rows(*levels.items())).json(), {"text": text})
+        for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}):
+            make_regular_user(levels)
+        counted = [
+            ([(react, 5)], "No volunteer meets all of these requirements, 4 meet them in part."),
+            ([(react, 4)], "1 volunteer meets all of these requirements, 3 meet them in part."),
+            ([(react, 2)], "3 volunteers meet all of these requirements, 1 meets them in part."),
+            ([(react, 1)], "4 volunteers meet all of these requirements."),
+            ([(react, 1), (sql, 1)], "No volunteer meets all of these requirements, 5 meet them in part."),
+        ]
+        for rated, text in counted:
+            with self.subTest(text):
+                self.assertEqual(self.client.get(COUNT, rows(*rated)).json(), {"text": text})
+
+    def test_pm_asking_with_wrong_rows_is_told_so(self) -> None:
+        """As the form would."""
+        response = self.client.get(COUNT, rows((Skill(name="Reakt"), 3)))
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(response.json(), {"text": 'There is no skill "Reakt". Choose one from the list.'})
+
+    def test_pm_opening_a_deleted_listing_is_told_so(self) -> None:
+        """A listing that another one deleted meanwhile leads back with a message."""
+        listing = make_opportunity(created_by=self.pm)
+        url = change_url(listing)
+        listing.delete()
+        self.assertContains(self.client.get(url, follow=True), "Perhaps it was deleted?")

@@ -1,0 +1,141 @@
+"""The skill picker: what its rows mean, and what it says of wrong ones."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.test import TestCase
+
+from ctj_api.forms import SkillLevelsFormField
+from ctj_api.models import Skill
+from ctj_api.skill_index import SkillIndex
+
+from .common import make_cop, make_skill
+
+
+class PickerForm(forms.Form):
+    """A form of nothing but a skill picker."""
+
+    skill_levels = SkillLevelsFormField(required=False)
+
+
+def sent(*rows: tuple[str, str]) -> QueryDict:
+    """Return what a browser sends for rows of name and level."""
+    data = QueryDict(mutable=True)
+    data.setlist("skill_levels_name", [name for name, _ in rows])
+    data.setlist("skill_levels_level", [level for _, level in rows])
+    return data
+
+
+class SkillPickerTests(TestCase):
+    """Rows of names and levels on one side, a matrix on the other."""
+
+    def setUp(self) -> None:
+        """Make two skills, one of two communities."""
+        self.react = make_skill(name="React")
+        self.react.communities_of_practice.add(make_cop("engineering"), make_cop("ui_ux"))
+        self.sql = make_skill(name="SQL")
+
+    def cleaned(self, *rows: tuple[str, str]) -> Any:
+        """Return the matrix that rows mean; fails where they are refused."""
+        form = PickerForm(sent(*rows))
+        self.assertTrue(form.is_valid(), form.errors)
+        return form.cleaned_data["skill_levels"]
+
+    def problems(self, *rows: tuple[str, str]) -> list[str]:
+        """Return the messages about rows."""
+        return [str(message) for message in PickerForm(sent(*rows)).errors.get("skill_levels", [])]
+
+    def test_picker_reads_rows_by_name(self) -> None:
+        """In any case and with spaces around; empty rows are left out, whatever their level."""
+        rows = [("React", "5"), ("", ""), (" sql ", "1"), ("", "3")]
+        self.assertEqual(self.cleaned(*rows), {str(self.react.pk): 5, str(self.sql.pk): 1})
+        self.assertEqual(self.cleaned(), {})
+
+    def test_picker_refuses_wrong_rows_by_name(self) -> None:
+        """Each wrong row has a message of its own."""
+        self.assertEqual(
+            self.problems(("Reakt", "3"), ("SQL", ""), ("React", "6")),
+            [
+                'There is no skill "Reakt". Choose one from the list.',
+                "SQL: choose a level.",
+                "React: choose a level.",
+            ],
+        )
+
+    def test_picker_refuses_a_skill_twice(self) -> None:
+        """Also in another case; a wrong name that is there twice is one wrong name."""
+        self.assertEqual(self.problems(("React", "3"), ("REACT", "4")), ["React is listed 2 times."])
+        self.assertEqual(self.problems(("x", "1"), ("x", "1")), ['There is no skill "x". Choose one from the list.'])
+
+    def test_picker_takes_unpaired_and_hostile_rows(self) -> None:
+        """A forged form is refused or read, never an error."""
+        for name in ("\x00", "x" * 100_000, "' OR 1=1", "<script>", "🦄"):
+            with self.subTest(name[:10]):
+                self.assertEqual(len(self.problems((name, "1"))), 1)
+        unpaired = QueryDict(mutable=True)
+        unpaired.setlist("skill_levels_name", ["React", "SQL"])
+        unpaired.setlist("skill_levels_level", ["2"])
+        self.assertEqual(PickerForm(unpaired).errors["skill_levels"], ["SQL: choose a level."])
+        self.assertEqual(PickerForm({"skill_levels_name": "React", "skill_levels_level": "2"}).errors, {})
+
+    def test_picker_shows_a_matrix_by_name(self) -> None:
+        """The highest level first, then by name, with spare rows for a browser without JavaScript."""
+        form = PickerForm(initial={"skill_levels": {str(self.sql.pk): 2, str(self.react.pk): 4}})
+        page = str(form["skill_levels"])
+        self.assertLess(page.index('value="React" list'), page.index('value="SQL" list'))
+        self.assertInHTML('<option value="4" selected>4: knows it in depth</option>', page)
+        self.assertEqual(page.count('class="skill-row"'), 2 + 5 + 1)
+        self.assertInHTML('<option value="React">Engineering, UI/UX</option>', page)
+
+    def test_picker_shows_again_what_was_typed(self) -> None:
+        """A wrong name isn't lost, and is escaped."""
+        page = str(PickerForm(sent(("<b>Reakt</b>", "3")))["skill_levels"])
+        self.assertIn('value="&lt;b&gt;Reakt&lt;/b&gt;"', page)
+        self.assertInHTML('<option value="3" selected>3: works on their own</option>', page)
+
+    def test_picker_tells_a_change(self) -> None:
+        """The same matrix in another order or case is none; wrong rows are one."""
+        field = PickerForm().fields["skill_levels"]
+        initial = {str(self.react.pk): 3, str(self.sql.pk): 1}
+        cases = [
+            ([("sql", "1"), ("React", "3")], False),
+            ([("SQL", "2"), ("React", "3")], True),
+            ([("React", "3")], True),
+            ([("Reakt", "3")], True),
+        ]
+        for rows, changed in cases:
+            with self.subTest(rows=rows):
+                data = field.widget.value_from_datadict(sent(*rows), {}, "skill_levels")
+                self.assertEqual(field.has_changed(initial, data), changed)
+
+    def test_picker_of_each_form_reads_the_catalog_afresh(self) -> None:
+        """A skill that was added since the server started can be chosen."""
+        self.assertEqual(len(self.problems(("Vue", "1"))), 1)
+        vue = make_skill(name="Vue")
+        self.assertEqual(self.cleaned(("Vue", "1")), {str(vue.pk): 1})
+
+    def test_picker_takes_two_queries_whatever_the_rows(self) -> None:
+        """To show a catalog, and to read many rows with one more for the check of the ids."""
+        for number in range(30):
+            make_skill(name=f"Many {number}")
+        with self.assertNumQueries(2):
+            str(PickerForm()["skill_levels"])
+        with self.assertNumQueries(3):
+            self.cleaned(*((f"Many {number}", "3") for number in range(30)))
+
+    def test_picker_refuses_more_skills_than_a_matrix_holds(self) -> None:
+        """The rule is the validator's, in its words."""
+        Skill.objects.bulk_create(Skill(name=f"Bulk {number}") for number in range(251))
+        rows = [(f"Bulk {number}", "1") for number in range(251)]
+        self.assertEqual(self.problems(*rows), ["A skill matrix holds at most 250 skills, not 251."])
+
+    def test_index_leaves_out_what_left_the_catalog(self) -> None:
+        """A matrix is shown even while a skill of it is gone."""
+        self.assertEqual(SkillIndex().rated({"gone": 3, str(self.sql.pk): 1}), [("SQL", 1)])
+
+    def test_field_that_is_required_wants_a_row(self) -> None:
+        """As any field of Django does."""
+        with self.assertRaises(ValidationError):
+            SkillLevelsFormField().clean([])

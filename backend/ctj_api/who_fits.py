@@ -1,0 +1,49 @@
+"""Which volunteers fit a listing, as the admin tells project managers."""
+
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from .matches import Narrowing, VolunteerRanking
+from .matching import Coverage
+from .models import Opportunity, UserProfile
+from .serializers import VolunteerMatchReadSerializer
+
+BEST = 10
+
+
+class WhoFits(NamedTuple):
+    """The best matches in the shape of the API, each with its score in percent, and a sentence about all of them."""
+
+    summary: str
+    matches: list[dict[str, Any]]
+
+
+def who_fits(listing: Opportunity) -> WhoFits:
+    """Return the best matches of a stored listing, ranked as ``GET /api/opportunities/{id}/matches/`` ranks them."""
+    ranking = VolunteerRanking(listing, UserProfile.objects.volunteers(), Narrowing(), timezone.now())
+    matches = VolunteerMatchReadSerializer(ranking[:BEST], many=True).data
+    summary = coverage_text(listing.skills_required_matrix.levels, ranking.coverage)
+    return WhoFits(summary, [{**match, "percent": _percent(match)} for match in matches])
+
+
+def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
+    """Return in words how many volunteers there are for ``required``."""
+    if not required:
+        return "Nobody is matched with a listing that requires no skills."
+    if not coverage.overlapping:
+        return "No volunteer has any of these skills yet."
+    complete = _volunteers(coverage.complete)
+    partly = coverage.overlapping - coverage.complete
+    if not partly:
+        return f"{complete} all of these requirements."
+    return f"{complete} all of these requirements, {partly} {'meets' if partly == 1 else 'meet'} them in part."
+
+
+def _volunteers(number: int) -> str:
+    return f"{number} volunteers meet" if number > 1 else f"{number or 'No'} volunteer meets"
+
+
+def _percent(match: dict[str, Any]) -> int:
+    """Return the score in percent, rounded down: 100 only where every requirement is met."""
+    return int(match["score"] * 100)
