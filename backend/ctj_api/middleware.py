@@ -15,13 +15,12 @@ from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import quote_etag
 
-from .exceptions import error_response, is_database_away
+from .exceptions import error_response, is_database_away, is_deadlock
 from .parameters import parameter_problems
 
 HEALTHCHECK_PATH = "/api/healthcheck/"
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = ("Allow", "Retry-After")
-PAGE_HEADERS = ("X-Total-Count", "Link")
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -44,7 +43,8 @@ class ErrorEnvelopeMiddleware:
         response = self.get_response(request)
         if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
             return response
-        if is_database_away(getattr(request, "unhandled_exception", None)):
+        exception = getattr(request, "unhandled_exception", None)
+        if is_database_away(exception) or is_deadlock(exception):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         enveloped = error_response(response.status_code)
         for header in HEADERS_COPIED_TO_ENVELOPE:
@@ -71,13 +71,13 @@ class HeadMiddleware:
 
 
 class PageValidatorMiddleware(ConditionalGetMiddleware):
-    """Answer with 304 what a client has; the ``ETag`` of a page covers the headers that tell of other pages."""
+    """Answer with 304 what a client has; the ``ETag`` of a page covers the total, which its ``Link`` follows from."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with its ``ETag``, or a 304."""
-        if isinstance(response, HttpResponse) and "Link" in response and self.needs_etag(response):
-            pages = "\n".join(response[name] for name in PAGE_HEADERS)
-            response["ETag"] = quote_etag(sha256(pages.encode() + response.content).hexdigest())
+        if isinstance(response, HttpResponse) and "X-Total-Count" in response and self.needs_etag(response):
+            total = f"{response['X-Total-Count']}\n"
+            response["ETag"] = quote_etag(sha256(total.encode() + response.content).hexdigest())
         return super().process_response(request, response)
 
 

@@ -102,7 +102,7 @@ MATCHED_FILTERS = (
         "min_experience_required",
         {"type": "string", "enum": Experience.values},
         "junior",
-        "How much experience is asked for; the empty value stands for any.",
+        "How much experience is asked for; the empty value finds those that ask for none.",
         repeatable=True,
         allow_empty=True,
     ),

@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import cast
 
 from django.core.handlers.base import BaseHandler
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.test import APITestCase
+
+from ctj_api.middleware import HeadMiddleware
 
 from .common import browser, make_opportunity, make_pm_user, make_skill
 
@@ -87,3 +89,11 @@ class CachingTests(APITestCase):
                 )
                 self.assertEqual((head.status_code, head.content), (get.status_code, b""))
                 self.assertEqual(head["Content-Length"], str(len(get.content)))
+
+    def test_head_sends_no_stream_to_the_server(self) -> None:
+        """A response that comes in parts keeps its headers, and only them."""
+        headers = {"Content-Length": "8"}
+        middleware = HeadMiddleware(lambda _: StreamingHttpResponse([b"in ", b"parts"], headers=headers))
+        for method, body in (("head", b""), ("get", b"in parts")):
+            response = cast("StreamingHttpResponse", middleware(getattr(RequestFactory(), method)("/")))
+            self.assertEqual((response.getvalue(), response["Content-Length"]), (body, "8"))

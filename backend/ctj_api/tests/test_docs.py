@@ -137,10 +137,11 @@ class DocsTests(SimpleTestCase):
         self.assertIn(f"{fraction}, with {result.met_count} of {result.required_count} skills met", page)
 
     def test_every_decision_is_listed(self) -> None:
-        """The index names each record."""
+        """The index names each record by its own title."""
         index = read("docs/decisions/README.md")
         for record in (ROOT / "docs" / "decisions").glob("0*.md"):
-            self.assertIn(f"({record.name})", index)
+            number, _, title = record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").partition(" ")
+            self.assertIn(f"{number} [{title}]({record.name})\n", index)
 
     def test_every_module_is_in_the_map(self) -> None:
         """A newcomer finds the place of a change, and no place that is gone."""
@@ -149,8 +150,11 @@ class DocsTests(SimpleTestCase):
         for module in app.glob("*.py"):
             if module.name not in {"__init__.py", "apps.py"}:
                 self.assertIn(f"`{module.name}`", page)
-        for name in re.findall(r"`(\w+\.py)`", page):
-            places = (app, app / "tests", Path(settings.BASE_DIR) / "backend")
+        for folder in app.iterdir():
+            if folder.is_dir() and folder.name != "__pycache__":
+                self.assertRegex(page, rf"`{folder.name}/")
+        for name in re.findall(r"`(\w[\w/]*(?:/|\.py))`", page):
+            places = (app, app / "tests", Path(settings.BASE_DIR) / "backend", ROOT)
             self.assertTrue(any((place / name).exists() for place in places), name)
 
 

@@ -233,6 +233,17 @@ class ErrorsTests(APITestCase):
             self.assert_error(response, 503, "service_unavailable")
             self.assertGreater(int(response["Retry-After"]), 0)
 
+    def test_anyone_in_a_deadlock_outside_of_a_view_gets_503(self) -> None:
+        """A session that two requests save is no bug of ours either."""
+        deadlock = OperationalError("deadlock detected")
+        deadlock.__cause__ = DeadlockDetected()
+        for debug in (True, False):
+            failure = patch.object(SessionMiddleware, "process_response", side_effect=deadlock)
+            with self.settings(DEBUG=debug), failure:
+                response = self.client.get("/api/roles/")
+            self.assert_error(response, 503, "service_unavailable")
+            self.assertGreater(int(response["Retry-After"]), 0)
+
     def test_anyone_meeting_a_bug_gets_500_without_details(self) -> None:
         """What went wrong stays in the log, with debugging on and off."""
         for debug in (True, False):

@@ -1,12 +1,15 @@
 """The ranked lists: opportunities for a volunteer, and volunteers for an opportunity."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
-from ctj_api.models import Opportunity, Skill, UserProfile
+from ctj_api.matches import Narrowing, OpportunityRanking, VolunteerRanking
+from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+from ctj_api.serializers import OpportunityMatchReadSerializer
 
 from .common import (
     UNKNOWN_ID,
@@ -196,6 +199,12 @@ class OpportunityMatchesTests(MatchesTests):
             self.assertEqual(self.ids(min_score=minimum), both)
         for minimum in ("0.4445", "1", "1.0"):
             self.assertEqual(self.ids(min_score=minimum), [str(whole.pk)])
+
+    def test_authenticated_user_can_narrow_by_score_between_two_floats(self) -> None:
+        """A third lies between numbers that are the same as floats."""
+        third = self.opportunity({self.react: 1, self.sql: 2})
+        self.assertEqual(self.ids(min_score="0.33333333333333333333"), [str(third.pk)])
+        self.assertEqual(self.ids(min_score="0.33333333333333333334"), [])
 
     def test_authenticated_user_can_narrow_to_what_is_met(self) -> None:
         """``require_all=true`` leaves nothing unmet."""
@@ -401,3 +410,56 @@ class VolunteerMatchesTests(MatchesTests):
             for query, queries in (({}, 6), ({"fits": "true", "limit": "100"}, 7)):
                 with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
                     client.get(self.url, query)
+
+
+class RankingTests(MatchesTests):
+    """Rows that change between one query and the next."""
+
+    def test_ranked_opportunities_that_no_longer_match_are_left_out(self) -> None:
+        """One that asks for something else by now, and one that was closed."""
+        kept, changed, closed = (self.opportunity({self.react: 3}) for _ in range(3))
+        ranking = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
+        self.assertEqual(len(ranking), 3)
+        SkillMatrix.objects.store({str(self.sql.pk): 3}, into=changed.skills_required_matrix)
+        Opportunity.objects.filter(pk=closed.pk).update(status="closed")
+        self.assertEqual([match.opportunity for match in ranking[:3]], [kept])
+
+    def test_ranked_volunteers_who_no_longer_match_are_left_out(self) -> None:
+        """One who has taken back a skill, and one whose account was made inactive."""
+        changed, inactive = (make_regular_user({self.react: 3}) for _ in range(2))
+        opportunity = self.opportunity({self.react: 3})
+        ranking = VolunteerRanking(opportunity, UserProfile.objects.volunteers(), Narrowing(), timezone.now())
+        self.assertEqual(len(ranking), 3)
+        SkillMatrix.objects.store({}, into=changed.skills_learned_matrix)
+        UserProfile.objects.filter(pk=inactive.pk).update(is_active=False)
+        self.assertEqual([match.volunteer for match in ranking[:3]], [self.volunteer])
+
+    def test_match_with_a_skill_deleted_meanwhile_is_told_without_its_name(self) -> None:
+        """The page was read before the names; the explanation still goes with the score."""
+        opportunity = self.opportunity({self.react: 3, self.sql: 3})
+        ranking = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
+        page = ranking[:1]
+        SkillMatrix.objects.store({str(self.react.pk): 3}, into=Opportunity.objects.get().skills_required_matrix)
+        id_ = str(self.sql.pk)
+        self.sql.delete()
+        (match,) = OpportunityMatchReadSerializer(page, many=True).data
+        self.assertEqual((match["opportunity"]["id"], match["required_count"]), (str(opportunity.pk), 2))
+        (missing, _) = match["skills"]
+        self.assertEqual((missing["skill"], missing["name"], missing["status"]), (id_, "", "missing"))
+
+
+class ClockTests(MatchesTests):
+    """Meetings on another clock than the volunteer's."""
+
+    def test_matches_compare_meetings_on_the_clocks_of_the_week_that_begins_today(self) -> None:
+        """Los Angeles changes its clocks three weeks before London, so that 18:00 is 01:00 there, and 02:00 again."""
+        night = {"timezone": "Europe/London", "slots": [{"day": "tue", "start": "01:00", "end": "03:00"}]}
+        londoner = make_regular_user({self.react: 3}, meeting_availability=night)
+        self.volunteer.delete()
+        opportunity = self.opportunity({self.react: 3})
+        for month, day, fits in ((2, 10, False), (3, 10, True), (3, 31, False)):
+            now = datetime(2026, month, day, tzinfo=UTC)
+            for url, user in ((MY_MATCHES, londoner), (matches_of(opportunity), self.pm)):
+                with self.subTest(now=now, url=url), patch("ctj_api.views.timezone.now", return_value=now):
+                    self.assertEqual([match["fits_meetings"] for match in self.listed(url, user)], [fits])
+                    self.assertEqual(len(self.listed(url, user, fits="true")), int(fits))

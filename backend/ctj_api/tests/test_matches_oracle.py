@@ -18,6 +18,8 @@ from .common import browser, make_pm_user, refresh_csrf_token
 
 ROWS = 1000
 SAMPLE = 50
+# Matches that are compared in each direction; there are several times as many.
+MINIMUM = 1000
 HALF_HOUR = timedelta(minutes=30)
 
 type Row = dict[str, Any]
@@ -96,7 +98,7 @@ def order(opportunity: Row, volunteer: Row, candidate: Row) -> tuple[Any, ...]:
 
 
 class MatchesOracleTests(APITestCase):
-    """A demo of some hundred listings and volunteers."""
+    """A demo of a thousand listings and as many volunteers."""
 
     @classmethod
     @override_settings(DEBUG=True, PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
@@ -130,6 +132,7 @@ class MatchesOracleTests(APITestCase):
 
     def test_volunteer_who_saves_three_steps_gets_the_expected_ranking(self) -> None:
         """Community, skills, times: then every match of fifty volunteers is as worked out."""
+        compared = 0
         for account in self.random.sample(self.accounts, SAMPLE):
             volunteer = answers = self.record(account)
             client = browser()
@@ -149,11 +152,14 @@ class MatchesOracleTests(APITestCase):
             ]
             self.client.force_authenticate(account)
             self.assertEqual(self.get_all("/api/users/me/matches/?limit=100"), expected)
+            compared += len(expected)
+        self.assertGreater(compared, MINIMUM)
 
     def test_pm_user_gets_the_expected_ranking(self) -> None:
         """Every match of fifty opportunities, whatever their status."""
         volunteers = [self.record(account) for account in self.accounts]
         self.client.force_authenticate(make_pm_user())
+        compared = 0
         for opportunity in self.random.sample(self.opportunities, SAMPLE):
             project = self.projects[opportunity["project"]]
             overlapping = [row for row in volunteers if expected_score(opportunity, row)]
@@ -167,6 +173,8 @@ class MatchesOracleTests(APITestCase):
                 for row in sorted(overlapping, key=lambda row: order(opportunity, row, row))
             ]
             self.assertEqual(self.get_all(f"/api/opportunities/{opportunity['id']}/matches/?limit=100"), expected)
+            compared += len(expected)
+        self.assertGreater(compared, MINIMUM)
 
 
 def expected_score(opportunity: Row, volunteer: Row) -> Fraction:

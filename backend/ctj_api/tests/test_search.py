@@ -1,8 +1,11 @@
 """Full-text search in the listings: which words find what, and that the documents follow every change."""
 
+from datetime import timedelta
+
 from django.core import serializers
 from django.db import IntegrityError, connection, transaction
 from django.test import TestCase
+from django.utils import timezone
 
 from ctj_api.models import Opportunity, SkillMatrix
 from ctj_api.search import _SIGNS
@@ -185,13 +188,22 @@ class SearchTests(TestCase):
         self.assertTrue(self.finds("!pantries"))
 
     def test_search_puts_titles_before_names_before_descriptions(self) -> None:
-        """By relevance; among equals the newest first, then by id."""
+        """By relevance."""
         in_body = make_opportunity(body="Work with Kubernetes.")
         in_skill = make_opportunity({make_skill(name="Kubernetes"): 3})
         in_project = make_opportunity(project=make_project(name="Kubernetes"))
         in_title = make_opportunity(role=make_role(title="Kubernetes Engineer"))
         ranked = list(Opportunity.objects.search("kubernetes").by_relevance("kubernetes"))
         self.assertEqual(ranked, [in_title, in_project, in_skill, in_body])
+
+    def test_search_puts_the_newest_of_equal_hits_first_then_goes_by_id(self) -> None:
+        """The order is total."""
+        now = timezone.now()
+        ids = [f"00000000-0000-4000-8000-00000000000{digit}" for digit in range(4)]
+        for id_, age in ((ids[0], 2), (ids[3], 0), (ids[2], 0), (ids[1], 1)):
+            make_opportunity(id=id_, body="Work with Kubernetes.", created_at=now - timedelta(days=age))
+        ranked = Opportunity.objects.search("kubernetes").by_relevance("kubernetes")
+        self.assertEqual([str(row.pk) for row in ranked], [ids[2], ids[3], ids[1], ids[0]])
 
     def test_search_puts_titles_first_while_they_are_typed(self) -> None:
         """Also with a word of which more than the stem is there already."""

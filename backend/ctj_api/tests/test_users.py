@@ -1,7 +1,9 @@
 """The records of users."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.test import APITestCase
 
 from ctj_api.models import SkillMatrix, UserProfile
@@ -170,6 +172,14 @@ class UsersWriteTests(APITestCase):
             body = method(ME, self.answers).json()
             self.assertEqual(body, self.browser.get(ME).json())
 
+    def test_authenticated_user_write_moves_updated_at(self) -> None:
+        """It tells when the record was last changed."""
+        for method, answers in ((self.browser.put, self.answers), (self.browser.patch, {"max_available_hours": 3})):
+            before = timezone.now()
+            UserProfile.objects.update(updated_at=before - timedelta(days=1))
+            self.assertEqual(method(ME, answers).status_code, 200)
+            self.assertGreater(UserProfile.objects.get().updated_at, before)
+
     def test_authenticated_user_cannot_write_anything_else(self) -> None:
         """Rights, address, name and password stay, whatever is sent along."""
         forged = {
@@ -306,9 +316,9 @@ class UsersWriteTests(APITestCase):
             self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
 
     def test_authenticated_user_write_takes_a_constant_number_of_queries(self) -> None:
-        """However many skills are rated: session, user, lock, names, matrix, two updates, all names, savepoint."""
-        self.browser.patch(ME, {"skills_learned_matrix": {}})
+        """However many skills are rated: session, user, lock, names, matrix, two updates, log, all names, savepoint."""
+        self.browser.patch(ME, {"skills_learned_matrix": {}, "max_available_hours": 1})
         for count in (1, 50):
             levels = {str(make_skill().pk): 3 for _ in range(count)}
-            with self.subTest(skills=count), self.assertNumQueries(10):
+            with self.subTest(skills=count), self.assertNumQueries(11):
                 self.browser.patch(ME, {"skills_learned_matrix": levels})
