@@ -30,14 +30,31 @@ def _choice_messages(values: Iterable[str]) -> dict[str, str]:
 
 
 def _any_of(choices: type[models.TextChoices]) -> django_filters.MultipleChoiceFilter:
-    return django_filters.MultipleChoiceFilter(choices=choices.choices, error_messages=_choice_messages(choices.values))
-
-
-def _row_of(model: type[models.Model]) -> django_filters.ModelChoiceFilter:
-    message = f"There is no such {model._meta.verbose_name}. Give its id."
-    return django_filters.ModelChoiceFilter(
-        queryset=model._default_manager.all(), error_messages={"invalid_choice": message}
+    """Return a filter of a column; without DISTINCT, since nothing is joined that could repeat a row."""
+    return django_filters.MultipleChoiceFilter(
+        choices=choices.choices, distinct=False, error_messages=_choice_messages(choices.values)
     )
+
+
+class RowField(forms.ModelChoiceField[models.Model]):
+    """A row, given by its id with the hyphens, as everywhere else."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the row; raises a ``ValidationError`` where there is none."""
+        if value and not is_uuid(value):
+            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
+        return super().to_python(value)
+
+
+class RowFilter(django_filters.ModelChoiceFilter):
+    """Narrow to what refers to one row."""
+
+    field_class = RowField  # type: ignore[assignment]
+
+
+def _row_of(model: type[models.Model]) -> RowFilter:
+    message = f"There is no such {model._meta.verbose_name}. Give its id."
+    return RowFilter(queryset=model._default_manager.all(), error_messages={"invalid_choice": message})
 
 
 class CommunityField(forms.CharField):

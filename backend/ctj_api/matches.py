@@ -106,6 +106,8 @@ class OpportunityRanking(Ranking):
 
     def _unfit_projects(self) -> set[UUID]:
         availability = self._volunteer.meeting_availability
+        if availability is None:
+            return set()
         projects = Project.objects.values_list("pk", "meeting_times")
         return {pk for pk, week in projects if MeetingWeek(week, self._now).fits(availability) is False}
 

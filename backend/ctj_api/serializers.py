@@ -5,7 +5,7 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, PositiveSmallIntegerField, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -99,6 +99,26 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         if row is None:
             raise serializers.ValidationError(f"There is no {name} with this id.")
         return row
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A number of JSON that is whole: no text, and nothing to be rounded."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number; raises ``ValidationError`` for anything else."""
+        if isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
+    """Takes ids and numbers in one form only."""
+
+    serializer_related_field = RowField
+    serializer_field_mapping: ClassVar = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        PositiveSmallIntegerField: WholeNumberField,
+    }
 
 
 class CommunityOfPracticeReadSerializer(serializers.ModelSerializer[CommunityOfPractice]):
@@ -232,10 +252,9 @@ class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerialize
         return opportunity.created_by.email if opportunity.created_by else None
 
 
-class OpportunityWriteSerializer(serializers.ModelSerializer[Opportunity]):
+class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
     """What a project manager says of a listing; the view stamps who that is."""
 
-    serializer_related_field = RowField
     skills_required_matrix = SkillLevelsField(required=False)
 
     class Meta:
@@ -309,10 +328,9 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
         return self.rated_skills(user.skills_learned_matrix)
 
 
-class UserWriteSerializer(serializers.ModelSerializer[UserProfile]):
+class UserWriteSerializer(StrictModelSerializer[UserProfile]):
     """What the qualifier flow asks a volunteer; a client that sends anything else changes nothing by it."""
 
-    serializer_related_field = RowField
     skills_learned_matrix = SkillLevelsField()
     meeting_availability = AvailabilityField()
 

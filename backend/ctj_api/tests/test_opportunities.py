@@ -329,7 +329,7 @@ def bad_values(first: Any, second: Any) -> list[tuple[str, Any]]:
         "min_experience_required": choice,
         "project": reference,
         "role": reference,
-        "min_hours_required": [-1, 169, 10**20, "x", None, True, 1.5, []],
+        "min_hours_required": [-1, 169, 10**20, "x", "5", "1_0", None, True, 1.5, []],
         "body": ["", " ", None, "a\x00b", "x" * 20_001, [], {}],
         "skills_required_matrix": [
             None,

@@ -202,6 +202,16 @@ class UsersWriteTests(APITestCase):
             changed - {"updated_at"}, {*self.answers, "community_of_practice_id", "skills_learned_matrix_id"}
         )
 
+    def test_authenticated_user_gives_hours_as_a_number(self) -> None:
+        """Not as a text that could be read as one."""
+        for hours in ("10", " 10 ", "1_0", "\u0661\u0660", 10.5, True, [10]):
+            with self.subTest(hours=hours):
+                response = self.browser.patch(ME, {"max_available_hours": hours})
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual(
+                    error_of(response)["fields"], {"max_available_hours": ["A valid integer is required."]}
+                )
+
     def test_authenticated_user_is_told_what_is_wrong(self) -> None:
         """Field by field, with the skill or the slot by name, and nothing is saved."""
         response = self.browser.patch(
