@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -11,7 +11,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, transaction
-from django.db.models import BooleanField, Case, Model, QuerySet, When
+from django.db.models import BooleanField, Case, ManyToManyField, Model, QuerySet, TextField, When
+from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.defaultfilters import pluralize
@@ -25,7 +26,7 @@ from django.utils.timesince import timesince
 from .changelists import OpportunityChangeList, PostedByFilter, StatusFilter
 from .display import skill_chips, status_word, week_text
 from .exceptions import is_database_away
-from .forms import OpportunityForm, SkillLevelsFormField, UserProfileForm
+from .forms import MultilineField, OpportunityForm, SkillLevelsFormField, UserProfileForm
 from .history import HistoryAdmin, change_of, log_changes
 from .matches import count_volunteers
 from .matching import Coverage
@@ -45,6 +46,8 @@ admin.site.unregister(Group)
 
 class SafeAdmin[M: Model](HistoryAdmin[M]):
     """Tells input that the database can't use, or that came too late, in a message instead of an error page."""
+
+    formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
 
     def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Let everyone see who works here."""
@@ -146,7 +149,10 @@ class SkillAdmin(SkillFilesMixin, SkillMergeMixin, SafeAdmin[Skill]):
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice",)
     search_fields = ("name", "description")
-    filter_horizontal = ("communities_of_practice",)
+    formfield_overrides: ClassVar = {
+        **SafeAdmin.formfield_overrides,
+        ManyToManyField: {"widget": CheckboxSelectMultiple},
+    }
     actions = ("merge_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Skill]:
@@ -239,7 +245,6 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
     )
     list_per_page = 50
     search_fields = ("search_document",)
-    search_help_text = "Searches in role, project, description and skills, as volunteers do."
     date_hierarchy = "created_at"
     actions = tuple(transition.name for transition in TRANSITIONS)
     fieldsets = (

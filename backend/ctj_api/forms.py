@@ -17,6 +17,15 @@ from .validators import clean_skill_levels, quote
 from .widgets import SkillPicker, SkillRow
 
 
+class MultilineField(forms.CharField):
+    """A text of several lines, with the line ends that it is stored with: browsers send their own."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the text with a newline alone at the end of each line."""
+        text: str = super().to_python(value) or ""
+        return text.replace("\r\n", "\n")
+
+
 class SkillLevelsFormField(forms.Field):
     """A skill matrix as rows of names and levels; its cleaned form is ``{skill id: level}``."""
 

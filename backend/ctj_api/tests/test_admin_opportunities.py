@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
@@ -214,6 +215,15 @@ class OpportunityFormTests(DeskTestCase):
             self.assertEqual(SkillMatrix.objects.get().levels, {str(sql.pk): level})
         listing.refresh_from_db()
         self.assertEqual((listing.body, listing.created_by), ("New", self.pm))
+
+    def test_pm_saving_without_a_change_changes_nothing(self) -> None:
+        """Not even line ends, which browsers send as they like; the history stays empty."""
+        listing = make_opportunity(created_by=self.pm, body="One\nTwo", min_hours_required=4)
+        form = listing_form(project=listing.project_id, role=listing.role_id, body="One\r\nTwo", status="open")
+        self.post(change_url(listing), form)
+        listing.refresh_from_db()
+        self.assertEqual(listing.body, "One\nTwo")
+        self.assertFalse(LogEntry.objects.exists())
 
     def test_pm_with_a_wrong_form_is_told_what_is_wrong(self) -> None:
         """Each field has its message, and nothing is written."""

@@ -31,6 +31,7 @@
           row.remove();
         }
       }
+      root.querySelector(".skill-plain").remove();
       const add = root.querySelector(".skill-add");
       add.hidden = false;
       add.addEventListener("click", () => this.add().field.focus());

@@ -1,0 +1,206 @@
+"""Every admin page that somebody may see, wide and narrow, light and dark: for all eyes and for screen readers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from playwright.sync_api import Page, expect
+
+from ctj_api.models import UserProfile
+from ctj_api.tests.common import (
+    PASSWORD,
+    WEEK,
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+from .axe import COLOR_RULES
+from .base import NARROW, WIDE, BrowserTestCase
+
+HEIGHT = 800
+NO_PAGES = {"view_on_site"}  # the way from a row to its page elsewhere
+OF_EVERY_MODEL = {"changelist", "change", "history"}
+
+
+def admin_routes() -> list[URLPattern]:
+    """Return every route of the admin that has a name."""
+    return [
+        route
+        for entry in get_resolver().url_patterns
+        if isinstance(entry, URLResolver) and entry.namespace == "admin"
+        for route in flat(entry.url_patterns)
+    ]
+
+
+def flat(entries: list[Any]) -> Iterator[URLPattern]:
+    """Return the named routes among ``entries``, and those within them."""
+    for entry in entries:
+        if isinstance(entry, URLResolver):
+            yield from flat(entry.url_patterns)
+        elif entry.name and entry.name not in NO_PAGES:
+            yield entry
+
+
+class AdminPageTestCase(BrowserTestCase):
+    """Rows of each model, with whatever a page can show of them."""
+
+    def setUp(self) -> None:
+        """Make a handful of rows, some with long names."""
+        super().setUp()
+        react, analysis = make_skill(name="React"), make_skill(name="Stakeholder Management: Organizing Meetings")
+        for skill in (react, analysis):
+            skill.communities_of_practice.add(make_cop("engineering"), make_cop("ui_ux"))
+        self.pm = make_pm_user(first_name="Ana", last_name="Diaz", email="ana.diaz.of.the.long.address@example.org")
+        self.administrator = make_admin_user(first_name="Ada", last_name="King")
+        role, project = make_role(title="Product Management Practice Lead"), make_project(meeting_times=None)
+        for level, status in enumerate(("draft", "open", "on_hold", "filled", "closed"), 1):
+            make_opportunity({react: level, analysis: 5}, role=role, project=project, status=status, created_by=self.pm)
+            make_regular_user({react: level}, first_name="Vera", max_available_hours=9, meeting_availability=WEEK)
+        foreign = make_opportunity({react: 1}, created_by=make_pm_user())
+        self.client.force_login(self.administrator)
+        form = {"description": "Renamed", "name": "React"}
+        self.client.post(reverse("admin:ctj_api_skill_change", args=[react.pk]), form)
+        self.foreign = reverse("admin:ctj_api_opportunity_change", args=[foreign.pk])
+
+    def paths(self, user: UserProfile) -> list[str]:
+        """Return the path of each page that ``user`` may see: an answer with HTML, and no redirect."""
+        self.client.force_login(user)
+        return [path for path in self.all_paths() if is_page(self.client.get(path))]
+
+    def all_paths(self) -> Iterator[str]:
+        """Return the path of every route of the admin, with a row where it wants one."""
+        rows = {self.prefix(model): model._default_manager.order_by("-created_at") for model in admin.site._registry}
+        for route in admin_routes():
+            if route.name in {"logout", "login"}:
+                continue
+            arguments = reverse_arguments(route)
+            row = next((rows[prefix].first() for prefix in rows if str(route.name).startswith(prefix)), None)
+            values = {"object_id": str(row.pk) if row else "", "app_label": "ctj_api"}
+            yield reverse(f"admin:{route.name}", kwargs={name: values[name] for name in arguments})
+        yield self.foreign
+
+    def prefix(self, model: type[Model]) -> str:
+        """Return what the names of the model's routes begin with."""
+        return f"{model._meta.app_label}_{model._meta.model_name}_"
+
+    def look_at(self, page: Page) -> None:
+        """Check the page that is open: wide and narrow in light colors, and the contrast of the dark ones."""
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": WIDE, "height": HEIGHT})
+        self.assert_accessible(page)
+        page.emulate_media(color_scheme="dark")
+        self.assert_accessible(page, rules=COLOR_RULES)
+        page.set_viewport_size({"width": NARROW, "height": HEIGHT})
+        self.assert_no_horizontal_scrolling(page)
+        self.assert_accessible(page)
+
+
+def reverse_arguments(route: URLPattern) -> list[str]:
+    """Return the names of what stands in the route's path."""
+    return list(getattr(route.pattern, "converters", None) or route.pattern.regex.groupindex)
+
+
+def is_page(response: HttpResponseBase) -> bool:
+    """Return whether this is for people to see."""
+    return (
+        response.status_code == 200
+        and response.headers["Content-Type"].startswith("text/html")
+        and "Content-Disposition" not in response.headers
+    )
+
+
+class AdminPageTests(AdminPageTestCase):
+    """What is seen by opening an address."""
+
+    def look_at_all(self, user: UserProfile) -> None:
+        """Open each page of ``user``."""
+        page = self.open_page(user=user)
+        for path in self.paths(user):
+            with self.subTest(path):
+                page.goto(path)
+                self.look_at(page)
+
+    def test_admin_user_can_use_every_page(self) -> None:
+        """Lists, forms, questions and histories of all models."""
+        self.look_at_all(self.administrator)
+
+    def test_pm_can_use_every_page(self) -> None:
+        """Their own listings, those of others, and the catalogs."""
+        self.look_at_all(self.pm)
+
+    def test_pages_are_all_that_there_are(self) -> None:
+        """Every model's lists, rows and histories are among them."""
+        wanted = {
+            f"admin:{self.prefix(model)}{page}": self.prefix(model)
+            for model in admin.site._registry
+            for page in OF_EVERY_MODEL
+        }
+        for user, missing in ((self.administrator, set()), (self.pm, {"ctj_api_userprofile_"})):
+            paths = self.paths(user)
+            seen = {f"admin:{route.name}" for route in admin_routes() if any(resolves(path, route) for path in paths)}
+            with self.subTest(user):
+                self.assertLessEqual({name for name, prefix in wanted.items() if prefix not in missing}, seen)
+
+
+def resolves(path: str, route: URLPattern) -> bool:
+    """Return whether ``path`` leads to the route."""
+    return get_resolver().resolve(path).url_name == route.name
+
+
+class AdminStepTests(AdminPageTestCase):
+    """What is seen only by doing something."""
+
+    def test_anonymous_can_use_the_pages_around_the_sign_in(self) -> None:
+        """The form, the same after a wrong password, and the page after signing out."""
+        page = self.open_page()
+        page.goto(reverse("admin:login"))
+        with self.subTest("sign-in"):
+            self.look_at(page)
+        with self.subTest("wrong password"):
+            self.sign_in_by_form(page, self.pm, "wrong")
+            expect(page.locator(".errornote")).to_be_visible()
+            self.look_at(page)
+        with self.subTest("signed out"):
+            self.sign_in_by_form(page, self.pm, PASSWORD)
+            page.get_by_role("button", name="Log out").click()
+            expect(page.get_by_role("link", name="Log in again")).to_be_visible()
+            self.look_at(page)
+
+    def test_admin_user_can_use_what_actions_show(self) -> None:
+        """Each action of each list, with all rows chosen: a question, or a message."""
+        page = self.open_page(user=self.administrator)
+        for model in admin.site._registry:
+            path = reverse(f"admin:{self.prefix(model)}changelist")
+            page.goto(path)
+            options = page.locator("select[name=action] option").evaluate_all("all => all.map((one) => one.value)")
+            for action in filter(None, options):
+                with self.subTest(path, action=action):
+                    page.goto(path)
+                    page.locator("#action-toggle").check()
+                    page.locator("select[name=action]").select_option(action)
+                    page.get_by_role("button", name="Run").or_(page.get_by_role("button", name="Go")).first.click()
+                    self.look_at(page)
+
+    def test_admin_user_can_use_forms_that_were_refused(self) -> None:
+        """Those to add a row, without anything in them, and that of the password."""
+        page = self.open_page(user=self.administrator)
+        for route in admin_routes():
+            if str(route.name).endswith(("_add", "password_change")):
+                path = reverse(f"admin:{route.name}")
+                if not is_page(self.client.get(path)):
+                    continue
+                with self.subTest(path):
+                    page.goto(path)
+                    page.locator("#content form").first.evaluate("(form) => { form.noValidate = true }")
+                    page.locator("#content form [type=submit]").first.click()
+                    expect(page.locator(".errornote").first).to_be_visible()
+                    self.look_at(page)

@@ -1,0 +1,165 @@
+"""What every browser test checks is really checked."""
+
+import os
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from django.http import HttpRequest, HttpResponse
+from django.test import SimpleTestCase, override_settings
+from django.urls import path, reverse
+from playwright.sync_api import Page, expect
+
+from ctj_api.tests.common import make_admin_user
+
+from .base import NARROW, WIDE, BrowserTestCase, browser_path
+
+HTML = '<!doctype html><html lang="en"><head><title>Tried</title><link rel="icon" href="data:,"></head><body>{}</body>'
+SOUND = "<main><h1>Tried</h1><p>Nothing is wrong.</p></main>"
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    """Return the page that the query gives the body of."""
+    return HttpResponse(HTML.format(request.GET.get("body", SOUND)))
+
+
+def fail(_request: HttpRequest) -> HttpResponse:
+    """Return what an error of the server does."""
+    return HttpResponse("Failed", status=500)
+
+
+urlpatterns = [path("show/", show), path("fail/", fail)]
+
+
+class BrowserPathTests(SimpleTestCase):
+    """Which browser is taken."""
+
+    def test_tests_without_browser_are_skipped_with_a_word_or_fail(self) -> None:
+        """A developer may do without it, and the checks may not."""
+        for insisted, outcome in (("", unittest.SkipTest), ("true", AssertionError)):
+            environment = {"PATH": "", "CHROMIUM": "", "REQUIRE_BROWSER": insisted}
+            with (
+                self.subTest(insisted),
+                mock.patch.dict(os.environ, environment),
+                self.assertRaisesRegex(outcome, "Chromium is not installed"),
+            ):
+                browser_path()
+
+    def test_browser_of_the_environment_is_taken_first(self) -> None:
+        """Whatever else is installed; a wrong name is not replaced in silence."""
+        with mock.patch.dict(os.environ, {"CHROMIUM": "sh"}):
+            self.assertEqual(Path(browser_path()).name, "sh")
+        with (
+            mock.patch.dict(os.environ, {"CHROMIUM": "no-such-browser", "REQUIRE_BROWSER": "true"}),
+            self.assertRaisesRegex(AssertionError, "not installed"),
+        ):
+            browser_path()
+
+
+@override_settings(ROOT_URLCONF=__name__)
+class WatchTests(BrowserTestCase):
+    """Each thing that a page must not do is found."""
+
+    def show(self, body: str = SOUND, **options: int) -> Page:
+        """Open a page with ``body``."""
+        page = self.open_page(**options)  # type: ignore[arg-type]
+        page.goto("/show/")
+        page.evaluate("(html) => { document.body.innerHTML = html }", body)
+        return page
+
+    def test_sound_page_passes(self) -> None:
+        """So that the others don't fail for another reason."""
+        page = self.show(width=NARROW)
+        self.assert_accessible(page)
+        self.assert_no_horizontal_scrolling(page)
+        self.assert_no_problems()
+
+    def test_misbehaving_page_is_named_with_what_it_did(self) -> None:
+        """In the console, in a script, on the server, and on other hosts, which it does not reach."""
+        cases = {
+            "error on the console: oh no": "console.error('oh no')",
+            "error of a script: .*oh no": "setTimeout(() => { throw new Error('oh no') })",
+            "status 500: GET .*/fail/": "fetch('/fail/')",
+            "status 404: GET .*/nowhere/": "fetch('/nowhere/')",
+            "request to another host: http://example.org/x": "fetch('http://example.org/x').catch(() => 0)",
+            "request to another host: ws://example.org/": "new WebSocket('ws://example.org/')",
+            "request to another host: .*7/x": "document.body.innerHTML = '<img src=//127.0.0.7/x>'",
+        }
+        for problem, script in cases.items():
+            page = self.show()
+            with self.subTest(problem), self.assertRaisesRegex(AssertionError, problem):
+                page.evaluate(f"() => {{ {script} }}")
+                page.wait_for_timeout(100)
+                self.assert_no_problems()
+
+    def misbehave(self) -> None:
+        """Do, as a test of its own, what no page may, and ask nothing."""
+        self.show().evaluate("console.error('oh no')")
+
+    def test_problem_that_nobody_asks_about_fails_the_test(self) -> None:
+        """At its end, with a picture of the page."""
+        result = unittest.TestResult()
+        type(self)("misbehave").run(result)
+        [(_, told)] = result.failures
+        self.assertIn("error on the console: oh no", told)
+        picture = Path(told.rpartition("looked like ")[2].strip())
+        self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
+
+    def test_inaccessible_page_is_named_with_rule_and_element(self) -> None:
+        """One rule of WCAG, one of its AA, one of best practice."""
+        for rule, body in (
+            ("image-alt", '<main><h1>Tried</h1><img src="data:," class="bad"></main>'),
+            ("color-contrast", '<main><h1>Tried</h1><p class="bad" style="color: #ccc">Pale.</p></main>'),
+            ("region", '<main><h1>Tried</h1></main><p class="bad">Outside.</p>'),
+        ):
+            page = self.show(body)
+            with self.subTest(rule), self.assertRaisesRegex(AssertionError, f'{rule}: (?s:.*)class="bad"'):
+                self.assert_accessible(page)
+
+    def test_chosen_rules_are_the_only_ones(self) -> None:
+        """A page that breaks another passes, and one that breaks them fails."""
+        page = self.show('<main><h1>Tried</h1><p style="color: #ccc">Pale.</p></main>')
+        self.assert_accessible(page, rules=("image-alt",))
+        with self.assertRaisesRegex(AssertionError, "color-contrast"):
+            self.assert_accessible(page, rules=("color-contrast",))
+
+    def test_page_that_is_too_wide_is_named_with_the_element(self) -> None:
+        """What scrolls in its own container is not."""
+        wide = '<p class="bad" style="width: 600px">Wide.</p>'
+        with self.assertRaisesRegex(AssertionError, '210 px wider than the window(?s:.*)class="bad"'):
+            self.assert_no_horizontal_scrolling(self.show(f"<style>body {{margin: 0}}</style>{wide}", width=NARROW))
+        self.assert_no_horizontal_scrolling(self.show(f'<div style="overflow-x: auto">{wide}</div>', width=NARROW))
+        self.assert_no_horizontal_scrolling(self.show(wide, width=WIDE))
+
+    def test_page_has_the_options_that_were_asked_for(self) -> None:
+        """Its size, its colors, and no scripts."""
+        media = "matchMedia('(prefers-color-scheme: dark)').matches"
+        dark = self.open_page(width=NARROW, height=500, color_scheme="dark")
+        self.assertEqual(dark.evaluate(f"[innerWidth, innerHeight, {media}]"), [NARROW, 500, True])
+        self.assertIs(self.open_page().evaluate(media), False)
+        script = "<script>document.title = 'Ran'</script>"
+        for javascript, title in ((True, "Ran"), (False, "Tried")):
+            page = self.open_page(javascript=javascript)
+            page.goto(f"/show/?body={script}")
+            expect(page).to_have_title(title)
+
+
+class SignInTests(BrowserTestCase):
+    """Both ways in, and the static files of the admin."""
+
+    def test_user_signed_in_by_cookie_or_form_is_inside(self) -> None:
+        """With the style sheets of Django and our own."""
+        user = make_admin_user()
+        for way in ("cookie", "form"):
+            page = self.open_page()
+            with self.subTest(way):
+                (self.sign_in if way == "cookie" else self.sign_in_by_form)(page, user)
+                page.goto(reverse("admin:index"))
+                expect(page.get_by_role("button", name="Log out")).to_be_visible()
+                sheets = page.evaluate("[...document.styleSheets].map((sheet) => sheet.cssRules.length)")
+                self.assertGreater(len(sheets), 2)
+                self.assertGreater(min(sheets), 0)
+
+    def test_migrated_rows_are_there_in_every_test(self) -> None:
+        """The tests before this one have emptied all tables at their ends."""
+        self.assertEqual(len(self.client.get(reverse("community-of-practice-list")).json()), 5)

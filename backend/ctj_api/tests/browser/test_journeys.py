@@ -1,0 +1,362 @@
+"""What project managers and administrators come for, from the sign-in to the result."""
+
+import re
+from typing import Any
+
+from django.urls import reverse
+from playwright.sync_api import FilePayload, Locator, Page, expect
+
+from ctj_api.models import Opportunity, Skill, UserProfile
+from ctj_api.tests.common import (
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+)
+
+from .base import NARROW, BrowserTestCase
+
+ADD = reverse("admin:ctj_api_opportunity_add")
+LIST = reverse("admin:ctj_api_opportunity_changelist")
+API = reverse("opportunity-list")
+REQUIRED = {"React": 3, "SQL": 2, "Figma": 1, "TypeScript": 4}
+
+
+class JourneyTestCase(BrowserTestCase):
+    """A small catalog, and a project manager."""
+
+    def setUp(self) -> None:
+        """Make skills of two communities, a project, a role, and a project manager."""
+        super().setUp()
+        engineering, design = make_cop("engineering"), make_cop("ui_ux")
+        self.skills = {name: make_skill(name=name) for name in (*REQUIRED, "JavaScript", "Java")}
+        for name, skill in self.skills.items():
+            skill.communities_of_practice.add(design if name == "Figma" else engineering)
+        self.project = make_project(name="VRMS")
+        self.role = make_role(title="Front End Developer")
+        self.pm = make_pm_user(first_name="Ana", last_name="Diaz")
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return what the public API lists."""
+        listings: list[dict[str, Any]] = self.client.get(API).json()
+        return listings
+
+    def change_url(self, listing: Opportunity) -> str:
+        """Return the path of a listing's form."""
+        return reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
+
+
+def row(page: Page, number: int) -> Locator:
+    """Return a row of the skill picker, counted from 0."""
+    return page.locator(".skill-row").nth(number)
+
+
+def run_action(page: Page, name: str, *titles: str) -> None:
+    """Tick the rows with these titles in a list, choose an action, and run it."""
+    for title in titles:
+        cells = page.get_by_role("row").filter(has=page.get_by_role("link", name=title, exact=True))
+        cells.get_by_role("checkbox").check()
+    page.get_by_role("combobox", name="Action").select_option(name)
+    page.get_by_role("button", name="Run").click()
+
+
+def choose_skill(page: Page, number: int, typed: str, name: str, level: int) -> None:
+    """Fill in a row of the skill picker with the mouse; there is one."""
+    field = row(page, number).get_by_label("Skill", exact=True)
+    field.fill(typed)
+    page.get_by_role("option", name=name, exact=True).click()
+    row(page, number).get_by_label("Level").select_option(str(level))
+
+
+class PostingTests(JourneyTestCase):
+    """From nothing to a published listing, in several ways."""
+
+    def test_pm_posts_publishes_finds_people_and_holds(self) -> None:
+        """The public API reflects each step."""
+        for number in range(12):
+            make_regular_user({self.skills["React"]: number % 5 + 1, self.skills["SQL"]: 2}, first_name="Vera")
+        page = self.open_page()
+        page.goto("/admin/")
+        self.sign_in_by_form(page, self.pm)
+        expect(page.get_by_role("heading", name="Your opportunities")).to_be_visible()
+        page.get_by_role("link", name="Add opportunity").click()
+        page.get_by_label("Project").select_option("VRMS")
+        page.get_by_label("Role").select_option("Front End Developer")
+        page.get_by_label("Description").fill("Help us to build it.")
+        for number, (name, level) in enumerate(REQUIRED.items()):
+            if number:
+                page.get_by_role("button", name="Add a skill").click()
+            choose_skill(page, number, name.lower()[:4], name, level)
+        expect(page.get_by_text("No volunteer meets all of these requirements, 12 meet them in part.")).to_be_visible()
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("was added successfully")).to_be_visible()
+        self.assertEqual(self.listed(), [])
+
+        page.get_by_role("link", name="Front End Developer", exact=True).click()
+        page.get_by_role("button", name="Save and publish").click()
+        [public] = self.listed()
+        self.assertEqual(public["status"], "open")
+        self.assertEqual({skill["name"]: skill["level"] for skill in public["skills_required"]}, REQUIRED)
+
+        page.get_by_role("link", name="Front End Developer", exact=True).click()
+        best = page.locator("#who-fits tbody tr")
+        expect(best).to_have_count(10)
+        expect(best.first).to_contain_text("React: met (5)")
+        expect(best.first).to_contain_text("TypeScript: missing (4)")
+        page.get_by_role("button", name="Save and put on hold").click()
+        expect(page.get_by_text("On hold", exact=True).first).to_be_visible()
+        self.assertEqual(self.listed()[0]["status"], "on_hold")
+
+    def test_pm_posts_by_keyboard_only(self) -> None:
+        """Project, role, description, two skills, and the button that publishes."""
+        page = self.open_page(user=self.pm)
+        page.goto(ADD)
+        keyboard = page.keyboard
+        page.get_by_label("Project").focus()
+        for typed in ("VRMS", "Front", "Help us.", ""):
+            keyboard.type(typed)
+            keyboard.press("Tab")
+        keyboard.type("java")
+        expect(page.get_by_role("listbox").get_by_role("option")).to_have_text(["Java", "JavaScript"])
+        keyboard.press("ArrowDown")
+        keyboard.press("ArrowDown")
+        keyboard.press("Enter")
+        keyboard.type("4")
+        expect(row(page, 0).get_by_label("Level")).to_have_value("4")
+        for _ in range(2):
+            keyboard.press("Tab")
+        expect(page.get_by_role("button", name="Add a skill")).to_be_focused()
+        keyboard.press("Enter")
+        keyboard.type("figm")
+        keyboard.press("Enter")
+        keyboard.type("1")
+        publish = page.get_by_role("button", name="Save and publish")
+        for _ in range(20):
+            if publish.evaluate("button => button === document.activeElement"):
+                break
+            keyboard.press("Tab")
+        keyboard.press("Enter")
+        expect(page.get_by_text("was added successfully")).to_be_visible()
+        [public] = self.listed()
+        self.assertEqual(
+            {skill["name"]: skill["level"] for skill in public["skills_required"]}, {"JavaScript": 4, "Figma": 1}
+        )
+
+    def test_pm_posts_on_a_phone(self) -> None:
+        """Nothing stands out of the window, also with the suggestions open."""
+        page = self.open_page(user=self.pm, width=NARROW)
+        page.goto(LIST)
+        page.get_by_role("link", name="Add opportunity").click()
+        page.get_by_label("Project").select_option("VRMS")
+        page.get_by_label("Role").select_option("Front End Developer")
+        page.get_by_label("Description").fill("Help us.")
+        row(page, 0).get_by_label("Skill", exact=True).fill("s")
+        self.assert_no_horizontal_scrolling(page)
+        self.assert_accessible(page)
+        choose_skill(page, 0, "sql", "SQL", 2)
+        page.get_by_role("button", name="Save and publish").click()
+        expect(page.get_by_text("was added successfully")).to_be_visible()
+        self.assert_no_horizontal_scrolling(page)
+        self.assertEqual(self.listed()[0]["skills_required"][0]["name"], "SQL")
+
+    def test_pm_posts_without_javascript(self) -> None:
+        """Spare rows, names as text with the browser's suggestions, and the same messages."""
+        page = self.open_page(user=self.pm, javascript=False)
+        page.goto(ADD)
+        page.get_by_label("Project").select_option("VRMS")
+        page.get_by_label("Role").select_option("Front End Developer")
+        page.get_by_label("Description").fill("Help us.")
+        expect(page.locator(".skill-row")).to_have_count(5)
+        expect(page.get_by_text("Empty rows are left out.")).to_be_visible()
+        row(page, 0).get_by_label("Skill", exact=True).fill("Reakt")
+        row(page, 2).get_by_label("Skill", exact=True).fill("sql")
+        row(page, 2).get_by_label("Level").select_option("2")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text('There is no skill "Reakt".')).to_be_visible()
+        row(page, 0).get_by_label("Skill", exact=True).fill("")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("was added successfully")).to_be_visible()
+        self.assertEqual(Opportunity.objects.get().skills_required_matrix.levels, {str(self.skills["SQL"].pk): 2})
+
+
+class SkillPickerTests(JourneyTestCase):
+    """The rows, one by one."""
+
+    def setUp(self) -> None:
+        """Open the form of a listing that requires two skills."""
+        super().setUp()
+        required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
+        self.listing = make_opportunity(required, created_by=self.pm, role=self.role, project=self.project)
+        self.page = self.open_page(user=self.pm)
+        self.page.goto(self.change_url(self.listing))
+
+    def names(self) -> list[str]:
+        """Return the skills of the rows."""
+        names: list[str] = self.page.locator(".skill-name").evaluate_all("fields => fields.map((field) => field.value)")
+        return names
+
+    def test_picker_groups_suggestions_by_community(self) -> None:
+        """What is chosen already is not suggested again."""
+        self.page.get_by_role("button", name="Add a skill").click()
+        row(self.page, 2).get_by_label("Skill", exact=True).press("ArrowDown")
+        expect(self.page.get_by_role("group", name="UI/UX").get_by_role("option")).to_have_text(["Figma"])
+        expect(self.page.get_by_role("group", name="Engineering").get_by_role("option")).to_have_text(
+            ["Java", "JavaScript", "TypeScript"]
+        )
+        self.assert_accessible(self.page)
+
+    def test_picker_says_what_is_wrong_at_once(self) -> None:
+        """An unknown skill, and one that is listed twice."""
+        self.page.get_by_role("button", name="Add a skill").click()
+        field = row(self.page, 2).get_by_label("Skill", exact=True)
+        for typed, problem in (("Reakt", "There is no skill “Reakt”."), ("REACT", "React is listed already.")):
+            with self.subTest(typed):
+                field.fill(typed)
+                field.press("Tab")
+                expect(row(self.page, 2).get_by_text(problem)).to_be_visible()
+                expect(field).to_have_attribute("aria-invalid", "true")
+        self.assert_accessible(self.page)
+
+    def test_picker_removes_rows_and_keeps_the_focus(self) -> None:
+        """On the next row, and on the button that adds one after the last."""
+        self.page.get_by_role("button", name="Remove React").click()
+        expect(row(self.page, 0).get_by_label("Skill", exact=True)).to_be_focused()
+        self.assertEqual(self.names(), ["SQL"])
+        self.page.get_by_role("button", name="Remove SQL").click()
+        expect(self.page.get_by_role("button", name="Add a skill")).to_be_focused()
+        expect(self.page.get_by_text("Nobody is matched with a listing that requires no skills.").first).to_be_visible()
+        self.page.get_by_role("button", name="Save", exact=True).click()
+        self.assertEqual(Opportunity.objects.get().skills_required_matrix.levels, {})
+
+    def test_picker_closes_without_choosing(self) -> None:
+        """Escape and leaving keep what was typed; Enter in the field doesn't send the form."""
+        self.page.get_by_role("button", name="Add a skill").click()
+        field = row(self.page, 2).get_by_label("Skill", exact=True)
+        field.fill("java")
+        field.press("Escape")
+        expect(self.page.get_by_role("listbox")).to_have_count(0)
+        field.press("Enter")
+        self.assertEqual(self.names()[2], "Java")
+        field.fill("nothing")
+        field.press("Enter")
+        expect(self.page).to_have_url(re.compile("change"))
+        self.assertEqual(self.names()[2], "nothing")
+
+    def test_picker_keeps_rows_that_the_server_refused(self) -> None:
+        """With what was typed, to be corrected."""
+        self.page.get_by_role("button", name="Add a skill").click()
+        choose_skill(self.page, 2, "figma", "Figma", 1)
+        row(self.page, 2).get_by_label("Level").select_option("")
+        self.page.get_by_role("button", name="Save", exact=True).click()
+        expect(self.page.get_by_text("Figma: choose a level.")).to_be_visible()
+        self.assertEqual(self.names(), ["React", "SQL", "Figma"])
+
+    def test_picker_counts_volunteers_while_rows_change(self) -> None:
+        """Without saving."""
+        make_regular_user({self.skills["React"]: 2, self.skills["SQL"]: 2})
+        row(self.page, 0).get_by_label("Level").select_option("2")
+        count = self.page.locator(".skill-count")
+        expect(count).to_have_text("1 volunteer meets all of these requirements.")
+        row(self.page, 0).get_by_label("Level").select_option("5")
+        expect(count).to_have_text("No volunteer meets all of these requirements, 1 meets them in part.")
+        self.listing.refresh_from_db()
+        self.assertEqual(self.listing.skills_required_matrix.levels[str(self.skills["React"].pk)], 3)
+
+
+class ListTests(JourneyTestCase):
+    """Several listings at once, the archive, and those of others."""
+
+    def test_pm_closes_several_and_finds_them_in_the_archive(self) -> None:
+        """By ticking, choosing a step, and a click on the filter."""
+        for title in ("Designer", "Developer", "Writer"):
+            make_opportunity(created_by=self.pm, role=make_role(title=title))
+        page = self.open_page(user=self.pm)
+        page.goto("/admin/")
+        run_action(page, "Close", "Designer", "Writer")
+        expect(page.get_by_text("2 listings were closed.")).to_be_visible()
+        page.get_by_role("link", name="Archive").click()
+        expect(page.locator("#result_list tbody tr")).to_have_count(2)
+        self.assertEqual(sorted(listing["status"] for listing in self.listed()), ["closed", "closed", "open"])
+
+    def test_pm_reads_a_foreign_listing_and_its_history(self) -> None:
+        """Without a way to change it."""
+        author = make_pm_user(first_name="Bo")
+        listing = make_opportunity({self.skills["React"]: 3}, created_by=author, role=self.role)
+        page = self.open_page(user=author)
+        page.goto(self.change_url(listing))
+        page.get_by_label("Hours a week").fill("7")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page = self.open_page(user=self.pm)
+        page.goto(LIST)
+        page.get_by_role("link", name="Front End Developer", exact=True).click()
+        expect(page.get_by_role("button", name=re.compile("Save"))).to_have_count(0)
+        page.get_by_role("link", name="History").click()
+        expect(page.get_by_text("Changed hours a week from 0 to 7.")).to_be_visible()
+
+
+class AdministratorTests(JourneyTestCase):
+    """Users and skills."""
+
+    def setUp(self) -> None:
+        """Sign an administrator in."""
+        super().setUp()
+        self.page = self.open_page(user=make_admin_user())
+
+    def test_admin_user_makes_a_pm_who_gets_in(self) -> None:
+        """By one action of the list."""
+        user = make_regular_user(email="vera@example.org")
+        self.page.goto("/admin/")
+        self.page.get_by_role("link", name="Users", exact=True).click()
+        run_action(self.page, "Make project managers", "vera@example.org")
+        expect(self.page.get_by_text("Now project managers: vera@example.org.")).to_be_visible()
+        page = self.open_page()
+        self.sign_in_by_form(page, user)
+        expect(page.get_by_role("heading", name="Your opportunities")).to_be_visible()
+
+    def test_admin_user_corrects_skills_with_the_same_picker(self) -> None:
+        """On the page of a user."""
+        user = make_regular_user({self.skills["React"]: 3})
+        self.page.goto(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
+        self.page.get_by_role("button", name="Add a skill").click()
+        choose_skill(self.page, 1, "fig", "Figma", 5)
+        self.page.get_by_role("button", name="Save", exact=True).click()
+        expect(self.page.get_by_text("was changed successfully")).to_be_visible()
+        matrix = UserProfile.objects.get(pk=user.pk).skills_learned_matrix
+        self.assertEqual(matrix and matrix.levels, {str(self.skills["React"].pk): 3, str(self.skills["Figma"].pk): 5})
+
+    def test_admin_user_merges_two_skills(self) -> None:
+        """After choosing which name stays."""
+        make_opportunity({self.skills["Java"]: 3})
+        self.page.goto(reverse("admin:ctj_api_skill_changelist"))
+        run_action(self.page, "Merge selected skills", "Java", "JavaScript")
+        self.assert_accessible(self.page)
+        self.page.get_by_role("radio", name=re.compile("^JavaScript")).check()
+        self.page.get_by_role("button", name="Merge").click()
+        expect(self.page.get_by_text("Java was merged into JavaScript: 1 opportunity")).to_be_visible()
+        self.assertFalse(Skill.objects.filter(name="Java").exists())
+
+    def test_admin_user_imports_skills_after_a_preview(self) -> None:
+        """Nothing is written before the confirmation."""
+        self.page.goto(reverse("admin:ctj_api_skill_changelist"))
+        self.page.get_by_role("link", name="Import").click()
+        rows = b"name,description,communities_of_practice\nRust,Fast and safe,engineering\nreact,For pages,\n"
+        file: FilePayload = {"name": "skills.csv", "mimeType": "text/csv", "buffer": rows}
+        self.page.locator("input[type=file]").set_input_files(file)
+        self.page.get_by_role("button", name="Show what would change").click()
+        expect(self.page.get_by_text("Fast and safe")).to_be_visible()
+        self.assert_accessible(self.page)
+        self.assertFalse(Skill.objects.filter(name="Rust").exists())
+        self.page.get_by_role("button", name="Confirm import").click()
+        expect(self.page.get_by_text("Skills imported: 1 new, 1 changed")).to_be_visible()
+        self.assertEqual(Skill.objects.get(name="Rust").description, "Fast and safe")
+
+    def test_admin_user_is_told_why_a_skill_stays(self) -> None:
+        """By how many it is used."""
+        make_opportunity({self.skills["Java"]: 3})
+        self.page.goto(reverse("admin:ctj_api_skill_delete", args=[self.skills["Java"].pk]))
+        expect(self.page.get_by_text("Java: required by 1 opportunity and rated by 0 volunteers")).to_be_visible()
+        self.assertTrue(Skill.objects.filter(name="Java").exists())
