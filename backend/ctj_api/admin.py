@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
+from django.views.decorators.http import require_safe
 
 from .changelists import OpportunityChangeList, PostedByFilter, StatusFilter
 from .display import skill_chips, status_word, week_text
@@ -36,6 +37,8 @@ from .skill_admin import SkillFilesMixin, SkillMergeMixin
 from .skill_index import SkillIndex
 from .transitions import CLOSE, FILL, HOLD, PUBLISH, TRANSITIONS, Transition
 from .who_fits import coverage_text, who_fits
+
+NOT_DONE = "This could not be done: the input is unusable, or was overtaken. Try again."
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class SafeAdmin[M: Model](HistoryAdmin[M]):
             if is_database_away(error) or not (request.GET or request.method == "POST"):
                 raise
             logger.exception("The admin could not answer %s", request.path)
-            messages.error(request, "This could not be done: the input is unusable, or was overtaken. Try again.")
+            messages.error(request, NOT_DONE)
             return HttpResponseRedirect(request.path)
 
 
@@ -297,7 +300,7 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, and what the skill picker asks."""
-        count = self.admin_site.admin_view(self.volunteer_count_view)
+        count = self.admin_site.admin_view(require_safe(self.volunteer_count_view))
         return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
 
     def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
@@ -432,7 +435,7 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         "get_full_name",
         "community_of_practice",
         "is_project_manager",
-        "is_superuser",
+        "is_administrator",
         "is_active",
     )
     list_filter = ("is_project_manager", "is_superuser", "is_active", "community_of_practice")
@@ -504,6 +507,11 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
             return
         became = "Now project managers" if value else "No project managers any more"
         self.message_user(request, f"{became}: {', '.join(sorted(map(str, changed)))}.", messages.SUCCESS)
+
+    @admin.display(description="administrator", boolean=True, ordering="is_superuser")
+    def is_administrator(self, user: UserProfile) -> bool:
+        """Return whether the user may give rights."""
+        return user.is_superuser
 
     @admin.display(description="meeting availability")
     def availability(self, user: UserProfile) -> str:

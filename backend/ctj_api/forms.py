@@ -176,6 +176,12 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     class Meta:
         model = UserProfile
         fields = ("is_active", "is_project_manager", "is_superuser", "skill_levels")
+        labels: ClassVar[dict[str, str]] = {"is_superuser": "Administrator"}
+        help_texts: ClassVar[dict[str, str]] = {
+            "is_active": "Untick it instead of deleting an account: nobody can sign in to it, nothing of it is lost.",
+            "is_project_manager": "May post opportunities, see drafts, and see which volunteers match.",
+            "is_superuser": "May change everything here, and give these rights to others.",
+        }
 
     def clean(self) -> dict[str, Any]:
         """Return the values; raises a ``ValidationError`` where nobody would be an administrator any more.

@@ -153,8 +153,7 @@ def count_volunteers[Key](requirements: Mapping[Key, matching.Levels]) -> dict[K
     """Return how many volunteers each requirement goes with, in one query for all of them."""
     skills = {skill for required in requirements.values() for skill in required}
     volunteers = UserProfile.objects.volunteers().having_any(skills).order_by()
-    learned = list(volunteers.values_list("skills_learned_matrix__levels", flat=True))
-    return {key: matching.coverage(required, learned) for key, required in requirements.items()}
+    return matching.coverage(requirements, volunteers.values_list("skills_learned_matrix__levels", flat=True))
 
 
 def _candidates(

@@ -10,6 +10,7 @@ there and not required. So 0 <= score <= 1; it is 1 exactly when every requireme
 overlaps; it never falls when V grows; surplus neither helps nor hides a gap; skills that R lacks don't matter.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -125,11 +126,25 @@ def rank_volunteers[Id](volunteers: Iterable[Candidate[Id]], required: Levels) -
     return _rank(Ranked(volunteer, score(required, volunteer.levels)) for volunteer in volunteers)
 
 
-def coverage(required: Levels, learned: Iterable[Levels]) -> Coverage:
-    """Return how many of ``learned`` overlap with ``required``, and how many meet all of it."""
-    scores = [score(required, levels) for levels in learned]
-    overlapping = [result for result in scores if result.covered]
-    return Coverage(len(overlapping), sum(not result.unmet_count for result in overlapping))
+def coverage[Key](requirements: Mapping[Key, Levels], learned: Iterable[Levels]) -> dict[Key, Coverage]:
+    """Return for each of many requirements how many of ``learned`` overlap with it, and how many meet all of it.
+
+    Each of ``learned`` is compared only with the requirements that it shares a skill with.
+    """
+    by_skill: dict[str, list[tuple[Key, int]]] = {}
+    for key, required in requirements.items():
+        for skill, level in required.items():
+            by_skill.setdefault(skill, []).append((key, level))
+    overlapping: Counter[Key] = Counter()
+    complete: Counter[Key] = Counter()
+    for levels in learned:
+        met: dict[Key, int] = {}
+        for skill, have in levels.items():
+            for key, level in by_skill.get(skill, ()):
+                met[key] = met.get(key, 0) + (have >= level)
+        overlapping.update(met.keys())
+        complete.update(key for key, number in met.items() if number == len(requirements[key]))
+    return {key: Coverage(overlapping[key], complete[key]) for key in requirements}
 
 
 def _rank[Id](pairs: Iterable[Ranked[Id]]) -> list[Ranked[Id]]:

@@ -14,9 +14,13 @@ from django.db import connection
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from ctj_api.admin import NOT_DONE
+from ctj_api.admin_site import SignInForm
 from ctj_api.catalog import SHIPPED_CATALOG, read_catalog
+from ctj_api.enums import SkillLevel
 from ctj_api.exceptions import ErrorCode
 from ctj_api.matching import compare, score
+from ctj_api.transitions import TRANSITIONS
 
 ROOT = Path(settings.BASE_DIR).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -135,6 +139,23 @@ class DocsTests(SimpleTestCase):
         result = score(required, learned)
         fraction = f"{result.covered} / {result.required} = {result.value:.4f}"
         self.assertIn(f"{fraction}, with {result.met_count} of {result.required_count} skills met", page)
+
+    def test_guide_for_project_managers_is_right(self) -> None:
+        """Each level with its meaning, each step with where it makes sense, and the words of the messages."""
+        page = read("docs/pm-guide.md")
+        for level, meaning in SkillLevel.choices:
+            self.assertIn(f"| {level} | {meaning} |", page)
+        for step in TRANSITIONS:
+            self.assertIn(f"| {step.verb} | {', '.join(source.label.lower() for source in step.sources)} |", page)
+        self.assertIn(str(SignInForm.error_messages["invalid_login"]).partition(". ")[0], page)
+        self.assertIn(NOT_DONE, page)
+
+    def test_every_image_is_shown(self) -> None:
+        """None is left over."""
+        shown = {
+            name for page in PAGES for name in re.findall(r"\(images/([\w-]+\.png)\)", page.read_text(encoding="utf-8"))
+        }
+        self.assertEqual({image.name for image in (ROOT / "docs" / "images").iterdir()}, shown)
 
     def test_every_decision_is_listed(self) -> None:
         """The index names each record by its own title."""

@@ -17,6 +17,7 @@ from ctj_api.matching import (
     Levels,
     SkillStatus,
     compare,
+    coverage,
     rank_opportunities,
     rank_volunteers,
     score,
@@ -199,6 +200,14 @@ class MatchingPropertyTests(SimpleTestCase):
             [pair.score for pair in rank_opportunities([opportunity], learned)],
             [pair.score for pair in rank_volunteers([volunteer], required)],
         )
+
+    @given(st.lists(matrices, max_size=4), st.lists(matrices, max_size=8))
+    def test_coverage_counts_what_scores_say(self, requirements: list[Levels], learned: list[Levels]) -> None:
+        """Those who overlap have a score, and those who meet everything have the full one."""
+        counted = coverage(dict(enumerate(requirements)), learned)
+        for key, required in enumerate(requirements):
+            values = [score(required, levels).value or 0 for levels in learned]
+            self.assertEqual(counted[key], (sum(value > 0 for value in values), values.count(1)))
 
     @given(st.integers(1, 1250), st.integers(1, 1250), st.integers(1, 1250), st.integers(1, 1250))
     def test_float_division_orders_as_fractions_do(self, a: int, b: int, c: int, d: int) -> None:
