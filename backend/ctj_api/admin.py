@@ -14,7 +14,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, Case, ManyToManyField, Model, QuerySet, TextField, When
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -32,7 +32,7 @@ from .history import HistoryAdmin, change_of, log_changes
 from .matches import count_volunteers
 from .matching import Coverage
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from .querysets import OpportunityQuerySet
+from .querysets import OpportunityQuerySet, is_project_manager
 from .skill_admin import SkillFilesMixin, SkillMergeMixin
 from .skill_index import SkillIndex
 from .transitions import CLOSE, FILL, HOLD, PUBLISH, TRANSITIONS, Transition
@@ -263,8 +263,8 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
         return self._allows(request, Opportunity.objects.visible_to(request.user), obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Let everyone who works here post."""
-        return self.admin_site.has_permission(request)
+        """Let project managers post, and administrators."""
+        return is_project_manager(request.user) or _is_administrator(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let people change what they have posted."""
@@ -277,12 +277,13 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
     def _allows(self, request: HttpRequest, rows: OpportunityQuerySet, obj: Opportunity | None) -> bool:
         if not self.admin_site.has_permission(request):
             return False
-        return obj is None or _is_administrator(request) or rows.filter(pk=obj.pk).exists()
+        return obj is None or _unless_administrator(request, rows).filter(pk=obj.pk).exists()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Opportunity]:
-        """Return all listings, each with whether it is the requester's own."""
+        """Return the listings that the requester may see, each with whether it is their own."""
         is_own = Case(When(created_by=request.user.pk, then=True), default=False, output_field=BooleanField())
-        return Opportunity.objects.with_details().annotate(is_own=is_own)
+        rows = _unless_administrator(request, Opportunity.objects.visible_to(request.user))
+        return rows.with_details().annotate(is_own=is_own)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Put the requester's own listings first, the newest first among them."""
@@ -322,10 +323,8 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
         """Save the opportunity with its skill matrix, and stamp a new one with who posts it.
 
-        One that is changed is locked before its matrix, as the API locks them, so that neither waits for the other.
+        One that is changed was locked by the history, so before its matrix: the order of the API.
         """
-        if change:
-            get_object_or_404(Opportunity.objects.select_for_update(), pk=obj.pk)
         levels = form.cleaned_data["skill_levels"]
         obj.skills_required_matrix = SkillMatrix.objects.store(
             levels, into=obj.skills_required_matrix if change else None
@@ -357,9 +356,9 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
     def _move(self, request: HttpRequest, chosen: QuerySet[Opportunity], transition: Transition) -> None:
         """Take the step with those of ``chosen`` that allow it, and say what became of the others."""
         locked = Opportunity.objects.select_for_update().filter(pk__in=chosen.values("pk")).order_by("pk")
-        statuses = dict(locked.values_list("pk", "status"))
-        listings = Opportunity.objects.filter(pk__in=statuses).select_related("role", "project")
-        own = listings if _is_administrator(request) else listings.editable_by(request.user)
+        ids = list(locked.values_list("pk", flat=True))
+        rows = _unless_administrator(request, Opportunity.objects.editable_by(request.user))
+        own = rows.filter(pk__in=ids).select_related("role", "project")
         moving = [listing for listing in own if listing.status in transition.sources]
         for source in transition.sources:
             told = change_of(Opportunity, "status", source, transition.target)
@@ -367,7 +366,7 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
         Opportunity.objects.filter(pk__in=[listing.pk for listing in moving]).update(
             status=transition.target, updated_at=timezone.now()
         )
-        self._tell(request, transition, len(moving), len(own) - len(moving), len(statuses) - len(own))
+        self._tell(request, transition, len(moving), len(own) - len(moving), len(ids) - len(own))
 
     def _tell(self, request: HttpRequest, transition: Transition, moved: int, unsuitable: int, foreign: int) -> None:
         if moved:
@@ -521,6 +520,11 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
 
 def _is_administrator(request: HttpRequest) -> bool:
     return request.user.is_active and getattr(request.user, "is_superuser", False)
+
+
+def _unless_administrator(request: HttpRequest, rows: OpportunityQuerySet) -> OpportunityQuerySet:
+    """Return ``rows``, which a rule of the API allows, or for an administrator all."""
+    return Opportunity.objects.all() if _is_administrator(request) else rows
 
 
 def _name(user: UserProfile | None) -> str:

@@ -64,6 +64,15 @@ class SignInTests(TestCase):
                 self.assertContains(page, "This is not the e-mail address and password of a project manager")
                 self.assertNotIn("_auth_user_id", self.client.session)
 
+    def test_staff_without_a_right_sees_no_draft(self) -> None:
+        """A mark that nothing here gives opens the door, and nothing else."""
+        self.client.force_login(make_regular_user(is_staff=True))
+        drafts = [make_opportunity(status="draft"), make_opportunity(status="open")]
+        page = self.client.get(reverse("admin:ctj_api_opportunity_changelist"))
+        self.assertEqual(list(page.context["cl"].result_list), drafts[1:])
+        self.assertEqual(self.client.get(reverse("admin:ctj_api_opportunity_add")).status_code, 403)
+        self.assertEqual(self.client.get(LIST).status_code, 403)
+
     def test_pm_without_the_flag_is_outside_at_once(self) -> None:
         """A session doesn't outlive the right."""
         pm = make_pm_user()
