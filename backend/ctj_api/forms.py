@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
-from .enums import SkillLevel
+from .enums import SkillLevel, Status
 from .models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from .skill_index import SkillIndex
 from .transitions import TRANSITIONS, Transition
@@ -158,10 +158,17 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         return [step for step in TRANSITIONS if self["status"].initial in step.sources]
 
     def clean_status(self) -> str:
-        """Return the status that the pressed button leads to, else the chosen one."""
-        pressed = self.data.get("_transition")
-        targets = [step.target.value for step in self.transitions if step.name == pressed]
-        return targets[0] if targets else str(self.cleaned_data["status"])
+        """Return the status that the pressed button leads to, else the chosen one.
+
+        Raises a ``ValidationError`` where the step makes no sense any more, because the status was changed meanwhile.
+        """
+        pressed = next((step for step in TRANSITIONS if step.name == self.data.get("_transition")), None)
+        if pressed is None:
+            return str(self.cleaned_data["status"])
+        if pressed not in self.transitions:
+            stored = Status(self["status"].initial).label.lower()
+            raise ValidationError(f"It can't be {pressed.done}: it is {stored} by now.")
+        return pressed.target.value
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):
