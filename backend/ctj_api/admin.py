@@ -1,7 +1,7 @@
 """The admin site: administrators curate skills, see everything, and say who is a project manager."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -27,12 +27,12 @@ from django.views.decorators.http import require_safe
 from .changelists import OpportunityChangeList, PostedByFilter, StatusFilter
 from .display import skill_chips, status_word, week_text
 from .exceptions import is_database_away
-from .forms import MultilineField, OpportunityForm, SkillLevelsFormField, UserProfileForm
+from .forms import CHANGED_MEANWHILE, MultilineField, OpportunityForm, SkillLevelsFormField, UserProfileForm
 from .history import HistoryAdmin, change_of, log_changes
 from .matches import count_volunteers
 from .matching import Coverage
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from .querysets import OpportunityQuerySet, is_project_manager
+from .querysets import OpportunityQuerySet, is_administrator, is_project_manager
 from .skill_admin import SkillFilesMixin, SkillMergeMixin
 from .skill_index import SkillIndex
 from .transitions import CLOSE, FILL, HOLD, PUBLISH, TRANSITIONS, Transition
@@ -264,7 +264,7 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let project managers post, and administrators."""
-        return is_project_manager(request.user) or _is_administrator(request)
+        return is_project_manager(request.user) or is_administrator(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let people change what they have posted."""
@@ -272,7 +272,19 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let project managers delete any listing."""
+        if obj is not None and obj.pk in getattr(request, "deletable", ()):
+            return True
         return self._allows(request, Opportunity.objects.deletable_by(request.user), obj)
+
+    def get_deleted_objects(
+        self, objs: QuerySet[Opportunity] | Sequence[Opportunity], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        """Return what a deletion would take along; asks once for all rows who may delete them."""
+        rows = _unless_administrator(request, Opportunity.objects.deletable_by(request.user))
+        ids = [listing.pk for listing in objs]
+        request.deletable = set(rows.filter(pk__in=ids).values_list("pk", flat=True))  # type: ignore[attr-defined]
+        to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return to_delete, dict(counts), needed, protected
 
     def _allows(self, request: HttpRequest, rows: OpportunityQuerySet, obj: Opportunity | None) -> bool:
         if not self.admin_site.has_permission(request):
@@ -315,7 +327,9 @@ class OpportunityAdmin(SafeAdmin[Opportunity]):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Show below the form of a stored listing who fits."""
-        listing: Opportunity | None = context["original"]
+        shown: Opportunity | None = context["original"]
+        # A form that was refused has changed the row that it shows.
+        listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
         if listing is not None:
             context["who_fits"] = who_fits(listing)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -457,7 +471,15 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser")}),
         (
             "Qualifier",
-            {"fields": ("community_of_practice", "skill_levels", "max_available_hours", "availability")},
+            {
+                "fields": (
+                    "community_of_practice",
+                    "skill_levels",
+                    "shown_levels",
+                    "max_available_hours",
+                    "availability",
+                )
+            },
         ),
         ("Dates", {"fields": ("last_login", "created_at")}),
     )
@@ -475,13 +497,18 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         return False
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights, and the skills if they were changed here: nothing else that the owner may be changing."""
+        """Save the rights, and the skills if they were changed here: nothing else that the owner may be changing.
+
+        Raises a ``ValidationError`` where the owner has changed the skills since the form was checked.
+        """
         obj.is_staff = obj.is_superuser
         obj.save(update_fields=["is_active", "is_project_manager", "is_superuser", "is_staff", "updated_at"])
-        if "skill_levels" in form.changed_data:
+        if form.has_new_levels:
             owner = UserProfile.objects.select_for_update(no_key=True).get(pk=obj.pk)
-            levels = form.cleaned_data["skill_levels"]
-            owner.skills_learned_matrix = SkillMatrix.objects.store(levels, into=owner.skills_learned_matrix)
+            matrix = owner.skills_learned_matrix
+            if (matrix.levels if matrix else {}) != form.initial["skill_levels"]:
+                raise ValidationError(CHANGED_MEANWHILE)
+            owner.skills_learned_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
             owner.save(update_fields=["skills_learned_matrix", "updated_at"])
 
     @admin.action(description="Make project managers", permissions=["change"])
@@ -518,13 +545,9 @@ class UserProfileAdmin(SafeAdmin[UserProfile]):
         return week_text(user.meeting_availability)
 
 
-def _is_administrator(request: HttpRequest) -> bool:
-    return request.user.is_active and getattr(request.user, "is_superuser", False)
-
-
 def _unless_administrator(request: HttpRequest, rows: OpportunityQuerySet) -> OpportunityQuerySet:
     """Return ``rows``, which a rule of the API allows, or for an administrator all."""
-    return Opportunity.objects.all() if _is_administrator(request) else rows
+    return Opportunity.objects.all() if is_administrator(request.user) else rows
 
 
 def _name(user: UserProfile | None) -> str:
@@ -537,8 +560,8 @@ def _listings(number: int) -> str:
 
 def _uses_of(skills: Iterable[Skill]) -> list[str]:
     return [
-        f"{skill}: required by {opportunities} opportunit{pluralize(opportunities, 'y,ies')} "
-        f"and rated by {volunteers} volunteer{pluralize(volunteers)}"
-        for skill, (opportunities, volunteers) in SkillMatrix.objects.usage_of(skills).items()
-        if opportunities or volunteers
+        f"{skill}: required by {usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} "
+        f"and rated by {usage.volunteers} volunteer{pluralize(usage.volunteers)}"
+        for skill, usage in SkillMatrix.objects.usage_of(skills).items()
+        if usage.opportunities or usage.volunteers
     ]

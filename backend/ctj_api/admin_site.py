@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from .models import UserProfile
-from .querysets import Requester, is_project_manager
+from .querysets import Requester, is_administrator, is_project_manager
 
 
 def may_enter(user: Requester) -> bool:
     """Return whether ``user`` works in the admin: project managers do, and administrators."""
-    return is_project_manager(user) or (user.is_active and getattr(user, "is_staff", False))
+    return is_project_manager(user) or is_administrator(user)
 
 
 class SignInForm(AdminAuthenticationForm):
@@ -52,6 +52,6 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Return the overview; a project manager's own listings are theirs."""
-        if is_project_manager(request.user) and not getattr(request.user, "is_superuser", False):
+        if not is_administrator(request.user):
             return HttpResponseRedirect(reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"}))
         return super().index(request, extra_context)

@@ -1,5 +1,6 @@
 """Forms of the admin."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -15,6 +16,8 @@ from .skill_index import SkillIndex
 from .transitions import TRANSITIONS, Transition
 from .validators import clean_skill_levels, quote
 from .widgets import SkillPicker, SkillRow
+
+CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was opened. Open it again."
 
 
 class MultilineField(forms.CharField):
@@ -172,13 +175,14 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):
-    """The rights of an account, and the skills that its owner rated."""
+    """The rights of an account, and the skills that its owner rated, and may be rating at this moment."""
 
     matrix_field = "skills_learned_matrix"
 
     skill_levels = SkillLevelsFormField(
         required=False, label="Skills", help_text="Rated by the volunteers themselves; correct them only if asked to."
     )
+    shown_levels = forms.CharField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = UserProfile
@@ -190,15 +194,37 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
             "is_superuser": "May change everything here, and give these rights to others.",
         }
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["shown_levels"] = _as_text(self.initial["skill_levels"])
+
+    @property
+    def has_new_levels(self) -> bool:
+        """Whether the rows say anything else than the page showed."""
+        shown: str = self.cleaned_data["shown_levels"]
+        return _as_text(self.cleaned_data["skill_levels"]) != shown
+
     def clean(self) -> dict[str, Any]:
-        """Return the values; raises a ``ValidationError`` where nobody would be an administrator any more.
+        """Return the values; raises a ``ValidationError`` where somebody else's change would be lost."""
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        self._keep_an_administrator(values)
+        is_outdated = values.get("shown_levels") != self.initial["shown_levels"]
+        if "skill_levels" in values and self.has_new_levels and is_outdated:
+            self.add_error("skill_levels", CHANGED_MEANWHILE)
+        return values
+
+    def _keep_an_administrator(self, values: dict[str, Any]) -> None:
+        """Raise a ``ValidationError`` where nobody would be an administrator any more.
 
         The administrators are locked, so that two of them can't take each other's rights at the same moment.
         """
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        if values.get("is_active") and values.get("is_superuser"):
-            return values
+        rights = ("is_active", "is_superuser")
+        if all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
+            return
         administrators = UserProfile.objects.administrators().select_for_update(no_key=True).order_by("pk")
         if list(administrators) == [self.instance]:
             raise ValidationError("This is the last administrator: make somebody else one first.")
-        return values
+
+
+def _as_text(levels: dict[str, int]) -> str:
+    return json.dumps(levels, sort_keys=True)

@@ -21,7 +21,11 @@ NOTHING = "nothing"
 UNTRACKED = {"last_login", "is_staff", "groups", "user_permissions"}
 # All else that an account holds is personal: which of it was changed is told, what it was and is isn't kept.
 RIGHTS = {"is_active", "is_project_manager", "is_superuser"}
-LABELS = {"skills_required_matrix": "required skills", "skills_learned_matrix": "rated skills"}
+LABELS = {
+    "skills_required_matrix": "required skills",
+    "skills_learned_matrix": "rated skills",
+    "is_superuser": "administrator",
+}
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
 
 

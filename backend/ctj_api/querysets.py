@@ -31,6 +31,11 @@ def is_project_manager(user: Requester) -> bool:
     return user.is_active and getattr(user, "is_project_manager", False)
 
 
+def is_administrator(user: Requester) -> bool:
+    """Return whether ``user`` may do anything in the admin: a superuser who is still active."""
+    return user.is_active and getattr(user, "is_superuser", False)
+
+
 class JSONKeys(Func):
     """A row for each key of the object in a ``jsonb`` column."""
 
@@ -74,26 +79,32 @@ class SkillQuerySet(models.QuerySet["Skill"]):
             volunteer_count=_count(rated.filter(volunteer__isnull=False)),
         )
 
+    def lock_with_owners(self) -> "list[Skill]":
+        """Lock these skills, after the opportunities and volunteers who rate them: the order of the API.
+
+        From then on nobody else can rate them: who tries waits, and finds them as they are by then.
+        """
+        _lock_owners([str(pk) for pk in self.values_list("pk", flat=True)])
+        return list(self.select_for_update().order_by("pk"))
+
     @transaction.atomic
     def merge_into(self, kept: "Skill") -> Usage:
         """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed.
 
-        The locks come in the order in which the API takes them: owners, their matrices, skills. Once the skills are
-        locked, nobody else can rate them: who tries waits, and finds them gone. What was rated before, the update sees.
+        The matrices are changed last, in one statement, which sees what was rated before the skills were locked.
         """
-        dropped = list(self.exclude(pk=kept.pk).order_by("pk"))
-        ids = [str(skill.pk) for skill in dropped]
-        _lock_owners(ids)
-        chosen = {kept.pk, *(skill.pk for skill in dropped)}
-        locked = self.model._default_manager.select_for_update().filter(pk__in=chosen).order_by("pk")
-        if {skill.pk for skill in locked} != chosen:
+        dropped = [str(skill.pk) for skill in self.exclude(pk=kept.pk)]
+        chosen = {str(kept.pk), *dropped}
+        skills = self.model._default_manager.filter(pk__in=chosen)
+        locked = skills.lock_with_owners()
+        if len(locked) != len(chosen):
             raise ValidationError("One of these skills was deleted meanwhile.")
-        usage = _matrices().rating_any(ids).count_owners()
-        _matrices().replace_skills(ids, str(kept.pk))
-        communities = kept.communities_of_practice.model._default_manager.filter(skills__in=chosen)
+        usage = _matrices().rating_any(dropped).count_owners()
+        _matrices().replace_skills(dropped, str(kept.pk))
+        communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
         kept.communities_of_practice.add(*communities)
         kept.save(update_fields=["updated_at"])
-        self.model._default_manager.filter(pk__in=chosen - {kept.pk}).delete()
+        self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
     def search(self, text: str) -> Self:
@@ -109,13 +120,13 @@ class SkillQuerySet(models.QuerySet["Skill"]):
 class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
     """Skill matrices of volunteers and opportunities."""
 
-    def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, tuple[int, int]]":
+    def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, Usage]":
         """Return by how many opportunities and how many volunteers each of ``skills`` is rated, in one query."""
         by_key = {str(skill.pk): skill for skill in skills}
-        rated = self.filter(levels__has_any_keys=list(by_key)).annotate(key=JSONKeys("levels")).values("key")
+        rated = self.rating_any(by_key).annotate(key=JSONKeys("levels")).values("key")
         counted = rated.annotate(opportunities=Count("opportunity"), volunteers=Count("volunteer"))
-        found = {row["key"]: (row["opportunities"], row["volunteers"]) for row in counted}
-        return {skill: found.get(key, (0, 0)) for key, skill in by_key.items()}
+        found = {row["key"]: Usage(row["opportunities"], row["volunteers"]) for row in counted}
+        return {skill: found.get(key, Usage(0, 0)) for key, skill in by_key.items()}
 
     def rating_any(self, skills: Iterable[str]) -> Self:
         """Return those that rate at least one of ``skills``, given by their ids."""
@@ -125,15 +136,15 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
         """Return how many of these matrices belong to opportunities, and how many to volunteers."""
         return Usage(**self.aggregate(opportunities=Count("opportunity"), volunteers=Count("volunteer")))
 
-    def replace_skills(self, dropped: list[str], kept: str) -> int:
-        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels; return how many changed.
+    def replace_skills(self, dropped: list[str], kept: str) -> None:
+        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels.
 
         It is one statement, which computes from the row as it is when it is written, so that no change is lost.
         """
         levels = [Cast(KeyTextTransform(skill, "levels"), models.IntegerField()) for skill in (kept, *dropped)]
         others = Without(F("levels"), Value(dropped, output_field=ArrayField(models.TextField())))
         merged = JoinedObjects(others, JSONObject(**{kept: Greatest(*levels)}))
-        return self.rating_any(dropped).update(levels=merged, updated_at=timezone.now())
+        self.rating_any(dropped).update(levels=merged, updated_at=timezone.now())
 
     def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
         """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""

@@ -77,9 +77,11 @@ class SkillMergeMixin(admin.ModelAdmin[Skill]):
 
     def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
         names = ", ".join(skill.name for skill in dropped)
-        listings = list(Opportunity.objects.requiring_any(str(skill.pk) for skill in dropped))
-        usage = Skill.objects.filter(pk__in=[skill.pk for skill in dropped]).merge_into(kept)
-        log_changes(request.user, listings, [f"{names}, which became {kept}"])
+        merged = Skill.objects.filter(pk__in=[skill.pk for skill in dropped])
+        for skill in merged.lock_with_owners():
+            listings = Opportunity.objects.requiring_any([str(skill.pk)])
+            log_changes(request.user, list(listings), [f"{skill}, which became {kept}"])
+        usage = merged.merge_into(kept)
         log, user = LogEntry.objects.log_actions, request.user.pk
         log(user, [kept], CHANGE, f"Merged into it: {names}.")  # type: ignore[arg-type]
         log(user, dropped, DELETION, f"Merged into {kept}.")  # type: ignore[arg-type]

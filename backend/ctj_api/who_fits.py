@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from .matches import Narrowing, VolunteerRanking
-from .matching import Coverage
+from .matching import Coverage, Score
 from .models import Opportunity, UserProfile
 from .serializers import VolunteerMatchReadSerializer
 
@@ -22,9 +22,11 @@ class WhoFits(NamedTuple):
 def who_fits(listing: Opportunity) -> WhoFits:
     """Return the best matches of a stored listing, ranked as ``GET /api/opportunities/{id}/matches/`` ranks them."""
     ranking = VolunteerRanking(listing, UserProfile.objects.volunteers(), Narrowing(), timezone.now())
-    matches = VolunteerMatchReadSerializer(ranking[:BEST], many=True).data
+    best = ranking[:BEST]
+    told = VolunteerMatchReadSerializer(best, many=True).data
     summary = coverage_text(listing.skills_required_matrix.levels, ranking.coverage)
-    return WhoFits(summary, [{**match, "percent": _percent(match)} for match in matches])
+    pairs = zip(told, best, strict=True)
+    return WhoFits(summary, [{**match, "percent": _percent(exact.score)} for match, exact in pairs])
 
 
 def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
@@ -44,6 +46,6 @@ def _volunteers(number: int) -> str:
     return f"{number} volunteers meet" if number > 1 else f"{number or 'No'} volunteer meets"
 
 
-def _percent(match: dict[str, Any]) -> int:
+def _percent(score: Score) -> int:
     """Return the score in percent, rounded down: 100 only where every requirement is met."""
-    return int(match["score"] * 100)
+    return score.covered * 100 // score.required

@@ -286,6 +286,35 @@ class OpportunityFormTests(DeskTestCase):
         self.post(LIST, {"action": "delete_selected", "_selected_action": [str(foreign.pk)], "post": "yes"})
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
 
+    def test_pm_deletes_many_with_a_constant_number_of_queries(self) -> None:
+        """Asked once who may delete them, on the question and on the answer."""
+        counts = []
+        for number in (1, 2, 20):
+            chosen = [str(make_opportunity(created_by=make_pm_user()).pk) for _ in range(number)]
+            for answer in ({}, {"post": "yes"}):
+                form = {"action": "delete_selected", "_selected_action": chosen, **answer}
+                with CaptureQueriesContext(connection) as queries:
+                    self.client.post(LIST, form)
+                counts.append(len(queries))
+            self.assertEqual(Opportunity.objects.count(), 0)
+        self.assertEqual(counts[2:4], counts[4:])
+
+    def test_pm_sees_who_fits_the_stored_listing(self) -> None:
+        """Also below a form that was refused."""
+        skill = make_skill()
+        make_regular_user({skill: 3}, max_available_hours=5)
+        listing = make_opportunity({skill: 3}, created_by=self.pm, min_hours_required=4)
+        page = self.post(change_url(listing), listing_form(min_hours_required="9", body=""))
+        self.assertContains(page, "This field is required.")
+        self.assertTrue(page.context["who_fits"].matches[0]["fits_hours"])
+
+    def test_pm_sees_a_score_that_is_rounded_down(self) -> None:
+        """Exactly: 29 of 50 is 58 %."""
+        skills = [make_skill() for _ in range(10)]
+        listing = make_opportunity(dict.fromkeys(skills, 5), created_by=self.pm)
+        make_regular_user({**dict.fromkeys(skills[:5], 5), skills[5]: 4})
+        self.assertEqual(self.client.get(change_url(listing)).context["who_fits"].matches[0]["percent"], 58)
+
 
 class TransitionTests(DeskTestCase):
     """Publish, put on hold, mark as filled, close."""

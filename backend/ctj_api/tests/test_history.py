@@ -1,5 +1,6 @@
 """The history: who changed what, told field by field on the history pages of the admin."""
 
+import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -370,16 +371,19 @@ class UserHistoryTests(HistoryCase):
 
     def test_admin_user_change_of_rights_is_told(self) -> None:
         """Rights with both values, in plain words; that an administrator enters the admin goes without saying."""
-        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"]}
+        shown = json.dumps(self.levels({self.react: 3}))
+        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "shown_levels": shown}
         self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
-        text = "Changed superuser status from no to yes, active from yes to no and project manager from no to yes."
+        text = "Changed administrator from no to yes, active from yes to no and project manager from no to yes."
         self.assertEqual(messages(self.user), [text])
         self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
         self.assertEqual(len(messages(self.user)), 1)
 
     def test_admin_user_correction_of_skills_keeps_no_levels(self) -> None:
         """A volunteer's levels aren't kept, whoever changes them."""
-        self.submit(self.user, {"is_active": "on", "skill_levels_name": ["React"], "skill_levels_level": ["5"]})
+        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["5"]}
+        shown = json.dumps(self.levels({self.react: 3}))
+        self.submit(self.user, {"is_active": "on", **rows, "shown_levels": shown})
         self.assertEqual(messages(self.user), ["Changed rated skills."])
 
     def test_user_snapshot_never_tells_a_password(self) -> None:

@@ -129,7 +129,7 @@ ADMIN_MODELS = {
         "delete": site_page(403),
     },
 }
-FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
+FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on", "shown_levels": "{}"}
 LISTS = {"changelist", "add", "volunteer_count", "import", "process_import", "export"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {

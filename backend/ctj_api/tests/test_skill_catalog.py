@@ -91,9 +91,9 @@ class SkillListTests(CatalogTestCase):
         for number in range(4):
             make_opportunity(dict.fromkeys(skills[number:], 3))
             make_regular_user(dict.fromkeys(skills[: number // 2], 2))
-        counted = {skill: (skill.opportunity_count, skill.volunteer_count) for skill in Skill.objects.with_usage()}  # type: ignore[attr-defined]
+        counted = {skill: Usage(skill.opportunity_count, skill.volunteer_count) for skill in Skill.objects.with_usage()}  # type: ignore[attr-defined]
         self.assertEqual(counted, SkillMatrix.objects.usage_of(skills))
-        self.assertEqual(counted[skills[3]], (4, 0))
+        self.assertEqual(counted[skills[3]], Usage(4, 0))
 
     def test_list_is_sorted_by_usage(self) -> None:
         """By either number, in both directions."""

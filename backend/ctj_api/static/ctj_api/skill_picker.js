@@ -24,6 +24,7 @@
       }));
       this.names = new Map(this.skills.map(({ name }) => [fold(name), name]));
       this.added = 0;
+      this.all = new Set();
       for (const row of [...this.rows.children]) {
         if (row.querySelector(".skill-name").value) {
           new SkillRow(this, row);
@@ -70,6 +71,7 @@
     }
 
     changed() {
+      this.all.forEach((row) => row.check());
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.count(), COUNT_DELAY);
     }
@@ -102,6 +104,7 @@
   class SkillRow {
     constructor(picker, element) {
       this.picker = picker;
+      picker.all.add(this);
       this.element = element;
       this.field = element.querySelector(".skill-name");
       this.level = element.querySelector(".skill-level");
@@ -220,6 +223,9 @@
         this.open();
       }
       const count = this.options.length;
+      if (!count) {
+        return;
+      }
       const start = direction > 0 ? -1 : count;
       const from = this.active < 0 ? start : this.active;
       this.activate((from + direction + count) % count);
@@ -228,17 +234,17 @@
     accept(opened) {
       if (opened && this.active >= 0) {
         this.choose(this.options[this.active].dataset.name);
-      } else if (opened && this.options.length === 1) {
-        this.choose(this.options[0].dataset.name);
       } else if (this.picker.names.has(fold(this.field.value))) {
         this.choose(this.picker.names.get(fold(this.field.value)));
+      } else if (opened && this.options.length === 1) {
+        this.choose(this.options[0].dataset.name);
       }
     }
 
     clicked(event) {
       event.preventDefault();
       const option = event.target.closest('[role="option"]');
-      if (option) {
+      if (option && event.button === 0) {
         this.choose(option.dataset.name);
       }
     }
@@ -257,9 +263,12 @@
     }
 
     changed() {
-      this.tell(this.problem());
       this.nameButton();
       this.picker.changed();
+    }
+
+    check() {
+      this.tell(this.field === document.activeElement ? "" : this.problem());
     }
 
     problem() {
@@ -271,12 +280,17 @@
     }
 
     tell(problem) {
+      if (problem === (this.message?.textContent ?? "")) {
+        return;
+      }
       this.message?.remove();
-      this.field.toggleAttribute("aria-describedby", false);
+      this.message = null;
+      this.field.removeAttribute("aria-describedby");
       this.field.removeAttribute("aria-invalid");
       if (problem) {
         this.message = document.createElement("p");
         this.message.className = "skill-problem";
+        this.message.setAttribute("role", "alert");
         this.message.id = `${this.field.id}_problem`;
         this.message.textContent = problem;
         this.element.append(this.message);
@@ -291,6 +305,7 @@
 
     removeRow() {
       const index = [...this.picker.rows.children].indexOf(this.element);
+      this.picker.all.delete(this);
       this.element.remove();
       this.picker.removed(index);
     }

@@ -221,6 +221,26 @@ class SkillPickerTests(JourneyTestCase):
                 expect(field).to_have_attribute("aria-invalid", "true")
         self.assert_accessible(self.page)
 
+    def test_picker_takes_back_what_is_right_by_now(self) -> None:
+        """A skill that was listed twice, once the other row is gone."""
+        self.page.get_by_role("button", name="Add a skill").click()
+        field = row(self.page, 2).get_by_label("Skill", exact=True)
+        field.fill("React")
+        field.press("Tab")
+        problem = self.page.get_by_text("React is listed already.")
+        expect(problem).to_have_count(2)
+        self.page.get_by_role("button", name="Remove React").first.click()
+        expect(problem).to_have_count(0)
+
+    def test_picker_prefers_the_exact_name(self) -> None:
+        """To the one suggestion that is left."""
+        for number, name in ((2, "Java"), (3, "Java")):
+            self.page.get_by_role("button", name="Add a skill").click()
+            field = row(self.page, number).get_by_label("Skill", exact=True)
+            field.fill(name)
+            field.press("Enter")
+        self.assertEqual(self.names(), ["React", "SQL", "Java", "Java"])
+
     def test_picker_removes_rows_and_keeps_the_focus(self) -> None:
         """On the next row, and on the button that adds one after the last."""
         self.page.get_by_role("button", name="Remove React").click()
