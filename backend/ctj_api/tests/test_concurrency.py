@@ -1,6 +1,5 @@
 """What several requests at once can't break; each runs in a thread with a connection of its own."""
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -216,11 +215,26 @@ class ConcurrencyTests(TransactionTestCase):
         url = reverse("admin:ctj_api_opportunity_change", args=[self.opportunity.pk])
         for _ in range(ROUNDS):
             payload = opportunity_payload(skills_required_matrix={str(skills[0].pk): 3})
-            form = {**payload, "skill_levels": json.dumps({str(skills[1].pk): 4})}
+            form = {**payload, "skill_levels_name": [skills[1].name], "skill_levels_level": ["4"]}
             puts: list[Callable[[], Any]] = [partial(self.pm_client().put, self.url, payload) for _ in range(3)]
             saved, *answers = at_once(partial(client.post, url, form), *puts)
             self.assertRedirects(saved, reverse("admin:ctj_api_opportunity_changelist"), fetch_redirect_response=False)
             self.assertEqual({answer.status_code for answer in answers}, {200})
+
+    def test_administrators_taking_each_other_the_rights_leave_one(self) -> None:
+        """Whoever comes second would take them from the last one."""
+        for number in range(ROUNDS):
+            with self.subTest(round=number):
+                UserProfile.objects.filter(is_superuser=True).update(is_active=False)
+                pair = [make_admin_user() for _ in range(2)]
+                calls = []
+                for user, other in (pair, reversed(pair)):
+                    client = Client()
+                    client.force_login(user)
+                    url = reverse("admin:ctj_api_userprofile_change", args=[other.pk])
+                    calls.append(partial(client.post, url, {"is_active": "on", "shown_levels": "{}"}))
+                at_once(*calls)
+                self.assertEqual(UserProfile.objects.administrators().count(), 1)
 
     def rated_and_existing(self) -> tuple[set[str], set[str]]:
         """Return the ids of the skills that matrices rate, and of those that there are."""
