@@ -29,7 +29,7 @@ from .display import skill_chips, status_word, week_text
 from .exceptions import is_database_away
 from .forms import CHANGED_MEANWHILE, MultilineField, OpportunityForm, SkillLevelsFormField, UserProfileForm
 from .history import HistoryAdmin, change_of, log_changes
-from .matches import count_volunteers
+from .match_index import count_volunteers
 from .matching import Coverage
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from .querysets import OpportunityQuerySet, is_administrator, is_project_manager

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from .enums import Status
-from .matches import count_volunteers
+from .match_index import count_volunteers
 from .models import Opportunity
 from .skill_index import SkillIndex
 

@@ -151,6 +151,11 @@ class StrictFilterSet(django_filters.FilterSet):
             raise ValidationError(filters.errors)
         return cast("Rows", filters.qs)
 
+    @classmethod
+    def is_asked(cls, request: Request) -> bool:
+        """Return whether the request has any of these filters."""
+        return any(name in request.query_params for name in cls.base_filters)
+
 
 class SkillFilter(StrictFilterSet):
     """Skills of a community, or with a text in their name or description."""

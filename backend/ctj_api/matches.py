@@ -1,7 +1,6 @@
-"""Which opportunities and volunteers go together: the rows behind the rankings of ``matching.py``."""
+"""Which opportunities and volunteers go together, by the indexes of ``matching.py`` and by their times."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -10,8 +9,9 @@ from uuid import UUID
 
 from . import matching
 from .availability import MeetingWeek, fits_hours
+from .match_index import rank_open_opportunities, rank_volunteers
 from .models import Opportunity, Project, SkillMatrix, UserProfile
-from .querysets import OpportunityQuerySet, UserProfileQuerySet
+from .querysets import OpportunityQuerySet
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,6 @@ class Narrowing:
     min_score: Fraction = Fraction(0)
     require_all: bool = False
     fits: bool = False
-
-    def admits(self, score: matching.Score) -> bool:
-        """Return whether a pair with this score is listed."""
-        return score.reaches(self.min_score) and not (self.require_all and score.unmet_count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Match:
 
 
 class Ranking(ABC):
-    """Matches, best first, to be counted and sliced; only the rows of a slice are loaded whole."""
+    """Matches, best first, to be counted and sliced; only the rows of a slice are loaded."""
 
     def __init__(self, narrowing: Narrowing, now: datetime) -> None:
         self._narrowing = narrowing
@@ -56,23 +52,18 @@ class Ranking(ABC):
         return [matches[id_] for id_ in ids if id_ in matches]
 
     @cached_property
-    def _ids(self) -> list[UUID]:
+    def _ids(self) -> matching.IndexRanking[UUID]:
+        minimum = Fraction(1) if self._narrowing.require_all else self._narrowing.min_score
         clashing = self._clashing() if self._narrowing.fits else set()
-        ranked = (pair.candidate.id for pair in self._pairs if self._narrowing.admits(pair.score))
-        return [id_ for id_ in ranked if id_ not in clashing]
+        return self._rank(matching.Selection(minimum, self._within(), clashing))
 
-    @cached_property
-    def coverage(self) -> matching.Coverage:
-        """How many overlap, and how many of them meet everything, before any narrowing."""
-        return matching.Coverage(len(self._pairs), sum(not pair.score.unmet_count for pair in self._pairs))
-
-    @cached_property
-    def _pairs(self) -> list[matching.Ranked[UUID]]:
-        return self._rank()
+    def _within(self) -> set[UUID] | None:
+        """Return the ids of those who are ranked, or ``None`` for all of the index."""
+        return None
 
     @abstractmethod
-    def _rank(self) -> list[matching.Ranked[UUID]]:
-        """Return all pairs that overlap, best first."""
+    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+        """Return the ids of those who overlap, best first."""
 
     @abstractmethod
     def _clashing(self) -> set[UUID]:
@@ -84,25 +75,35 @@ class Ranking(ABC):
 
 
 class OpportunityRanking(Ranking):
-    """Those of ``opportunities`` that a volunteer's skills overlap with."""
+    """Those of ``opportunities``, which are open, that a volunteer's skills overlap with."""
 
     def __init__(
-        self, volunteer: UserProfile, opportunities: OpportunityQuerySet, narrowing: Narrowing, now: datetime
+        self,
+        volunteer: UserProfile,
+        opportunities: OpportunityQuerySet,
+        narrowing: Narrowing,
+        now: datetime,
+        filtered: bool = True,
     ) -> None:
+        """Take ``filtered=False`` where ``opportunities`` are all that are open: their ids need not be looked up."""
         super().__init__(narrowing, now)
         self._volunteer = volunteer
         self._learned = _levels(volunteer.skills_learned_matrix)
         self._overlapping = opportunities.requiring_any(self._learned).order_by()
+        self._filtered = filtered
 
-    def _rank(self) -> list[matching.Ranked[UUID]]:
-        rows = self._overlapping.values_list("pk", "skills_required_matrix__levels", "created_at")
-        return matching.rank_opportunities(_candidates(rows), self._learned)
+    def _within(self) -> set[UUID] | None:
+        return set(self._overlapping.values_list("pk", flat=True)) if self._filtered else None
+
+    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+        return rank_open_opportunities(self._learned, selection)
 
     def _clashing(self) -> set[UUID]:
         available = self._volunteer.max_available_hours
-        unfit_projects = self._unfit_projects()
-        rows = self._overlapping.values_list("pk", "min_hours_required", "project")
-        return {pk for pk, hours, project in rows if fits_hours(available, hours) is False or project in unfit_projects}
+        clashing = self._overlapping.filter(project__in=self._unfit_projects())
+        if available is not None:
+            clashing |= self._overlapping.filter(min_hours_required__gt=available)
+        return set(clashing.values_list("pk", flat=True))
 
     def _unfit_projects(self) -> set[UUID]:
         availability = self._volunteer.meeting_availability
@@ -120,20 +121,17 @@ class OpportunityRanking(Ranking):
 
 
 class VolunteerRanking(Ranking):
-    """Those of ``volunteers`` whose skills overlap with what an opportunity requires."""
+    """The volunteers whose skills overlap with what an opportunity requires."""
 
-    def __init__(
-        self, opportunity: Opportunity, volunteers: UserProfileQuerySet, narrowing: Narrowing, now: datetime
-    ) -> None:
+    def __init__(self, opportunity: Opportunity, narrowing: Narrowing, now: datetime) -> None:
         super().__init__(narrowing, now)
         self._opportunity = opportunity
         self._required = opportunity.skills_required_matrix.levels
         self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
-        self._overlapping = volunteers.having_any(self._required).order_by()
+        self._overlapping = UserProfile.objects.volunteers().having_any(self._required).order_by()
 
-    def _rank(self) -> list[matching.Ranked[UUID]]:
-        rows = self._overlapping.values_list("pk", "skills_learned_matrix__levels", "created_at")
-        return matching.rank_volunteers(_candidates(rows), self._required)
+    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+        return rank_volunteers(self._required, selection)
 
     def _clashing(self) -> set[UUID]:
         required = self._opportunity.min_hours_required
@@ -147,19 +145,6 @@ class VolunteerRanking(Ranking):
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
         rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
         return {pk: _match(self._opportunity, row, self._meetings) for pk, row in rows.items()}
-
-
-def count_volunteers[Key](requirements: Mapping[Key, matching.Levels]) -> dict[Key, matching.Coverage]:
-    """Return how many volunteers each requirement goes with, in one query for all of them."""
-    skills = {skill for required in requirements.values() for skill in required}
-    volunteers = UserProfile.objects.volunteers().having_any(skills).order_by()
-    return matching.coverage(requirements, volunteers.values_list("skills_learned_matrix__levels", flat=True))
-
-
-def _candidates(
-    rows: Iterable[tuple[UUID, matching.Levels, datetime]],
-) -> Iterator[matching.Candidate[UUID]]:
-    return (matching.Candidate(pk, levels, created_at.timestamp()) for pk, levels, created_at in rows)
 
 
 def _match(opportunity: Opportunity, volunteer: UserProfile, meetings: MeetingWeek) -> Match:

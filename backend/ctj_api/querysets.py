@@ -97,7 +97,7 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         chosen = {str(kept.pk), *dropped}
         skills = self.model._default_manager.filter(pk__in=chosen)
         locked = skills.lock_with_owners()
-        if len(locked) != len(chosen):
+        if not dropped or len(locked) != len(chosen):
             raise ValidationError("One of these skills was deleted meanwhile.")
         usage = _matrices().rating_any(dropped).count_owners()
         _matrices().replace_skills(dropped, str(kept.pk))

@@ -218,7 +218,11 @@ def user_me_matches(request: Request) -> Response:
     """Return the open opportunities that the signed-in user's skills overlap with, best first, and why."""
     opportunities = OpportunityFilter.narrow(request, Opportunity.objects.visible_to(request.user).open())
     ranking = OpportunityRanking(
-        cast("UserProfile", request.user), opportunities, MatchForm.narrowing(request), timezone.now()
+        cast("UserProfile", request.user),
+        opportunities,
+        MatchForm.narrowing(request),
+        timezone.now(),
+        filtered=OpportunityFilter.is_asked(request),
     )
     pagination = MatchPagination()
     matches = pagination.paginate_queryset(ranking, request)
@@ -232,9 +236,7 @@ def user_me_matches(request: Request) -> Response:
 def opportunity_matches(request: Request, pk: UUID) -> Response:
     """Return the volunteers whose skills overlap with what an opportunity requires, best first, and why."""
     opportunity = get_object_or_404(Opportunity.objects.visible_to(request.user).with_details(), pk=pk)
-    ranking = VolunteerRanking(
-        opportunity, UserProfile.objects.volunteers(), MatchForm.narrowing(request), timezone.now()
-    )
+    ranking = VolunteerRanking(opportunity, MatchForm.narrowing(request), timezone.now())
     pagination = MatchPagination()
     matches = pagination.paginate_queryset(ranking, request)
     return pagination.get_paginated_response(VolunteerMatchReadSerializer(matches, many=True).data)

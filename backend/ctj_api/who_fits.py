@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
+from .match_index import count_volunteers
 from .matches import Narrowing, VolunteerRanking
 from .matching import Coverage, Score
-from .models import Opportunity, UserProfile
+from .models import Opportunity
 from .serializers import VolunteerMatchReadSerializer
 
 BEST = 10
@@ -21,10 +22,10 @@ class WhoFits(NamedTuple):
 
 def who_fits(listing: Opportunity) -> WhoFits:
     """Return the best matches of a stored listing, ranked as ``GET /api/opportunities/{id}/matches/`` ranks them."""
-    ranking = VolunteerRanking(listing, UserProfile.objects.volunteers(), Narrowing(), timezone.now())
-    best = ranking[:BEST]
+    required = listing.skills_required_matrix.levels
+    best = VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST]
     told = VolunteerMatchReadSerializer(best, many=True).data
-    summary = coverage_text(listing.skills_required_matrix.levels, ranking.coverage)
+    summary = coverage_text(required, count_volunteers({None: required})[None])
     pairs = zip(told, best, strict=True)
     return WhoFits(summary, [{**match, "percent": _percent(exact.score)} for match, exact in pairs])
 

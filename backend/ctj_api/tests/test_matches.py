@@ -275,7 +275,7 @@ class OpportunityMatchesTests(MatchesTests):
         for rows in (1, 50):
             for _ in range(rows):
                 self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))
-            for query, queries in (({}, 6), ({"fits": "true", "limit": "100"}, 8)):
+            for query, queries in (({}, 7), ({"fits": "true", "limit": "100"}, 9)):
                 with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
                     client.get(MY_MATCHES, query)
 
@@ -401,13 +401,13 @@ class VolunteerMatchesTests(MatchesTests):
                     self.assertNotIn("ana@example.org", self.client.get(url).content.decode())
 
     def test_pm_user_matches_take_a_constant_number_of_queries(self) -> None:
-        """Session, user, opportunity, candidates, the page, names; and with ``fits`` their times."""
+        """Session, user, opportunity, what changed, those rows, the page, names; and with ``fits`` their times."""
         client = browser()
         client.force_login(self.pm)
         for rows in (1, 50):
             for _ in range(rows):
                 make_regular_user({self.react: 3}, meeting_availability=WEEK)
-            for query, queries in (({}, 6), ({"fits": "true", "limit": "100"}, 7)):
+            for query, queries in (({}, 7), ({"fits": "true", "limit": "100"}, 8)):
                 with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
                     client.get(self.url, query)
 
@@ -428,7 +428,7 @@ class RankingTests(MatchesTests):
         """One who has taken back a skill, and one whose account was made inactive."""
         changed, inactive = (make_regular_user({self.react: 3}) for _ in range(2))
         opportunity = self.opportunity({self.react: 3})
-        ranking = VolunteerRanking(opportunity, UserProfile.objects.volunteers(), Narrowing(), timezone.now())
+        ranking = VolunteerRanking(opportunity, Narrowing(), timezone.now())
         self.assertEqual(len(ranking), 3)
         SkillMatrix.objects.store({}, into=changed.skills_learned_matrix)
         UserProfile.objects.filter(pk=inactive.pk).update(is_active=False)

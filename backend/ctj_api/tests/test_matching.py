@@ -13,11 +13,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ctj_api.matching import (
+    FEW_SLOTS,
     Candidate,
+    IndexRanking,
     Levels,
+    OpportunityIndex,
+    Ranked,
+    Selection,
     SkillStatus,
+    VolunteerIndex,
     compare,
-    coverage,
     rank_opportunities,
     rank_volunteers,
     score,
@@ -31,6 +36,41 @@ large_matrices = st.dictionaries(st.integers(0, 400).map(str), st.integers(1, 5)
 candidate_lists = st.lists(
     st.builds(Candidate, st.integers(0, 30), matrices, st.integers(0, 3)), unique_by=lambda candidate: candidate.id
 )
+
+# A write puts some candidates at once, or removes some ids, known or not.
+type Write = list[Candidate[int]] | set[int]
+ids = st.integers(0, 12)
+overlapping_matrices = st.dictionaries(st.sampled_from(SKILLS[:3]), st.integers(1, 5))
+writes = st.lists(
+    st.lists(st.builds(Candidate, ids, overlapping_matrices, st.integers(0, 3)), max_size=8) | st.sets(ids, max_size=4),
+    max_size=8,
+)
+selections = st.builds(
+    Selection,
+    st.just(Fraction(0)) | st.fractions(0, 1, max_denominator=12),
+    st.none() | st.sets(ids),
+    st.sets(ids, max_size=3),
+)
+
+
+def write(index: OpportunityIndex[int] | VolunteerIndex[int], writes: list[Write]) -> None:
+    """Bring the writes to an index."""
+    for step in writes:
+        if isinstance(step, set):
+            index.remove(step)
+        else:
+            index.put(step)
+
+
+def written(writes: list[Write]) -> list[Candidate[int]]:
+    """Return what is stored after the writes."""
+    stored: dict[int, Candidate[int]] = {}
+    for step in writes:
+        if isinstance(step, set):
+            stored = {id_: row for id_, row in stored.items() if id_ not in step}
+        else:
+            stored.update({row.id: row for row in step})
+    return list(stored.values())
 
 
 def naive_fraction(required: Levels, learned: Levels) -> Fraction:
@@ -134,12 +174,6 @@ class MatchingPropertyTests(SimpleTestCase):
         capped = {skill: min(level, required.get(skill, level)) for skill, level in learned.items()}
         self.assertEqual(score(required, learned), score(required, capped))
 
-    @given(matrices, matrices, st.fractions(0, 1))
-    def test_score_reaches_a_minimum_exactly(self, required: Levels, learned: Levels, minimum: Fraction) -> None:
-        """Without a float in between."""
-        assume(required)
-        self.assertEqual(score(required, learned).reaches(minimum), naive_fraction(required, learned) >= minimum)
-
     @given(matrices, matrices)
     def test_compare_explains_the_score(self, required: Levels, learned: Levels) -> None:
         """What is compared adds up to the score, and each status says what the levels say."""
@@ -201,18 +235,101 @@ class MatchingPropertyTests(SimpleTestCase):
             [pair.score for pair in rank_volunteers([volunteer], required)],
         )
 
-    @given(st.lists(matrices, max_size=4), st.lists(matrices, max_size=8))
-    def test_coverage_counts_what_scores_say(self, requirements: list[Levels], learned: list[Levels]) -> None:
-        """Those who overlap have a score, and those who meet everything have the full one."""
-        counted = coverage(dict(enumerate(requirements)), learned)
-        for key, required in enumerate(requirements):
-            values = [score(required, levels).value or 0 for levels in learned]
-            self.assertEqual(counted[key], (sum(value > 0 for value in values), values.count(1)))
-
     @given(st.integers(1, 1250), st.integers(1, 1250), st.integers(1, 1250), st.integers(1, 1250))
     def test_float_division_orders_as_fractions_do(self, a: int, b: int, c: int, d: int) -> None:
         """For all sums of 250 levels: equal fractions are equal floats, and others keep their order."""
         self.assertEqual((a / b > c / d, a / b == c / d), (a * d > c * b, a * d == c * b))
+
+
+class IndexTests(SimpleTestCase):
+    """The indexes give what the plain rankings give, after any writes."""
+
+    @given(writes, overlapping_matrices, selections, st.integers(1, 4))
+    def test_opportunity_index_ranks_as_the_definition_does(
+        self, writes: list[Write], learned: Levels, selection: Selection[int], size: int
+    ) -> None:
+        """The number, the whole order, and every page of it."""
+        index, stored = OpportunityIndex[int](), written(writes)
+        write(index, writes)
+        self.assert_same_ranking(index.rank(learned, selection), rank_opportunities(stored, learned), selection, size)
+
+    @given(writes, overlapping_matrices, selections, st.integers(1, 4))
+    def test_volunteer_index_ranks_as_the_definition_does(
+        self, writes: list[Write], required: Levels, selection: Selection[int], size: int
+    ) -> None:
+        """The same, the other way round."""
+        index, stored = VolunteerIndex[int](), written(writes)
+        write(index, writes)
+        self.assert_same_ranking(index.rank(required, selection), rank_volunteers(stored, required), selection, size)
+
+    @given(writes, st.lists(overlapping_matrices, max_size=4))
+    def test_volunteer_index_counts_what_scores_say(self, writes: list[Write], requirements: list[Levels]) -> None:
+        """Those who overlap have a score, and those who meet everything have the full one."""
+        index, stored = VolunteerIndex[int](), written(writes)
+        write(index, writes)
+        for required in requirements:
+            values = [score(required, row.levels).value or 0 for row in stored]
+            self.assertEqual(index.coverage(required), (sum(value > 0 for value in values), values.count(1)))
+
+    @given(large_matrices, st.lists(large_matrices, max_size=12))
+    def test_indexes_rank_the_largest_matrices(self, levels: Levels, others: list[Levels]) -> None:
+        """Up to 250 skills on either side."""
+        rows = [Candidate(number, other, 0) for number, other in enumerate(others)]
+        opportunities, volunteers = OpportunityIndex[int](), VolunteerIndex[int]()
+        opportunities.put(rows)
+        volunteers.put(rows)
+        for ranking, plain in (
+            (opportunities.rank(levels), rank_opportunities(rows, levels)),
+            (volunteers.rank(levels), rank_volunteers(rows, levels)),
+        ):
+            self.assertEqual(ranking[: len(ranking)], [pair.candidate.id for pair in plain])
+
+    @given(writes, writes, overlapping_matrices)
+    def test_ranking_tells_what_it_told_when_it_was_made(
+        self, writes: list[Write], later: list[Write], learned: Levels
+    ) -> None:
+        """Whatever is written before it is counted and sliced."""
+        index = OpportunityIndex[int]()
+        write(index, writes)
+        ranking = index.rank(learned)
+        write(index, later)
+        expected = [pair.candidate.id for pair in rank_opportunities(written(writes), learned)]
+        self.assertEqual((len(ranking), ranking[: len(expected)]), (len(expected), expected))
+
+    def test_index_admits_a_minimum_exactly(self) -> None:
+        """Two of five is less than a half, and three of six is not."""
+        skill = SKILLS[0]
+        index = OpportunityIndex[int]()
+        index.put([Candidate(1, {skill: 3, SKILLS[1]: 2}, 0), Candidate(2, {skill: 3, SKILLS[1]: 3}, 0)])
+        for learned, minimum, expected in ((2, "1/2", []), (3, "1/2", [1, 2]), (3, "3/5", [1]), (3, "601/1000", [])):
+            with self.subTest(learned=learned, minimum=minimum):
+                self.assertEqual(index.rank({skill: learned}, Selection(Fraction(minimum)))[:9], expected)
+
+    def test_index_that_is_rewritten_over_and_over_says_so(self) -> None:
+        """So that whoever keeps it can make it anew."""
+        index = OpportunityIndex[int]()
+        row = Candidate(1, {SKILLS[0]: 1}, 0.0)
+        index.put([row])
+        self.assertFalse(index.is_sparse)
+        for _ in range(FEW_SLOTS + 2):
+            index.put([row])
+        self.assertTrue(index.is_sparse)
+        self.assertEqual((len(index), len(index.rank({SKILLS[0]: 1}))), (1, 1))
+
+    def assert_same_ranking(
+        self, ranking: IndexRanking[int], plain: list[Ranked[int]], selection: Selection[int], size: int
+    ) -> None:
+        """Compare with the plain ranking, narrowed by hand."""
+        expected = [
+            pair.candidate.id
+            for pair in plain
+            if Fraction(pair.score.covered, pair.score.required) >= selection.minimum
+            and (selection.within is None or pair.candidate.id in selection.within)
+            and pair.candidate.id not in selection.without
+        ]
+        self.assertEqual((len(ranking), ranking[: len(ranking) + 1]), (len(expected), expected))
+        for start in range(len(expected) + 1):
+            self.assertEqual(ranking[start : start + size], expected[start : start + size])
 
 
 class MatchingPurityTests(SimpleTestCase):

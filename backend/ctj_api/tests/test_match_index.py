@@ -1,0 +1,399 @@
+"""The indexes in memory against what the database shows: after any writes, by anyone, committed or not."""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.test import TransactionTestCase
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TransactionTestCase as HypothesisTransactionTestCase
+
+from ctj_api.match_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
+from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, rank_opportunities
+from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
+from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+
+from .common import make_cop, make_opportunity, make_project, make_regular_user, make_role, make_skill
+
+ALL: Selection[UUID] = Selection()
+LEVELS = range(1, 6)
+
+
+class RollbackError(Exception):
+    """What ends a transaction without a trace."""
+
+
+class IndexAssertions(TransactionTestCase):
+    """Compares the indexes with the plain rankings of what the own connection sees."""
+
+    serialized_rollback = True
+
+    def assert_as_the_database(self, skills: list[Skill]) -> None:
+        """Rank for several levels of ``skills``, in both directions, and count."""
+        for levels in ({str(skill.pk): level for skill in skills} for level in (1, 3, 5)):
+            opportunities = _candidates(Opportunity.objects.open(), "skills_required_matrix")
+            expected = [pair.candidate.id for pair in rank_opportunities(opportunities, levels)]
+            self.assertEqual(ranked(levels), expected)
+            volunteers = _candidates(UserProfile.objects.volunteers(), "skills_learned_matrix")
+            by_score = rank_volunteers_plainly(volunteers, levels)
+            found = rank_volunteers(levels, ALL)
+            self.assertEqual(found[: len(found)], [pair.candidate.id for pair in by_score])
+            complete = sum(not pair.score.unmet_count for pair in by_score)
+            self.assertEqual(count_volunteers({None: levels})[None], (len(by_score), complete))
+
+
+class RandomWritesTests(HypothesisTransactionTestCase, IndexAssertions):
+    """Whatever is written in whatever order."""
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(0, 2**32))
+    def test_indexes_equal_the_plain_rankings_after_random_writes(self, seed: int) -> None:
+        """Through models, querysets and SQL, in transactions that are kept, rolled back, or rolled back in part."""
+        writer = Writer(random.Random(seed))
+        for _ in range(8):
+            writer.write_something()
+            self.assert_as_the_database(writer.skills)
+
+
+class TransactionTests(IndexAssertions):
+    """Transactions of others and one's own."""
+
+    def setUp(self) -> None:
+        """Make two listings known that require the same."""
+        super().setUp()
+        self.skill = make_skill()
+        self.first, self.second = (make_opportunity({self.skill: 3}) for _ in range(2))
+        self.learned = {str(self.skill.pk): 3}
+        self.assertEqual(len(ranked(self.learned)), 2)
+
+    def test_ranking_sees_what_another_connection_committed(self) -> None:
+        """With the next question."""
+        with other_connection() as other:
+            set_status(other, self.first, "closed")
+            self.assertEqual(ranked(self.learned), [self.second.pk, self.first.pk])
+            other.commit()
+        self.assertEqual(ranked(self.learned), [self.second.pk])
+
+    def test_ranking_sees_a_transaction_that_began_before_others_were_read(self) -> None:
+        """Transactions come to light in another order than that of their numbers."""
+        with other_connection() as early, other_connection() as late:
+            set_status(early, self.first, "closed")
+            set_status(late, self.second, "closed")
+            late.commit()
+            self.assertEqual(ranked(self.learned), [self.first.pk])
+            with other_connection() as later:
+                set_status(later, self.second, "open")
+                later.commit()
+            self.assertEqual(ranked(self.learned), [self.second.pk, self.first.pk])
+            early.commit()
+        self.assertEqual(ranked(self.learned), [self.second.pk])
+
+    def test_ranking_forgets_what_the_own_transaction_rolls_back(self) -> None:
+        """Also for others who ask meanwhile, in the same process."""
+        with self.assertRaises(RollbackError), transaction.atomic():
+            Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
+            self.assertEqual(ranked(self.learned), [self.second.pk])
+            self.assertEqual(in_another_thread(lambda: ranked(self.learned)), [self.second.pk, self.first.pk])
+            self.assertEqual(ranked(self.learned), [self.second.pk])
+            raise RollbackError
+        self.assertEqual(ranked(self.learned), [self.second.pk, self.first.pk])
+
+    def test_ranking_sees_what_the_own_transaction_wrote_after_asking(self) -> None:
+        """Asking within a transaction that writes must not pass off the rest of it as known."""
+        with other_connection() as other, transaction.atomic():
+            Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
+            other.execute("UPDATE ctj_api_skill SET description = 'by a later transaction, which ends earlier'")
+            other.commit()
+            self.assertEqual(ranked(self.learned), [self.second.pk])
+            Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
+        self.assertEqual(in_another_thread(lambda: ranked(self.learned)), [])
+
+    def test_first_ranking_within_a_transaction_is_not_taken_for_known(self) -> None:
+        """A process may be asked first by somebody whose transaction is rolled back."""
+        fresh = fresh_index()
+        with self.assertRaises(RollbackError), transaction.atomic():
+            Opportunity.objects.filter(pk=self.first.pk).delete()
+            self.assertEqual(ranked_by(fresh, self.learned), [self.second.pk])
+            raise RollbackError
+        Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
+        self.assertEqual(ranked_by(fresh, self.learned), [self.first.pk])
+
+    def test_ranking_after_a_savepoint_was_rolled_back_forgets_it(self) -> None:
+        """What went before in the same transaction stays."""
+        with transaction.atomic():
+            Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
+            with self.assertRaises(RollbackError), transaction.atomic():
+                Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
+                self.assertEqual(ranked(self.learned), [])
+                raise RollbackError
+            self.assertEqual(ranked(self.learned), [self.second.pk])
+        self.assertEqual(ranked(self.learned), [self.second.pk])
+
+    def test_two_processes_see_each_other(self) -> None:
+        """Each keeps an index of its own."""
+        one, two = fresh_index(), fresh_index()
+        for status, expected in (("closed", [self.second.pk]), ("open", [self.second.pk, self.first.pk])):
+            Opportunity.objects.filter(pk=self.first.pk).update(status=status)
+            for index in (one, two):
+                self.assertEqual(ranked_by(index, self.learned), expected)
+
+    def test_threads_see_their_own_writes_at_once(self) -> None:
+        """Writers and readers at the same time, with transactions that fail in between."""
+        listings = [make_opportunity({self.skill: 3}) for _ in range(8)]
+
+        def write_and_read(listing: Opportunity) -> None:
+            chance = random.Random(listing.pk.int)
+            try:
+                for _ in range(25):
+                    level = chance.choice(LEVELS)
+                    with transaction.atomic():
+                        SkillMatrix.objects.store({str(self.skill.pk): level}, into=listing.skills_required_matrix)
+                    with suppress(RollbackError), transaction.atomic():
+                        SkillMatrix.objects.filter(pk=listing.skills_required_matrix_id).update(levels={})
+                        self.assertNotIn(listing.pk, ranked(self.learned))
+                        raise RollbackError
+                    full = rank_open_opportunities(self.learned, Selection(minimum=Fraction(1)))
+                    self.assertEqual(listing.pk in full[: len(full)], level <= 3)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write_and_read, listings))
+        self.assert_as_the_database([self.skill])
+
+
+class HistoryTests(IndexAssertions):
+    """What happens to tables behind the triggers' back."""
+
+    def setUp(self) -> None:
+        """Make a listing known."""
+        super().setUp()
+        self.skill = make_skill()
+        self.listing = make_opportunity({self.skill: 3})
+        self.learned = {str(self.skill.pk): 3}
+        self.assertEqual(ranked(self.learned), [self.listing.pk])
+
+    def test_ranking_notices_an_emptied_table(self) -> None:
+        """TRUNCATE calls no trigger for a row."""
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE ctj_api_opportunity CASCADE")
+        self.assertEqual(ranked(self.learned), [])
+
+    def test_ranking_notices_a_rewritten_table(self) -> None:
+        """As a restore, which puts rows in before it makes the triggers, rewrites it."""
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
+            cursor.execute("UPDATE ctj_api_opportunity SET status = 'closed'")
+            cursor.execute("ALTER TABLE ctj_api_opportunity ENABLE TRIGGER USER")
+            self.assertEqual(ranked(self.learned), [self.listing.pk])
+            cursor.execute("VACUUM FULL ctj_api_opportunity")
+        self.assertEqual(ranked(self.learned), [])
+
+    def test_changes_of_another_cluster_are_not_read_again_and_again(self) -> None:
+        """A restored table names transactions that are yet to come."""
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE ctj_match_change SET changed_by = '1000000000000'::xid8")
+        ranked(self.learned)
+        with self.assertNumQueries(1):
+            ranked(self.learned)
+
+    def test_index_with_many_dead_slots_is_made_anew(self) -> None:
+        """Its memory is bounded by what is stored."""
+        index = fresh_index()
+        for number in range(FEW_SLOTS + 10):
+            SkillMatrix.objects.store({str(self.skill.pk): number % 5 + 1}, self.listing.skills_required_matrix)
+            ranked_by(index, self.learned)
+        self.assertFalse(index.read(lambda opportunities: opportunities.is_sparse))
+        self.assertEqual(ranked_by(index, self.learned), [self.listing.pk])
+
+
+class QueryTests(IndexAssertions):
+    """What being up to date costs."""
+
+    def test_ranking_with_nothing_changed_takes_one_query(self) -> None:
+        """Whatever was changed before."""
+        skill = make_skill()
+        make_opportunity({skill: 3})
+        ranked({str(skill.pk): 3})
+        with self.assertNumQueries(1):
+            ranked({str(skill.pk): 3})
+
+    def test_ranking_beside_a_long_transaction_takes_one_query(self) -> None:
+        """What was committed since it began is read once, not again and again."""
+        skill = make_skill()
+        listing = make_opportunity({skill: 3})
+        with other_connection() as other:
+            set_status(other, listing, "closed")
+            make_opportunity({skill: 3})
+            ranked({str(skill.pk): 3})
+            with self.assertNumQueries(1):
+                ranked({str(skill.pk): 3})
+
+    def test_ranking_after_changes_takes_two_queries(self) -> None:
+        """However many rows were changed."""
+        skill = make_skill()
+        listings = [make_opportunity({skill: 3}) for _ in range(20)]
+        ranked({str(skill.pk): 3})
+        for changed in (1, 20):
+            for listing in listings[:changed]:
+                SkillMatrix.objects.store({str(skill.pk): changed % 5 + 1}, into=listing.skills_required_matrix)
+            with self.subTest(changed=changed), self.assertNumQueries(2):
+                ranked({str(skill.pk): 3})
+
+    def test_writes_that_no_ranking_depends_on_leave_no_trace(self) -> None:
+        """Signing in, renaming, a description, hours."""
+        skill = make_skill()
+        listing = make_opportunity({skill: 3})
+        volunteer = make_regular_user({skill: 3})
+        ranked({str(skill.pk): 3})
+        rank_volunteers({str(skill.pk): 3}, ALL)
+        Opportunity.objects.filter(pk=listing.pk).update(body="Other words.", min_hours_required=9)
+        UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
+        Skill.objects.filter(pk=skill.pk).update(name="Renamed")
+        with self.assertNumQueries(2):
+            ranked({str(skill.pk): 3})
+            rank_volunteers({str(skill.pk): 3}, ALL)
+
+
+def ranked(levels: dict[str, int]) -> list[UUID]:
+    """Return the whole ranking of the open opportunities."""
+    ranking = rank_open_opportunities(levels, ALL)
+    return ranking[: len(ranking)]
+
+
+def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
+    """Return an index of the open opportunities, as another process would have one."""
+    return LiveIndex("opportunity", "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
+
+
+def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: dict[str, int]) -> list[UUID]:
+    """Return the whole ranking by an index of one's own."""
+    ranking = index.read(lambda opportunities: opportunities.rank(levels))
+    return ranking[: len(ranking)]
+
+
+@contextmanager
+def other_connection() -> Iterator[psycopg.Connection]:
+    """Give a connection to the same database, whose transactions are committed by hand."""
+    with psycopg.connect(connection.connection.info.dsn) as other:
+        yield other
+
+
+def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:
+    """Change a status by another connection, which has yet to commit it."""
+    other.execute("UPDATE ctj_api_opportunity SET status = %s WHERE id = %s", [status, listing.pk])
+
+
+def in_another_thread[T](call: Callable[[], T]) -> T:
+    """Return what ``call`` gives in a thread with a connection of its own."""
+
+    def run() -> T:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+def _candidates(rows: QuerySet[Any], matrix: str) -> list[Candidate[UUID]]:
+    return [Candidate(row.pk, getattr(row, matrix).levels, row.created_at.timestamp()) for row in rows]
+
+
+def _keys(levels: dict[Skill, int]) -> dict[str, int]:
+    return {str(skill.pk): level for skill, level in levels.items()}
+
+
+class Writer:
+    """Writes something, by chance."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.skills = [make_skill() for _ in range(4)]
+        self.role, self.project = make_role(community_of_practice=make_cop()), make_project()
+
+    def write_something(self) -> None:
+        """Write once to three times, in a transaction that may be rolled back, as a whole or in part."""
+        with suppress(RollbackError), transaction.atomic():
+            for _ in range(self.chance.randint(1, 3)):
+                with suppress(RollbackError), transaction.atomic():
+                    self.chance.choice(self.writes)()
+                    self._ask_or_roll_back()
+            self._ask_or_roll_back()
+
+    @property
+    def writes(self) -> list[Callable[[], object]]:
+        """Return what can be done."""
+        adding = [self.post, self.sign_up]
+        changing = [self.rate, self.set_status, self.set_activity, self.change_by_sql, self.merge]
+        return [*adding, *adding, *changing, self.take_away]
+
+    def post(self) -> None:
+        """Add a listing."""
+        make_opportunity(self._levels(), role=self.role, project=self.project, status=self._status())
+
+    def sign_up(self) -> None:
+        """Add a volunteer, with or without a matrix."""
+        make_regular_user(self.chance.choice([None, self._levels()]), password=None)
+
+    def rate(self) -> None:
+        """Change a matrix."""
+        if matrix := self._one_of(SkillMatrix):
+            SkillMatrix.objects.store(_keys(self._levels()), into=matrix)
+
+    def set_status(self) -> None:
+        """Open or close some listings at once."""
+        Opportunity.objects.filter(min_hours_required=0).update(status=self._status())
+
+    def set_activity(self) -> None:
+        """Shut a user out, or let one in again, with another matrix."""
+        if user := self._one_of(UserProfile):
+            user.is_active = self.chance.random() < 0.6
+            user.skills_learned_matrix = SkillMatrix.objects.store(_keys(self._levels()))
+            user.save()
+
+    def take_away(self) -> None:
+        """Delete a listing or a user."""
+        row = self._one_of(Opportunity) if self.chance.random() < 0.5 else self._one_of(UserProfile)
+        if row:
+            row.delete()
+
+    def change_by_sql(self) -> None:
+        """Put everybody who rates a skill at the same level."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE ctj_api_skillmatrix SET levels = jsonb_set(levels, ARRAY[%s], '2') WHERE levels ? %s",
+                [str(self.skills[0].pk)] * 2,
+            )
+
+    def merge(self) -> None:
+        """Let one skill take the place of another."""
+        kept, dropped = self.skills[0], Skill.objects.filter(pk=self.skills[-1].pk)
+        if dropped:
+            dropped.merge_into(kept)
+
+    def _ask_or_roll_back(self) -> None:
+        if self.chance.random() < 0.4:
+            ranked(_keys(self._levels()))
+        if self.chance.random() < 0.3:
+            raise RollbackError
+
+    def _levels(self) -> dict[Skill, int]:
+        stored = [skill for skill in self.skills if Skill.objects.filter(pk=skill.pk).exists()]
+        return {skill: self.chance.choice(LEVELS) for skill in stored if self.chance.random() < 0.6}
+
+    def _status(self) -> str:
+        return self.chance.choice(["open", "open", "closed"])
+
+    def _one_of[Row: (Opportunity, UserProfile, SkillMatrix)](self, model: type[Row]) -> Row | None:
+        rows = list(model.objects.order_by("pk"))
+        return self.chance.choice(rows) if rows else None
