@@ -29,6 +29,7 @@ export DJANGO_DEBUG=false
 export DJANGO_ALLOWED_HOSTS=testserver,localhost
 export DJANGO_SSL_REDIRECT=false
 export DJANGO_BEHIND_PROXY=false
+export SQL_REPLICA_HOST=
 
 if [ -n "${SQL_HOST-}" ]; then
   exec .venv/bin/python -m pytest "$@"

@@ -395,6 +395,7 @@ def temporary_environment(cluster: Cluster) -> dict[str, str]:
         "SQL_PORT": str(PORT),
         "SQL_DATABASE": DATABASE,
         "SQL_USER": USER,
+        "SQL_REPLICA_HOST": "",
     }
 
 

@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "ctj_api.middleware.PageValidatorMiddleware",
     "ctj_api.middleware.CachePolicyMiddleware",
     "ctj_api.middleware.RequestContractMiddleware",
+    "backend.routers.ReplicaMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -102,6 +103,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 10_000},
     },
 }
+if _replica_host := env.str("SQL_REPLICA_HOST", ""):
+    DATABASES["replica"] = DATABASES["default"] | {"HOST": _replica_host, "PORT": env.str("SQL_REPLICA_PORT", "")}
+DATABASE_ROUTERS = ["backend.routers.ReplicaRouter"] if "replica" in DATABASES else []
 
 AUTH_USER_MODEL = "ctj_api.UserProfile"
 AUTH_PASSWORD_VALIDATORS = [
