@@ -1,13 +1,22 @@
-"""What caches may keep. Everything is private unless a view says otherwise."""
+"""What caches may keep, and whether it is still true. Everything is private unless a view says otherwise."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
+from hashlib import sha256
 from http import HTTPStatus
+from pathlib import Path
 
-from django.http import HttpRequest, HttpResponseBase
-from django.utils.cache import patch_cache_control
+from django.db import connections, router
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response, patch_cache_control
+from psycopg.sql import SQL, Identifier
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 PUBLIC_MAX_AGE_SECONDS = 60
+VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
+CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 
 type View = Callable[..., HttpResponseBase]
 
@@ -18,9 +27,45 @@ def public_cache(view: View) -> View:
     @wraps(view)
     def cached(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
-        is_read = request.method in {"GET", "HEAD"} and response.status_code == HTTPStatus.OK
+        is_read = request.method in {"GET", "HEAD"} and response.status_code in CACHEABLE
         if is_read and not request.user.is_authenticated:
             patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
         return response
 
     return cached
+
+
+def revalidated(request: Request, version: str | None, answer: Callable[[], Response]) -> HttpResponseBase:
+    """Return 304 where the client's copy is of this version, else ``answer()`` with the version as its validator.
+
+    The version has been read before: an answer may be newer than it says, and is then fetched once more, never older.
+    Without a version the answer itself is compared, by a middleware.
+    """
+    if version is None:
+        return answer()
+    etag = f'W/"{sha256(f"{_code_version()} {version}".encode()).hexdigest()}"'
+    changed = HttpResponse(headers={"ETag": etag})
+    if (known := get_conditional_response(request._request, etag=etag, response=changed)) not in {None, changed}:
+        return known
+    response = answer()
+    response["ETag"] = etag
+    return response
+
+
+def row_versions(*tables: type[Model]) -> str:
+    """Return what is another text after every change of small tables.
+
+    ``xmin`` is the transaction that wrote a row as it is, ``ctid`` where. The sums don't depend on the rows' order.
+    """
+    sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
+    with connections[router.db_for_read(tables[0])].cursor() as cursor:
+        cursor.execute(SQL("SELECT concat_ws(' ', {})").format(sums).as_string())
+        version: str = cursor.fetchone()[0]
+    return version
+
+
+@cache
+def _code_version() -> str:
+    """Return what is different for another release, which may give the same rows another shape."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()

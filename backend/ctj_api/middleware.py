@@ -75,7 +75,8 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with its ``ETag``, or a 304."""
-        if isinstance(response, HttpResponse) and "X-Total-Count" in response and self.needs_etag(response):
+        has_validator = "ETag" in response or "X-Total-Count" not in response
+        if isinstance(response, HttpResponse) and not has_validator and self.needs_etag(response):
             total = f"{response['X-Total-Count']}\n"
             response["ETag"] = quote_etag(sha256(total.encode() + response.content).hexdigest())
         return super().process_response(request, response)

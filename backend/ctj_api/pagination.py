@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Window
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -20,7 +20,10 @@ from .parameters import (
     MAX_MATCH_LIMIT,
     MAX_OFFSET,
     OFFSET,
+    SEARCH,
 )
+from .querysets import OpportunityQuerySet
+from .serializers import OpportunityReadSerializer
 from .validators import clean_whole_number
 
 
@@ -34,13 +37,20 @@ class HeaderPagination(BasePagination):
         self, queryset: QuerySet[Any] | Ranking, request: Request, view: APIView | None = None
     ) -> list[Any]:
         """Return the rows of the page; raises ``ValidationError`` for a limit or offset out of range."""
+        self.read_parameters(request)
+        self.count, page = self.read(queryset, slice(self.offset, self.offset + self.limit), request)
+        return page
+
+    def read_parameters(self, request: Request) -> None:
+        """Take limit and offset; raises ``ValidationError`` for one that is out of range."""
         self.url = request.build_absolute_uri()
         self.limit = _whole_number(request, LIMIT.name, self.default_limit, 1, self.max_limit)
         self.offset = _whole_number(request, OFFSET.name, 0, 0, MAX_OFFSET)
-        self.count = queryset.count() if isinstance(queryset, QuerySet) else len(queryset)
-        if self.offset >= self.count:
-            return []
-        return list(queryset[self.offset : self.offset + self.limit])
+
+    def read(self, queryset: QuerySet[Any] | Ranking, page: slice, request: Request) -> tuple[int, list[Any]]:
+        """Return how many rows there are, and those of the page."""
+        count = queryset.count() if isinstance(queryset, QuerySet) else len(queryset)
+        return count, list(queryset[page]) if page.start < count else []
 
     def get_paginated_response(self, data: Any) -> Response:
         """Return the page with its headers."""
@@ -63,6 +73,28 @@ class HeaderPagination(BasePagination):
 
     def _url_at(self, offset: int) -> str:
         return replace_query_param(replace_query_param(self.url, LIMIT.name, self.limit), OFFSET.name, offset)
+
+
+class OpportunityPagination(HeaderPagination):
+    """The pages of the listing: rows of what ``OpportunityReadSerializer`` tells, not instances."""
+
+    columns = tuple(OpportunityReadSerializer.columns.values())
+
+    def read(self, queryset: Any, page: slice, request: Request) -> tuple[int, list[Any]]:
+        """Return how many opportunities there are, and the rows of the page."""
+        if request.query_params.get(SEARCH.name, "").strip():
+            return self._read_hits(queryset, page)
+        count = queryset.count()
+        return count, list(queryset[page].values_list(*self.columns)) if page.start < count else []
+
+    def _read_hits(self, found: OpportunityQuerySet, page: slice) -> tuple[int, list[Any]]:
+        """Go through the hits of a search once, to count them and to find the page, then read its rows."""
+        hits = list(found.values_list("pk", Window(Count("*")))[page])
+        if not hits:
+            return found.count() if page.start else 0, []
+        ids = [pk for pk, _ in hits]
+        rows = {row[0]: row for row in found.order_by().filter(pk__in=ids).values_list(*self.columns)}
+        return hits[0][1], [rows[pk] for pk in ids if pk in rows]
 
 
 class MatchPagination(HeaderPagination):

@@ -1,5 +1,6 @@
 """What goes over the wire: a read serializer for each resource, and a write serializer where it is written."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, cast
 
 from django.contrib.auth.password_validation import validate_password
@@ -11,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from .matches import Match
-from .matching import SkillStatus
+from .matching import Levels, SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from .validators import (
     DAYS,
@@ -187,15 +188,11 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
 class SkillMatrixReadMixin(serializers.Serializer[Any]):
     """Tells the names of rated skills, with one query for all rows of a response."""
 
-    def rated_skills(self, matrix: SkillMatrix | None) -> list[dict[str, Any]]:
-        """Return the skills of ``matrix``, highest level first, then by name."""
-        if matrix is None:
-            return []
+    def rated_skills(self, levels: Levels) -> list[dict[str, Any]]:
+        """Return the skills of a matrix, highest level first, then by name."""
         names = self.skill_names
         rated = [
-            {"skill": skill, "name": names[skill], "level": level}
-            for skill, level in matrix.levels.items()
-            if skill in names
+            {"skill": skill, "name": names[skill], "level": level} for skill, level in levels.items() if skill in names
         ]
         return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
 
@@ -204,7 +201,7 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         """Return id → name of all skills."""
         context = cast("dict[str, Any]", self.context)
         if SKILL_NAMES not in context:
-            context[SKILL_NAMES] = {str(pk): name for pk, name in Skill.objects.values_list("pk", "name")}
+            context[SKILL_NAMES] = {str(pk): name for pk, name in Skill.objects.order_by().values_list("pk", "name")}
         names: dict[str, str] = context[SKILL_NAMES]
         return names
 
@@ -212,12 +209,30 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
 class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[Opportunity]):
     """A listing with the names of what it refers to."""
 
-    project_name = serializers.CharField(source="project.name")
-    role_title = serializers.CharField(source="role.title")
-    community_of_practice = serializers.UUIDField(source="role.community_of_practice_id")
+    columns: ClassVar[dict[str, str]] = {
+        "id": "pk",
+        "project": "project_id",
+        "project_name": "project__name",
+        "role": "role_id",
+        "role_title": "role__title",
+        "community_of_practice": "role__community_of_practice_id",
+        "body": "body",
+        "min_experience_required": "min_experience_required",
+        "min_hours_required": "min_hours_required",
+        "work_environment": "work_environment",
+        "skills_required_matrix": "skills_required_matrix__levels",
+        "status": "status",
+        "created_by": "created_by__email",
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+    }
+
+    project_name = serializers.CharField()
+    role_title = serializers.CharField()
+    community_of_practice = serializers.UUIDField()
     skills_required_matrix = SkillLevelsField()
-    skills_required = serializers.SerializerMethodField()
-    created_by = serializers.SerializerMethodField()
+    skills_required = RatedSkillReadSerializer(many=True, read_only=True)
+    created_by = serializers.EmailField(read_only=True, allow_null=True)
 
     class Meta:
         model = Opportunity
@@ -241,15 +256,16 @@ class OpportunityReadSerializer(SkillMatrixReadMixin, serializers.ModelSerialize
         )
         read_only_fields = fields
 
-    @extend_schema_field(RatedSkillReadSerializer(many=True))
-    def get_skills_required(self, opportunity: Opportunity) -> list[dict[str, Any]]:
-        """Return the required skills by name."""
-        return self.rated_skills(opportunity.skills_required_matrix)
+    def to_representation(self, instance: Opportunity | tuple[Any, ...]) -> dict[str, Any]:
+        """Return the shape, from an instance or a row of ``columns``, with ids and times as the renderer takes them.
 
-    @extend_schema_field(serializers.EmailField(allow_null=True))
-    def get_created_by(self, opportunity: Opportunity) -> str | None:
-        """Return the e-mail address of who posted it, or nothing once the account is gone."""
-        return opportunity.created_by.email if opportunity.created_by else None
+        The fields describe it. To ask each of them for each value, as REST framework does, takes five times as long
+        as to read the rows.
+        """
+        row = instance if isinstance(instance, tuple) else tuple(_values(instance, self.columns.values()))
+        values = dict(zip(self.columns, row, strict=True))
+        values["skills_required"] = self.rated_skills(values["skills_required_matrix"])
+        return {name: values[name] for name in self.Meta.fields}
 
 
 class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
@@ -325,7 +341,7 @@ class UserReadSerializer(SkillMatrixReadMixin, serializers.ModelSerializer[UserP
     @extend_schema_field(RatedSkillReadSerializer(many=True))
     def get_skills_learned(self, user: UserProfile) -> list[dict[str, Any]]:
         """Return the rated skills by name."""
-        return self.rated_skills(user.skills_learned_matrix)
+        return self.rated_skills(self.get_skills_learned_matrix(user))
 
 
 class UserWriteSerializer(StrictModelSerializer[UserProfile]):
@@ -475,3 +491,12 @@ class CsrfTokenReadSerializer(serializers.Serializer[dict[str, str]]):
     """The token that every unsafe request sends back as ``X-CSRFToken``."""
 
     csrf_token = serializers.CharField()
+
+
+def _values(row: Model, paths: Iterable[str]) -> Iterator[Any]:
+    """Return what the paths of a query lead to, from an instance; ``None`` where one ends early."""
+    for path in paths:
+        value: Any = row
+        for name in path.split("__"):
+            value = getattr(value, name, None)
+        yield value

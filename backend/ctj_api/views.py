@@ -4,7 +4,8 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib.auth import authenticate, login, logout
-from django.db import transaction
+from django.db import router, transaction
+from django.http import HttpResponseBase
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -19,12 +20,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from .caching import public_cache
+from .caching import public_cache, revalidated, row_versions
+from .changes import Kind, version_of
 from .filters import MatchForm, OpportunityFilter, OpportunityListFilter, ProjectFilter, RoleFilter, SkillFilter
 from .history import log_addition, log_change, log_deletion, snapshot
 from .matches import OpportunityRanking, VolunteerRanking
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
-from .pagination import HeaderPagination, MatchPagination
+from .pagination import HeaderPagination, MatchPagination, OpportunityPagination
 from .parameters import (
     COMMUNITY,
     MATCH_LIST,
@@ -60,10 +62,11 @@ from .serializers import (
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def skill_list(request: Request) -> Response:
+def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
     skills = SkillFilter.narrow(request, Skill.objects.prefetch_related("communities_of_practice"))
-    return Response(SkillReadSerializer(skills, many=True).data)
+    version = row_versions(Skill, Skill.communities_of_practice.through)
+    return revalidated(request, version, lambda: Response(SkillReadSerializer(skills, many=True).data))
 
 
 @public_cache
@@ -81,9 +84,11 @@ def skill_detail(request: Request, pk: UUID) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def community_of_practice_list(request: Request) -> Response:
+def community_of_practice_list(request: Request) -> HttpResponseBase:
     """Return the five communities of practice, by practice area."""
-    return Response(CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True).data)
+    communities = CommunityOfPractice.objects.all()
+    serializer = CommunityOfPracticeReadSerializer(communities, many=True)
+    return revalidated(request, row_versions(CommunityOfPractice), lambda: Response(serializer.data))
 
 
 @public_cache
@@ -102,9 +107,10 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def role_list(request: Request) -> Response:
+def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
-    return Response(RoleReadSerializer(RoleFilter.narrow(request, Role.objects.all()), many=True).data)
+    roles = RoleFilter.narrow(request, Role.objects.all())
+    return revalidated(request, row_versions(Role), lambda: Response(RoleReadSerializer(roles, many=True).data))
 
 
 @public_cache
@@ -123,9 +129,11 @@ def role_detail(request: Request, pk: UUID) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
-def project_list(request: Request) -> Response:
+def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
-    return Response(ProjectReadSerializer(ProjectFilter.narrow(request, Project.objects.all()), many=True).data)
+    projects = ProjectFilter.narrow(request, Project.objects.all())
+    serializer = ProjectReadSerializer(projects, many=True)
+    return revalidated(request, row_versions(Project), lambda: Response(serializer.data))
 
 
 @public_cache
@@ -269,7 +277,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
     """Opportunities: a public listing that project managers write."""
 
     permission_classes = (IsAuthenticatedOrReadOnly, OpportunityPermission)
-    pagination_class = HeaderPagination
+    pagination_class = OpportunityPagination
     http_method_names = ["get", "head", "options", "post", "put", "delete"]  # noqa: RUF012 (a list by its type)
     lookup_value_converter = "uuid"
     query_parameters: ClassVar[dict[str, Any]] = {"list": OPPORTUNITY_LIST}
@@ -288,11 +296,23 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         opportunities = Opportunity.objects.visible_to(self.request.user)
         if self.action in {"update", "destroy"}:
             return opportunities.select_for_update()
-        return opportunities.with_details()
+        return opportunities if self.action == "list" else opportunities.with_details()
 
     def filter_queryset(self, queryset: OpportunityQuerySet) -> OpportunityQuerySet:  # type: ignore[override]
         """Return the opportunities of the listing that the request asks for."""
         return OpportunityListFilter.narrow(self.request, queryset) if self.action == "list" else queryset
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        """Return a page of the listing; 304 where no listing has changed since an anonymous reader's copy."""
+        opportunities = self.filter_queryset(self.get_queryset())
+        cast("HeaderPagination", self.paginator).read_parameters(request)
+        alias = router.db_for_read(Opportunity)
+        version = None if request.user.is_authenticated else version_of(Kind.LISTING, alias)
+        return revalidated(request, version, lambda: self._page(opportunities))
+
+    def _page(self, opportunities: OpportunityQuerySet) -> Response:
+        page = self.paginate_queryset(opportunities)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""

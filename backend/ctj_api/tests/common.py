@@ -1,9 +1,12 @@
 """Factory helpers: each call saves new rows. Only communities are shared, because there are five and no more."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from django.db import transaction
+import psycopg
+from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -100,6 +103,13 @@ def browser() -> APIClient:
 def refresh_csrf_token(client: APIClient) -> None:
     """Let ``client`` fetch the token that its next unsafe requests send; sign-in changes it."""
     client.credentials(HTTP_X_CSRFTOKEN=client.get("/api/auth/csrf/").json()["csrf_token"])
+
+
+@contextmanager
+def other_connection() -> Iterator[psycopg.Connection]:
+    """Give a connection to the same database, whose transactions are committed by hand."""
+    with psycopg.connect(connection.connection.info.dsn) as other:
+        yield other
 
 
 def error_of(response: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What caches may keep."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import cast
+from unittest.mock import patch
 
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, StreamingHttpResponse
@@ -10,8 +12,19 @@ from django.utils import timezone
 from rest_framework.test import APITestCase
 
 from ctj_api.middleware import HeadMiddleware
+from ctj_api.models import Project, Role, Skill
+from ctj_api.serializers import SkillReadSerializer
 
-from .common import browser, make_opportunity, make_pm_user, make_skill
+from .common import (
+    WEEK,
+    browser,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_role,
+    make_skill,
+)
 
 PUBLIC = ("/api/skills/", "/api/roles/", "/api/projects/", "/api/communities-of-practice/", "/api/opportunities/")
 
@@ -31,10 +44,45 @@ class CachingTests(APITestCase):
                 self.assertEqual(again["ETag"], first["ETag"])
 
     def test_anonymous_read_after_a_change_has_another_validator(self) -> None:
-        """An ETag is worth nothing once the list has changed."""
+        """An ETag is worth nothing once the list has changed, whatever wrote it, with or without a new time."""
+        skill, role, project = make_skill(), make_role(), make_project()
+        community = make_cop()
+        changes: list[tuple[str, Callable[[], object]]] = [
+            ("/api/skills/", make_skill),
+            ("/api/skills/", lambda: Skill.objects.filter(pk=skill.pk).update(description="Other words.")),
+            ("/api/skills/", lambda: skill.communities_of_practice.add(community)),
+            ("/api/skills/", skill.communities_of_practice.clear),
+            ("/api/skills/", skill.delete),
+            ("/api/roles/", lambda: Role.objects.filter(pk=role.pk).update(title="Tester")),
+            ("/api/projects/", lambda: Project.objects.filter(pk=project.pk).update(meeting_times=WEEK)),
+            ("/api/communities-of-practice/", lambda: make_cop(name="Builders")),
+        ]
+        for path, change in changes:
+            before = self.client.get(path)["ETag"]
+            change()
+            with self.subTest(path):
+                self.assertEqual(self.client.get(path, HTTP_IF_NONE_MATCH=before).status_code, 200)
+
+    def test_anonymous_read_after_a_release_has_another_validator(self) -> None:
+        """The same rows may be told in another shape."""
         before = self.client.get("/api/skills/")["ETag"]
+        with patch("ctj_api.caching._code_version", return_value="the next release"):
+            self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
+
+    def test_revalidation_of_a_catalog_reads_and_writes_no_row(self) -> None:
+        """One query tells that nothing has changed."""
         make_skill()
-        self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
+        etag = self.client.get("/api/skills/")["ETag"]
+        with self.assertNumQueries(1), patch.object(SkillReadSerializer, "to_representation") as serialize:
+            response = self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=etag)
+        self.assertEqual((response.status_code, response["Cache-Control"]), (304, "public, max-age=60"))
+        serialize.assert_not_called()
+
+    def test_revalidation_with_a_wrong_parameter_returns_400(self) -> None:
+        """Whatever validator comes with it."""
+        for query in ("search=" + "a" * 300, "community_of_practice=nowhere", "unknown=1"):
+            with self.subTest(query):
+                self.assertEqual(self.client.get(f"/api/skills/?{query}", HTTP_IF_NONE_MATCH="*").status_code, 400)
 
     def test_anonymous_page_after_a_change_elsewhere_has_another_validator(self) -> None:
         """Its headers tell of the whole list: a listing more on a later page is a change."""
@@ -65,7 +113,7 @@ class CachingTests(APITestCase):
         """They are the same for everyone, so that a session costs no query."""
         client = browser()
         client.force_login(make_pm_user())
-        with self.assertNumQueries(1):
+        with self.assertNumQueries(2):
             response = client.get("/api/roles/")
         self.assertEqual(response["Cache-Control"], "public, max-age=60")
 

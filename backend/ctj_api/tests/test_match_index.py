@@ -1,9 +1,9 @@
 """The indexes in memory against what the database shows: after any writes, by anyone, committed or not."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase as HypothesisTransactionTestCase
 
+from ctj_api.changes import Kind
 from ctj_api.match_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
 from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, rank_opportunities
 from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
-from .common import make_cop, make_opportunity, make_project, make_regular_user, make_role, make_skill
+from .common import make_cop, make_opportunity, make_project, make_regular_user, make_role, make_skill, other_connection
 
 ALL: Selection[UUID] = Selection()
 LEVELS = range(1, 6)
@@ -200,7 +201,7 @@ class HistoryTests(IndexAssertions):
     def test_changes_of_another_cluster_are_not_read_again_and_again(self) -> None:
         """A restored table names transactions that are yet to come."""
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE ctj_match_change SET changed_by = '1000000000000'::xid8")
+            cursor.execute("UPDATE ctj_change SET changed_by = '1000000000000'::xid8")
         ranked(self.learned)
         with self.assertNumQueries(1):
             ranked(self.learned)
@@ -271,20 +272,13 @@ def ranked(levels: dict[str, int]) -> list[UUID]:
 
 def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
     """Return an index of the open opportunities, as another process would have one."""
-    return LiveIndex("opportunity", "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
+    return LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
 
 
 def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: dict[str, int]) -> list[UUID]:
     """Return the whole ranking by an index of one's own."""
     ranking = index.read(lambda opportunities: opportunities.rank(levels))
     return ranking[: len(ranking)]
-
-
-@contextmanager
-def other_connection() -> Iterator[psycopg.Connection]:
-    """Give a connection to the same database, whose transactions are committed by hand."""
-    with psycopg.connect(connection.connection.info.dsn) as other:
-        yield other
 
 
 def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:

@@ -443,7 +443,7 @@ class RankingTests(MatchesTests):
         id_ = str(self.sql.pk)
         self.sql.delete()
         (match,) = OpportunityMatchReadSerializer(page, many=True).data
-        self.assertEqual((match["opportunity"]["id"], match["required_count"]), (str(opportunity.pk), 2))
+        self.assertEqual((match["opportunity"]["id"], match["required_count"]), (opportunity.pk, 2))
         (missing, _) = match["skills"]
         self.assertEqual((missing["skill"], missing["name"], missing["status"]), (id_, "", "missing"))
 

@@ -1,0 +1,90 @@
+"""Which rows were changed since a snapshot, and a version that is another one after every change.
+
+Triggers note which transaction last changed a row (migration 0006). Transactions come to light in another order than
+that of their numbers, so the highest number tells nothing by itself: what counts is what a snapshot shows.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+# Rows may have changed without a note where one of these was emptied, restored or rewritten: its file is another then.
+TABLES = ["ctj_change", "ctj_api_opportunity", "ctj_api_userprofile", "ctj_api_skillmatrix"]
+# A restored table may name transactions that are yet to come: the upper limit leaves them out.
+CHANGES = """
+    SELECT
+        CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_snapshot() END::text,
+        concat_ws(
+            ' ', pg_postmaster_start_time(),
+            (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name)
+        ),
+        ARRAY(
+            SELECT owner FROM ctj_change
+            WHERE kind = %(kind)s
+                AND changed_by >= pg_snapshot_xmin(%(snapshot)s)
+                AND changed_by <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
+                AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
+        ),
+        ARRAY(SELECT owner FROM ctj_change WHERE kind = %(kind)s AND changed_by = pg_current_xact_id_if_assigned())
+"""
+# The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
+VERSION = """
+    SELECT concat_ws(
+        ' ', (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
+        (
+            SELECT max(changed_by) FROM ctj_change
+            WHERE kind = %(kind)s AND changed_by < pg_snapshot_xmin(pg_current_snapshot())
+        ),
+        ARRAY(
+            SELECT DISTINCT changed_by FROM ctj_change
+            WHERE kind = %(kind)s
+                AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
+                AND changed_by <= pg_snapshot_xmax(pg_current_snapshot())
+            ORDER BY changed_by
+        )
+    )
+    WHERE pg_current_xact_id_if_assigned() IS NULL
+"""
+
+
+class Kind(StrEnum):
+    """What a change is of.
+
+    ``OPPORTUNITY`` and ``VOLUNTEER``: whether and where the row is ranked. ``LISTING``: what anybody is told of an
+    opportunity, the names of what it refers to included.
+    """
+
+    OPPORTUNITY = "opportunity"
+    VOLUNTEER = "volunteer"
+    LISTING = "listing"
+
+
+class Changes(NamedTuple):
+    """What the database tells of the time since a snapshot.
+
+    There is no new snapshot within a transaction that writes, since it would show what is not committed yet.
+    ``history`` is another one when rows may have changed without a note: the server was started anew, or a table has
+    another file. ``unsettled`` are the rows that the own transaction has changed, which may yet be rolled back.
+    """
+
+    snapshot: str | None
+    history: str
+    changed: list[UUID]
+    unsettled: list[UUID]
+
+
+def changes_since(snapshot: str | None, kind: Kind) -> Changes:
+    """Return the changes that ``snapshot`` does not show; none where there is no snapshot yet."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(CHANGES, {"kind": kind, "snapshot": snapshot, "tables": TABLES})
+        return Changes(*cursor.fetchone())
+
+
+def version_of(kind: Kind, alias: str) -> str | None:
+    """Return what is another text after every change; ``None`` within a transaction that writes."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(VERSION, {"kind": kind, "tables": TABLES})
+        row = cursor.fetchone()
+    return row[0] if row else None

@@ -1,0 +1,140 @@
+"""Versions, which are others after every change, and only then."""
+
+from collections.abc import Callable
+from unittest.mock import patch
+
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.test import TransactionTestCase
+
+from ctj_api.changes import Kind, version_of
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.serializers import OpportunityReadSerializer
+
+from .common import browser, make_cop, make_opportunity, make_pm_user, make_regular_user, make_skill, other_connection
+
+URL = "/api/opportunities/"
+
+
+def listing_version() -> str | None:
+    """Return the version of all that is told of opportunities."""
+    return version_of(Kind.LISTING, DEFAULT_DB_ALIAS)
+
+
+class ListingVersionTests(TransactionTestCase):
+    """What the validator of the listing is made of."""
+
+    serialized_rollback = True
+
+    def setUp(self) -> None:
+        """Post a listing."""
+        self.skill, self.pm = make_skill(), make_pm_user()
+        self.listing = make_opportunity({self.skill: 3}, created_by=self.pm)
+        self.listings = Opportunity.objects.filter(pk=self.listing.pk)
+
+    def test_version_changes_with_whatever_is_told_of_a_listing(self) -> None:
+        """Its own values, its skills, and the names of what it refers to."""
+        others = {"project": make_opportunity().project, "role": make_opportunity().role, "created_by": make_pm_user()}
+        values = {
+            "body": "Other words.",
+            "min_experience_required": "senior",
+            "min_hours_required": 9,
+            "work_environment": "hybrid",
+            "status": "filled",
+            **others,
+        }
+        changes: list[Callable[[], object]] = [
+            make_opportunity,
+            *(lambda name=name, value=value: self.listings.update(**{name: value}) for name, value in values.items()),
+            lambda: SkillMatrix.objects.filter(opportunity=self.listing).update(levels={str(self.skill.pk): 1}),
+            lambda: Skill.objects.filter(pk=self.skill.pk).update(name="Renamed"),
+            lambda: Project.objects.filter(pk=others["project"].pk).update(name="Renamed"),
+            lambda: Role.objects.filter(pk=others["role"].pk).update(title="Renamed"),
+            lambda: Role.objects.filter(pk=others["role"].pk).update(community_of_practice=make_cop("devops")),
+            lambda: UserProfile.objects.filter(pk=others["created_by"].pk).update(email="renamed@example.org"),
+            lambda: UserProfile.objects.get(pk=others["created_by"].pk).delete(),
+            lambda: self.listings.get().delete(),
+        ]
+        for number, change in enumerate(changes):
+            before = listing_version()
+            change()
+            with self.subTest(number):
+                self.assertNotEqual(listing_version(), before)
+
+    def test_version_stays_when_nothing_of_a_listing_changes(self) -> None:
+        """Volunteers sign up, sign in, and answer the qualifier; catalogs get other words."""
+        volunteer = make_regular_user({self.skill: 2})
+        before = listing_version()
+        make_regular_user({self.skill: 1})
+        SkillMatrix.objects.filter(volunteer=volunteer).update(levels={str(self.skill.pk): 5})
+        UserProfile.objects.filter(pk=self.pm.pk).update(first_name="Ana", max_available_hours=3)
+        Skill.objects.filter(pk=self.skill.pk).update(description="Other words.")
+        Project.objects.update(meeting_times=None)
+        CommunityOfPractice.objects.update(description="Other words.")
+        self.assertEqual(listing_version(), before)
+
+    def test_version_changes_with_a_transaction_that_began_before_others_ended(self) -> None:
+        """A higher number was seen before."""
+        other = make_opportunity()
+        with other_connection() as early, other_connection() as long, other_connection() as late:
+            for begun in (early, long):
+                begun.execute("SELECT pg_current_xact_id()")
+            early.execute("UPDATE ctj_api_opportunity SET body = 'early' WHERE id = %s", [self.listing.pk])
+            late.execute("UPDATE ctj_api_opportunity SET body = 'late' WHERE id = %s", [other.pk])
+            versions = [listing_version(), listing_version()]
+            late.commit()
+            versions += [listing_version(), listing_version()]
+            early.commit()
+            versions += [listing_version(), listing_version()]
+        self.assertEqual(versions[::2], versions[1::2])
+        self.assertEqual(len(set(versions)), 3)
+
+    def test_version_changes_when_a_table_is_emptied(self) -> None:
+        """No trigger tells of that."""
+        before = listing_version()
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE ctj_api_opportunity CASCADE")
+        self.assertNotEqual(listing_version(), before)
+
+    def test_version_is_not_known_within_a_transaction_that_writes(self) -> None:
+        """It could change without another transaction."""
+        with transaction.atomic():
+            self.assertIsNotNone(listing_version())
+            self.listings.update(body="Other words.")
+            self.assertIsNone(listing_version())
+
+    def test_revalidation_of_the_listing_reads_and_writes_no_row(self) -> None:
+        """One query tells that nothing has changed, on every page."""
+        client = browser()
+        for query in ("", "?limit=1", "?search=build", f"?skill={self.skill.pk}"):
+            first = client.get(URL + query)
+            queries = 2 if "skill" in query else 1
+            with self.subTest(query), patch.object(OpportunityReadSerializer, "to_representation") as serialize:
+                with self.assertNumQueries(queries):
+                    again = client.get(URL + query, HTTP_IF_NONE_MATCH=first["ETag"])
+                self.assertEqual((again.status_code, again["ETag"]), (304, first["ETag"]))
+                self.assertEqual(again["Cache-Control"], "public, max-age=60")
+                self.assertIn("Cookie", again["Vary"])
+                serialize.assert_not_called()
+
+    def test_revalidation_after_a_change_returns_the_listing(self) -> None:
+        """With another validator."""
+        etag = browser().get(URL)["ETag"]
+        self.listings.update(body="Other words.")
+        response = browser().get(URL, HTTP_IF_NONE_MATCH=etag)
+        self.assertEqual((response.status_code, response.json()[0]["body"]), (200, "Other words."))
+        self.assertNotEqual(response["ETag"], etag)
+
+    def test_revalidation_with_a_wrong_parameter_returns_400(self) -> None:
+        """Whatever validator comes with it."""
+        for query in ("limit=0", "offset=x", "status=lost", "unknown=1", "ordering=relevance", "created_by=me"):
+            with self.subTest(query):
+                self.assertEqual(browser().get(f"{URL}?{query}", HTTP_IF_NONE_MATCH="*").status_code, 400)
+
+    def test_project_managers_listing_is_not_revalidated(self) -> None:
+        """It has drafts, and no cache keeps it."""
+        etag = browser().get(URL)["ETag"]
+        client = browser()
+        client.force_login(self.pm)
+        for validator in (etag, "*"):
+            response = client.get(URL, HTTP_IF_NONE_MATCH=validator)
+            self.assertEqual((response.status_code, response["Cache-Control"]), (200, "private, no-store"))

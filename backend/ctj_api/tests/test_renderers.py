@@ -1,0 +1,87 @@
+"""JSON as REST framework writes it, by a faster library."""
+
+import json
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+from django.utils.functional import lazystr
+from django.utils.safestring import mark_safe
+from rest_framework.renderers import JSONRenderer
+from rest_framework.test import APITestCase
+from rest_framework.utils.serializer_helpers import ReturnDict, ReturnList
+
+from ctj_api.models import Opportunity
+from ctj_api.renderers import OrjsonRenderer
+from ctj_api.serializers import OpportunityReadSerializer, RatedSkillReadSerializer, SkillReadSerializer
+
+from .common import make_opportunity, make_pm_user, make_skill
+
+
+class OrjsonRendererTests(APITestCase):
+    """The same text means the same."""
+
+    def test_values_are_written_as_rest_framework_writes_them(self) -> None:
+        """Times in UTC, with and without fractions of a second; ids; texts of all kinds; nothing."""
+        serializer = SkillReadSerializer()
+        moment = datetime(2026, 11, 23, 8, 5, tzinfo=UTC)
+        values: list[Any] = [
+            moment,
+            moment.replace(microsecond=120_000),
+            moment.replace(microsecond=7),
+            uuid4(),
+            lazystr("later"),
+            mark_safe("<b>safe</b>"),
+            "Zoë ☂ \U0001f600 \u2028",
+            ReturnDict({"a": [1, 2.5, True, None]}, serializer=serializer),
+            ReturnList([OrderedDict(b=())], serializer=serializer),
+        ]
+        for value in values:
+            with self.subTest(repr(value)):
+                self.assertEqual(
+                    json.loads(OrjsonRenderer().render({"value": value})),
+                    json.loads(JSONRenderer().render({"value": value})),
+                )
+
+    def test_times_elsewhere_keep_their_offset(self) -> None:
+        """The application stores and tells UTC only; nothing is shifted silently."""
+        moment = datetime(2026, 11, 23, 8, 5, tzinfo=timezone(timedelta(hours=-8)))
+        self.assertEqual(OrjsonRenderer().render([moment]), b'["2026-11-23T08:05:00-08:00"]')
+
+    def test_nothing_is_an_empty_body(self) -> None:
+        """As for a deletion."""
+        self.assertEqual(OrjsonRenderer().render(None), b"")
+
+
+class OpportunityRowsTests(APITestCase):
+    """A row of columns, an instance and the declared fields say the same."""
+
+    def test_rows_and_instances_are_told_as_the_fields_declare(self) -> None:
+        """Each field, by the field's own way of telling it; with and without somebody who posted it."""
+        make_opportunity({make_skill(): 3, make_skill(): 5}, created_by=make_pm_user())
+        make_opportunity({}, created_by=None, min_experience_required="senior")
+        serializer = OpportunityReadSerializer()
+        for instance in Opportunity.objects.with_details():
+            columns = OpportunityReadSerializer.columns.values()
+            row = Opportunity.objects.values_list(*columns).get(pk=instance.pk)
+            told = serializer.to_representation(row)
+            with self.subTest(instance):
+                self.assertEqual(list(told), list(serializer.fields))
+                self.assertEqual(serializer.to_representation(instance), told)
+                written = json.loads(OrjsonRenderer().render(told))
+                self.assertEqual(written, {**written, **self.declared(serializer, instance)})
+                rated = RatedSkillReadSerializer(told["skills_required"], many=True).data
+                self.assertEqual(written["skills_required"], rated)
+
+    def declared(self, serializer: OpportunityReadSerializer, instance: Opportunity) -> dict[str, Any]:
+        """Return what REST framework makes of the fields that the model has."""
+        fields = serializer.fields.items()
+        told = {
+            name: field.to_representation(field.get_attribute(instance))
+            for name, field in fields
+            if hasattr(Opportunity, name) and name not in {"created_by", "skills_required_matrix"}
+        }
+        levels = serializer.fields["skills_required_matrix"].to_representation(instance.skills_required_matrix)
+        plain: dict[str, Any] = json.loads(JSONRenderer().render({**told, "skills_required_matrix": levels}))
+        return plain
