@@ -2,8 +2,11 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+django.setup(set_prefix=False)
 
-application = get_asgi_application()
+from backend.handlers import OneHopHandler  # noqa: E402 (what it imports asks the settings)
+
+application = OneHopHandler()

@@ -76,6 +76,8 @@ MIDDLEWARE = [
 ROOT_URLCONF = "backend.urls"
 ASGI_APPLICATION = "backend.asgi.application"
 WSGI_APPLICATION = "backend.wsgi.application"
+REQUEST_THREADS = env.int("REQUEST_THREADS", 8)
+REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10)
 
 TEMPLATES = [
     {
@@ -100,7 +102,10 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PASSWORD": env.str("SQL_PASSWORD", ""),
         "HOST": SQL_HOST or str(embedded_postgres.socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
-        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 10_000},
+        # The data fits into memory, or lies on a disk without moving parts.
+        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 10_000, "options": "-c random_page_cost=1.1"},
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
     },
 }
 if _replica_host := env.str("SQL_REPLICA_HOST", ""):
@@ -151,7 +156,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.authentication.CsrfSessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["ctj_api.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["ctj_api.renderers.OrjsonRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ctj_api.exceptions.civic_exception_handler",
     "URL_FORMAT_OVERRIDE": None,
