@@ -146,6 +146,8 @@ class StrictFilterSet(django_filters.FilterSet):
     @classmethod
     def narrow[Rows: models.QuerySet[Any]](cls, request: Request, queryset: Rows) -> Rows:
         """Return the rows that the request asks for; raises DRF's ``ValidationError`` naming the parameter."""
+        if not cls.is_asked(request):
+            return queryset
         filters = cls(request.query_params, queryset=queryset, request=request)
         if not filters.is_valid():
             raise ValidationError(filters.errors)

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Model, PositiveSmallIntegerField, QuerySet
+from django.db.models import Model, PositiveSmallIntegerField, QuerySet, TextField
+from django.db.models.functions import Cast
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -201,7 +202,8 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         """Return id → name of all skills."""
         context = cast("dict[str, Any]", self.context)
         if SKILL_NAMES not in context:
-            context[SKILL_NAMES] = {str(pk): name for pk, name in Skill.objects.order_by().values_list("pk", "name")}
+            ids_as_text = Skill.objects.order_by().annotate(key=Cast("pk", TextField()))
+            context[SKILL_NAMES] = dict(ids_as_text.values_list("key", "name"))
         names: dict[str, str] = context[SKILL_NAMES]
         return names
 

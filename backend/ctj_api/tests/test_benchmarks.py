@@ -2,6 +2,7 @@
 
 from contextlib import redirect_stderr
 from io import StringIO
+from typing import Any
 from unittest import IsolatedAsyncioTestCase
 
 from aiohttp import web
@@ -78,8 +79,8 @@ class DriverTests(IsolatedAsyncioTestCase):
         application = web.Application()
         application.router.add_get("/{status}/", _answer)
         async with TestServer(application) as server:
-            requests = [
-                {"method": "GET", "path": path, "headers": {}, "body": None}
+            requests: list[dict[str, Any]] = [
+                {"method": "GET", "path": path, "headers": {}, "body": None, "kind": path}
                 for path in ("/200/", "/503/", "/503/?retry", "/0/")
             ]
             plan = {"base": str(server.make_url("/")), "requests": requests, "connections": 2, "seconds": 0.2}
@@ -88,6 +89,7 @@ class DriverTests(IsolatedAsyncioTestCase):
             set(outcome.counts), {"200", "503", "503 with Retry-After", "ServerDisconnectedError"}, outcome.counts
         )
         self.assertEqual(set(outcome.latencies), {"p50", "p95", "p99"})
+        self.assertEqual(set(outcome.medians), {"/200/"})
         self.assertAlmostEqual(outcome.throughput, outcome.counts["200"] / outcome.seconds)
 
     def test_percentiles_are_times_that_were_taken(self) -> None:
@@ -103,7 +105,7 @@ class LoadTests(SimpleTestCase):
     def test_refusals_in_good_order_are_apart_from_failures(self) -> None:
         """Only 503 with Retry-After is one."""
         counts = {"200": 80, "304": 20, "503 with Retry-After": 3, "503": 2, "TimeoutError": 1}
-        level = read_level(5, Outcome(10, counts, {"p50": 0.1}))
+        level = read_level(5, Outcome(10, counts, {"p50": 0.1}, {}))
         self.assertEqual((level.throughput, level.refused), (10, 3))
         self.assertEqual(level.failures, {"503": 2, "TimeoutError": 1})
 
@@ -119,7 +121,7 @@ class ReportTests(SimpleTestCase):
         page = Report("the command", SMALL, False, "PostgreSQL", rows, [("third", "no reason")], None).markdown()
         self.assertIn("| first | ours | 2.00 ms | theirs | 12.00 ms | 6.0 x | ≥ 5 x | yes |", page)
         self.assertIn("| second | ours | 3.00 s | theirs | 1.00 s | 3.0 x | ≤ 2 x | **no** |", page)
-        for text in ("- `first`: a note.", "- `third` was skipped, for no reason.", "`the command`", "1,000 / 1,000"):
+        for text in ("- `first`: a note.", "- `third` was skipped, for no reason.", "`the command`", "500 / 500"):
             self.assertIn(text, page)
 
     def test_page_of_some_benchmarks_is_refused(self) -> None:
