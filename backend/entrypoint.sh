@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Docker entrypoint for stage and production: waits for the database, migrates it and serves.
-# DATABASE_WAIT_SECONDS (60) limits the wait, PORT (8000) is listened on.
+# DATABASE_WAIT_SECONDS (60) limits the wait, PORT (8000) is listened on by WEB_CONCURRENCY (1) processes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -30,6 +30,13 @@ while True:
 END
 }
 
+case ${WEB_CONCURRENCY:=1} in
+  [1-9] | [1-9][0-9]) export WEB_CONCURRENCY ;;
+  *)
+    echo "entrypoint.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '$WEB_CONCURRENCY'." >&2
+    exit 1
+    ;;
+esac
 wait_for_database
 python manage.py migrate --no-input
-exec python -m daphne -b 0.0.0.0 -p "${PORT:-8000}" backend.asgi:application
+HOST=0.0.0.0 exec python -m gunicorn --config python:backend.gunicorn_conf backend.asgi:application

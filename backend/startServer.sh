@@ -61,17 +61,22 @@ try:
     from backend.settings import DEBUG
 except (ImproperlyConfigured, OSError) as error:
     sys.exit(f"startServer.sh: {error}")
-print(env.str("HOST", "") or "127.0.0.1", env.str("PORT", "") or "8000", "debug" if DEBUG else "production")
+values = env.str("HOST", "") or "127.0.0.1", env.str("PORT", "") or "8000", env.str("WEB_CONCURRENCY", "") or "1"
+print(*values, "debug" if DEBUG else "production")
 END
 }
 
 read_settings() {
   local settings
   settings=$(trap '' INT && print_settings) || exit 1
-  read -r HOST PORT MODE <<<"$settings"
-  export HOST PORT MODE
+  read -r HOST PORT WEB_CONCURRENCY MODE <<<"$settings"
+  export HOST PORT WEB_CONCURRENCY MODE
   case $PORT in
     '' | *[!0-9]*) fail "PORT must be a number, not '$PORT'." ;;
+  esac
+  case $WEB_CONCURRENCY in
+    [1-9] | [1-9][0-9]) ;;
+    *) fail "WEB_CONCURRENCY must be a number of processes from 1 to 99, not '$WEB_CONCURRENCY'." ;;
   esac
 }
 
@@ -142,7 +147,7 @@ case "${1-}" in
       step 'Collecting static files' "$python" manage.py collectstatic --no-input --verbosity 0
     fi
     echo 'Starting the server ...'
-    exec "$python" -m daphne -b "$HOST" -p "$PORT" backend.asgi:application
+    exec "$python" -u -m gunicorn --config python:backend.gunicorn_conf backend.asgi:application
     ;;
   *)
     fail 'it takes no arguments; settings come from the environment or from .env.'

@@ -4,6 +4,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from typing import Any
 from unittest import IsolatedAsyncioTestCase
+from unittest.mock import patch
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -119,15 +120,19 @@ class ReportTests(SimpleTestCase):
         missed = comparison(3, 1, Unit.SECONDS, Target(2, is_most=True))
         rows = [("first", met), ("second", missed)]
         page = Report("the command", SMALL, False, "PostgreSQL", rows, [("third", "no reason")], None).markdown()
-        self.assertIn("| first | ours | 2.00 ms | theirs | 12.00 ms | 6.0 x | ≥ 5 x | yes |", page)
-        self.assertIn("| second | ours | 3.00 s | theirs | 1.00 s | 3.0 x | ≤ 2 x | **no** |", page)
-        for text in ("- `first`: a note.", "- `third` was skipped, for no reason.", "`the command`", "500 / 500"):
+        self.assertIn("| first | ours | 2.00 ms | theirs | 12.00 ms | 6.00 x | ≥ 5 x | yes |", page)
+        self.assertIn("| second | ours | 3.00 s | theirs | 1.00 s | 3.00 x | ≤ 2 x | **no** |", page)
+        for text in ("- `first`: a note.", "- `third` was skipped, for no reason.", "`the command`", "400 / 400"):
             self.assertIn(text, page)
 
     def test_page_of_some_benchmarks_is_refused(self) -> None:
         """It would lose the others."""
         for arguments in (["--write", "search"], ["--write", "--small"]):
-            with redirect_stderr(StringIO()) as told, self.assertRaises(SystemExit):
+            with (
+                patch("benchmarks.__main__._database", side_effect=AssertionError),
+                redirect_stderr(StringIO()) as told,
+                self.assertRaises(SystemExit),
+            ):
                 main(arguments)
             self.assertIn("--write takes all benchmarks at full size", told.getvalue())
 

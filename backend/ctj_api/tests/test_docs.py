@@ -121,7 +121,7 @@ class DocsTests(SimpleTestCase):
         names = set(re.findall(r'env\.\w+\("(\w+)"', source))
         self.assertGreater(len(names), 8)
         page = read("docs/operations.md")
-        for name in {*names, "DATA_DIR", "HOST", "PORT"}:
+        for name in {*names, "DATA_DIR", "HOST", "PORT", "WEB_CONCURRENCY"}:
             self.assertIn(f"`{name}`", page)
 
     def test_worked_example_of_matching_is_right(self) -> None:

@@ -1,0 +1,80 @@
+"""A server process: Daphne, on a socket that it shares with its siblings, started and watched by Gunicorn.
+
+``docs/decisions/0016-several-processes.md`` says why.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from gunicorn.workers.base import Worker
+
+HEARTBEAT_SECONDS = 1
+DRAIN_STEP_SECONDS = 0.05
+# What is left of Gunicorn's limit for the process to end by itself.
+EXIT_SECONDS = 1
+
+
+class DaphneWorker(Worker):
+    """Serves with Daphne until it is told to stop, or its parent is gone; requests under way finish."""
+
+    def run(self) -> None:
+        """Serve. Twisted and Daphne are imported here, after the fork: they open files as they are loaded."""
+        from daphne.access import AccessLogGenerator  # noqa: PLC0415
+        from daphne.server import Server  # noqa: PLC0415
+        from twisted.internet import reactor, task, tcp  # noqa: PLC0415
+
+        self._reactor: Any = reactor
+        self._tcp = tcp
+        self._draining = task.LoopingCall(self._stop_when_done)
+        self._heartbeat = task.LoopingCall(self._beat)
+        self._server = Server(
+            self.wsgi,
+            endpoints=[f"fd:fileno={socket.fileno()}" for socket in self.sockets],
+            signal_handlers=False,
+            action_logger=AccessLogGenerator(sys.stdout),
+        )
+        self._reactor.callWhenRunning(self._begin)
+        self._server.run()
+
+    def _begin(self) -> None:
+        self._heartbeat.start(HEARTBEAT_SECONDS)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            asyncio.get_event_loop().add_signal_handler(number, self._drain)
+
+    def _beat(self) -> None:
+        self.notify()
+        if os.getppid() != self.ppid:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Take no more connections, answer the requests that have come, and stop."""
+        if self._draining.running:
+            return
+        self._stop_at = time.monotonic() + self.cfg.graceful_timeout - EXIT_SECONDS
+        for port in self._sockets(self._tcp.Port):
+            port.stopListening()
+        self._draining.start(DRAIN_STEP_SECONDS)
+
+    def _stop_when_done(self) -> None:
+        is_late = time.monotonic() > self._stop_at
+        if self._is_busy() and not is_late:
+            return
+        connections = self._sockets(self._tcp.Connection)
+        for connection in connections:
+            connection.loseConnection()  # once all that was written has been sent
+        if is_late or not connections:
+            self._draining.stop()
+            self._reactor.stop()
+
+    def _is_busy(self) -> bool:
+        requests = (connection.get("application_instance") for connection in self._server.connections.values())
+        return any(request and not request.done() for request in requests)
+
+    def _sockets(self, kind: type) -> list[Any]:
+        """Return the sockets of a kind that Twisted reads from or writes to."""
+        watched = {*self._reactor.getReaders(), *self._reactor.getWriters()}
+        return [socket for socket in watched if isinstance(socket, kind)]
