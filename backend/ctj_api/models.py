@@ -218,6 +218,16 @@ class Opportunity(TimestampedModel):
             GinIndex(fields=["search_document"], name="opportunity_search"),
             models.Index(F("created_at").desc(), "id", name="opportunity_newest_first"),
             models.Index("status", F("created_at").desc(), "id", name="opportunity_status_newest"),
+            # All that filters compare: what they leave is counted without reading the table.
+            models.Index(
+                "status",
+                "work_environment",
+                "min_experience_required",
+                "min_hours_required",
+                "project",
+                "role",
+                name="opportunity_filters",
+            ),
         ]
         constraints: ClassVar = [
             enum_constraint("status", Status, "opportunity_status_enum"),

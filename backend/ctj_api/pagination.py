@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import Count, QuerySet, Window
+from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -88,13 +88,10 @@ class OpportunityPagination(HeaderPagination):
         return count, list(queryset[page].values_list(*self.columns)) if page.start < count else []
 
     def _read_hits(self, found: OpportunityQuerySet, page: slice) -> tuple[int, list[Any]]:
-        """Go through the hits of a search once, to count them and to find the page, then read its rows."""
-        hits = list(found.values_list("pk", Window(Count("*")))[page])
-        if not hits:
-            return found.count() if page.start else 0, []
-        ids = [pk for pk, _ in hits]
-        rows = {row[0]: row for row in found.order_by().filter(pk__in=ids).values_list(*self.columns)}
-        return hits[0][1], [rows[pk] for pk in ids if pk in rows]
+        """Read the rows of the hits of a search that are still hits."""
+        count, ids = found.hits(page)
+        rows = {row[0]: row for row in found.order_by().filter(pk__in=ids).values_list(*self.columns)} if ids else {}
+        return count, [rows[pk] for pk in ids if pk in rows]
 
 
 class MatchPagination(HeaderPagination):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -10,8 +11,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchRank
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
-from django.db.models import Count, F, Func, OuterRef, Q, Subquery, Value
+from django.db import connections, models, transaction
+from django.db.models import Count, F, Func, OuterRef, Q, Subquery, Value, Window
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Greatest, JSONObject
 from django.utils import timezone
@@ -181,6 +182,21 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
     def search(self, text: str) -> Self:
         """Return those that ``text`` is found in; an empty text is found in all."""
         return self.filter(search_document=search_query(text)) if text.strip() else self
+
+    def hits(self, page: slice) -> tuple[int, list[UUID]]:
+        """Return how many these are, of which some were searched for, and the ids of a page, going through them once.
+
+        PostgreSQL doesn't know how dear it is to read search documents: told nothing, it reads all of the table, or
+        along another index, for words that are common.
+        """
+        with transaction.atomic(using=self.db), connections[self.db].cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true)"
+            )
+            found = list(self.values_list("pk", Window(Count("*")))[page])
+        if not found:
+            return self.count() if page.start else 0, []
+        return found[0][1], [pk for pk, _ in found]
 
     def by_relevance(self, text: str) -> Self:
         """Put the best hits of ``text`` first, the newest first among equals, then by id."""

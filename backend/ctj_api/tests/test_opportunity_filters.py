@@ -258,11 +258,11 @@ class OpportunityFilterTests(APITestCase):
         self.assertEqual([row["id"] for row in response.json()], [str(self.developer.pk)])
 
     def test_anonymous_list_takes_a_constant_number_of_queries(self) -> None:
-        """A filter by row looks that row up; the rest is a version, a count, a page and the names of skills."""
+        """A filter by row looks that row up, a search begins and ends a transaction; the rest is the same for all."""
         for _ in range(20):
             make_opportunity({self.css: 2}, min_hours_required=3)
         queried: tuple[tuple[dict[str, Any], int], ...] = (
-            ({"max_hours": 5, "status": "open", "search": "build"}, 4),
+            ({"max_hours": 5, "status": "open", "search": "build"}, 7),
             ({"skill": [str(self.css.pk), str(self.react.pk)], "community_of_practice": "engineering"}, 6),
             ({"project": str(self.developer.project_id), "role": str(self.developer.role_id)}, 6),
         )
