@@ -27,6 +27,8 @@ class DaphneWorker(Worker):
         from daphne.server import Server  # noqa: PLC0415
         from twisted.internet import reactor, task, tcp  # noqa: PLC0415
 
+        # Twisted would take up to a hundred connections at once: one process all of a burst, its siblings none.
+        tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
         self._reactor: Any = reactor
         self._tcp = tcp
         self._draining = task.LoopingCall(self._stop_when_done)

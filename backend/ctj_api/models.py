@@ -218,6 +218,8 @@ class Opportunity(TimestampedModel):
             GinIndex(fields=["search_document"], name="opportunity_search"),
             models.Index(F("created_at").desc(), "id", name="opportunity_newest_first"),
             models.Index("status", F("created_at").desc(), "id", name="opportunity_status_newest"),
+            models.Index("updated_at", "id", name="opportunity_last_changed"),
+            models.Index("min_hours_required", "id", name="opportunity_fewest_hours"),
             # All that filters compare: what they leave is counted without reading the table.
             models.Index(
                 "status",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,16 @@ class ServerProcessesTests(SimpleTestCase):
         """Two of them answer."""
         server = self.start(2)
         self.assertNotIn(server.pid, self.wait_for_processes(2))
+
+    def test_processes_share_a_burst_of_connections(self) -> None:
+        """Which a client keeps: one process alone would have all the work from then on."""
+        self.start(2)
+        connections = [self.enterContext(socket.create_connection(("127.0.0.1", self.port))) for _ in range(16)]
+        for connection in connections:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        processes = Counter(connection.makefile("rb").read().split()[-1] for connection in connections)
+        self.assertEqual(len(processes), 2)
+        self.assertGreaterEqual(min(processes.values()), 4)
 
     @unittest.skipUnless(socket.has_dualstack_ipv6(), "there is no IPv6 here")
     def test_processes_listen_on_ipv6(self) -> None:
