@@ -76,7 +76,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "backend.urls"
 ASGI_APPLICATION = "backend.asgi.application"
 WSGI_APPLICATION = "backend.wsgi.application"
-REQUEST_THREADS = env.int("REQUEST_THREADS", 8)
+REQUEST_THREADS = env.int("REQUEST_THREADS", 4)
 REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10)
 
 TEMPLATES = [
