@@ -19,7 +19,7 @@ from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
@@ -128,6 +128,17 @@ class OneHopHandler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Load the middleware for threads, whatever the base class asks for."""
         super().load_middleware(is_async=False)
+
+    def warm_up(self) -> None:
+        """Make what the first requests would wait for; what can't be made now is made by them."""
+        from ctj_api.match_index import make_indexes  # noqa: PLC0415 (the models are loaded by now)
+
+        try:
+            make_indexes()
+        except DatabaseError as error:
+            logger.warning("The indexes for matching are made later: %s", error)
+        finally:
+            connections.close_all()
 
     def close(self) -> None:
         """End the threads once they are free, and close the database connections that they keep."""

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from threading import Thread
 from typing import Any
 
 from gunicorn.workers.base import Worker
@@ -39,13 +40,24 @@ class DaphneWorker(Worker):
             signal_handlers=False,
             action_logger=AccessLogGenerator(sys.stdout),
         )
+        self._warm_up()
         self._reactor.callWhenRunning(self._begin)
         self._server.run()
+
+    def _warm_up(self) -> None:
+        """Let the application make what it wants before the first connection is taken."""
+        thread = Thread(target=getattr(self.wsgi, "warm_up", None), daemon=True)
+        thread.start()
+        while thread.is_alive() and self.alive:
+            self.notify()
+            thread.join(HEARTBEAT_SECONDS)
 
     def _begin(self) -> None:
         self._heartbeat.start(HEARTBEAT_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             asyncio.get_event_loop().add_signal_handler(number, self._drain)
+        if not self.alive:
+            self._drain()
 
     def _beat(self) -> None:
         self.notify()

@@ -5,9 +5,8 @@ does not show. One cheap query tells which rows these are, and it is right whate
 processes do. ``docs/decisions/0018-matching-index.md`` says why.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from itertools import batched
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -51,7 +50,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
         if changes.history != self._history or self._index.is_sparse or len(changed) > ROWS_AT_ONCE:
             self._index = self._built()
         elif changed:
-            rows = _candidates(self._values().filter(pk__in=changed))
+            rows = list(_candidates(self._values().filter(pk__in=changed)))
             self._index.remove(changed)
             self._index.put(rows)
         self._snapshot = changes.snapshot or self._snapshot
@@ -60,8 +59,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
 
     def _built(self) -> I:
         index = self._make()
-        for values in batched(self._values().iterator(ROWS_AT_ONCE), ROWS_AT_ONCE):
-            index.put(_candidates(values))
+        index.put(_candidates(self._values().iterator(ROWS_AT_ONCE)))
         return index
 
     def _values(self) -> QuerySet[Any, tuple[UUID, str, datetime]]:
@@ -69,14 +67,20 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
         return self._rows().using(DEFAULT_DB_ALIAS).order_by().values_list("pk", levels, "created_at")
 
 
-def _candidates(values: Iterable[tuple[UUID, str, datetime]]) -> list[Candidate[UUID]]:
-    return [Candidate(pk, orjson.loads(levels), created_at.timestamp()) for pk, levels, created_at in values]
+def _candidates(values: Iterable[tuple[UUID, str, datetime]]) -> Iterator[Candidate[UUID]]:
+    return (Candidate(pk, orjson.loads(levels), created_at.timestamp()) for pk, levels, created_at in values)
 
 
 _open_opportunities = LiveIndex(
     Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open
 )
 _volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
+
+
+def make_indexes() -> None:
+    """Make both indexes, where they are not made yet, so that no request has to wait for that."""
+    for index in (_open_opportunities, _volunteers):
+        index.read(len)
 
 
 def rank_open_opportunities(learned: Levels, selection: Selection[UUID]) -> IndexRanking[UUID]:

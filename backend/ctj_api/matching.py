@@ -251,16 +251,19 @@ class _Index[Id]:
 
     def put(self, candidates: Iterable[Candidate[Id]]) -> None:
         """Add candidates, in the place of those with the same ids."""
-        new = {candidate.id: candidate for candidate in candidates}
-        self.remove(new)
+        new: list[int] = []
+        dead: list[int] = []
         totals: dict[int, list[int]] = {}
         rated: dict[tuple[str, int], list[int]] = {}
-        for candidate in new.values():
+        for candidate in candidates:
+            if candidate.id in self._slots:
+                dead.append(self._slots[candidate.id])
             slot = self._add_slot(candidate)
+            new.append(slot)
             totals.setdefault(sum(candidate.levels.values()), []).append(slot)
             for rating in candidate.levels.items():
                 rated.setdefault(rating, []).append(slot)
-        self._live |= _bitmap([self._slots[id_] for id_ in new])
+        self._live = (self._live | _bitmap(new)) & ~_bitmap(dead)
         for total, slots in totals.items():
             self._totals[total] = self._totals.get(total, 0) | _bitmap(slots)
         for (skill, level), slots in rated.items():

@@ -6,19 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import psycopg
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.test import TransactionTestCase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase as HypothesisTransactionTestCase
 
+from backend.handlers import OneHopHandler
 from ctj_api.changes import Kind
 from ctj_api.match_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
-from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, rank_opportunities
+from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, VolunteerIndex, rank_opportunities
 from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
@@ -275,6 +277,11 @@ def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
     return LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
 
 
+def fresh_volunteers() -> LiveIndex[VolunteerIndex[UUID]]:
+    """Return an index of the volunteers, likewise."""
+    return LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
+
+
 def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: dict[str, int]) -> list[UUID]:
     """Return the whole ranking by an index of one's own."""
     ranking = index.read(lambda opportunities: opportunities.rank(levels))
@@ -305,6 +312,31 @@ def _candidates(rows: QuerySet[Any], matrix: str) -> list[Candidate[UUID]]:
 
 def _keys(levels: dict[Skill, int]) -> dict[str, int]:
     return {str(skill.pk): level for skill, level in levels.items()}
+
+
+class WarmUpTests(IndexAssertions):
+    """What a process does before it takes connections."""
+
+    def test_indexes_that_were_made_before_cost_one_query(self) -> None:
+        """The first ranking of each direction finds its index made."""
+        skill = make_skill()
+        make_opportunity({skill: 3})
+        with (
+            patch("ctj_api.match_index._open_opportunities", fresh_index()),
+            patch("ctj_api.match_index._volunteers", fresh_volunteers()),
+        ):
+            OneHopHandler().warm_up()
+            with self.assertNumQueries(2):
+                self.assertEqual(len(ranked({str(skill.pk): 3})), 1)
+                self.assertEqual(len(rank_volunteers({str(skill.pk): 3}, ALL)), 0)
+
+    def test_process_starts_while_the_database_is_away(self) -> None:
+        """The indexes are made when they are asked for."""
+        with (
+            patch("ctj_api.match_index.make_indexes", side_effect=OperationalError("away")),
+            self.assertLogs("backend.handlers", "WARNING"),
+        ):
+            OneHopHandler().warm_up()
 
 
 class Writer:

@@ -102,6 +102,11 @@ class ServerProcessesTests(SimpleTestCase):
         """As with any other address."""
         self.start(1, host="::1")
 
+    def test_process_is_warmed_up_before_it_answers(self) -> None:
+        """Whatever the application wants to have made."""
+        self.start(1)
+        self.assertTrue(self.gate.with_suffix(".warm").exists())
+
     def test_process_that_dies_is_replaced(self) -> None:
         """The other one answers meanwhile."""
         self.start(2)
