@@ -103,7 +103,14 @@ DATABASES: dict[str, dict[str, Any]] = {
         "HOST": SQL_HOST or str(embedded_postgres.socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
         # The data fits into memory, or lies on a disk without moving parts.
-        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 10_000, "options": "-c random_page_cost=1.1"},
+        "OPTIONS": {
+            "connect_timeout": 2,
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "options": "-c random_page_cost=1.1",
+        },
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
     },

@@ -89,7 +89,8 @@ HEAD = """# Performance
 Written by the benchmarks (`backend/benchmarks/`); don't edit it. Times of one machine say little about another: what \
 counts is the ratio of two things that were measured in turn in the same run."""
 SIDE_BY_SIDE = """Medians; the two sides took turns. "x" is how many times as fast as the reference ours is where more \
-is better (≥), and how many times as long it takes where less is (≤)."""
+is better (≥), and how many times as long it takes where less is (≤). To repeat one: \
+`.venv/bin/python -m benchmarks NAME`, with the name in the first column; `load` is the table at the end."""
 
 SMALL = "Little data and few repetitions: the benchmarks run, but their figures mean nothing."
 

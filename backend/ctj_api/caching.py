@@ -1,7 +1,7 @@
 """What caches may keep, and whether it is still true. Everything is private unless a view says otherwise."""
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import wraps
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -16,7 +16,11 @@ from rest_framework.response import Response
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
+VERSIONS = SQL("SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), {})")
 CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
+
+# What is different for another release, which may give the same rows another shape.
+RELEASE = sha256(b"".join(module.read_bytes() for module in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 type View = Callable[..., HttpResponseBase]
 
@@ -35,20 +39,23 @@ def public_cache(view: View) -> View:
     return cached
 
 
-def revalidated(request: Request, version: str | None, answer: Callable[[], Response]) -> HttpResponseBase:
-    """Return 304 where the client's copy is of this version, else ``answer()`` with the version as its validator.
+def revalidated(
+    request: Request, read_version: Callable[[], str | None], answer: Callable[[], Response]
+) -> HttpResponseBase:
+    """Return 304 where the client's copy is of the version that there is, else ``answer()`` with it as the validator.
 
-    The version has been read before: an answer may be newer than it says, and is then fetched once more, never older.
-    Without a version the answer itself is compared, by a middleware.
+    Where there is no version, or another one after the answer was made, the answer is compared, by a middleware.
     """
+    version = read_version()
     if version is None:
         return answer()
-    etag = f'W/"{sha256(f"{_code_version()} {version}".encode()).hexdigest()}"'
+    etag = f'W/"{sha256(f"{RELEASE} {version}".encode()).hexdigest()}"'
     changed = HttpResponse(headers={"ETag": etag})
     if (known := get_conditional_response(request._request, etag=etag, response=changed)) not in {None, changed}:
         return known
     response = answer()
-    response["ETag"] = etag
+    if read_version() == version:
+        response["ETag"] = etag
     return response
 
 
@@ -59,13 +66,6 @@ def row_versions(*tables: type[Model]) -> str:
     """
     sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
     with connections[router.db_for_read(tables[0])].cursor() as cursor:
-        cursor.execute(SQL("SELECT concat_ws(' ', {})").format(sums).as_string())
+        cursor.execute(VERSIONS.format(sums).as_string())
         version: str = cursor.fetchone()[0]
     return version
-
-
-@cache
-def _code_version() -> str:
-    """Return what is different for another release, which may give the same rows another shape."""
-    modules = sorted(Path(__file__).parent.glob("*.py"))
-    return sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()

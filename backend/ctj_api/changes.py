@@ -11,13 +11,16 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections
 
 # Rows may have changed without a note where one of these was emptied, restored or rewritten: its file is another then.
-TABLES = ["ctj_change", "ctj_api_opportunity", "ctj_api_userprofile", "ctj_api_skillmatrix"]
+TABLES = [
+    "ctj_change",
+    *(f"ctj_api_{name}" for name in ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")),
+]
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
 CHANGES = """
     SELECT
         CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_snapshot() END::text,
         concat_ws(
-            ' ', pg_postmaster_start_time(),
+            ' ', (SELECT system_identifier FROM pg_control_system()), pg_postmaster_start_time(),
             (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name)
         ),
         ARRAY(
@@ -32,17 +35,18 @@ CHANGES = """
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
 VERSION = """
     SELECT concat_ws(
-        ' ', (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
+        ' ', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
+        (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
         (
             SELECT max(changed_by) FROM ctj_change
             WHERE kind = %(kind)s AND changed_by < pg_snapshot_xmin(pg_current_snapshot())
         ),
         ARRAY(
-            SELECT DISTINCT changed_by FROM ctj_change
+            SELECT concat(changed_by, ':', count(*)) FROM ctj_change
             WHERE kind = %(kind)s
                 AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
-                AND changed_by <= pg_snapshot_xmax(pg_current_snapshot())
-            ORDER BY changed_by
+                AND changed_by < pg_snapshot_xmax(pg_current_snapshot())
+            GROUP BY changed_by ORDER BY changed_by
         )
     )
     WHERE pg_current_xact_id_if_assigned() IS NULL
@@ -65,8 +69,9 @@ class Changes(NamedTuple):
     """What the database tells of the time since a snapshot.
 
     There is no new snapshot within a transaction that writes, since it would show what is not committed yet.
-    ``history`` is another one when rows may have changed without a note: the server was started anew, or a table has
-    another file. ``unsettled`` are the rows that the own transaction has changed, which may yet be rolled back.
+    ``history`` is another one when rows may have changed without a note: the server is another one, was started anew,
+    or a table has another file. ``unsettled`` are the rows that the own transaction has changed, which may yet be
+    rolled back.
     """
 
     snapshot: str | None

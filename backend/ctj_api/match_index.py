@@ -46,6 +46,8 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
 
     def _refresh(self) -> None:
         changes = changes_since(self._snapshot, self._kind)
+        if changes.history != self._history:
+            self._snapshot = None
         changed = {*changes.changed, *self._unsettled}
         if changes.history != self._history or self._index.is_sparse or len(changed) > ROWS_AT_ONCE:
             self._index = self._built()
@@ -55,7 +57,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
             self._index.put(rows)
         self._snapshot = changes.snapshot or self._snapshot
         self._history = changes.history if self._snapshot else ""
-        self._unsettled = changes.unsettled
+        self._unsettled = changes.unsettled if changes.snapshot else list(changed.union(changes.unsettled))
 
     def _built(self) -> I:
         index = self._make()

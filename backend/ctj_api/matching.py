@@ -272,7 +272,7 @@ class _Index[Id]:
     def remove(self, ids: Iterable[Id]) -> None:
         """Forget candidates; it doesn't matter whether they are known."""
         slots = (self._slots.pop(id_, None) for id_ in ids)
-        self._live ^= _bitmap([slot for slot in slots if slot is not None])
+        self._live &= ~_bitmap([slot for slot in slots if slot is not None])
 
     def _add_slot(self, candidate: Candidate[Id]) -> int:
         slot = len(self._candidates)
@@ -311,7 +311,7 @@ class _Index[Id]:
         chosen = self._live if selection.within is None else self._live & self._bitmap_of(selection.within)
         return IndexRanking(
             covered=self._covered(levels).split(chosen & ~self._bitmap_of(selection.without)),
-            totals=totals,
+            totals=dict(totals),
             met=met,
             minimum=selection.minimum,
             required_count=required_count,

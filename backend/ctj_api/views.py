@@ -65,8 +65,9 @@ from .serializers import (
 def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
     skills = SkillFilter.narrow(request, Skill.objects.prefetch_related("communities_of_practice"))
-    version = row_versions(Skill, Skill.communities_of_practice.through)
-    return revalidated(request, version, lambda: Response(SkillReadSerializer(skills, many=True).data))
+    serializer = SkillReadSerializer(skills, many=True)
+    tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
+    return revalidated(request, lambda: row_versions(*tables), lambda: Response(serializer.data))
 
 
 @public_cache
@@ -88,7 +89,7 @@ def community_of_practice_list(request: Request) -> HttpResponseBase:
     """Return the five communities of practice, by practice area."""
     communities = CommunityOfPractice.objects.all()
     serializer = CommunityOfPracticeReadSerializer(communities, many=True)
-    return revalidated(request, row_versions(CommunityOfPractice), lambda: Response(serializer.data))
+    return revalidated(request, lambda: row_versions(CommunityOfPractice), lambda: Response(serializer.data))
 
 
 @public_cache
@@ -110,7 +111,8 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
     roles = RoleFilter.narrow(request, Role.objects.all())
-    return revalidated(request, row_versions(Role), lambda: Response(RoleReadSerializer(roles, many=True).data))
+    serializer = RoleReadSerializer(roles, many=True)
+    return revalidated(request, lambda: row_versions(Role, CommunityOfPractice), lambda: Response(serializer.data))
 
 
 @public_cache
@@ -133,7 +135,7 @@ def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
     projects = ProjectFilter.narrow(request, Project.objects.all())
     serializer = ProjectReadSerializer(projects, many=True)
-    return revalidated(request, row_versions(Project), lambda: Response(serializer.data))
+    return revalidated(request, lambda: row_versions(Project), lambda: Response(serializer.data))
 
 
 @public_cache
@@ -306,9 +308,10 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         """Return a page of the listing; 304 where no listing has changed since an anonymous reader's copy."""
         opportunities = self.filter_queryset(self.get_queryset())
         cast("HeaderPagination", self.paginator).read_parameters(request)
-        alias = router.db_for_read(Opportunity)
-        version = None if request.user.is_authenticated else version_of(Kind.LISTING, alias)
-        return revalidated(request, version, lambda: self._page(opportunities))
+        return revalidated(request, lambda: self._version(request), lambda: self._page(opportunities))
+
+    def _version(self, request: Request) -> str | None:
+        return None if request.user.is_authenticated else version_of(Kind.LISTING, router.db_for_read(Opportunity))
 
     def _page(self, opportunities: OpportunityQuerySet) -> Response:
         page = self.paginate_queryset(opportunities)

@@ -4,7 +4,7 @@
 each row that was written since this migration; that of a deleted row stays, and takes 60 bytes.
 
 - ``opportunity`` and ``volunteer``: what decides whether and where they are ranked.
-- ``listing``: what anybody is told of an opportunity, the names of what it refers to included.
+- ``listing``: what anybody is told of an opportunity or finds it by, the names of what it refers to included.
 
 The functions keep today's ``search_path``, for a restore empties it.
 """
@@ -63,6 +63,17 @@ CREATE TRIGGER project_name_notes_listing AFTER UPDATE OF name ON ctj_api_projec
     FOR EACH ROW WHEN (OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION ctj_note_row('listing');
 CREATE TRIGGER skill_name_notes_listing AFTER UPDATE OF name ON ctj_api_skill
     FOR EACH ROW WHEN (OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION ctj_note_row('listing');
+-- Who deletes a row may put another in its place before the foreign keys are checked.
+CREATE TRIGGER user_deletion_notes_listing AFTER DELETE ON ctj_api_userprofile
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
+CREATE TRIGGER project_deletion_notes_listing AFTER DELETE ON ctj_api_project
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
+CREATE TRIGGER skill_deletion_notes_listing AFTER DELETE ON ctj_api_skill
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
+CREATE TRIGGER role_deletion_notes_listing AFTER DELETE ON ctj_api_role
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
+CREATE TRIGGER community_notes_listing AFTER UPDATE OF practice_area OR DELETE ON ctj_api_communityofpractice
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
 CREATE TRIGGER role_notes_listing AFTER UPDATE OF title, community_of_practice_id ON ctj_api_role
     FOR EACH ROW WHEN (
         (OLD.title, OLD.community_of_practice_id) IS DISTINCT FROM (NEW.title, NEW.community_of_practice_id)

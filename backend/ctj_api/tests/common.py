@@ -1,6 +1,7 @@
 """Factory helpers: each call saves new rows. Only communities are shared, because there are five and no more."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -110,6 +111,19 @@ def other_connection() -> Iterator[psycopg.Connection]:
     """Give a connection to the same database, whose transactions are committed by hand."""
     with psycopg.connect(connection.connection.info.dsn) as other:
         yield other
+
+
+def in_another_thread[T](call: Callable[[], T]) -> T:
+    """Return what ``call`` gives in a thread with a connection of its own."""
+
+    def run() -> T:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def error_of(response: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Versions, which are others after every change, and only then."""
 
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
@@ -10,7 +11,16 @@ from ctj_api.changes import Kind, version_of
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.serializers import OpportunityReadSerializer
 
-from .common import browser, make_cop, make_opportunity, make_pm_user, make_regular_user, make_skill, other_connection
+from .common import (
+    browser,
+    in_another_thread,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_regular_user,
+    make_skill,
+    other_connection,
+)
 
 URL = "/api/opportunities/"
 
@@ -33,7 +43,11 @@ class ListingVersionTests(TransactionTestCase):
 
     def test_version_changes_with_whatever_is_told_of_a_listing(self) -> None:
         """Its own values, its skills, and the names of what it refers to."""
-        others = {"project": make_opportunity().project, "role": make_opportunity().role, "created_by": make_pm_user()}
+        others: dict[str, Any] = {
+            "project": make_opportunity().project,
+            "role": make_opportunity().role,
+            "created_by": make_pm_user(),
+        }
         values = {
             "body": "Other words.",
             "min_experience_required": "senior",
@@ -52,6 +66,8 @@ class ListingVersionTests(TransactionTestCase):
             lambda: Role.objects.filter(pk=others["role"].pk).update(community_of_practice=make_cop("devops")),
             lambda: UserProfile.objects.filter(pk=others["created_by"].pk).update(email="renamed@example.org"),
             lambda: UserProfile.objects.get(pk=others["created_by"].pk).delete(),
+            lambda: replace_project(others["project"]),
+            move_community,
             lambda: self.listings.get().delete(),
         ]
         for number, change in enumerate(changes):
@@ -90,10 +106,26 @@ class ListingVersionTests(TransactionTestCase):
 
     def test_version_changes_when_a_table_is_emptied(self) -> None:
         """No trigger tells of that."""
-        before = listing_version()
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE ctj_api_opportunity CASCADE")
-        self.assertNotEqual(listing_version(), before)
+        for table in ("opportunity", "skill", "project", "role", "userprofile", "skillmatrix"):
+            before = listing_version()
+            with self.subTest(table), connection.cursor() as cursor:
+                cursor.execute(f"TRUNCATE ctj_api_{table} CASCADE")
+                self.assertNotEqual(listing_version(), before)
+
+    def test_version_changes_beside_notes_of_another_cluster(self) -> None:
+        """A restored note may carry the number of a transaction that is yet to come."""
+        other = make_opportunity()
+        with other_connection() as first, other_connection() as second, connection.cursor() as cursor:
+            first.execute("SELECT pg_current_xact_id()")
+            coming = second.execute("SELECT pg_current_xact_id()").fetchone()
+            assert coming
+            cursor.execute("ALTER TABLE ctj_change DISABLE TRIGGER USER")
+            cursor.execute("UPDATE ctj_change SET changed_by = %s::text::xid8 WHERE owner = %s", [coming[0], other.pk])
+            make_opportunity()
+            before = listing_version()
+            second.execute("UPDATE ctj_api_opportunity SET body = 'changed' WHERE id = %s", [self.listing.pk])
+            second.commit()
+            self.assertNotEqual(listing_version(), before)
 
     def test_version_is_not_known_within_a_transaction_that_writes(self) -> None:
         """It could change without another transaction."""
@@ -124,6 +156,21 @@ class ListingVersionTests(TransactionTestCase):
         self.assertEqual((response.status_code, response.json()[0]["body"]), (200, "Other words."))
         self.assertNotEqual(response["ETag"], etag)
 
+    def test_answer_that_changes_while_it_is_made_has_a_validator_of_its_own(self) -> None:
+        """No two answers share one."""
+
+        def interfere(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+            if "COUNT(*)" in sql:
+                in_another_thread(lambda: self.listings.update(body="Other words."))
+            return execute(sql, *args)
+
+        before = browser().get(URL)
+        with connection.execute_wrapper(interfere):
+            response = browser().get(URL)
+        self.assertEqual(response.json()[0]["body"], "Other words.")
+        self.assertNotIn(response["ETag"], {before["ETag"], browser().get(URL)["ETag"]})
+        self.assertFalse(response["ETag"].startswith("W/"))
+
     def test_revalidation_with_a_wrong_parameter_returns_400(self) -> None:
         """Whatever validator comes with it."""
         for query in ("limit=0", "offset=x", "status=lost", "unknown=1", "ordering=relevance", "created_by=me"):
@@ -138,3 +185,16 @@ class ListingVersionTests(TransactionTestCase):
         for validator in (etag, "*"):
             response = client.get(URL, HTTP_IF_NONE_MATCH=validator)
             self.assertEqual((response.status_code, response["Cache-Control"]), (200, "private, no-store"))
+
+
+def replace_project(project: Project) -> None:
+    """Put another project in the place of one, before the foreign keys are checked."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM ctj_api_project WHERE id = %s", [project.pk])
+        Project.objects.create(pk=project.pk, name="In its place")
+
+
+def move_community() -> None:
+    """Let a community have another practice area, which filters go by."""
+    CommunityOfPractice.objects.filter(practice_area="ui_ux").delete()
+    CommunityOfPractice.objects.filter(practice_area="devops").update(practice_area="ui_ux")

@@ -24,7 +24,16 @@ from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, 
 from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
-from .common import make_cop, make_opportunity, make_project, make_regular_user, make_role, make_skill, other_connection
+from .common import (
+    in_another_thread,
+    make_cop,
+    make_opportunity,
+    make_project,
+    make_regular_user,
+    make_role,
+    make_skill,
+    other_connection,
+)
 
 ALL: Selection[UUID] = Selection()
 LEVELS = range(1, 6)
@@ -217,6 +226,16 @@ class HistoryTests(IndexAssertions):
         self.assertFalse(index.read(lambda opportunities: opportunities.is_sparse))
         self.assertEqual(ranked_by(index, self.learned), [self.listing.pk])
 
+    def test_index_of_another_server_is_made_anew_within_a_transaction_too(self) -> None:
+        """Its snapshot says nothing about this one."""
+        index = fresh_index()
+        index._snapshot, index._history = "99999999999:99999999999:", "another server"
+        with transaction.atomic():
+            make_opportunity({self.skill: 3})
+            self.assertEqual(len(ranked_by(index, self.learned)), 2)
+        Opportunity.objects.filter(pk=self.listing.pk).update(status="closed")
+        self.assertEqual(len(ranked_by(index, self.learned)), 1)
+
 
 class QueryTests(IndexAssertions):
     """What being up to date costs."""
@@ -291,19 +310,6 @@ def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: dict[str, int]) 
 def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:
     """Change a status by another connection, which has yet to commit it."""
     other.execute("UPDATE ctj_api_opportunity SET status = %s WHERE id = %s", [status, listing.pk])
-
-
-def in_another_thread[T](call: Callable[[], T]) -> T:
-    """Return what ``call`` gives in a thread with a connection of its own."""
-
-    def run() -> T:
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
 
 
 def _candidates(rows: QuerySet[Any], matrix: str) -> list[Candidate[UUID]]:

@@ -296,6 +296,15 @@ class IndexTests(SimpleTestCase):
         expected = [pair.candidate.id for pair in rank_opportunities(written(writes), learned)]
         self.assertEqual((len(ranking), ranking[: len(expected)]), (len(expected), expected))
 
+    def test_ranking_is_counted_while_others_write(self) -> None:
+        """A new sum of levels, in the middle of it."""
+        index = OpportunityIndex[int]()
+        index.put(Candidate(number, {SKILLS[0]: number}, 0) for number in (1, 2))
+        scores = index.rank({SKILLS[0]: 5}, Selection(Fraction(1, 2)))._fractions()
+        next(scores)
+        index.put([Candidate(3, {SKILLS[0]: 3}, 0)])
+        self.assertEqual(len(list(scores)), 2)
+
     def test_index_admits_a_minimum_exactly(self) -> None:
         """Two of five is less than a half, and three of six is not."""
         skill = SKILLS[0]
