@@ -10,6 +10,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from ctj_api.enums import Status
 from ctj_api.models import Opportunity, Skill
+from ctj_api.serializers import OpportunityReadSerializer
 
 
 class PlainOpportunitySerializer(serializers.ModelSerializer[Opportunity]):
@@ -24,24 +25,7 @@ class PlainOpportunitySerializer(serializers.ModelSerializer[Opportunity]):
 
     class Meta:
         model = Opportunity
-        fields = (
-            "id",
-            "project",
-            "project_name",
-            "role",
-            "role_title",
-            "community_of_practice",
-            "body",
-            "min_experience_required",
-            "min_hours_required",
-            "work_environment",
-            "skills_required_matrix",
-            "skills_required",
-            "status",
-            "created_by",
-            "created_at",
-            "updated_at",
-        )
+        fields = OpportunityReadSerializer.Meta.fields
 
     def get_skills_required(self, opportunity: Opportunity) -> list[dict[str, Any]]:
         """Return the required skills, highest level first, then by name."""

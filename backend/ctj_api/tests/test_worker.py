@@ -9,7 +9,7 @@ import tempfile
 import unittest
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -20,6 +20,7 @@ from django.test import SimpleTestCase
 from .test_embedded_postgres import wait_until
 
 PATIENCE_SECONDS = 20
+BURST = 16
 ENTRYPOINT = Path(settings.BASE_DIR) / "entrypoint.sh"
 
 
@@ -90,12 +91,18 @@ class ServerProcessesTests(SimpleTestCase):
     def test_processes_share_a_burst_of_connections(self) -> None:
         """Which a client keeps: one process alone would have all the work from then on."""
         self.start(2)
-        connections = [self.enterContext(socket.create_connection(("127.0.0.1", self.port))) for _ in range(16)]
-        for connection in connections:
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        processes = Counter(connection.makefile("rb").read().split()[-1] for connection in connections)
-        self.assertEqual(len(processes), 2)
-        self.assertGreaterEqual(min(processes.values()), 4)
+        self.assertTrue(any(min(self.burst().values()) >= BURST * 3 // 8 for _ in range(30)))
+
+    def burst(self) -> Counter[bytes]:
+        """Return which process has taken how many of the connections that are made at once."""
+        with ExitStack() as stack:
+            connections = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", self.port))) for _ in range(BURST)
+            ]
+            for connection in connections:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            processes = Counter(connection.makefile("rb").read().split()[-1] for connection in connections)
+        return processes if len(processes) == 2 else Counter({b"none": 0})
 
     @unittest.skipUnless(socket.has_dualstack_ipv6(), "there is no IPv6 here")
     def test_processes_listen_on_ipv6(self) -> None:
