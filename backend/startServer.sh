@@ -62,14 +62,14 @@ try:
 except (ImproperlyConfigured, OSError) as error:
     sys.exit(f"startServer.sh: {error}")
 values = env.str("HOST", "") or "127.0.0.1", env.str("PORT", "") or "8000", env.str("WEB_CONCURRENCY", "") or "1"
-print(*values, "debug" if DEBUG else "production")
+print(*values, "debug" if DEBUG else "production", sep="\t")
 END
 }
 
 read_settings() {
   local settings
   settings=$(trap '' INT && print_settings) || exit 1
-  read -r HOST PORT WEB_CONCURRENCY MODE <<<"$settings"
+  IFS=$'\t' read -r HOST PORT WEB_CONCURRENCY MODE <<<"$settings"
   export HOST PORT WEB_CONCURRENCY MODE
   case $PORT in
     '' | *[!0-9]*) fail "PORT must be a number, not '$PORT'." ;;

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ class DaphneWorker(Worker):
             signal_handlers=False,
             action_logger=AccessLogGenerator(sys.stdout),
         )
+        _end_with_parent()
         self._warm_up()
         self._reactor.callWhenRunning(self._begin)
         self._server.run()
@@ -71,7 +73,8 @@ class DaphneWorker(Worker):
         self._stop_at = time.monotonic() + self.cfg.graceful_timeout - EXIT_SECONDS
         for port in self._sockets(self._tcp.Port):
             port.stopListening()
-        self._draining.start(DRAIN_STEP_SECONDS)
+        # Not now: a connection that was taken a moment ago has its request still to be read.
+        self._draining.start(DRAIN_STEP_SECONDS, now=False)
 
     def _stop_when_done(self) -> None:
         is_late = time.monotonic() > self._stop_at
@@ -92,3 +95,10 @@ class DaphneWorker(Worker):
         """Return the sockets of a kind that Twisted reads from or writes to."""
         watched = {*self._reactor.getReaders(), *self._reactor.getWriters()}
         return [socket for socket in watched if isinstance(socket, kind)]
+
+
+def _end_with_parent() -> None:
+    """Have this process sent SIGTERM as soon as its parent dies; only Linux can, elsewhere a heartbeat notices."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
