@@ -72,8 +72,9 @@ read_settings() {
   IFS=$'\t' read -r HOST PORT WEB_CONCURRENCY MODE <<<"$settings"
   export HOST PORT WEB_CONCURRENCY MODE
   case $PORT in
-    '' | *[!0-9]*) fail "PORT must be a number, not '$PORT'." ;;
+    '' | *[!0-9]* | ??????*) fail "PORT must be a number, at most 65535, not '$PORT'." ;;
   esac
+  [ "$PORT" -le 65535 ] || fail "PORT must be a number, at most 65535, not '$PORT'."
   case $WEB_CONCURRENCY in
     [1-9] | [1-9][0-9]) ;;
     *) fail "WEB_CONCURRENCY must be a number of processes from 1 to 99, not '$WEB_CONCURRENCY'." ;;
