@@ -9,7 +9,6 @@ See ``docs/decisions/0003-embedded-database.md``.
 """
 
 import argparse
-import ctypes
 import enum
 import fcntl
 import hashlib
@@ -31,6 +30,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from backend import processes
 from backend.environment import BASE_DIR, env
 
 DATABASE = "civictechjobs"
@@ -377,7 +377,7 @@ def run(command: Sequence[str], temporary: bool = False, end_with_parent: bool =
     """Run ``command`` with the database and return its exit code; where SQL_HOST names one, that is used as it is."""
     signals = Signals()
     if end_with_parent:
-        _end_with_parent()
+        processes.end_with_parent()
     if temporary:
         with temporary_cluster(data_directory()) as (cluster, lock):
             return _supervise(command, signals, lock, os.environ | temporary_environment(cluster))
@@ -467,20 +467,13 @@ def _supervise(command: Sequence[str], signals: Signals, lock: int, environment:
     if signals.received is not None:
         return 128 + signals.received
     try:
-        process = subprocess.Popen(command, env=environment, pass_fds=[lock], preexec_fn=_end_with_parent)  # noqa: PLW1509
+        process = subprocess.Popen(command, env=environment, pass_fds=[lock], preexec_fn=processes.end_with_parent)  # noqa: PLW1509
     except OSError as error:
         _say(f"{command[0]}: {error.strerror}")
         return 127
     signals.pass_on_to(process)
     code = process.wait()
     return code if code >= 0 else 128 - code
-
-
-def _end_with_parent() -> None:
-    """Have this process sent SIGTERM when its parent dies, be it by SIGKILL; only Linux can."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _owns_terminal() -> bool:

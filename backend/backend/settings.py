@@ -102,13 +102,13 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PASSWORD": env.str("SQL_PASSWORD", ""),
         "HOST": SQL_HOST or str(embedded_postgres.socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
-        # The data fits into memory, or lies on a disk without moving parts.
         "OPTIONS": {
             "connect_timeout": 2,
             "tcp_user_timeout": 10_000,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 2,
+            # The data fits into memory, or lies on a disk without moving parts.
             "options": "-c random_page_cost=1.1",
         },
         "CONN_MAX_AGE": None,

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -13,6 +12,8 @@ from threading import Thread
 from typing import Any
 
 from gunicorn.workers.base import Worker
+
+from backend.processes import end_with_parent
 
 HEARTBEAT_SECONDS = 1
 DRAIN_STEP_SECONDS = 0.05
@@ -41,7 +42,7 @@ class DaphneWorker(Worker):
             signal_handlers=False,
             action_logger=AccessLogGenerator(sys.stdout),
         )
-        _end_with_parent()
+        end_with_parent()
         self._warm_up()
         self._reactor.callWhenRunning(self._begin)
         self._server.run()
@@ -95,10 +96,3 @@ class DaphneWorker(Worker):
         """Return the sockets of a kind that Twisted reads from or writes to."""
         watched = {*self._reactor.getReaders(), *self._reactor.getWriters()}
         return [socket for socket in watched if isinstance(socket, kind)]
-
-
-def _end_with_parent() -> None:
-    """Have this process sent SIGTERM as soon as its parent dies; only Linux can, elsewhere a heartbeat notices."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

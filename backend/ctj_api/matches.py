@@ -100,10 +100,9 @@ class OpportunityRanking(Ranking):
 
     def _clashing(self) -> set[UUID]:
         available = self._volunteer.max_available_hours
-        clashing = self._overlapping.filter(project__in=self._unfit_projects())
-        if available is not None:
-            clashing |= self._overlapping.filter(min_hours_required__gt=available)
-        return set(clashing.values_list("pk", flat=True))
+        unfit_projects = self._unfit_projects()
+        rows = self._overlapping.values_list("pk", "min_hours_required", "project")
+        return {pk for pk, hours, project in rows if fits_hours(available, hours) is False or project in unfit_projects}
 
     def _unfit_projects(self) -> set[UUID]:
         availability = self._volunteer.meeting_availability
