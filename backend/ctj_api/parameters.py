@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from .enums import Experience, Ordering, Status, WorkEnvironment
+from .enums import Experience, Ordering, PracticeArea, Status, WorkEnvironment
 from .validators import MAX_HOURS
 
 type View = Callable[..., HttpResponseBase]
@@ -56,7 +56,8 @@ class QueryParameter(OpenApiParameter):
 
 
 def _search(description: str) -> QueryParameter:
-    return QueryParameter("search", {"type": "string", "maxLength": MAX_SEARCH}, "react", description, allow_empty=True)
+    schema = {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\u0000]*$"}
+    return QueryParameter("search", schema, "react", description, allow_empty=True)
 
 
 def _limit(default: int, maximum: int) -> QueryParameter:
@@ -68,7 +69,7 @@ SEARCH = _search("Text that the name or the description contains, in any case.")
 NAME_SEARCH = _search("Text that the name contains, in any case.")
 COMMUNITY = QueryParameter(
     "community_of_practice",
-    {"type": "string"},
+    {"anyOf": [_UUID, {"type": "string", "enum": PracticeArea.values}]},
     "engineering",
     "A community of practice, by id or by its `practice_area`.",
 )

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, cast
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import IntegrityError, transaction
-from django.db.models import Model, PositiveSmallIntegerField, QuerySet, TextField
+from django.db import IntegrityError, models, transaction
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Cast
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -113,13 +113,30 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class TextField(serializers.CharField):
+    """A text of JSON: no number, which REST framework would write out."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text; raises ``ValidationError`` for anything else."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class EmailTextField(TextField, serializers.EmailField):
+    """An e-mail address."""
+
+
 class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
-    """Takes ids and numbers in one form only."""
+    """Takes ids, numbers and texts in one form only."""
 
     serializer_related_field = RowField
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
-        PositiveSmallIntegerField: WholeNumberField,
+        models.PositiveSmallIntegerField: WholeNumberField,
+        models.CharField: TextField,
+        models.TextField: TextField,
+        models.EmailField: EmailTextField,
     }
 
 
@@ -202,7 +219,7 @@ class SkillMatrixReadMixin(serializers.Serializer[Any]):
         """Return id → name of all skills."""
         context = cast("dict[str, Any]", self.context)
         if SKILL_NAMES not in context:
-            ids_as_text = Skill.objects.order_by().annotate(key=Cast("pk", TextField()))
+            ids_as_text = Skill.objects.order_by().annotate(key=Cast("pk", models.TextField()))
             context[SKILL_NAMES] = dict(ids_as_text.values_list("key", "name"))
         names: dict[str, str] = context[SKILL_NAMES]
         return names
@@ -439,14 +456,14 @@ class VolunteerMatchReadSerializer(MatchReadSerializer):
     volunteer = VolunteerReadSerializer()
 
 
-class PasswordField(serializers.CharField):
+class PasswordField(TextField):
     """A password, taken as it is and never told."""
 
     def __init__(self) -> None:
         super().__init__(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
 
 
-class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
+class SignupWriteSerializer(StrictModelSerializer[UserProfile]):
     """What someone gives to sign up."""
 
     password = PasswordField()
@@ -485,7 +502,7 @@ class SignupWriteSerializer(serializers.ModelSerializer[UserProfile]):
 class LoginWriteSerializer(serializers.Serializer[UserProfile]):
     """What someone gives to sign in."""
 
-    email = serializers.EmailField(max_length=254)
+    email = EmailTextField(max_length=254)
     password = PasswordField()
 
 

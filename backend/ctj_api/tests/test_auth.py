@@ -122,14 +122,17 @@ class SignupTests(APITestCase):
             ("email", f"{'a' * 300}@example.org"),
             ("email", None),
             ("email", ["a@example.org"]),
+            ("email", 1),
             ("password", "short"),
             ("password", "ana@example.org"),
             ("password", "12345678901"),
             ("password", "x" * 129),
             ("password", f"{PASSWORD}\x00"),
+            ("password", 748_159_263_748_159),
             ("first_name", "\x00"),
             ("first_name", "x" * 151),
             ("last_name", {"a": 1}),
+            ("last_name", 1),
         ]
         for field, value in cases:
             with self.subTest(field=field, value=value):

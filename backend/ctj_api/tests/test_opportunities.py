@@ -330,7 +330,7 @@ def bad_values(first: Any, second: Any) -> list[tuple[str, Any]]:
         "project": reference,
         "role": reference,
         "min_hours_required": [-1, 169, 10**20, "x", "5", "1_0", None, True, 1.5, []],
-        "body": ["", " ", None, "a\x00b", "x" * 20_001, [], {}],
+        "body": ["", " ", None, "a\x00b", "x" * 20_001, [], {}, 0, True],
         "skills_required_matrix": [
             None,
             [],
