@@ -58,6 +58,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "ctj_api.middleware.HeadMiddleware",
+    "backend.client_address.ClientAddressMiddleware",
     "ctj_api.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -78,6 +79,18 @@ ASGI_APPLICATION = "backend.asgi.application"
 WSGI_APPLICATION = "backend.wsgi.application"
 REQUEST_THREADS = env.int("REQUEST_THREADS", 4)
 REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10)
+REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440)
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
+REQUEST_HEAD_SECONDS = env.float("REQUEST_HEAD_SECONDS", 10)
+REQUEST_READ_SECONDS = env.float("REQUEST_READ_SECONDS", 30)
+RESPONSE_STALL_SECONDS = env.float("RESPONSE_STALL_SECONDS", 30)
+KEEP_ALIVE_SECONDS = env.float("KEEP_ALIVE_SECONDS", 75)
+CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000)
+# What gives the headers of every answer to those that no view made.
+REFUSAL_MIDDLEWARE = [
+    "backend.refusals.SecurityHeadersMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
 
 TEMPLATES = [
     {
@@ -129,6 +142,16 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+AUTHENTICATION_BACKENDS = ["ctj_api.sign_in.LimitedModelBackend"]
+
+# Attempts in a time: those from one address on one account, those on an account, those from an address.
+LOGIN_RATE = env.rate("LOGIN_RATE", "5/15m")
+LOGIN_ACCOUNT_RATE = env.rate("LOGIN_ACCOUNT_RATE", "50/15m")
+LOGIN_ADDRESS_RATE = env.rate("LOGIN_ADDRESS_RATE", "50/15m")
+SIGNUP_RATE = env.rate("SIGNUP_RATE", "60/1h")
+PASSWORD_RESET_RATE = env.rate("PASSWORD_RESET_RATE", "20/1h")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

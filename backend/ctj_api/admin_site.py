@@ -1,5 +1,7 @@
 """The admin site: who may enter, and where they land."""
 
+from http import HTTPStatus
+from math import ceil
 from typing import Any, cast
 
 from django.contrib import admin
@@ -7,8 +9,12 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 
+from .limits import TooManyAttempts
 from .models import UserProfile
 from .querysets import Requester, is_administrator, is_project_manager
 
@@ -47,6 +53,18 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether the signed-in user works here."""
         return may_enter(request.user)
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Return the sign-in page, or what it answers after too many attempts."""
+        try:
+            return super().login(request, extra_context)
+        except TooManyAttempts as error:
+            minutes = ceil(error.seconds / 60)
+            context = {**self.each_context(request), "title": "Too many attempts", "minutes": minutes}
+            headers = {"Retry-After": str(error.seconds)}
+            status = HTTPStatus.TOO_MANY_REQUESTS
+            return TemplateResponse(request, "admin/too_many_attempts.html", context, status=status, headers=headers)
 
     def index(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

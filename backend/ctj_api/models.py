@@ -241,3 +241,14 @@ class Opportunity(TimestampedModel):
 
     def __str__(self) -> str:
         return f"{self.role} for {self.project}"
+
+
+class AttemptCount(models.Model):
+    """How often something has been tried in a period; ``key`` is a digest of what, and by whom."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    attempts = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.attempts} until {self.ends_at:%H:%M:%S}"

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
-from rest_framework.decorators import api_view, authentication_classes, permission_classes
+from rest_framework.decorators import api_view, authentication_classes, permission_classes, throttle_classes
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
@@ -54,6 +54,7 @@ from .serializers import (
     UserWriteSerializer,
     VolunteerMatchReadSerializer,
 )
+from .throttles import SignupThrottle
 
 
 @public_cache
@@ -159,6 +160,7 @@ def auth_csrf(request: Request) -> Response:
 @extend_schema(request=SignupWriteSerializer, responses={201: UserReadSerializer})
 @api_view(["POST"])
 @permission_classes([AllowAny])
+@throttle_classes([SignupThrottle])
 def auth_signup(request: Request) -> Response:
     """Make an account and sign in to it."""
     serializer = SignupWriteSerializer(data=request.data)
