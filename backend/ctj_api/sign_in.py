@@ -22,7 +22,7 @@ class LimitedModelBackend(ModelBackend):
     def authenticate(  # type: ignore[override]
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> AbstractBaseUser | None:
-        """Return the user of these credentials; raises ``TooManyAttempts``, before any hashing, after too many attempts."""
+        """Return the user of these credentials; raises ``TooManyAttempts`` before it hashes anything."""
         email = username if username is not None else kwargs.get(UserProfile.USERNAME_FIELD)
         if email is None or password is None:
             return None
