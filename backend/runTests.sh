@@ -29,6 +29,8 @@ export DJANGO_DEBUG=false
 export DJANGO_ALLOWED_HOSTS=testserver,localhost
 export DJANGO_SSL_REDIRECT=false
 export DJANGO_BEHIND_PROXY=false
+export EMAIL_BACKEND=console
+export PASSWORD_RESET_URL=https://jobs.example.org/reset-password
 export SQL_REPLICA_HOST=
 
 if [ -n "${SQL_HOST-}" ]; then

@@ -1,18 +1,43 @@
 """Where the project lies, and what its environment says, or else a ``.env`` beside ``manage.py``."""
 
-from ipaddress import ip_network
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from environs import Env
+from environs import FileAwareEnv
+from marshmallow import ValidationError
 
 from backend.rates import Rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = Env()
-env.read_env(str(BASE_DIR / ".env"), recurse=False)
+
+def read_environment(*, eager: bool) -> FileAwareEnv:
+    """Return what reads the environment; a secret may also lie in the file that ``NAME_FILE`` names.
+
+    An eager one raises for the first wrong value, the other one when it is sealed, for all of them.
+    """
+    environment = FileAwareEnv(eager=eager, strip_whitespace=True)
+    environment.read_env(str(BASE_DIR / ".env"), recurse=False)
+    environment.add_parser("rate", _checked(Rate.parse))
+    environment.add_parser("networks", _checked(_networks))
+    return environment
 
 
-# The types of settings that environs doesn't know.
-env.add_parser("rate", Rate.parse)
-env.add_parser("networks", lambda text: tuple(ip_network(part.strip()) for part in text.split(",") if part.strip()))
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part) for part in text.replace(",", " ").split())
+
+
+def _checked[T](parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return the parser with the exception that environs collects."""
+
+    def parse_setting(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    return parse_setting
+
+
+env = read_environment(eager=True)

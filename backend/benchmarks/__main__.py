@@ -36,6 +36,8 @@ FAILURES = (BenchmarkError, OSError, HTTPException, psycopg.Error)
 SERVER_SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
     "DJANGO_DEBUG": "false",
+    "EMAIL_BACKEND": "console",
+    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
     "DJANGO_ALLOWED_HOSTS": ADDRESS,
     "DJANGO_SSL_REDIRECT": "false",
     "DJANGO_BEHIND_PROXY": "false",

@@ -15,6 +15,7 @@ from rest_framework.fields import empty
 from .matches import Match
 from .matching import Levels, SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from .password_reset import locked_owner
 from .validators import (
     DAYS,
     END_OF_DAY,
@@ -30,6 +31,8 @@ from .validators import (
 )
 
 MAX_PASSWORD = 128
+MAX_LINK_PART = 200
+LINK_IS_DEAD = "This link is wrong, was used already, or is too old. Ask for another one."
 SCORE_PLACES = 4
 SKILL_NAMES = "skill_names"
 EMAIL_TAKEN = "There is an account with this e-mail address already."
@@ -482,10 +485,7 @@ class SignupWriteSerializer(StrictModelSerializer[UserProfile]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the values; raises ``ValidationError`` for a password that is easily guessed."""
         owner = UserProfile(**{name: value for name, value in attrs.items() if name != "password"})
-        try:
-            validate_password(attrs["password"], owner)
-        except DjangoValidationError as error:
-            raise serializers.ValidationError({"password": error.messages}) from error
+        _check_password(attrs["password"], owner)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> UserProfile:
@@ -506,10 +506,40 @@ class LoginWriteSerializer(serializers.Serializer[UserProfile]):
     password = PasswordField()
 
 
+class ForgotPasswordWriteSerializer(serializers.Serializer[UserProfile]):
+    """Where somebody who forgot their password wants a link."""
+
+    email = EmailTextField(max_length=254)
+
+
+class ResetPasswordWriteSerializer(serializers.Serializer[UserProfile]):
+    """What a mailed link says, and the password that its owner wants."""
+
+    uid = TextField(max_length=MAX_LINK_PART)
+    token = TextField(max_length=MAX_LINK_PART)
+    password = PasswordField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the account, locked, and the password; raises ``ValidationError`` where the link or it won't do."""
+        owner = locked_owner(attrs["uid"], attrs["token"])
+        if owner is None:
+            raise serializers.ValidationError({"token": [LINK_IS_DEAD]})
+        _check_password(attrs["password"], owner)
+        return {"owner": owner, "password": attrs["password"]}
+
+
 class CsrfTokenReadSerializer(serializers.Serializer[dict[str, str]]):
     """The token that every unsafe request sends back as ``X-CSRFToken``."""
 
     csrf_token = serializers.CharField()
+
+
+def _check_password(password: str, owner: UserProfile) -> None:
+    """Raise a ``ValidationError`` for a password that is easily guessed."""
+    try:
+        validate_password(password, owner)
+    except DjangoValidationError as error:
+        raise serializers.ValidationError({"password": error.messages}) from error
 
 
 def _values(row: Model, paths: Iterable[str]) -> Iterator[Any]:

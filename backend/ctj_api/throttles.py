@@ -20,7 +20,9 @@ class AddressThrottle(BaseThrottle):
         self._wait = 0
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        """Count the request and return whether it may go on."""
+        """Count the request and return whether it may go on; a method that isn't there is refused later."""
+        if request.method != "POST":
+            return True
         rate: Rate = getattr(settings, self.setting)
         self._wait = Limit(self.setting, rate).wait_after_counting(address_key(request._request))
         return self._wait == 0

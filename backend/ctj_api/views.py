@@ -37,16 +37,19 @@ from .parameters import (
     SEARCH,
     query_parameters,
 )
+from .password_reset import change_password, send_reset_link
 from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .serializers import (
     CommunityOfPracticeReadSerializer,
     CsrfTokenReadSerializer,
+    ForgotPasswordWriteSerializer,
     LoginWriteSerializer,
     OpportunityMatchReadSerializer,
     OpportunityReadSerializer,
     OpportunityWriteSerializer,
     ProjectReadSerializer,
+    ResetPasswordWriteSerializer,
     RoleReadSerializer,
     SignupWriteSerializer,
     SkillReadSerializer,
@@ -54,7 +57,7 @@ from .serializers import (
     UserWriteSerializer,
     VolunteerMatchReadSerializer,
 )
-from .throttles import SignupThrottle
+from .throttles import PasswordResetThrottle, SignupThrottle
 
 
 @public_cache
@@ -180,6 +183,8 @@ def auth_login(request: Request) -> Response:
     user = authenticate(request._request, **serializer.validated_data)
     if user is None:
         raise AuthenticationFailed("The e-mail address or the password is wrong.")
+    if request.user == user:
+        request._request.session.cycle_key()  # Django keeps the session of who signs in again
     login(request._request, user)
     return Response(UserReadSerializer(user).data)
 
@@ -190,6 +195,31 @@ def auth_login(request: Request) -> Response:
 def auth_logout(request: Request) -> Response:
     """Sign out; also fine for someone who is not signed in."""
     logout(request._request)
+    return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+@extend_schema(request=ForgotPasswordWriteSerializer, responses={204: None})
+@api_view(["POST"])
+@permission_classes([AllowAny])
+@throttle_classes([PasswordResetThrottle])
+def auth_forgot_password(request: Request) -> Response:
+    """Mail a link for a new password to the account's owner; the answer doesn't tell whether there is an account."""
+    serializer = ForgotPasswordWriteSerializer(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    send_reset_link(serializer.validated_data["email"])
+    return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+@extend_schema(request=ResetPasswordWriteSerializer, responses={204: None})
+@api_view(["POST"])
+@permission_classes([AllowAny])
+@throttle_classes([PasswordResetThrottle])
+def auth_reset_password(request: Request) -> Response:
+    """Change the password by a mailed link, which ends all of the account's sessions; nobody is signed in by it."""
+    with transaction.atomic():
+        serializer = ResetPasswordWriteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        change_password(serializer.validated_data["owner"], serializer.validated_data["password"], request._request)
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 

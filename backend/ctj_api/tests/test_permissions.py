@@ -51,6 +51,8 @@ API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
     "auth-signup": post_only(400),
     "auth-login": post_only(400),
     "auth-logout": post_only(204),
+    "auth-forgot-password": post_only(400),
+    "auth-reset-password": post_only(400),
     "skill-list": read_only(EVERYONE),
     "skill-detail": read_only(EVERYONE),
     "community-of-practice-list": read_only(EVERYONE),

@@ -1,0 +1,30 @@
+"""Headers that Django doesn't know by itself."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+
+# Nothing here needs any of what browsers can give away.
+FEATURES = (
+    "accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
+    "gyroscope", "magnetometer", "microphone", "midi", "payment", "publickey-credentials-get", "screen-wake-lock",
+    "usb", "web-share", "xr-spatial-tracking",
+)  # fmt: skip
+HEADERS = {
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in FEATURES),
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class PermissionsPolicyMiddleware:
+    """Keep browsers from giving pages a camera, and other sites from embedding what is served here."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response with these headers."""
+        response = self.get_response(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response

@@ -1,0 +1,74 @@
+"""How somebody who forgot their password gets a new one: by a mailed link that works once, and not for long.
+
+``docs/decisions/0021-passwords-and-reset.md`` says why.
+"""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth.tokens import default_token_generator
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+
+from backend.client_address import address_key
+
+from .limits import Limit
+from .models import UserProfile
+from .sign_in import Attempt
+from .validators import is_uuid
+
+logger = logging.getLogger(__name__)
+
+# A request doesn't wait for the mail server, which would tell that there is an account.
+# What is not sent yet when the process ends is sent first.
+_post = ThreadPoolExecutor(1, thread_name_prefix="mail")
+
+
+def send_reset_link(email: str) -> None:
+    """Mail a link to the owner of the active account, if there is one, and if not too many went there already."""
+    is_allowed = Limit("password mail", settings.PASSWORD_MAIL_RATE).wait_after_counting(email.lower()) == 0
+    user = UserProfile.objects.filter(email=email, is_active=True).first()
+    if user is None or not is_allowed:
+        return
+    token = default_token_generator.make_token(user)
+    query = urlencode({"uid": urlsafe_base64_encode(force_bytes(user.pk)), "token": token})
+    context = {"link": f"{settings.PASSWORD_RESET_URL}?{query}", "minutes": settings.PASSWORD_RESET_TIMEOUT // 60}
+    _mail(user, "Choose a new password for CivicTechJobs", "password_link", context)
+
+
+def locked_owner(uid: str, token: str) -> UserProfile | None:
+    """Return whose link this is, locked until the transaction ends; ``None`` for one that is wrong, used or too old."""
+    try:
+        key = urlsafe_base64_decode(uid).decode("ascii")
+    except ValueError:
+        return None
+    if not is_uuid(key):
+        return None
+    user = UserProfile.objects.select_for_update(no_key=True).filter(pk=key, is_active=True).first()
+    return user if user is not None and default_token_generator.check_token(user, token) else None
+
+
+def change_password(user: UserProfile, password: str, request: HttpRequest) -> None:
+    """Store the password, which ends all sessions and uses up the link, and tell the owner by mail."""
+    user.set_password(password)
+    user.save(update_fields=["password", "updated_at"])
+    Attempt(user.email, address_key(request)).forgive()
+    transaction.on_commit(lambda: _mail(user, "Your CivicTechJobs password has been changed", "password_changed"))
+
+
+def _mail(user: UserProfile, subject: str, template: str, context: dict[str, object] | None = None) -> None:
+    text = render_to_string(f"ctj_api/mail/{template}.txt", {**(context or {}), "name": user.first_name})
+    _post.submit(_send, EmailMessage(subject, text, to=[user.email]), user.pk)
+
+
+def _send(message: EmailMessage, user_id: object) -> None:
+    try:
+        message.send()
+    except OSError:
+        logger.exception("A mail to user %s could not be sent", user_id)

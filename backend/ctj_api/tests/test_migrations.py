@@ -1,0 +1,150 @@
+"""Migrations: back and forward with rows in the tables, and nothing that the version before couldn't live with."""
+
+from collections.abc import Sequence
+from io import StringIO
+
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.core.management import call_command
+from django.db import connection, migrations, models
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
+
+from .databases import new_database, table_digests, using
+
+APP = "ctj_api"
+# What tells when and by which transaction, not what anybody wrote.
+MADE_ANEW = ("ctj_change", "ctj_api_attemptcount", "django_migrations", "django_session")
+# Made while there was no installation whose writes could wait.
+BEFORE_THE_FIRST_RELEASE = {"0004_search_document", "0007_listing_indexes"}
+HARMLESS = (
+    migrations.CreateModel,
+    migrations.AddField,
+    migrations.AddIndex,
+    AddIndexConcurrently,
+    migrations.AlterModelOptions,
+    migrations.AlterModelManagers,
+    migrations.RunPython,
+    migrations.RunSQL,
+)
+
+
+def own_migrations() -> list[migrations.Migration]:
+    """Return this application's migrations in their order."""
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    return [loader.disk_migrations[key] for key in sorted(loader.disk_migrations) if key[0] == APP]
+
+
+def objections(operations: Sequence[Operation]) -> list[str]:
+    """Return what of a migration breaks the version before, which runs until the new one has started.
+
+    That version writes rows without the new columns, and reads those that it knows. What takes a column or a table away
+    comes one release after the last code that uses it, and is then an exception here, with a reason.
+    """
+    new_tables = {operation.name_lower for operation in operations if isinstance(operation, migrations.CreateModel)}
+    return [text for operation in operations for text in _objections(operation, new_tables)]
+
+
+def _objections(operation: Operation, new_tables: set[str]) -> list[str]:
+    if isinstance(operation, migrations.SeparateDatabaseAndState):
+        return objections(operation.database_operations)
+    if getattr(operation, "model_name_lower", None) in new_tables:
+        return []
+    if not isinstance(operation, HARMLESS):
+        return [f"{operation.describe()}: the version before knows the database as it was"]
+    if isinstance(operation, migrations.AddField):
+        return _objections_to_column(operation)
+    if isinstance(operation, migrations.AddIndex) and not isinstance(operation, AddIndexConcurrently):
+        return [f"{operation.describe()}: writes wait for it; take AddIndexConcurrently"]
+    return []
+
+
+def _objections_to_column(operation: migrations.AddField) -> list[str]:
+    field = operation.field
+    if field.null or field.has_db_default() or field.many_to_many:
+        return []
+    return [f"{operation.describe()}: rows of the version before lack it; make it nullable, or give it a db_default"]
+
+
+class CompatibilityTests(SimpleTestCase):
+    """What the operations of each migration are."""
+
+    def test_every_migration_can_be_taken_back(self) -> None:
+        """Each of its operations."""
+        found = own_migrations()
+        self.assertGreater(len(found), 7)
+        for migration in found:
+            for operation in migration.operations:
+                with self.subTest(migration=migration.name, operation=operation.describe()):
+                    self.assertTrue(operation.reversible)
+
+    def test_no_migration_breaks_the_version_before(self) -> None:
+        """New ones are held to it; those before the first release are known."""
+        for migration in own_migrations():
+            with self.subTest(migration.name):
+                self.assertEqual(bool(objections(migration.operations)), migration.name in BEFORE_THE_FIRST_RELEASE)
+
+    def test_what_breaks_the_version_before_is_found(self) -> None:
+        """Whatever takes away, renames, or asks for more than that version gives."""
+        index = models.Index(fields=["name"], name="x")
+        constraint = models.CheckConstraint(condition=models.Q(name="x"), name="x")
+        breaking: list[Operation] = [
+            migrations.RemoveField("skill", "name"),
+            migrations.RenameField("skill", "name", "title"),
+            migrations.AlterField("skill", "name", models.TextField()),
+            migrations.DeleteModel("Skill"),
+            migrations.RenameModel("Skill", "Ability"),
+            migrations.AlterModelTable("Skill", "skill"),
+            migrations.AlterUniqueTogether("skill", {("name",)}),
+            migrations.AddConstraint("skill", constraint),
+            migrations.AddField("skill", "new", models.TextField(default="")),
+            migrations.AddIndex("skill", index),
+            migrations.SeparateDatabaseAndState([migrations.RemoveField("skill", "name")]),
+        ]
+        for operation in breaking:
+            with self.subTest(operation.describe()):
+                self.assertEqual(len(objections([operation])), 1)
+
+    def test_what_the_version_before_does_not_notice_is_allowed(self) -> None:
+        """New tables with all that belongs to them, columns that fill themselves, indexes made beside the writes."""
+        index = models.Index(fields=["name"], name="x")
+        harmless: list[Operation] = [
+            migrations.CreateModel("New", [("name", models.TextField())]),
+            migrations.AddIndex("new", index),
+            migrations.AddField("skill", "new", models.TextField(null=True)),
+            migrations.AddField("skill", "new", models.TextField(db_default="")),
+            migrations.AddField("skill", "new", models.ManyToManyField("skill")),
+            AddIndexConcurrently("skill", index),
+            migrations.RunSQL("SELECT 1", ""),
+        ]
+        self.assertEqual(objections(harmless), [])
+
+
+class RoundTripTests(TransactionTestCase):
+    """Back to the first migration and forward again, one by one."""
+
+    serialized_rollback = True
+
+    def test_rows_outlive_each_migration_back_and_forward(self) -> None:
+        """All that anybody wrote is equal afterwards, the search documents included, and the rules hold again."""
+        names = [migration.name for migration in own_migrations()]
+        with new_database("migrations") as database, using(database):
+            call_command("migrate", verbosity=0)
+            with override_settings(DEBUG=True):
+                call_command("seed_demo", opportunities=20, volunteers=20, password="x", stdout=StringIO())
+            before, rules = table_digests(MADE_ANEW), self.rules()
+            for name in [*reversed(names[:-1]), *names[1:]]:
+                call_command("migrate", APP, name, verbosity=0)
+            self.assertEqual(table_digests(MADE_ANEW), before)
+            self.assertEqual(self.rules(), rules)
+            self.assertGreater(len(rules), 100)
+
+    def rules(self) -> list[str]:
+        """Return the definitions of all triggers, constraints and indexes of the database."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal UNION ALL "
+                "SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint "
+                "UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+            )
+            return [definition for (definition,) in cursor.fetchall()]
