@@ -1,7 +1,7 @@
 """Whether the settings are complete: a server that is half configured doesn't start, and says all that is missing."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvValidationError
@@ -27,7 +27,7 @@ def _unreadable(environment: Env) -> Iterator[str]:
     try:
         environment.seal()
     except EnvValidationError as error:
-        for name, messages in dict(error.error_messages).items():
+        for name, messages in cast("Mapping[str, list[str]]", error.error_messages).items():
             yield f"{name}: {' '.join(map(str, messages))}"
 
 

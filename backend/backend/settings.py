@@ -46,10 +46,11 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "ctj_api.middleware.HeadMiddleware",
     "backend.client_address.ClientAddressMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "backend.headers.BrowserPolicyMiddleware",
     "ctj_api.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "backend.headers.PermissionsPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.middleware.HostCheckMiddleware",
     "ctj_api.middleware.PageValidatorMiddleware",
@@ -60,7 +61,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "backend.urls"

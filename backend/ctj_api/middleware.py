@@ -20,7 +20,14 @@ from .parameters import parameter_problems
 
 HEALTHCHECK_PATH = "/api/healthcheck/"
 NOT_FOUND_ROUTE = "api-not-found"
-HEADERS_COPIED_TO_ENVELOPE = ("Allow", "Retry-After")
+HEADERS_COPIED_TO_ENVELOPE = (
+    "Allow",
+    "Retry-After",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "Referrer-Policy",
+    "Cross-Origin-Opener-Policy",
+)
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
