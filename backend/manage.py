@@ -11,6 +11,8 @@ from django.core.management import execute_from_command_line
 def main() -> None:
     """Run the command that ``sys.argv`` names; a wrong configuration ends it with exit code 1."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+    for name in ("SQL_STATEMENT_TIMEOUT_MS", "SQL_LOCK_TIMEOUT_MS"):
+        os.environ.setdefault(name, "0")
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

@@ -1,7 +1,7 @@
 """Whose request it is: the address of the client, also where trusted proxies stand in front of the server."""
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -42,10 +42,10 @@ def client_address(peer: str, forwarded_for: str) -> str:
     return str(address)
 
 
-def is_inside(address: str, networks: Iterable[str]) -> bool:
+def is_inside(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     """Return whether the address lies in one of the networks."""
     parsed = _parse(address)
-    return parsed is not None and any(parsed in ip_network(network) for network in networks)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
 def address_key(request: HttpRequest) -> str:

@@ -1,5 +1,6 @@
 """Whether the settings are complete: a server that is half configured doesn't start, and says all that is missing."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -48,7 +49,7 @@ def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
         yield "set DJANGO_ALLOWED_HOSTS to names: with * a link could lead to any host"
     if any("://" not in origin for origin in settings["CSRF_TRUSTED_ORIGINS"] or ()):
         yield "set DJANGO_CSRF_TRUSTED_ORIGINS to origins with their scheme, such as https://jobs.example.org"
-    if not settings["PASSWORD_RESET_URL"]:
-        yield "set PASSWORD_RESET_URL to the front end's page for a new password"
+    if not re.fullmatch(r"https?://[^?#]+", settings["PASSWORD_RESET_URL"] or ""):
+        yield "set PASSWORD_RESET_URL to the front end's page for a new password, such as https://jobs.example.org/new"
     if settings["MAIL"] == "smtp" and not settings["EMAIL_HOST"]:
         yield "set EMAIL_HOST to a mail server, or EMAIL_BACKEND to console to have mails written to the log"

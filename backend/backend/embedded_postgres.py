@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from types import FrameType
 from typing import IO
 
@@ -43,6 +44,9 @@ LONGEST_SOCKET_PATH = 100  # the limit is 108 on Linux and 104 on macOS
 START_SECONDS = 60
 RETRY_SECONDS = 10
 STOP_SECONDS = 60
+WATCH_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5
+SCARCE_BYTES = 32 << 20  # two files of the write-ahead log
 
 INITDB_OPTIONS = (
     f"--username={USER}",
@@ -206,6 +210,20 @@ class Cluster:
                 raise ClusterError(f"The database (process {process}) does not stop. Its log: {self.log}")
             time.sleep(0.02)
 
+    def revive(self, is_kept: bool) -> None:
+        """Start the server that died, unless somebody else has done so; one attempt."""
+        with _locked(self.lock):
+            if self.process() is not None:
+                return
+            began = time.monotonic()
+            account = self.account()
+            self._prepare_socket_directory(account)
+            if not self._launch(account):
+                raise ClusterError(f"{self._want_of_space()}The end of {self.log}:\n{self._log_tail()}")
+            if is_kept and self.kept.exists():
+                self.keep()
+        _say(f"Database: it had died, and was started again in {time.monotonic() - began:.1f} s.")
+
     def _account_for_root(self) -> Account:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         for account in (AS_NOBODY, AS_ROOT_RENAMED):
@@ -248,8 +266,8 @@ class Cluster:
             time.sleep(0.2)
 
     def _launch(self, account: Account) -> bool:
-        """Try once: a server killed a moment ago may still hold its memory for a second or two."""
-        self._remove_stale_process_file()
+        """Try once: what is left of a server killed a moment ago may still hold its memory for a while."""
+        self._remove_what_was_left()
         options = " ".join(shlex.quote(f"--{name}={value}") for name, value in self._server_options().items())
         start = ("start", "--silent", "-w", "-t", str(START_SECONDS))
         return account.can(_binary("pg_ctl"), *start, "-D", self.data, "-l", self.log, "-o", options)
@@ -301,10 +319,23 @@ class Cluster:
         except OSError:
             return False
 
-    def _remove_stale_process_file(self) -> None:
-        """Drop a killed server's note: its number may be a zombie's, or another program's by now."""
-        if self.process() is None:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+    def _remove_what_was_left(self) -> None:
+        """Drop a killed server's notes, whose number may be a zombie's or another program's; end its busy processes.
+
+        Those that wait for a client have ended by themselves; the others would hold its memory until they are done.
+        """
+        if self.process() is not None:
+            return
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.socket / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "comm").read_text() == "postgres\n" and self.data.samefile(process / "cwd"):
+                    os.kill(int(process.name), signal.SIGQUIT)
+
+    def _want_of_space(self) -> str:
+        free = shutil.disk_usage(self.home).free
+        return f"Its disk is full: {free >> 20} MB are free. " if free < SCARCE_BYTES else ""
 
     def _log_tail(self) -> str:
         with suppress(FileNotFoundError):
@@ -357,20 +388,31 @@ def served(cluster: Cluster) -> Iterator[int]:
 @contextmanager
 def temporary_cluster(data_dir: Path) -> Iterator[tuple[Cluster, int]]:
     """Have a running cluster of one's own under ``data_dir``, which goes away with all its data."""
+    with temporary_folder(data_dir) as (folder, lock):
+        cluster = Cluster(folder, temporary=True)
+        cluster.bring_up(lock)
+        yield cluster, lock
+
+
+@contextmanager
+def temporary_folder(data_dir: Path) -> Iterator[tuple[Path, int]]:
+    """Have a folder under ``data_dir``, which goes away with all clusters in it; the next one goes for a killed one.
+
+    Yields the lock that marks it as used as well.
+    """
     tests = data_dir / "tests"
     tests.mkdir(parents=True, exist_ok=True)
     with _locked(tests / "lock"):
         _remove_abandoned(tests)
-        cluster = Cluster(tests / secrets.token_hex(4), temporary=True)
-        cluster.data_dir.mkdir()
-        users = cluster.users.open("ab")
+        folder = tests / secrets.token_hex(4)
+        folder.mkdir()
+        users = Cluster(folder).users.open("ab")
         fcntl.flock(users, fcntl.LOCK_SH)
     try:
-        cluster.bring_up(users.fileno())
-        yield cluster, users.fileno()
+        yield folder, users.fileno()
     finally:
         with users, _locked(tests / "lock"):
-            _remove(cluster.data_dir)
+            _remove(folder)
 
 
 def run(command: Sequence[str], temporary: bool = False, end_with_parent: bool = False) -> int:
@@ -380,11 +422,12 @@ def run(command: Sequence[str], temporary: bool = False, end_with_parent: bool =
         processes.end_with_parent()
     if temporary:
         with temporary_cluster(data_directory()) as (cluster, lock):
-            return _supervise(command, signals, lock, os.environ | temporary_environment(cluster))
+            return _supervise(command, signals, (cluster, lock), os.environ | temporary_environment(cluster))
     if env.str("SQL_HOST", ""):
         os.execvp(command[0], list(command))
-    with served(Cluster(data_directory())) as lock:
-        return _supervise(command, signals, lock, os.environ)
+    cluster = Cluster(data_directory())
+    with served(cluster) as lock:
+        return _supervise(command, signals, (cluster, lock), os.environ)
 
 
 def temporary_environment(cluster: Cluster) -> dict[str, str]:
@@ -462,8 +505,14 @@ def _parse(arguments: Sequence[str], has_command: bool) -> argparse.Namespace:
     return options
 
 
-def _supervise(command: Sequence[str], signals: Signals, lock: int, environment: Mapping[str, str]) -> int:
-    """Run the command to its end. It inherits the lock, so a command whose supervisor was killed still counts."""
+def _supervise(
+    command: Sequence[str], signals: Signals, served_cluster: tuple[Cluster, int], environment: Mapping[str, str]
+) -> int:
+    """Run the command to its end, and start the database again whenever it dies.
+
+    The command inherits the lock, so that one whose supervisor was killed still counts as a user.
+    """
+    cluster, lock = served_cluster
     if signals.received is not None:
         return 128 + signals.received
     try:
@@ -472,8 +521,36 @@ def _supervise(command: Sequence[str], signals: Signals, lock: int, environment:
         _say(f"{command[0]}: {error.strerror}")
         return 127
     signals.pass_on_to(process)
-    code = process.wait()
+    with _watched(cluster):
+        code = process.wait()
     return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _watched(cluster: Cluster) -> Iterator[None]:
+    """Have the cluster started again whenever it dies."""
+    is_over = Event()
+    watch = Thread(target=_watch, args=(cluster, cluster.is_kept(), is_over))
+    watch.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watch.join()
+
+
+def _watch(cluster: Cluster, is_kept: bool, is_over: Event) -> None:
+    """Look after the cluster until ``is_over``; what keeps it from being started is told once for each death."""
+    pause, has_told = WATCH_SECONDS, False
+    while not is_over.wait(pause):
+        try:
+            if cluster.process() is None:
+                cluster.revive(is_kept)
+            pause, is_kept, has_told = WATCH_SECONDS, cluster.is_kept(), False
+        except (ClusterError, OSError) as error:
+            if not has_told:
+                _say(f"Database: it died and does not start; trying on. {error}")
+            pause, has_told = min(2 * pause, LONGEST_PAUSE_SECONDS), True
 
 
 def _owns_terminal() -> bool:

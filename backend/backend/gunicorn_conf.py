@@ -1,6 +1,12 @@
 """How Gunicorn starts and watches the server processes; ``WEB_CONCURRENCY`` says how many, which it reads itself."""
 
+import os
+import shutil
+import tempfile
+from typing import Any
+
 from backend.environment import env
+from backend.logs import logging_settings
 
 _host = env.str("HOST", "") or "127.0.0.1"
 _port = env.str("PORT", "") or "8000"
@@ -12,3 +18,25 @@ graceful_timeout = 8
 # A process whose event loop gives no sign of life for so long is replaced.
 timeout = 30
 control_socket_disable = True
+
+logconfig_dict = logging_settings(
+    env.str("LOG_FORMAT", "") or ("console" if env.bool("DJANGO_DEBUG", False) else "json"),
+    env.str("LOG_LEVEL", "") or "INFO",
+)
+
+# Where the processes add up what /metrics/ says; prometheus_client looks for it when a process loads it.
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+if not os.environ.get(_METRICS):
+    os.environ[_METRICS] = tempfile.mkdtemp(prefix="ctj-metrics-")
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Take the current numbers of an ended process out; what it has counted stays."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 (only the processes load it before)
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the folder of the metrics."""
+    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)

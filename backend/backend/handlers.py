@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecu
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from io import BytesIO
 from threading import Barrier, Lock
 from typing import IO, Any, cast
 
@@ -18,15 +19,18 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.db import DatabaseError, connections
-from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
-from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response
-from ctj_api.middleware import is_api_request
+from backend.refusals import refusal
+from ctj_api.middleware import HEALTHCHECK_PATH
 
 logger = logging.getLogger(__name__)
+
+# The health check takes no turn with other requests, and needs no database connection of a thread's own.
+HEALTH_THREADS = 2
 
 type Scope = dict[str, Any]
 type Message = Mapping[str, Any]
@@ -79,10 +83,54 @@ class Line:
         self.cut()
 
 
+class Lane:
+    """A few threads, and the queue of those who wait for one."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = threads
+        self._free = asyncio.Semaphore(threads)
+
+    async def enter(self, receive: Receive) -> None:
+        """Wait for a free thread, unless the client leaves meanwhile."""
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        entering = asyncio.ensure_future(self._free.acquire())
+        leaving = asyncio.ensure_future(receive())
+        try:
+            limit = settings.REQUEST_WAIT_SECONDS
+            await asyncio.wait({entering, leaving}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            _check_queue(entering, leaving)
+        except BaseException:
+            if not entering.cancel():
+                self._free.release()
+            raise
+        finally:
+            leaving.cancel()
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        self._free.release()
+
+    def close(self) -> None:
+        """End the threads once they are free, and close the database connections that they keep."""
+        everyone = Barrier(self._threads)
+
+        def leave() -> None:
+            everyone.wait()
+            connections.close_all()
+
+        for _ in range(self._threads):
+            self.pool.submit(leave)
+        self.pool.shutdown()
+
+
 @dataclass
 class Exchange:
     """A request whose body has come, and what its answer goes through."""
 
+    lane: Lane
     scope: Scope
     body: IO[bytes]
     receive: Receive
@@ -121,9 +169,8 @@ class OneHopHandler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._threads: int = settings.REQUEST_THREADS
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="request")
-        self._free = asyncio.Semaphore(self._threads)
+        self._requests = Lane("request", settings.REQUEST_THREADS)
+        self._health_checks = Lane("health", HEALTH_THREADS)
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load the middleware for threads, whatever the base class asks for."""
@@ -142,15 +189,8 @@ class OneHopHandler(ASGIHandler):
 
     def close(self) -> None:
         """End the threads once they are free, and close the database connections that they keep."""
-        everyone = Barrier(self._threads)
-
-        def leave() -> None:
-            everyone.wait()
-            connections.close_all()
-
-        for _ in range(self._threads):
-            self._pool.submit(leave)
-        self._pool.shutdown()
+        for lane in (self._requests, self._health_checks):
+            lane.close()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: its body is read first, then it waits for a thread, then the thread does all the rest."""
@@ -158,9 +198,10 @@ class OneHopHandler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        exchange = Exchange(scope, body, receive, send, Line(receive, send))
+        lane = self._health_checks if scope["path"] == HEALTHCHECK_PATH else self._requests
+        exchange = Exchange(lane, scope, body, receive, send, Line(receive, send))
         try:
-            await self._take_thread(receive)
+            await lane.enter(receive)
         except HouseFullError:
             with exchange.ending:
                 await self.send_response(self._refusal(exchange), send)
@@ -172,48 +213,26 @@ class OneHopHandler(ASGIHandler):
         else:
             await self._deliver(await self._hop(exchange), exchange)
 
-    async def _take_thread(self, receive: Receive) -> None:
-        """Wait for a free thread, unless the client leaves meanwhile."""
-        if not self._free.locked():
-            await self._free.acquire()
-            return
-        entering = asyncio.ensure_future(self._free.acquire())
-        leaving = asyncio.ensure_future(receive())
-        try:
-            limit = settings.REQUEST_WAIT_SECONDS
-            await asyncio.wait({entering, leaving}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            _check_queue(entering, leaving)
-        except BaseException:
-            if not entering.cancel():
-                self._free.release()
-            raise
-        finally:
-            leaving.cancel()
-
     def _refusal(self, exchange: Exchange) -> HttpResponseBase:
         """Return what a full house answers."""
         logger.warning("No thread became free in %s s for %s", settings.REQUEST_WAIT_SECONDS, exchange.scope["path"])
         created = self.create_request(exchange.scope, exchange.body)
         if created[0] is None:
-            return created[1]
-        if is_api_request(created[0]):
-            return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
-        response = HttpResponse("Service Unavailable", "text/plain", HTTPStatus.SERVICE_UNAVAILABLE)
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return response
+            return _refuse_unusable(exchange.scope, created[1])
+        return refusal(created[0], HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _hop(self, exchange: Exchange) -> HttpResponseBase:
         """Have the request answered in a thread, which is free again when it has ended, and not before."""
-        hop = Hop(self._pool)
+        hop = Hop(exchange.lane.pool)
         executor = cast("ThreadPoolExecutor", hop)  # any executor will do, but the annotation asks for this one
         try:
             return await sync_to_async(self._answer, thread_sensitive=False, executor=executor)(exchange)
         except asyncio.CancelledError:
             exchange.line.cut()
-            hop.when_over(lambda: self._pool.submit(exchange.ending.close))
+            hop.when_over(lambda: exchange.lane.pool.submit(exchange.ending.close))
             raise
         finally:
-            hop.when_over(self._free.release)
+            hop.when_over(exchange.lane.leave)
 
     def _answer(self, exchange: Exchange) -> HttpResponseBase:
         """Do a request's work in this thread, and end it here unless the loop has to: an asynchronous stream."""
@@ -236,7 +255,7 @@ class OneHopHandler(ASGIHandler):
         signals.request_started.send(sender=self.__class__, scope=exchange.scope)
         created = self.create_request(exchange.scope, exchange.body)
         if created[0] is None:
-            return created[1]
+            return _refuse_unusable(exchange.scope, created[1])
         response = self.get_response(created[0])
         response._handler_class = self.__class__  # type: ignore[attr-defined]  # noqa: SLF001 (as the base class does)
         if isinstance(response, FileResponse):
@@ -290,6 +309,12 @@ def _check_queue(entering: asyncio.Future[Any], leaving: asyncio.Future[Any]) ->
         raise RequestAborted
     if not entering.done():
         raise HouseFullError
+
+
+def _refuse_unusable(scope: Scope, response: HttpResponseBase) -> HttpResponseBase:
+    """Return the answer to a request that Django could not make: its query, mostly, is what can't be read."""
+    readable = ASGIRequest(scope | {"query_string": b"", "headers": []}, BytesIO())
+    return refusal(readable, response.status_code)
 
 
 def _start_of(response: HttpResponseBase) -> Message:

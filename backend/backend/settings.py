@@ -13,6 +13,7 @@ from marshmallow.validate import OneOf, Range
 from backend import __version__, embedded_postgres
 from backend.configuration import check_settings
 from backend.environment import BASE_DIR, read_environment
+from backend.logs import logging_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -46,6 +47,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "ctj_api.middleware.HeadMiddleware",
     "backend.client_address.ClientAddressMiddleware",
+    "backend.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "backend.headers.BrowserPolicyMiddleware",
@@ -77,6 +79,9 @@ KEEP_ALIVE_SECONDS = env.float("KEEP_ALIVE_SECONDS", 75)
 CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000)
 # What gives the headers of every answer to those that no view made.
 REFUSAL_MIDDLEWARE = [
+    "backend.request_log.RequestLogMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "backend.headers.BrowserPolicyMiddleware",
     "backend.refusals.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -97,6 +102,11 @@ TEMPLATES = [
     },
 ]
 
+# Of requests; manage.py sets none for commands, which may take their time.
+SQL_STATEMENT_TIMEOUT_MS = env.int("SQL_STATEMENT_TIMEOUT_MS", 30_000, validate=Range(min=0))
+SQL_LOCK_TIMEOUT_MS = env.int("SQL_LOCK_TIMEOUT_MS", 5_000, validate=Range(min=0))
+SQL_IDLE_TIMEOUT_MS = 60_000
+
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -112,7 +122,8 @@ DATABASES: dict[str, dict[str, Any]] = {
             "keepalives_interval": 5,
             "keepalives_count": 2,
             # The data fits into memory, or lies on a disk without moving parts.
-            "options": "-c random_page_cost=1.1",
+            "options": f"-c random_page_cost=1.1 -c statement_timeout={SQL_STATEMENT_TIMEOUT_MS}"
+            f" -c lock_timeout={SQL_LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout={SQL_IDLE_TIMEOUT_MS}",
         },
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
@@ -144,7 +155,7 @@ EMAIL_PORT = env.int("EMAIL_PORT", 587)
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
-EMAIL_TIMEOUT = 10
+EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "CivicTechJobs <civictechjobs@localhost>")
 
 AUTHENTICATION_BACKENDS = ["ctj_api.sign_in.LimitedModelBackend"]
@@ -180,7 +191,7 @@ SESSION_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [NEXT_DEV_ORIGIN] if DEBUG else [])
 SECURE_SSL_REDIRECT = env.bool("DJANGO_SSL_REDIRECT", not DEBUG)
-SECURE_REDIRECT_EXEMPT = [r"^api/healthcheck/$"]
+SECURE_REDIRECT_EXEMPT = [r"^api/healthcheck/$", r"^metrics/$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("DJANGO_BEHIND_PROXY", False) else None
 SECURE_HSTS_SECONDS = env.int("DJANGO_HSTS_SECONDS", 0 if DEBUG else 31_536_000, validate=Range(min=0))
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_HSTS_INCLUDE_SUBDOMAINS", not DEBUG)
@@ -235,13 +246,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"django": {"handlers": ["console"], "level": "INFO", "propagate": False}},
-}
+LOG_FORMAT = env.str("LOG_FORMAT", "console" if DEBUG else "json", validate=OneOf(["json", "console"]))
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
+LOGGING = logging_settings(LOG_FORMAT or "json", LOG_LEVEL or "INFO")
+SLOW_QUERY_MS = env.float("SLOW_QUERY_MS", 500, validate=Range(min=0))
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+METRICS_ALLOWED_NETWORKS = env.networks("METRICS_ALLOWED_NETWORKS", "")
 
 check_settings(locals(), env)

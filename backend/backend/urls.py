@@ -13,6 +13,7 @@ PUBLIC = {"authentication_classes": (), "permission_classes": (AllowAny,), "http
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("metrics/", views.metrics, name="metrics"),
     path("api/healthcheck/", views.healthcheck, name="healthcheck"),
     path("api/schema/", public_cache(SpectacularJSONAPIView.as_view(**PUBLIC)), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(**PUBLIC), name="docs"),

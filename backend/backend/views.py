@@ -1,19 +1,68 @@
-"""Endpoints that are not resources: the health check and the JSON 404 for unknown ``/api/*`` routes."""
+"""Endpoints that are not resources: the health check, metrics, and the JSON 404 for unknown ``/api/*`` routes."""
 
+import logging
 import time
+from concurrent.futures import Future
 from http import HTTPStatus
-from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 
 from backend import __version__
+from backend.client_address import is_inside
+from backend.metrics import exposition
 from ctj_api.exceptions import error_response
+
+logger = logging.getLogger(__name__)
 
 STARTED_AT = time.monotonic()
 PROBE_SECONDS = 2
+
+
+class Probe:
+    """Asks the database whether it answers, once at a time: whoever asks meanwhile shares the answer."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asked: Future[bool] | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the database has been asked and has said nothing yet."""
+        return self._asked is not None
+
+    def database_answers(self) -> bool:
+        """Ask in a thread: nothing else bounds the wait for a database that took the connection and then stalls."""
+        with self._lock:
+            if self._asked is None:
+                self._asked = Future()
+                Thread(target=self._ask, args=(self._asked,), daemon=True).start()
+            asked = self._asked
+        try:
+            return asked.result(PROBE_SECONDS)
+        except TimeoutError:
+            return False
+
+    def _ask(self, asked: Future[bool]) -> None:
+        answers = False
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            answers = True
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The database does not answer the health check: %s", error)
+        finally:
+            connection.close()
+            with self._lock:
+                self._asked = None
+            asked.set_result(answers)
+
+
+probe = Probe()
 
 
 @csrf_exempt
@@ -25,10 +74,21 @@ def healthcheck(request: HttpRequest) -> HttpResponse:
         return response
     if not request.accepts("application/json"):
         return error_response(HTTPStatus.NOT_ACCEPTABLE)
-    if not _database_answers():
+    if not probe.database_answers():
         return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
     uptime = round(time.monotonic() - STARTED_AT, 1)
     return JsonResponse({"status": "ok", "version": __version__, "uptime_seconds": uptime, "database": "ok"})
+
+
+@csrf_exempt
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return the metrics to who has the token or is inside; for everybody else there is nothing here."""
+    if not _may_read_metrics(request):
+        raise Http404
+    if request.method not in {"GET", "HEAD"}:
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    body, content_type = exposition()
+    return HttpResponse(body, content_type, headers={"Cache-Control": "private, no-store"})
 
 
 @csrf_exempt
@@ -37,22 +97,9 @@ def api_not_found(request: HttpRequest) -> HttpResponse:
     return error_response(HTTPStatus.NOT_FOUND)
 
 
-def _database_answers() -> bool:
-    """Ask in a thread: nothing else bounds the wait for a database that took the connection and then stalls."""
-    answers: SimpleQueue[bool] = SimpleQueue()
-    Thread(target=_ask_database, args=(answers,), daemon=True).start()
-    try:
-        return answers.get(timeout=PROBE_SECONDS)
-    except Empty:
-        return False
-
-
-def _ask_database(answers: SimpleQueue[bool]) -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        answers.put(True)
-    except (DatabaseError, InterfaceError):
-        answers.put(False)
-    finally:
-        connection.close()
+def _may_read_metrics(request: HttpRequest) -> bool:
+    if is_inside(request.META["REMOTE_ADDR"], settings.METRICS_ALLOWED_NETWORKS):
+        return True
+    given = request.headers.get("Authorization", "").encode()
+    expected = f"Bearer {settings.METRICS_TOKEN}".encode()
+    return bool(settings.METRICS_TOKEN) and constant_time_compare(given, expected)

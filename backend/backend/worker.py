@@ -5,12 +5,13 @@
 
 import asyncio
 import os
+import resource
 import signal
-import sys
 import time
 from threading import Thread
 from typing import Any
 
+from django.conf import settings
 from gunicorn.workers.base import Worker
 
 from backend.processes import end_with_parent
@@ -19,6 +20,8 @@ HEARTBEAT_SECONDS = 1
 DRAIN_STEP_SECONDS = 0.05
 # What is left of Gunicorn's limit for the process to end by itself.
 EXIT_SECONDS = 1
+# What a process opens besides its connections and the files of large bodies, one for each at most.
+OTHER_FILES = 256
 
 
 class DaphneWorker(Worker):
@@ -26,23 +29,27 @@ class DaphneWorker(Worker):
 
     def run(self) -> None:
         """Serve. Twisted and Daphne are imported here, after the fork: they open files as they are loaded."""
-        from daphne.access import AccessLogGenerator  # noqa: PLC0415
-        from daphne.server import Server  # noqa: PLC0415
+        from daphne import server  # noqa: PLC0415
         from twisted.internet import reactor, task, tcp  # noqa: PLC0415
 
+        from backend.wire import WireFactory, WireTransport  # noqa: PLC0415
+
+        server.HTTPFactory = WireFactory
+        tcp.Port.transport = WireTransport
         # Twisted would take up to a hundred connections at once: one process all of a burst, its siblings none.
         tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
         self._reactor: Any = reactor
         self._tcp = tcp
         self._draining = task.LoopingCall(self._stop_when_done)
         self._heartbeat = task.LoopingCall(self._beat)
-        self._server = Server(
+        self._server = server.Server(
             self.wsgi,
             endpoints=[f"fd:fileno={socket.fileno()}" for socket in self.sockets],
             signal_handlers=False,
-            action_logger=AccessLogGenerator(sys.stdout),
+            server_name="",
         )
         end_with_parent()
+        allow_open_files(2 * settings.CONNECTIONS_MAX + OTHER_FILES)
         self._warm_up()
         self._reactor.callWhenRunning(self._begin)
         self._server.run()
@@ -72,6 +79,7 @@ class DaphneWorker(Worker):
         if self._draining.running:
             return
         self._stop_at = time.monotonic() + self.cfg.graceful_timeout - EXIT_SECONDS
+        self._server.http_factory.is_draining = True
         for port in self._sockets(self._tcp.Port):
             port.stopListening()
         # Not now: a connection that was taken a moment ago has its request still to be read.
@@ -90,9 +98,18 @@ class DaphneWorker(Worker):
 
     def _is_busy(self) -> bool:
         requests = (connection.get("application_instance") for connection in self._server.connections.values())
-        return any(request and not request.done() for request in requests)
+        is_receiving = any(channel.is_receiving for channel in self._server.http_factory.channels)
+        return is_receiving or any(request and not request.done() for request in requests)
 
     def _sockets(self, kind: type) -> list[Any]:
         """Return the sockets of a kind that Twisted reads from or writes to."""
         watched = {*self._reactor.getReaders(), *self._reactor.getWriters()}
         return [socket for socket in watched if isinstance(socket, kind)]
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process have so many files and connections open, as far as the system's hard limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import JsonResponse
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -123,6 +123,11 @@ def is_database_away(exc: BaseException | None) -> bool:
     return isinstance(exc, OperationalError | InterfaceError) and not is_deadlock(exc)
 
 
+def is_timeout(exc: BaseException | None) -> bool:
+    """Return whether ``exc`` says that a query, or its wait for a lock, took longer than it may."""
+    return isinstance(exc, OperationalError) and isinstance(exc.__cause__, QueryCanceled | LockNotAvailable)
+
+
 def is_deadlock(exc: BaseException | None) -> bool:
     """Return whether ``exc`` says that two transactions waited for each other, and that this one was given up."""
     return isinstance(exc, OperationalError) and isinstance(exc.__cause__, DeadlockDetected)
@@ -152,7 +157,7 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
 
 def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
     if is_database_away(exc):
-        logger.error("The database is away: %s", exc)
+        logger.error("The database took too long: %s" if is_timeout(exc) else "The database is away: %s", exc)
         return ServiceUnavailable()
     if is_deadlock(exc):
         logger.warning("Two transactions waited for each other", exc_info=exc)

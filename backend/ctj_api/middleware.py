@@ -19,6 +19,8 @@ from .exceptions import error_response, is_database_away, is_deadlock
 from .parameters import parameter_problems
 
 HEALTHCHECK_PATH = "/api/healthcheck/"
+# Load balancers and Prometheus send a Host of their own.
+ANY_HOST_PATHS = (HEALTHCHECK_PATH, "/metrics/")
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = (
     "Allow",
@@ -90,11 +92,11 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
 
 
 class HostCheckMiddleware(CommonMiddleware):
-    """Refuse foreign ``Host`` headers, but for the health check: load balancers send their own."""
+    """Refuse foreign ``Host`` headers, but where machines ask."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:  # type: ignore[override]
         """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
-        if request.path_info == HEALTHCHECK_PATH:
+        if request.path_info in ANY_HOST_PATHS:
             return None
         return super().process_request(request)
 

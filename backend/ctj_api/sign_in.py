@@ -9,6 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 
 from backend.client_address import address_key
+from backend.metrics import LOCKOUTS
 
 from .limits import Limit, TooManyAttempts
 from .models import UserProfile
@@ -54,6 +55,7 @@ class Attempt:
             try:
                 limit.count(*whose)
             except TooManyAttempts:
+                LOCKOUTS.labels(limit.what).inc()
                 logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
                 raise
 

@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import django
+
+django.setup()
+
 GATE = Path(os.environ.get("GATE", "gate"))
 
 

@@ -840,7 +840,7 @@ class OneHopTests(SimpleTestCase):
 async def fill(handler: OneHopHandler) -> list[Visitor]:
     """Return visitors who are in a view that waits at the gate, one for each thread."""
     now.gate.clear()
-    visitors = [Visitor(handler, "/wait/") for _ in range(handler._threads)]
+    visitors = [Visitor(handler, "/wait/") for _ in range(settings.REQUEST_THREADS)]
     for visitor in visitors:
         visitor.start()
         await now.has_entered()

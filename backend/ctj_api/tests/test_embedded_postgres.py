@@ -11,8 +11,10 @@ import sys
 import time
 import unittest
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from unittest.mock import patch
+from typing import IO
+from unittest.mock import Mock, patch
 
 from backend import embedded_postgres
 from backend.embedded_postgres import Cluster, ClusterError, Readiness, socket_directory
@@ -68,10 +70,23 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=20 * PATIENCE_SECONDS)
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    """Have ``process`` end in order, if it has not."""
+    if process.poll() is None:
+        process.terminate()
+        finish(process)
+
+
 def psql(query: str, socket: str) -> str:
     """Return a shell command that prints the answer to ``query``; ``socket`` may be a shell variable."""
     program = shlex.quote(str(embedded_postgres._binary("psql")))
     return f"{program} -h {socket} -U {embedded_postgres.USER} -XAtc {shlex.quote(query)} {embedded_postgres.DATABASE}"
+
+
+def line_of(stream: IO[str] | None, text: str) -> str:
+    """Return the next line that has ``text`` in it."""
+    assert stream is not None
+    return next(line for line in stream if text in line)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -269,6 +284,156 @@ class SharedDatabaseTests(unittest.TestCase):
         result = call(self.data_dir, "run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
         self.assertEqual(result, (0, "db.example.org", ""))
         self.assertFalse(self.cluster.home.exists())
+
+
+class SupervisedDatabaseTests(unittest.TestCase):
+    """The database of a command that runs: whatever kills it, it comes back."""
+
+    def setUp(self) -> None:
+        """Give each test a data folder without a database."""
+        self.data_dir = make_data_dir(self)
+        self.cluster = Cluster(self.data_dir)
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Start a command that goes on; it is ended after the test."""
+        process = launch_server(self.data_dir, "run")
+        self.addCleanup(end, process)
+        return process
+
+    def kill_database(self) -> int:
+        """Send SIGKILL to the server, and return its process id."""
+        process = self.cluster.process()
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+        return process
+
+    def has_come_back(self, killed: int) -> bool:
+        """Whether another server than the one that was killed answers."""
+        return self.cluster.process() not in (None, killed) and self.cluster.readiness() == Readiness.READY
+
+    def ask(self, query: str) -> subprocess.Popen[str]:
+        """Send a query to the database."""
+        command = ["sh", "-c", f"exec {psql(query, shlex.quote(str(self.cluster.socket)))}"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def test_killed_database_comes_back_with_its_data(self) -> None:
+        """Again and again, within seconds; the last user still stops it."""
+        server = self.launch()
+        self.assertEqual(finish(self.ask("CREATE TABLE kept (id int)"))[0], 0)
+        for _ in range(2):
+            killed = self.kill_database()
+            wait_until(lambda killed=killed: self.has_come_back(killed))  # type: ignore[misc]
+            self.assertEqual(finish(self.ask("SELECT count(*) FROM kept"))[:2], (0, "0"))
+        server.terminate()
+        finish(server)
+        self.assertIsNone(self.cluster.process())
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells which processes work in a folder")
+    def test_all_processes_killed_come_back(self) -> None:
+        """As when memory runs out."""
+        self.launch()
+        server = self.cluster.process()
+        assert server is not None
+        for process in [server, *self.processes()]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        wait_until(lambda: self.has_come_back(server))
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells which processes work in a folder")
+    def test_busy_process_of_killed_database_is_ended(self) -> None:
+        """It never looks up from its work, and holds the memory without which no other server starts."""
+        self.launch()
+        query = self.ask("DO $$ BEGIN RAISE WARNING 'busy'; LOOP END LOOP; END $$")
+        line_of(query.stderr, "busy")
+        killed = self.kill_database()
+        wait_until(lambda: self.has_come_back(killed))
+        self.assertNotEqual(finish(query)[0], 0)
+
+    def processes(self) -> list[int]:
+        """Return the process ids of all that belongs to the server."""
+        folders = Path("/proc").glob("[0-9]*")
+        return [int(folder.name) for folder in folders if self.cluster._is_served_by(int(folder.name))]
+
+    def test_two_users_start_it_once(self) -> None:
+        """The one who comes first; the other one finds it running."""
+        servers = [self.launch() for _ in range(2)]
+        killed = self.kill_database()
+        wait_until(lambda: self.has_come_back(killed))
+        revived = self.cluster.process()
+        messages = []
+        for server in servers:
+            self.assertEqual(self.cluster.process(), revived)
+            server.terminate()
+            messages.append(finish(server)[2])
+        self.assertEqual("".join(messages).count("started again"), 1, messages)
+        self.assertNotIn("does not start", "".join(messages))
+
+    def test_started_database_outlives_its_users_after_its_death(self) -> None:
+        """What was started to be kept is kept when it has come back, until ``stop``."""
+        self.addCleanup(call, self.data_dir, "stop")
+        call(self.data_dir, "start")
+        server = self.launch()
+        killed = self.kill_database()
+        assert server.stderr is not None
+        line_of(server.stderr, "started again")
+        server.terminate()
+        finish(server)
+        self.assertTrue(self.has_come_back(killed))
+        self.assertEqual(call(self.data_dir, "stop")[2], "Database: stopped.")
+
+    def test_database_that_can_not_start_is_told_once_and_tried_on(self) -> None:
+        """It comes back as soon as what was in its way is gone."""
+        server = self.launch()
+        control = self.cluster.data / "global" / "pg_control"
+        away = control.with_name("pg_control.away")
+        control.rename(away)
+        killed = self.kill_database()
+        line_of(server.stderr, "does not start")
+        wait_until(lambda: self.cluster.log.read_text().count("could not open file") > 2)
+        away.rename(control)
+        wait_until(lambda: self.has_come_back(killed))
+        server.terminate()
+        messages = finish(server)[2]
+        self.assertNotIn("does not start", messages)
+        self.assertIn("started again", messages)
+
+    def test_command_ends_while_database_is_away(self) -> None:
+        """Nobody waits for a database that does not start."""
+        server = self.launch()
+        (self.cluster.data / "global" / "pg_control").unlink()
+        self.kill_database()
+        line_of(server.stderr, "does not start")
+        server.terminate()
+        self.assertEqual(finish(server)[0], 128 + signal.SIGTERM)
+
+    def test_full_disk_is_told(self) -> None:
+        """A log on that disk would not tell."""
+        server = self.launch()
+        server.terminate()
+        finish(server)
+        with (
+            patch.object(Cluster, "_launch", return_value=False),
+            patch("shutil.disk_usage", return_value=Mock(free=3 << 20)),
+            self.assertRaisesRegex(ClusterError, "Its disk is full: 3 MB are free"),
+        ):
+            self.cluster.revive(is_kept=False)
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
+    def test_run_ends_with_its_parent(self) -> None:
+        """By SIGKILL too: the command ends, and so does the database."""
+        run = f"{shlex.quote(sys.executable)} -m backend.embedded_postgres run --end-with-parent"
+        parent = subprocess.Popen(
+            ["sh", "-c", f"{run} -- sh -c 'echo runs; exec sleep {10 * PATIENCE_SECONDS}' & wait"],
+            cwd=BASE_DIR,
+            env=os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line_of(parent.stdout, "runs")
+        parent.kill()
+        self.assertEqual(finish(parent)[1], "")  # all that held the output have ended
+        self.assertIsNone(self.cluster.process())
 
 
 class TemporaryDatabaseTests(unittest.TestCase):

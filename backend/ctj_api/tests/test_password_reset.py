@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from smtplib import SMTPRecipientsRefused
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
@@ -73,9 +74,8 @@ class ForgotPasswordTests(APITestCase):
                 answers.append(client.post(FORGOT, {"email": email}))
             counts.append(post.call_count)
         self.assertEqual({(answer.status_code, answer.content) for answer in answers}, {(204, b"")})
-        self.assertEqual(
-            {frozenset(answer.headers.items()) for answer in answers}, {frozenset(answers[0].headers.items())}
-        )
+        headers = [{name: value for name, value in a.headers.items() if name != "X-Request-ID"} for a in answers]
+        self.assertEqual(headers, [headers[0]] * 3)
         self.assertEqual(counts, [1, 0, 0])
 
     def test_mailbox_is_not_flooded(self) -> None:
@@ -92,7 +92,7 @@ class ForgotPasswordTests(APITestCase):
     def test_mail_server_that_is_away_is_nobodys_error(self) -> None:
         """The answer is given before; the log tells of it, without the address."""
         with (
-            patch("django.core.mail.EmailMessage.send", side_effect=ConnectionRefusedError("nobody there")),
+            patch("django.core.mail.EmailMessage.send", side_effect=SMTPRecipientsRefused({ANA: (550, b"no")})),
             self.assertLogs("ctj_api.password_reset", "ERROR") as logs,
         ):
             self.assertEqual(ask().status_code, 204)

@@ -73,6 +73,7 @@ API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
         "delete": pms(204),
     },
     "opportunity-matches": read_only(pms(200), pms(405)),
+    "metrics": {method: dict.fromkeys(WHO, 404) for method in METHODS},
     "api-not-found": {method: dict.fromkeys(WHO, 404) for method in METHODS},
 }
 BODIES: dict[str, dict[str, Any]] = {

@@ -1,0 +1,75 @@
+"""No request waits for the database for ever."""
+
+import os
+import subprocess
+import sys
+from unittest.mock import patch
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.test import TransactionTestCase
+
+from ctj_api.models import UserProfile
+
+from .common import browser, error_of, make_regular_user, other_connection
+
+
+class TimeoutTests(TransactionTestCase):
+    """Transactions that are really committed."""
+
+    serialized_rollback = True
+
+    def setting(self, name: str) -> str:
+        """Return what the database of the tests has."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting(%s)", [name])
+            return str(cursor.fetchone()[0])
+
+    def test_connections_have_their_limits(self) -> None:
+        """For a query, for a lock, and for a transaction in which nothing is done."""
+        names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        self.assertEqual([self.setting(name) for name in names], ["30s", "5s", "1min"])
+
+    def test_query_that_takes_too_long_is_a_503(self) -> None:
+        """The log says that it took long, not that the database is away."""
+
+        def sleep(*_: object) -> None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '50ms'")
+                cursor.execute("SELECT pg_sleep(10)")
+
+        with patch("ctj_api.views.SkillFilter.narrow", sleep), self.assertLogs("ctj_api.exceptions", "ERROR") as logs:
+            response = self.client.get("/api/skills/")
+        self.assertEqual((response.status_code, error_of(response)["code"]), (503, "service_unavailable"))
+        self.assertIn("Retry-After", response)
+        self.assertIn("took too long", logs.output[0])
+
+    def test_write_that_waits_too_long_for_a_lock_is_a_503(self) -> None:
+        """Nothing of it is written."""
+        user = make_regular_user()
+        client = browser()
+        client.force_authenticate(user)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        try:
+            with other_connection() as other, self.assertLogs("ctj_api.exceptions", "ERROR"):
+                other.execute("SELECT 1 FROM ctj_api_userprofile WHERE id = %s FOR UPDATE", [user.pk])
+                response = client.patch("/api/users/me/", {"max_available_hours": 5})
+        finally:
+            connection.close()
+        self.assertEqual(response.status_code, 503)
+        self.assertIsNone(UserProfile.objects.get().max_available_hours)
+
+    def test_commands_may_take_their_time(self) -> None:
+        """A backup or a migration of a large database isn't cut off."""
+        code = "from django.conf import settings; print(settings.DATABASES['default']['OPTIONS']['options'])"
+        environment = {name: value for name, value in os.environ.items() if not name.endswith("_TIMEOUT_MS")}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", code],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertIn("statement_timeout=0 -c lock_timeout=0 ", done.stdout)

@@ -1,0 +1,30 @@
+"""An ASGI application for the tests of the wire, which tells what has come to it."""
+
+import json
+from typing import Any
+
+import django
+
+django.setup()
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer with the request; under ``/defect`` fail, under ``/half`` in the middle of an answer."""
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    if scope["path"] == "/api/defect":
+        raise ValueError("A defect")
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    told = {"method": scope["method"], "path": scope["path"], "headers": headers, "root_path": scope["root_path"]}
+    if scope["path"] == "/long":
+        told["long"] = "x" * int(scope["query_string"])
+    answer = json.dumps(told | {"body": len(body), "query": scope["query_string"].decode()}).encode()
+    length = (b"Content-Length", str(len(answer)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    if scope["path"] == "/half":
+        await send({"type": "http.response.body", "body": answer[:10], "more_body": True})
+        raise ValueError("A defect")
+    await send({"type": "http.response.body", "body": answer})
