@@ -141,7 +141,7 @@ case "${1-}" in
     serve
     ;;
   --with-database)
-    step 'Migrating the database' "$python" manage.py migrate --no-input --verbosity 0
+    step 'Migrating the database' "$python" manage.py migrate_once --verbosity 0
     write_schema
     step 'Loading the catalog if there is none' "$python" manage.py load_catalog --if-empty
     if [ "$MODE" = production ]; then

@@ -26,7 +26,10 @@ logconfig_dict = logging_settings(
 
 # Where the processes add up what /metrics/ says; prometheus_client looks for it when a process loads it.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
-if not os.environ.get(_METRICS):
+
+
+def on_starting(_server: Any) -> None:
+    """Make the folder of the metrics, which is this server's own, also where another one starts it."""
     os.environ[_METRICS] = tempfile.mkdtemp(prefix="ctj-metrics-")
 
 

@@ -6,6 +6,7 @@ See ``docs/decisions/0015-one-hop-request-path.md``.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -24,12 +25,14 @@ from django.db import DatabaseError, connections
 from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
+from backend import metrics
 from backend.refusals import refusal
-from ctj_api.middleware import HEALTHCHECK_PATH
+from backend.request_log import ARRIVED
+from ctj_api.middleware import ANY_HOST_PATHS
 
 logger = logging.getLogger(__name__)
 
-# The health check takes no turn with other requests, and needs no database connection of a thread's own.
+# What machines ask takes no turn with other requests, and needs no database connection of a thread's own.
 HEALTH_THREADS = 2
 
 type Scope = dict[str, Any]
@@ -100,7 +103,8 @@ class Lane:
         leaving = asyncio.ensure_future(receive())
         try:
             limit = settings.REQUEST_WAIT_SECONDS
-            await asyncio.wait({entering, leaving}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            with metrics.WAITING.track_inprogress():
+                await asyncio.wait({entering, leaving}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             _check_queue(entering, leaving)
         except BaseException:
             if not entering.cancel():
@@ -171,6 +175,7 @@ class OneHopHandler(ASGIHandler):
         super().__init__()
         self._requests = Lane("request", settings.REQUEST_THREADS)
         self._health_checks = Lane("health", HEALTH_THREADS)
+        metrics.THREADS.set(settings.REQUEST_THREADS)
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load the middleware for threads, whatever the base class asks for."""
@@ -198,7 +203,8 @@ class OneHopHandler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        lane = self._health_checks if scope["path"] == HEALTHCHECK_PATH else self._requests
+        scope[ARRIVED] = time.perf_counter()
+        lane = self._health_checks if scope["path"] in ANY_HOST_PATHS else self._requests
         exchange = Exchange(lane, scope, body, receive, send, Line(receive, send))
         try:
             await lane.enter(receive)
@@ -215,7 +221,7 @@ class OneHopHandler(ASGIHandler):
 
     def _refusal(self, exchange: Exchange) -> HttpResponseBase:
         """Return what a full house answers."""
-        logger.warning("No thread became free in %s s for %s", settings.REQUEST_WAIT_SECONDS, exchange.scope["path"])
+        metrics.FULL_HOUSE.inc()
         created = self.create_request(exchange.scope, exchange.body)
         if created[0] is None:
             return _refuse_unusable(exchange.scope, created[1])

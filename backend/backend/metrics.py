@@ -24,12 +24,22 @@ METHODS = {method.value for method in HTTPMethod}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 REQUESTS = Counter("ctj_requests", "Answered requests.", ("method", "route", "status"))
-DURATION = Histogram("ctj_request_duration_seconds", "How long answers took.", ("method", "route"), buckets=SECONDS)
+DURATION = Histogram(
+    "ctj_request_duration_seconds",
+    "How long answers took, the wait for a thread included.",
+    ("method", "route"),
+    buckets=SECONDS,
+)
+IN_PROGRESS = Gauge("ctj_requests_in_progress", "Requests that a thread is at.", multiprocess_mode="livesum")
+WAITING = Gauge("ctj_requests_waiting", "Requests that wait for a thread.", multiprocess_mode="livesum")
+THREADS = Gauge("ctj_request_threads", "How many requests can be answered at once.", multiprocess_mode="livesum")
+FULL_HOUSE = Counter("ctj_full_house", "Requests refused because no thread became free.")
 QUERIES = Counter("ctj_database_queries", "Queries of requests.")
 QUERY_SECONDS = Counter("ctj_database_query_seconds", "How long the queries of requests took.")
 SLOW_QUERIES = Counter("ctj_slow_queries", "Queries of requests that took longer than SLOW_QUERY_MS.")
+DATABASE_ERRORS = Counter("ctj_database_errors", "Queries of requests that failed.", ("kind",))
 LOCKOUTS = Counter("ctj_sign_in_lockouts", "Attempts to sign in that a limit refused.", ("limit",))
-INFO = Gauge("ctj_build_info", "Which version runs.", ("version",), multiprocess_mode="max")
+INFO = Gauge("ctj_build_info", "Which version runs.", ("version",), multiprocess_mode="livemax")
 INFO.labels(__version__).set(1)
 
 

@@ -98,7 +98,9 @@ def api_not_found(request: HttpRequest) -> HttpResponse:
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:
-    if is_inside(request.META["REMOTE_ADDR"], settings.METRICS_ALLOWED_NETWORKS):
+    # What a proxy passes on has come from outside, wherever the proxy stands.
+    is_direct = "X-Forwarded-For" not in request.headers
+    if is_direct and is_inside(request.META["REMOTE_ADDR"], settings.METRICS_ALLOWED_NETWORKS):
         return True
     given = request.headers.get("Authorization", "").encode()
     expected = f"Bearer {settings.METRICS_TOKEN}".encode()

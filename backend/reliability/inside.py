@@ -6,7 +6,7 @@ import sys
 from django.core.management import call_command
 
 from benchmarks.inside import sign_in  # sets Django up
-from ctj_api.models import Project, Role, Skill, UserProfile
+from ctj_api.models import CommunityOfPractice, Project, Role, Skill, UserProfile
 
 VOLUNTEERS = 60
 MANAGERS = 4
@@ -24,7 +24,7 @@ def main() -> None:
     json.dump(prepared | {"rows": rows}, sys.stdout)
 
 
-_MODELS: tuple[type[Project | Role | Skill], ...] = (Project, Role, Skill)
+_MODELS: tuple[type[CommunityOfPractice | Project | Role | Skill], ...] = (CommunityOfPractice, Project, Role, Skill)
 
 
 def _accounts(kind: str, count: int, *, is_project_manager: bool) -> dict[str, str]:

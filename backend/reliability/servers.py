@@ -66,6 +66,7 @@ class Content:
     skills: list[str]
     projects: list[str]
     roles: list[str]
+    communities: list[str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Server:
     @property
     def log(self) -> Path:
         """What the server and its supervisor have printed."""
-        return self.cluster.data_dir / "server.log"
+        return _log(self.cluster.data_dir)
 
     def master(self) -> int:
         """Return the process id of Gunicorn, which starts and replaces the workers."""
@@ -107,11 +108,12 @@ class Server:
 
 
 @contextmanager
-def serving(data_dir: Path | None = None, **settings: str) -> Iterator[Server]:
-    """Have a server with a database of its own, in a folder that goes away or in ``data_dir``, stopped at the end."""
+def serving(**settings: str) -> Iterator[Server]:
+    """Have a server with a database of its own, in a folder that goes away."""
     with temporary_folder(data_directory()) as (folder, _):
-        content = prepare(data_dir or folder)
-        with launched(data_dir or folder, free_port(), content, **settings) as server:
+        data_dir = folder / "data"  # the folder itself counts as used
+        content = prepare(data_dir)
+        with launched(data_dir, free_port(), content, **settings) as server:
             yield server
 
 
@@ -119,8 +121,7 @@ def serving(data_dir: Path | None = None, **settings: str) -> Iterator[Server]:
 def launched(data_dir: Path, port: int, content: Content, **settings: str) -> Iterator[Server]:
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
-    command = (*RUN, "env", f"SQL_HOST={cluster.socket}", *GUNICORN)
-    with started(command, data_dir, port, **settings) as process:
+    with started(server_command(cluster), data_dir, port, **settings) as process:
         server = Server(port, cluster, content, process)
         try:
             _wait_until_served(server)
@@ -130,11 +131,16 @@ def launched(data_dir: Path, port: int, content: Content, **settings: str) -> It
             raise
 
 
+def server_command(cluster: Cluster) -> tuple[str, ...]:
+    """Return what ``startServer.sh`` comes to in the end, with the settings of production."""
+    return (*RUN, "env", f"SQL_HOST={cluster.socket}", *GUNICORN)
+
+
 @contextmanager
 def started(command: tuple[str, ...], data_dir: Path, port: int, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """Have ``command`` run with the settings of a server; at the end it is stopped, if it runs."""
     environment = {"DATA_DIR": str(data_dir), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)} | settings
-    with (data_dir / "server.log").open("ab") as log:
+    with _log(data_dir).open("ab") as log:
         process = subprocess.Popen(
             command, cwd=BASE_DIR, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
@@ -156,11 +162,12 @@ def prepare(data_dir: Path) -> Content:
     if not told.exists():
         say("  preparing the database ...")
         _make_template(Cluster(template), told)
+    data_dir.mkdir(exist_ok=True)
     subprocess.run(["cp", "-a", template / "postgres", data_dir], check=True)
     content = json.loads(told.read_text())
     volunteers, managers = ([Account(*pair) for pair in content[kind].items()] for kind in ("volunteers", "managers"))
     rows = content["rows"]
-    return Content(volunteers, managers, rows["skill"], rows["project"], rows["role"])
+    return Content(volunteers, managers, rows["skill"], rows["project"], rows["role"], rows["communityofpractice"])
 
 
 def connect(cluster: Cluster) -> psycopg.Connection:
@@ -213,6 +220,11 @@ def kill(process: int) -> None:
 def tail(log: Path) -> str:
     """Return the last lines of a file."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+
+
+def _log(data_dir: Path) -> Path:
+    """Return a file that is not on the disk of the data, which may be a full one."""
+    return data_dir.with_suffix(".log")
 
 
 def _make_template(cluster: Cluster, told: Path) -> None:

@@ -218,6 +218,7 @@ urlpatterns = [
     path("fail/", fail),
     path("wait/", wait),
     path("api/wait/", wait),
+    path("api/healthcheck/", echo),
     path("api/fail/", fail),
     path("stream/<ending>/", stream),
     path("stream-on-loop/<ending>/", stream_on_loop),
@@ -761,6 +762,7 @@ class OneHopTests(SimpleTestCase):
         self.assertEqual((page.status, api.status), (503, 503))
         for visitor in (page, api):
             self.assertGreater(int(dict(visitor.headers)["retry-after"]), 0)
+            self.assertEqual(dict(visitor.headers)["x-content-type-options"], "nosniff")
         self.assertEqual(json.loads(api.body)["error"]["code"], "service_unavailable")
         malformed = await Visitor(handler, "/wait/", query_string=b"\xff").visit()
         self.assertEqual((malformed.status, now.inside), (400, THREADS))
@@ -768,6 +770,23 @@ class OneHopTests(SimpleTestCase):
         for visitor in inside:
             self.assertEqual((await visitor.finish()).status, 200)
         await self.check_all_threads_are_free(handler)
+
+    @override_settings(REQUEST_WAIT_SECONDS=0.05)
+    @with_our_handler
+    async def test_full_house_answers_health_checks(self, handler: OneHopHandler) -> None:
+        """It is busy, not dead, and nobody else gets in by that way."""
+        inside = await fill(handler)
+        self.assertEqual((await Visitor(handler, "/api/healthcheck/").visit()).status, 200)
+        self.assertEqual((await Visitor(handler, "/echo/").visit()).status, 503)
+        now.gate.set()
+        for visitor in inside:
+            self.assertEqual((await visitor.finish()).status, 200)
+
+    @with_our_handler
+    async def test_request_that_cannot_be_made_is_refused_in_the_envelope(self, handler: OneHopHandler) -> None:
+        """Where Django's handler answers with an empty page."""
+        malformed = await Visitor(handler, "/api/wait/", query_string=b"\xff").visit()
+        self.assertEqual((malformed.status, json.loads(malformed.body)["error"]["code"]), (400, "bad_request"))
 
     @with_our_handler
     async def test_client_leaving_queue_is_dropped(self, handler: OneHopHandler) -> None:

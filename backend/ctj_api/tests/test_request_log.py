@@ -1,23 +1,54 @@
 """A line for each request, which says what is needed to find out, and nobody's data."""
 
+import asyncio
 import io
 import json
 import logging
 import logging.config
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from smtplib import SMTPRecipientsRefused
+from typing import Any, cast
 from unittest.mock import patch
 
 import structlog
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError, OperationalError
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import SimpleTestCase, TestCase, override_settings
+from django.urls import path as route
+from twisted.logger import Logger, globalLogPublisher
+from twisted.python.failure import Failure
 
-from backend.logs import logging_settings
+from backend.handlers import OneHopHandler
+from backend.logs import follow_twisted, logging_settings
+from backend.metrics import FULL_HOUSE
 
-from .common import PASSWORD, browser, make_admin_user, make_opportunity, make_regular_user
+from .common import PASSWORD, browser, make_admin_user, make_opportunity, make_regular_user, refresh_csrf_token
+from .test_asgi import Visitor
 
 LOGIN = "/api/auth/login/"
+
+logger = logging.getLogger(__name__)
+
+
+def stream(_: HttpRequest) -> StreamingHttpResponse:
+    """Answer while telling of it."""
+
+    def parts() -> Iterator[bytes]:
+        logger.info("a part")
+        yield b"part"
+
+    return StreamingHttpResponse(parts())
+
+
+def tell(_: HttpRequest, name: str) -> HttpResponse:
+    """Write a line of one's own."""
+    logger.info("told by %s", name)
+    return HttpResponse()
+
+
+urlpatterns = [route("stream/", stream), route("tell/<name>/", tell)]
 
 
 @contextmanager
@@ -103,6 +134,22 @@ class RequestLogTests(TestCase):
                 self.client.get("/api/skills/")
         self.assertEqual([line.get("user_id") for line in lines], [str(user.pk), None])
 
+    def test_user_is_told_who_has_just_signed_in(self) -> None:
+        """And not who has just signed out."""
+        user, client = make_regular_user(), browser()
+        with logged() as lines:
+            client.post(LOGIN, {"email": user.email, "password": PASSWORD})
+            refresh_csrf_token(client)
+            client.post("/api/auth/logout/")
+        self.assertEqual([line.get("user_id") for line in lines], [str(user.pk), None, None])
+
+    def test_answer_to_head_has_no_bytes(self) -> None:
+        """Whatever its length says; GET has them."""
+        with logged() as lines:
+            size = len(self.client.get("/api/skills/").content)
+            self.client.head("/api/skills/")
+        self.assertEqual([line["bytes"] for line in lines], [size, 0])
+
     def test_nobodys_data_is_logged(self) -> None:
         """On a tour with addresses, passwords, tokens, cookies and searches."""
         client = browser()
@@ -115,8 +162,14 @@ class RequestLogTests(TestCase):
             client.post(LOGIN, {"email": "ana@example.org", "password": "wrong-passphrase"})
             client.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
             client.get("/api/users/me/")
+            client.get("/api/users/me/matches/?search=confidential")
             client.get("/api/opportunities/?search=confidential")
+            client.get("/api/users/ana@example.org/")
             client.post("/admin/login/", {"username": make_admin_user().email, "password": "wrong-passphrase"})
+            client.post("/admin/login/", {"username": make_admin_user().email, "password": PASSWORD})
+            client.raise_request_exception = False
+            with patch("ctj_api.views.SkillFilter.narrow", side_effect=ValueError("confidential of ana@example.org")):
+                client.get("/api/skills/")
         written = json.dumps(lines)
         self.assertGreaterEqual(len(lines), 6)
         secrets = [client.cookies[name].value for name in ("sessionid", "csrftoken")]
@@ -126,10 +179,11 @@ class RequestLogTests(TestCase):
         self.assertIn(str(user.pk), written)
 
     def test_nobody_can_write_lines(self) -> None:
-        """A path with newlines and escapes stays one line."""
+        """A path with newlines and escapes stays one line of ASCII."""
         with logged() as lines:
-            self.client.get("/x%0A%7B%22event%22:%22forged%22%7D%1b[31m")
+            self.client.get("/x%0A%7B%22event%22:%22forged%22%7D%1b[31m%C2%85%E2%80%A8%00")
         self.assertEqual([line["event"] for line in lines], ["request"])
+        self.assertEqual(lines[0]["path"], "/x%0A%7B%22event%22:%22forged%22%7D%1B%5B31m%C2%85%E2%80%A8%00")
 
     def test_machines_are_told_of_in_detail_only(self) -> None:
         """Their requests come every few seconds; one that fails is told."""
@@ -177,16 +231,153 @@ class RequestIdTests(TestCase):
         self.assertEqual(structlog.contextvars.get_contextvars(), {})
 
 
+class StreamTests(SimpleTestCase):
+    """Answers that are made while they are sent."""
+
+    @override_settings(ROOT_URLCONF=__name__, SECURE_SSL_REDIRECT=False)
+    def test_stream_is_told_when_it_has_ended(self) -> None:
+        """It has been answered then, and not before."""
+        with logged() as lines:
+            b"".join(cast("StreamingHttpResponse", self.client.get("/stream/", headers={"x-request-id": "abc-1"})))
+        self.assertEqual([line["event"] for line in lines], ["a part", "request"])
+        self.assertEqual((lines[1]["request_id"], lines[1]["status"]), ("abc-1", 200))
+
+    @override_settings(ROOT_URLCONF=__name__, SECURE_SSL_REDIRECT=False, REQUEST_THREADS=2)
+    async def test_lines_of_requests_at_once_have_their_own_ids(self) -> None:
+        """Threads are taken in turns, and nothing of one request is left for the next."""
+        ids = [f"request-{number}" for number in range(12)]
+        handler = OneHopHandler()
+        handler.load_middleware()
+        with logged() as lines:
+            await asyncio.gather(*(Visitor(handler, f"/tell/{id_}/", {"x-request-id": id_}).visit() for id_ in ids))
+            anonymous = await Visitor(handler, "/tell/none/").visit()
+        handler.close()
+        told = {line["event"].removeprefix("told by "): line["request_id"] for line in lines if "by" in line["event"]}
+        self.assertEqual(told.pop("none"), dict(anonymous.headers)["x-request-id"])
+        self.assertEqual(told, {id_: id_ for id_ in ids})
+        self.assertEqual(len([line for line in lines if line["event"] == "request"]), len(ids) + 1)
+
+    @override_settings(REQUEST_THREADS=1, REQUEST_WAIT_SECONDS=0.05, SECURE_SSL_REDIRECT=False)
+    async def test_refusal_by_a_full_house_is_told_and_counted(self) -> None:
+        """With the time that it waited, and with an id."""
+        handler = OneHopHandler()
+        handler.load_middleware()
+        before = FULL_HOUSE._value.get()
+        await handler._requests.enter(Visitor(handler, "/")._receive)
+        with logged() as lines:
+            visitor = await Visitor(handler, "/api/skills/", {"x-request-id": "abc-1"}).visit()
+        handler._requests.leave()
+        handler.close()
+        (line,) = lines
+        self.assertEqual((line["status"], line["request_id"]), (503, "abc-1"))
+        self.assertGreaterEqual(line["waited_ms"], 50)
+        self.assertGreaterEqual(line["duration_ms"], line["waited_ms"])
+        self.assertEqual(dict(visitor.headers)["x-request-id"], "abc-1")
+        self.assertEqual(FULL_HOUSE._value.get(), before + 1)
+
+
+class ExceptionTests(TestCase):
+    """What is told of exceptions: all but what they quote."""
+
+    def told(self, error: Exception, cause: Exception | None = None) -> dict[str, Any]:
+        """Return what the log says of an exception; fails where the line has it in another place, too."""
+
+        def fail() -> None:
+            raise error from cause
+
+        with logged() as lines:
+            try:
+                fail()
+            except Exception:
+                logger.exception("Failed: %s", error)
+        (line,) = lines
+        exception: dict[str, Any] = line["exception"]
+        self.assertEqual(line["event"], f"Failed: {exception.get('message') or exception['type']}")
+        return exception
+
+    def test_what_may_be_a_secret_is_not_told(self) -> None:
+        """Only what kind it was, and where."""
+        for error in (
+            ValueError("hunter2"),
+            KeyError("hunter2"),
+            DataError('invalid input syntax for type integer: "hunter2"'),
+            SMTPRecipientsRefused({"hunter2": (550, b"")}),
+        ):
+            with self.subTest(type(error)):
+                exception = self.told(error, cause=ValueError("hunter2"))
+                self.assertNotIn("hunter2", str(exception))
+                self.assertEqual(exception["cause"]["type"], "builtins.ValueError")
+                self.assertIn(__file__, exception["frames"][-1])
+
+    def test_what_is_of_the_system_is_told(self) -> None:
+        """By which it is mended at night."""
+        for error in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
+            with self.subTest(type(error)):
+                self.assertEqual(self.told(error)["message"], str(error))
+
+    def test_error_of_the_database_is_told_without_the_row(self) -> None:
+        """The constraint says enough."""
+        make_regular_user(email="ana@example.org")
+        with logged() as lines:
+            try:
+                make_regular_user(email="ana@example.org")
+            except IntegrityError:
+                logger.exception("Failed")
+        cause = lines[0]["exception"]["cause"]
+        self.assertEqual(cause["sqlstate"], "23505")
+        self.assertIn("email", cause["constraint"])
+        self.assertNotIn("ana@", str(lines))
+
+    def test_causes_without_end_are_told_to_some_depth(self) -> None:
+        """The line stays one that can be read."""
+        error = ValueError()
+        error.__context__ = KeyError()
+        error.__context__.__context__ = error
+        self.assertLess(str(self.told(error)).count("KeyError"), 5)
+
+    def test_defect_in_twisted_is_told(self) -> None:
+        """Not thrown away, and nothing below a defect is told."""
+        observers = list(globalLogPublisher._observers)
+        follow_twisted()
+        try:
+            with logged() as lines:
+                Logger().info("Starting")
+                Logger().failure("Defect", Failure(ValueError("hunter2")))  # type: ignore[no-untyped-call]
+        finally:
+            for observer in set(globalLogPublisher._observers) - set(observers):
+                globalLogPublisher.removeObserver(observer)
+        self.assertEqual([line["event"] for line in lines], ["Defect"])
+        self.assertEqual(lines[0]["exception"]["type"], "builtins.ValueError")
+        self.assertNotIn("hunter2", str(lines))
+
+
 class FormatTests(SimpleTestCase):
     """The two ways to write a line."""
 
+    def line(self, form: str, event: str, **fields: Any) -> str:
+        """Return the line of an event."""
+        formatter = logging_settings(form, "INFO")["formatters"]["line"]
+        record = logging.LogRecord("x", logging.INFO, "", 1, event, None, None)
+        record.fields = fields
+        return str(formatter["()"](formatter["form"]).format(record))
+
+    def test_lines_have_no_control_characters(self) -> None:
+        """Whatever is in the event or in a field."""
+        for character in "\n\r\0\x1b\x85\x9b\u2028\u2029":
+            for form in ("json", "console"):
+                with self.subTest(form=form, character=ascii(character)):
+                    line = self.line(form, f"one{character}two", path=f"one{character}two")
+                    self.assertNotIn(character, line)
+
+    def test_what_json_has_no_place_for_is_told_anyway(self) -> None:
+        """A lone surrogate, a large number, an object."""
+        line = self.line("json", "request", path="\ud800", number=2**70, thing=Path("x"))
+        told = json.loads(line)
+        self.assertEqual((told["path"], told["number"], told["thing"]), ("\ud800", 2**70, "x"))
+
     def test_line_for_people_is_readable(self) -> None:
         """In development."""
-        formatter = logging_settings("console", "INFO")["formatters"]["line"]
-        record = logging.LogRecord("x", logging.INFO, "", 1, "request", None, None)
-        record.fields = {"path": "/api/skills/"}
-        text = formatter["()"](formatter["form"]).format(record)
-        self.assertRegex(text, r"info +\] request +\[x\].* path=/api/skills/")
+        self.assertRegex(self.line("console", "request", path="/x/"), r"info +\] request +\[x\].* path=/x/")
 
     def test_settings_are_what_logging_takes(self) -> None:
         """For Django and for Gunicorn."""

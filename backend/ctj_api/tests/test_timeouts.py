@@ -4,14 +4,20 @@ import os
 import subprocess
 import sys
 from unittest.mock import patch
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 from django.test import TransactionTestCase
 
-from ctj_api.models import UserProfile
+from ctj_api.changes import Kind
+from ctj_api.match_index import LiveIndex
+from ctj_api.matching import OpportunityIndex
+from ctj_api.models import Opportunity, UserProfile
 
-from .common import browser, error_of, make_regular_user, other_connection
+from .common import browser, error_of, make_opportunity, make_regular_user, make_skill, other_connection
 
 
 class TimeoutTests(TransactionTestCase):
@@ -59,6 +65,24 @@ class TimeoutTests(TransactionTestCase):
             connection.close()
         self.assertEqual(response.status_code, 503)
         self.assertIsNone(UserProfile.objects.get().max_available_hours)
+
+    def test_all_rows_are_read_for_matching_however_long_that_takes(self) -> None:
+        """A million of them take longer than a query may."""
+        skill = make_skill()
+        for _ in range(8):
+            make_opportunity({skill: 3})
+        slowly = RawSQL("pg_sleep(0.1) IS NOT NULL", [], BooleanField())  # nosec B611
+        index = LiveIndex(
+            Kind.OPPORTUNITY,
+            "skills_required_matrix",
+            OpportunityIndex[UUID],
+            lambda: Opportunity.objects.filter(slowly),
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '500ms'")
+        self.addCleanup(connection.close)
+        with patch("ctj_api.match_index.ROWS_AT_ONCE", 1):
+            self.assertEqual(len(index.read(lambda rows: rows.rank({str(skill.pk): 3}))), 8)
 
     def test_commands_may_take_their_time(self) -> None:
         """A backup or a migration of a large database isn't cut off."""

@@ -57,6 +57,7 @@ class BrowserPathTests(SimpleTestCase):
 
 
 @override_settings(ROOT_URLCONF=__name__)
+@override_settings(SECURE_CSP={})  # pages that misbehave need leave to do so
 class WatchTests(BrowserTestCase):
     """Each thing that a page must not do is found."""
 

@@ -1,0 +1,61 @@
+"""Thousands of connections are opened and never used."""
+
+import http.client
+import socket
+import time
+from contextlib import ExitStack
+from statistics import median
+
+from benchmarks.servers import ADDRESS
+from reliability.scenario import NOTHING, Outcome, ReliabilityError, Scale, Scenario
+from reliability.servers import Server, serving
+
+REQUESTS = 50
+
+
+def run(scale: Scale) -> Outcome:
+    """Open them, and compare how long others are waited for before and meanwhile."""
+    count = scale.pick(300, 2000)
+    allow_files(count)
+    problems = []
+    # None is closed for waiting while they are opened and others are served.
+    with serving(REQUEST_HEAD_SECONDS="120", REQUEST_READ_SECONDS="120") as server, ExitStack() as opened:
+        before = _median_ms(server)
+        for _ in range(count):
+            opened.enter_context(socket.create_connection((ADDRESS, server.port), 10))
+        meanwhile = _median_ms(server)
+        if not server.is_healthy():
+            problems.append("the health check fails meanwhile")
+    if meanwhile > 10 * before + 50:
+        problems.append(f"others wait {meanwhile:.1f} ms instead of {before:.1f}")
+    tries = f"{count:,} connections on 2 processes; an answer took {meanwhile:.1f} ms, before {before:.1f}"
+    return Outcome(tries, NOTHING, "-", tuple(problems))
+
+
+def allow_files(count: int) -> None:
+    """Let this process have so many connections; raises ``ReliabilityError`` where the system doesn't."""
+    import resource  # noqa: PLC0415 (there is none on Windows)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 200
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise ReliabilityError(f"This process may have {hard} files and connections; {wanted} are needed.")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def _median_ms(server: Server) -> float:
+    times = []
+    for _ in range(REQUESTS):
+        began = time.perf_counter()
+        connection = http.client.HTTPConnection(ADDRESS, server.port, timeout=30)
+        connection.request("GET", "/api/communities-of-practice/")
+        if connection.getresponse().status != http.client.OK:
+            raise ReliabilityError("A request failed meanwhile.")
+        connection.close()
+        times.append((time.perf_counter() - began) * 1000)
+    return median(times)
+
+
+SCENARIO = Scenario(
+    "idle-connections", "connections that are opened and never used", "others are served as before", run
+)
