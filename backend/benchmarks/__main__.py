@@ -37,7 +37,7 @@ SERVER_SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
     "DJANGO_DEBUG": "false",
     "EMAIL_BACKEND": "console",
-    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
+    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",  # nosec B105: an address
     "DJANGO_ALLOWED_HOSTS": ADDRESS,
     "DJANGO_SSL_REDIRECT": "false",
     "DJANGO_BEHIND_PROXY": "false",

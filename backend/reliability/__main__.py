@@ -35,7 +35,7 @@ FAILURES = (
 SETTINGS = {
     "DJANGO_DEBUG": "false",
     "EMAIL_BACKEND": "console",
-    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
+    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",  # nosec B105: an address
     "DJANGO_ALLOWED_HOSTS": f"{ADDRESS},localhost",
     "DJANGO_SSL_REDIRECT": "false",
     "DJANGO_BEHIND_PROXY": "false",
@@ -44,7 +44,7 @@ SETTINGS = {
     "SQL_HOST": "",
     "SQL_PORT": "",
     "SQL_USER": USER,
-    "SQL_PASSWORD": "",
+    "SQL_PASSWORD": "",  # nosec B105: none
     "SQL_DATABASE": DATABASE,
     "SQL_REPLICA_HOST": "",
 }

@@ -30,7 +30,7 @@ _MODELS: tuple[type[CommunityOfPractice | Project | Role | Skill], ...] = (Commu
 def _accounts(kind: str, count: int, *, is_project_manager: bool) -> dict[str, str]:
     """Return e-mail address → the key of a session, of new accounts without a password."""
     emails = [f"{kind}{number}@example.org" for number in range(count)]
-    users = [UserProfile(email=email, password="!", is_project_manager=is_project_manager) for email in emails]
+    users = [UserProfile(email=email, password="!", is_project_manager=is_project_manager) for email in emails]  # nosec B106: none
     UserProfile.objects.bulk_create(users)
     return sign_in(emails)
 

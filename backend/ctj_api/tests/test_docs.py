@@ -21,6 +21,7 @@ from ctj_api.enums import SkillLevel
 from ctj_api.exceptions import ErrorCode
 from ctj_api.matching import compare, score
 from ctj_api.transitions import TRANSITIONS
+from reliability.scenarios import SCENARIOS
 
 ROOT = Path(settings.BASE_DIR).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -98,6 +99,20 @@ class DocsTests(SimpleTestCase):
                     if heading:
                         headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
                         self.assertIn(heading, {text.lower().replace(" ", "-") for text in headings})
+
+    def test_every_proof_exists(self) -> None:
+        """Tests and scenarios that pages name as proving something are there."""
+        tests = {path.name: path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")}
+        named = {
+            name for page in PAGES for name in re.findall(r"`(test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8"))
+        }
+        self.assertGreater(len(named), 40)
+        for name in named:
+            with self.subTest(name):
+                self.assertTrue(name in tests or any(f"def {name}(" in text for text in tests.values()))
+        page = read("docs/threat-model.md")
+        for sentence in re.findall(r"the scenarios? ((?:`[a-z-]+`(?: and )?)+)", page):
+            self.assertLessEqual(set(re.findall(r"`([a-z-]+)`", sentence)), set(SCENARIOS))
 
     def test_every_error_code_is_documented(self) -> None:
         """Clients find each code that they may meet."""

@@ -1,15 +1,30 @@
 """What Prometheus reads, and who else."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from http.client import HTTPConnection
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from django.test import TestCase, override_settings
+from django.conf import settings
+from django.db import connection, transaction
+from django.test import SimpleTestCase, TestCase, override_settings
 
 from backend.rates import Rate
 
 from .common import browser
+from .test_embedded_postgres import wait_until
 
 METRICS = "/metrics/"
+PROCESSES, REQUESTS = 2, 12
+COUNTED = 'ctj_requests_total{method="GET",route="none",status="404"}'
 INSIDE = (ip_network("10.0.0.0/8"),)
 
 
@@ -40,6 +55,13 @@ class MetricsPermissionTests(TestCase):
         self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 200)
         self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1"), 404)
         self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1", headers={"x-forwarded-for": "10.1.2.3"}), 404)
+
+    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
+    def test_nobody_is_inside_whom_a_proxy_passes_on(self) -> None:
+        """The proxy is inside, and so is what a proxy in front of it may have written; its clients are not."""
+        for forwarded in ("192.0.2.1", "10.9.9.9", ""):
+            with self.subTest(forwarded):
+                self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": forwarded}), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
     def test_they_are_only_read(self) -> None:
@@ -79,6 +101,24 @@ class MetricsTests(TestCase):
         self.assertEqual(grown['ctj_requests_total{method="OTHER",route="skill-list",status="405"}'], 1)
         self.assertGreaterEqual(grown["ctj_database_queries_total"], 2)
 
+    def test_queries_that_fail_are_counted_by_kind(self) -> None:
+        """A database in trouble shows before anybody complains."""
+
+        def fail(*_: object) -> None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT 1 / 0")
+
+        before = self.read()
+        self.client.raise_request_exception = False
+        with patch("ctj_api.views.SkillFilter.narrow", fail):
+            self.client.get("/api/skills/")
+        self.assertEqual(self.grown(before)['ctj_database_errors_total{kind="DataError"}'], 1)
+
+    def test_requests_under_way_are_counted(self) -> None:
+        """This one is, and none that has ended."""
+        self.client.get("/api/skills/")
+        self.assertEqual(self.read()["ctj_requests_in_progress"], 1)
+
     @override_settings(LOGIN_RATE=Rate(1, 900))
     def test_lockouts_are_counted(self) -> None:
         """An attack shows."""
@@ -86,3 +126,74 @@ class MetricsTests(TestCase):
         for _ in range(3):
             client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
         self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
+
+
+class SeveralProcessesTests(SimpleTestCase):
+    """Real processes that share a port, as ``startServer.sh`` has them."""
+
+    def setUp(self) -> None:
+        """Start two, with a folder for what they leave."""
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        environment = {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": str(PROCESSES),
+            "METRICS_TOKEN": "token",
+            "DJANGO_ALLOWED_HOSTS": "localhost",
+            "DJANGO_SSL_REDIRECT": "false",
+            "TMPDIR": str(self.folder),
+            # What another server would hand down to a process that it starts.
+            "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "of-another"),
+        }
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", "python:backend.gunicorn_conf", "backend.asgi:application"],
+            cwd=settings.BASE_DIR,
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.addCleanup(self.kill)
+        wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
+
+    def kill(self) -> None:
+        """Kill what is left."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait()
+
+    def get(self, path: str) -> str:
+        """Return an answer to a connection of its own, which any of the processes may take."""
+        client = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            client.request("GET", path, headers={"Authorization": "Bearer token", "Host": "localhost"})
+            return client.getresponse().read().decode()
+        finally:
+            client.close()
+
+    def sample(self, name: str) -> float | None:
+        """Return one of the metrics, where there is an answer that has it."""
+        with suppress(OSError):
+            for line in self.get(METRICS).splitlines():
+                if line.startswith(f"{name} "):
+                    return float(line.removeprefix(name))
+        return None
+
+    def test_one_answer_has_the_sum_of_all_processes(self) -> None:
+        """Also of one that was killed; what it was at when it died is not under way any more."""
+        for _ in range(REQUESTS):
+            self.get("/nowhere/")
+        self.assertEqual(self.sample(COUNTED), REQUESTS)
+        names = {path.stem.rsplit("_", 1)[1] for path in self.folder.glob("ctj-metrics-*/counter_*.db")}
+        self.assertEqual(len(names), PROCESSES)
+        killed = int(min(names))
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: not list(self.folder.glob(f"ctj-metrics-*/gauge_live*_{killed}.db")))
+        wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
+        self.assertEqual(self.sample(COUNTED), REQUESTS)
+        self.assertEqual(self.sample("ctj_requests_in_progress"), 1)
+        self.server.terminate()
+        self.server.wait()
+        self.assertEqual(list(self.folder.iterdir()), [])

@@ -141,7 +141,8 @@ class RequestLogTests(TestCase):
             client.post(LOGIN, {"email": user.email, "password": PASSWORD})
             refresh_csrf_token(client)
             client.post("/api/auth/logout/")
-        self.assertEqual([line.get("user_id") for line in lines], [str(user.pk), None, None])
+        told = {line["route"]: line.get("user_id") for line in lines}
+        self.assertEqual((told["auth-login"], told["auth-logout"]), (str(user.pk), None))
 
     def test_answer_to_head_has_no_bytes(self) -> None:
         """Whatever its length says; GET has them."""
@@ -230,6 +231,12 @@ class RequestIdTests(TestCase):
         self.assertEqual(len(ids), 3)
         self.assertEqual(structlog.contextvars.get_contextvars(), {})
 
+    def test_nothing_of_another_request_is_told(self) -> None:
+        """Whatever it has left in the thread."""
+        with structlog.contextvars.bound_contextvars(left="over"), logged() as lines:
+            self.client.get("/api/nowhere/")
+        self.assertNotIn("left", lines[0])
+
 
 class StreamTests(SimpleTestCase):
     """Answers that are made while they are sent."""
@@ -281,9 +288,10 @@ class ExceptionTests(TestCase):
 
     def told(self, error: Exception, cause: Exception | None = None) -> dict[str, Any]:
         """Return what the log says of an exception; fails where the line has it in another place, too."""
+        error.__cause__ = cause
 
         def fail() -> None:
-            raise error from cause
+            raise error
 
         with logged() as lines:
             try:
