@@ -106,10 +106,19 @@ def _try(scenario: Scenario, scale: Scale) -> tuple[Scenario, Outcome | str]:
     except SkippedError as error:
         say(f"  skipped: {error}")
         return scenario, str(error)
-    except FAILURES as error:
-        outcome = Outcome("broken off", "not known", "-", (f"{type(error).__name__}: {error}",))
+    except (*FAILURES, ExceptionGroup) as error:
+        outcome = Outcome("broken off", "not known", "-", tuple(_texts(error)))
     say(f"  {'FAILED' if outcome.problems else 'held'}, in {time.monotonic() - began:.1f} s")
     return scenario, outcome
+
+
+def _texts(error: Exception) -> Iterator[str]:
+    """Return a text for each error of a group, or for the only one."""
+    if isinstance(error, ExceptionGroup):
+        for part in error.exceptions:
+            yield from _texts(part)
+    else:
+        yield f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -54,17 +54,22 @@ async def _fill(server: Server, load: Load, client: Client, reads: Counter[str])
     """Leave no room until writes are refused and PostgreSQL has gone down, and then give it back."""
     filler = server.cluster.data_dir / "filler"
     filling = asyncio.create_task(_keep_full(filler))
-    postmaster = server.cluster.process()
+    told = _failed_starts(server)
     refused = load.statuses["503"]
     try:
         await until(lambda: load.statuses["503"] >= refused + REFUSALS, "The disk is full, and writes are not refused")
         await _read(client, reads)
         await asyncio.to_thread(_end_log_file, server)
-        await until(lambda: server.cluster.process() != postmaster, "PostgreSQL does not mind the full disk")
+        await until(lambda: _failed_starts(server) > told, "PostgreSQL does not mind the full disk")
         await _read(client, reads)
     finally:
         filling.cancel()
         filler.unlink()
+
+
+def _failed_starts(server: Server) -> int:
+    """Return how often the supervisor has told that the database does not start."""
+    return server.log.read_text(errors="replace").count("it died and does not start")
 
 
 async def _keep_full(filler: Path) -> None:
