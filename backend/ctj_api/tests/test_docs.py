@@ -1,12 +1,14 @@
 """What the documentation says is true: the tour is run, and every setting, code, endpoint and link is looked up."""
 
+import ast
 import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -25,6 +27,7 @@ from reliability.scenarios import SCENARIOS
 
 ROOT = Path(settings.BASE_DIR).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+READ_BY_SHELL = {"DATABASE_WAIT_SECONDS", "WEB_CONCURRENCY"}
 TOUR = re.compile(r"<!-- tour -->\n```bash\n(.*?)```\n```text\n(.*?)```", re.DOTALL)
 VARYING = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
@@ -131,13 +134,26 @@ class DocsTests(SimpleTestCase):
         self.assertEqual(documented, patterns)
 
     def test_every_setting_is_documented(self) -> None:
-        """Whatever is read from the environment stands in the table of the operations page."""
-        source = (Path(settings.BASE_DIR) / "backend" / "settings.py").read_text(encoding="utf-8")
-        names = set(re.findall(r'env\.\w+\("(\w+)"', source))
-        self.assertGreater(len(names), 8)
-        page = read("docs/operations.md")
-        for name in {*names, "DATA_DIR", "HOST", "PORT", "WEB_CONCURRENCY"}:
-            self.assertIn(f"`{name}`", page)
+        """The table of the operations page names what is read from the environment, and nothing else."""
+        code = Path(settings.BASE_DIR) / "backend"
+        names = {name for module in code.glob("*.py") for name, _ in settings_read_in(module)}
+        self.assertEqual(set(settings_table()), {*names, *READ_BY_SHELL})
+        for name in READ_BY_SHELL:
+            self.assertIn(name, (Path(settings.BASE_DIR) / "entrypoint.sh").read_text(encoding="utf-8"))
+
+    def test_every_default_is_documented(self) -> None:
+        """As far as it is one value; what depends on other settings is told in words."""
+        table = settings_table()
+        defaults = {
+            name: default
+            for name, default in settings_read_in(Path(settings.BASE_DIR) / "backend" / "settings.py")
+            if default not in {"", None}
+        }
+        self.assertGreater(len(defaults), 20)
+        for name, default in defaults.items():
+            with self.subTest(name):
+                told = str(default).lower() if isinstance(default, bool) else str(default)
+                self.assertTrue(table[name].startswith(f"`{told}`"), f"{told} is not {table[name]}")
 
     def test_worked_example_of_matching_is_right(self) -> None:
         """Real skills, the explanation in the API's order, and the score that the formula gives."""
@@ -192,6 +208,20 @@ class DocsTests(SimpleTestCase):
         for name in re.findall(r"`(\w[\w/]*(?:/|\.py))`", page):
             places = (app, app / "tests", Path(settings.BASE_DIR) / "backend", ROOT)
             self.assertTrue(any((place / name).exists() for place in places), name)
+
+
+def settings_table() -> dict[str, str]:
+    """Return setting → what the operations page says of its default."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| ", read("docs/operations.md"), re.MULTILINE)
+    return dict(rows)
+
+
+def settings_read_in(module: Path) -> Iterator[tuple[str, Any]]:
+    """Return the name of each setting that a module reads, and its default where that is a plain value."""
+    for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and re.fullmatch(r"env\.\w+", ast.unparse(call.func)):
+            name, *defaults = [arg.value if isinstance(arg, ast.Constant) else None for arg in call.args]
+            yield str(name), defaults[0] if defaults else None
 
 
 def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> list[str]:

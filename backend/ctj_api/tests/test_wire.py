@@ -413,23 +413,30 @@ class SlowClientTests(WireTests):
 
     def test_answer_that_nobody_reads_is_given_up(self) -> None:
         """It is larger than what the system keeps of it."""
-        with closing(socket.socket()) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(PATIENCE_SECONDS)
-            client.connect(("127.0.0.1", self.port))
+        with closing(client_with_small_buffer(self.port)) as client:
             client.sendall(head("GET", "/long?20000000"))
             wait_until(lambda: has_been_reset(client))
         self.check_alive()
 
+
+class SteadyReaderTests(WireTests):
+    """Whoever reads on may take as long as it takes."""
+
+    stall_seconds = 3
+    options: ClassVar[dict[str, str]] = {"RESPONSE_STALL_SECONDS": str(stall_seconds)}
+
     def test_answer_that_is_read_slowly_but_steadily_comes_whole(self) -> None:
         """Longer than the limit for a reader who reads nothing."""
-        size = 8_000_000
-        with self.connected(head("GET", f"/long?{size}", "Connection: close")) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        size = 20_000_000
+        slow_until = time.monotonic() + 2 * self.stall_seconds
+        with closing(client_with_small_buffer(self.port)) as client:
+            client.sendall(head("GET", f"/long?{size}", "Connection: close"))
             received = 0
-            while part := client.recv(200_000):
+            while part := client.recv(32_768):
                 received += len(part)
-                time.sleep(0.02)
+                if time.monotonic() < slow_until:
+                    time.sleep(0.02)
+        self.assertGreater(time.monotonic(), slow_until, "It was read before the limit could matter.")
         self.assertGreater(received, size)
 
 
@@ -488,6 +495,15 @@ class DrainTests(WireTests):
             client.sendall(b"xx")
             self.assertEqual(read(client).json["body"], 3)
             self.assertEqual(self.server.wait(PATIENCE_SECONDS), 0)
+
+
+def client_with_small_buffer(port: int) -> socket.socket:
+    """Return a connection of which the system keeps little that was not read; set later, that would lose packets."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(PATIENCE_SECONDS)
+    client.connect(("127.0.0.1", port))
+    return client
 
 
 def has_been_reset(client: socket.socket) -> bool:
