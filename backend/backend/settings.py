@@ -158,6 +158,7 @@ EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "CivicTechJobs <civictechjobs@localhost>")
 
+SESSION_ENGINE = "ctj_api.sessions"
 AUTHENTICATION_BACKENDS = ["ctj_api.sign_in.LimitedModelBackend"]
 
 # Attempts in a time: those from one address on one account, those on an account, those from an address.

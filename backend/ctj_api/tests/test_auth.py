@@ -1,9 +1,12 @@
 """Signing up, in and out, with real sessions and CSRF tokens."""
 
+from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
-from django.db import connection
+from django.contrib.sessions.models import Session
+from django.db import OperationalError, connection
+from psycopg.errors import DeadlockDetected, DiskFull
 from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.models import UserProfile
@@ -202,3 +205,39 @@ class LoginTests(APITestCase):
     def test_anonymous_logout_returns_204(self) -> None:
         """Signing out twice is fine."""
         self.assertEqual(self.browser.post(LOGOUT).status_code, 204)
+
+
+class SessionStoreTests(APITestCase):
+    """What is told of a session that can't be saved after the view has answered."""
+
+    def log_in(self, change: Callable[..., None]) -> Any:
+        """Return the answer to a sign-in, where ``change`` stands for the change of the session that was made."""
+        save = Session.save
+
+        def save_or_change(session: Session, *args: Any, **kwargs: Any) -> None:
+            if kwargs.get("force_update"):
+                change()
+            save(session, *args, **kwargs)
+
+        make_regular_user(email="ana@example.org")
+        client = browser()
+        client.raise_request_exception = False
+        with patch.object(Session, "save", save_or_change):
+            return client.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+
+    def test_anonymous_login_while_the_disk_is_full_gets_503(self) -> None:
+        """The request was right, and may be sent again."""
+        for cause in (DiskFull("No space left on device"), DeadlockDetected("deadlock detected")):
+            with self.subTest(cause):
+                failure = OperationalError(str(cause))
+                failure.__cause__ = cause
+                UserProfile.objects.all().delete()
+                response = self.log_in(Mock(side_effect=failure))
+                self.assertEqual((response.status_code, error_of(response)["code"]), (503, "service_unavailable"))
+                self.assertNotIn("sessionid", response.cookies)
+
+    def test_anonymous_login_whose_session_was_ended_meanwhile_gets_400(self) -> None:
+        """Somebody has removed all sessions; there is nothing to wait for."""
+        response = self.log_in(Session.objects.all().delete)
+        self.assertEqual((response.status_code, error_of(response)["code"]), (400, "bad_request"))
+        self.assertNotIn("sessionid", response.cookies)
