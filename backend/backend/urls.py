@@ -11,6 +11,8 @@ from . import views
 
 PUBLIC = {"authentication_classes": (), "permission_classes": (AllowAny,), "http_method_names": ["get", "head"]}
 
+handler500 = views.server_error
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("metrics/", views.metrics, name="metrics"),

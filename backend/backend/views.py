@@ -1,4 +1,4 @@
-"""Endpoints that are not resources: the health check, metrics, and the JSON 404 for unknown ``/api/*`` routes."""
+"""Endpoints that are not resources: health check, metrics, and what unknown ``/api/*`` routes and failures are told."""
 
 import logging
 import time
@@ -9,13 +9,15 @@ from threading import Lock, Thread
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
+from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from backend import __version__
 from backend.client_address import is_inside
 from backend.metrics import exposition
-from ctj_api.exceptions import error_response
+from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_passing
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +97,15 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def api_not_found(request: HttpRequest) -> HttpResponse:
     """Return the enveloped 404 of an unknown API route."""
     return error_response(HTTPStatus.NOT_FOUND)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the page for people of a failure that is ours, or of a database that is away for a moment."""
+    if not is_passing(getattr(request, "unhandled_exception", None)):
+        return defaults.server_error(request)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "private, no-store"}
+    page = render_to_string("503.html")
+    return HttpResponse(page, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:

@@ -123,6 +123,11 @@ def is_database_away(exc: BaseException | None) -> bool:
     return isinstance(exc, OperationalError | InterfaceError) and not is_deadlock(exc)
 
 
+def is_passing(exc: BaseException | None) -> bool:
+    """Return whether ``exc`` is no fault of the request, which may be sent again: the database is away or busy."""
+    return isinstance(exc, OperationalError | InterfaceError)
+
+
 def is_timeout(exc: BaseException | None) -> bool:
     """Return whether ``exc`` says that a query, or its wait for a lock, took longer than it may."""
     return isinstance(exc, OperationalError) and isinstance(exc.__cause__, QueryCanceled | LockNotAvailable)

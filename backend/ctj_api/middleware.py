@@ -15,7 +15,7 @@ from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import quote_etag
 
-from .exceptions import error_response, is_database_away, is_deadlock
+from .exceptions import error_response, is_passing
 from .parameters import parameter_problems
 
 HEALTHCHECK_PATH = "/api/healthcheck/"
@@ -52,8 +52,7 @@ class ErrorEnvelopeMiddleware:
         response = self.get_response(request)
         if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
             return response
-        exception = getattr(request, "unhandled_exception", None)
-        if is_database_away(exception) or is_deadlock(exception):
+        if is_passing(getattr(request, "unhandled_exception", None)):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         enveloped = error_response(response.status_code)
         for header in HEADERS_COPIED_TO_ENVELOPE:

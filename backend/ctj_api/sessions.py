@@ -3,7 +3,7 @@
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import UpdateError
 
-from .exceptions import is_database_away, is_deadlock
+from .exceptions import is_passing
 
 
 class SessionStore(db.SessionStore):
@@ -14,6 +14,7 @@ class SessionStore(db.SessionStore):
         try:
             super().save(must_create)
         except UpdateError as error:
-            if is_database_away(error.__context__) or is_deadlock(error.__context__):
-                raise error.__context__ from error.__context__.__cause__
+            cause = error.__context__
+            if cause is not None and is_passing(cause):
+                raise cause from cause.__cause__
             raise

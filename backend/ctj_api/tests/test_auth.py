@@ -210,7 +210,7 @@ class LoginTests(APITestCase):
 class SessionStoreTests(APITestCase):
     """What is told of a session that can't be saved after the view has answered."""
 
-    def log_in(self, change: Callable[..., None]) -> Any:
+    def log_in(self, change: Callable[..., object]) -> Any:
         """Return the answer to a sign-in, where ``change`` stands for the change of the session that was made."""
         save = Session.save
 

@@ -20,7 +20,16 @@ from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 from ctj_api.exceptions import CODE_OF_EXCEPTION, CODE_OF_STATUS, civic_exception_handler, flatten
 from ctj_api.models import Opportunity
 
-from .common import UNKNOWN_ID, browser, error_of, make_opportunity, make_pm_user, make_skill, opportunity_payload
+from .common import (
+    UNKNOWN_ID,
+    browser,
+    error_of,
+    make_admin_user,
+    make_opportunity,
+    make_pm_user,
+    make_skill,
+    opportunity_payload,
+)
 
 OPPORTUNITIES = "/api/opportunities/"
 JSON = "application/json"
@@ -243,6 +252,24 @@ class ErrorsTests(APITestCase):
                 response = self.client.get("/api/roles/")
             self.assert_error(response, 503, "service_unavailable")
             self.assertGreater(int(response["Retry-After"]), 0)
+
+    def test_administrator_while_database_is_away_gets_a_page_with_503(self) -> None:
+        """In words, and with the headers of every page."""
+        self.client.force_login(make_admin_user())
+        with patch("django.contrib.admin.sites.AdminSite.each_context", side_effect=OperationalError("gone")):
+            response = self.client.get("/admin/")
+        self.assertContains(response, "Not available at the moment", status_code=503)
+        self.assertGreater(int(response["Retry-After"]), 0)
+        self.assertIn("Content-Security-Policy", response)
+
+    def test_administrator_meeting_a_bug_gets_a_page_with_500(self) -> None:
+        """Which says that it is not theirs."""
+        self.client.force_login(make_admin_user())
+        failure = patch("django.contrib.admin.sites.AdminSite.each_context", side_effect=RuntimeError("secret"))
+        with failure, self.assertLogs("django.request", "ERROR"):
+            response = self.client.get("/admin/")
+        self.assertContains(response, "It is our fault", status_code=500)
+        self.assertNotContains(response, "secret", status_code=500)
 
     def test_anyone_meeting_a_bug_gets_500_without_details(self) -> None:
         """What went wrong stays in the log, with debugging on and off."""
