@@ -34,19 +34,19 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
-limit = float(os.environ.get("DATABASE_WAIT_SECONDS") or 60)
+limit = int(os.environ["DATABASE_WAIT_SECONDS"])
 began = time.monotonic()
 told = ""
 while True:
     try:
         connection.ensure_connection()
         break
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, ValueError) as error:
         sys.exit(f"entrypoint.sh: {error}")
     except OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = " ".join(str(error).split())
         if time.monotonic() - began > limit:
-            sys.exit(f"entrypoint.sh: the database did not answer within {limit:.0f} s: {reason}")
+            sys.exit(f"entrypoint.sh: the database did not answer within {limit} s: {reason}")
         if reason != told:
             print(f"entrypoint.sh: waiting for the database: {reason}", file=sys.stderr, flush=True)
             told = reason
@@ -54,13 +54,19 @@ while True:
 END
 }
 
-case ${WEB_CONCURRENCY:=1} in
-  [1-9] | [1-9][0-9]) export WEB_CONCURRENCY ;;
-  *)
-    echo "entrypoint.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '$WEB_CONCURRENCY'." >&2
+# Ends with a message where a setting is no number within its limits.
+check_number() {
+  local name=$1 least=$2 most=$3 value=${!1}
+  if [[ ! $value =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((value < least || value > most)); then
+    echo "entrypoint.sh: $name must be a number from $least to $most, not '$value'." >&2
     exit 1
-    ;;
-esac
+  fi
+}
+
+export DATABASE_WAIT_SECONDS=${DATABASE_WAIT_SECONDS:-60} PORT=${PORT:-8000} WEB_CONCURRENCY=${WEB_CONCURRENCY:-1}
+check_number DATABASE_WAIT_SECONDS 0 86400
+check_number PORT 1 65535
+check_number WEB_CONCURRENCY 1 99
 trap stop INT TERM
 interruptible wait_for_database
 interruptible python manage.py migrate_once

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from psycopg.conninfo import make_conninfo
 from .databases import new_database
 
 PATIENCE_SECONDS = 60
+# As Django makes it before the first migration.
+RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
 
 
 class EntrypointTests(TransactionTestCase):
@@ -69,11 +71,25 @@ class EntrypointTests(TransactionTestCase):
             if process.stdout:
                 process.stdout.close()
 
+    def connected(self, database: str, *, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
+        """Return a connection to a database, which the test's end closes."""
+        info = connection.connection.info
+        dsn = make_conninfo(info.dsn, dbname=database, password=info.password)
+        return self.enterContext(closing(psycopg.connect(dsn, autocommit=autocommit)))
+
     def migrations_of(self, database: str) -> list[tuple[Any, ...]]:
         """Return the migrations that a database has, in order."""
-        info = connection.connection.info
-        with psycopg.connect(make_conninfo(info.dsn, dbname=database, password=info.password)) as other:
-            return other.execute("SELECT app, name FROM django_migrations ORDER BY app, name").fetchall()
+        query = "SELECT app, name FROM django_migrations ORDER BY app, name"
+        return self.connected(database).execute(query).fetchall()
+
+    def make_migration_hang(self, database: str) -> Callable[[], bool]:
+        """Have the first migration of a database hang, and return what tells whether it does."""
+        other = self.connected(database)
+        other.execute(RECORDED_MIGRATIONS)
+        other.execute("CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); END'")
+        other.execute("CREATE TRIGGER hanging BEFORE INSERT ON django_migrations EXECUTE FUNCTION hang()")
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        return lambda: other.execute(query).fetchone() == (1,)
 
     def test_two_that_start_at_once_migrate_once_and_serve(self) -> None:
         """And each ends within ten seconds when it is told to."""
@@ -106,16 +122,57 @@ class EntrypointTests(TransactionTestCase):
             applied = self.migrations_of(database)
             self.assertEqual(len(applied), len(set(applied)))
 
+    def test_one_that_is_killed_while_it_migrates_does_not_keep_the_next_one(self) -> None:
+        """Who waits says so; what the dead one began is cut off."""
+        with new_database("killed") as database:
+            is_hanging = self.make_migration_hang(database)
+            command = (sys.executable, "manage.py", "migrate_once", "--verbosity=0")
+            with self.started(database, *command) as first:
+                wait_until(is_hanging)
+                with self.started(database, *command) as second:
+                    assert second.stdout
+                    self.assertIn("Another server migrates the database", second.stdout.readline())
+                    other = self.connected(database)
+                    other.execute("SET lock_timeout = '30s'")
+                    began = time.monotonic()
+                    first.kill()
+                    other.execute("DROP TRIGGER hanging ON django_migrations")
+                    self.assertEqual(second.wait(PATIENCE_SECONDS), 0)
+            self.assertLess(time.monotonic() - began, 30)
+            self.assertIn(("ctj_api", "0001_initial"), self.migrations_of(database))
+
+    def test_one_that_migrates_ends_at_once_when_it_is_told_to(self) -> None:
+        """However long the migration takes."""
+        with new_database("told") as database:
+            is_hanging = self.make_migration_hang(database)
+            with self.started(database) as process:
+                wait_until(is_hanging)
+                began = time.monotonic()
+                process.terminate()
+                self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
+            self.assertLess(time.monotonic() - began, 5)
+
+    def test_table_that_stays_in_use_ends_it_after_the_limit(self) -> None:
+        """With a line that says why."""
+        with new_database("in_use") as database:
+            other = self.connected(database, autocommit=False)
+            other.execute(RECORDED_MIGRATIONS)
+            other.commit()
+            other.execute("LOCK TABLE django_migrations IN SHARE MODE")
+            with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("A table was in use for too long", output)
+        self.assertNotIn("Traceback", output)
+
     def test_migration_waits_for_a_restore_and_says_so(self) -> None:
         """It is not done into a database that is being replaced."""
         from ctj_api.backups import RESTORE_LOCK  # noqa: PLC0415
 
         with new_database("restoring") as database:
-            info = connection.connection.info
-            with psycopg.connect(make_conninfo(info.dsn, dbname=database, password=info.password)) as other:
-                other.execute("SELECT pg_advisory_lock(%s)", [RESTORE_LOCK])
-                with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
-                    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+            self.connected(database).execute("SELECT pg_advisory_lock(%s)", [RESTORE_LOCK])
+            with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
             self.assertEqual(process.returncode, 1)
             self.assertIn("a backup is being restored", output)
 
@@ -149,12 +206,36 @@ class EntrypointTests(TransactionTestCase):
         self.assertIn("set PASSWORD_RESET_URL", output)
         self.assertNotIn("Traceback", output)
 
+    def test_one_with_a_setting_that_can_not_be_used_says_which(self) -> None:
+        """And ends."""
+        wrong = {
+            "DATABASE_WAIT_SECONDS": "soon",
+            "PORT": "70000",
+            "WEB_CONCURRENCY": "0",
+            "DJANGO_SECRET_KEY_FILE": "/nowhere",
+        }
+        for name, value in wrong.items():
+            with self.subTest(name), self.started("nowhere", **{name: value}) as process:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+                self.assertEqual(process.returncode, 1)
+                self.assertIn(f"{name} must be a ", output)
+                self.assertNotIn("Traceback", output)
+
 
 def free_port() -> int:
     """Return the number of a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Return once it is so; fails where it takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise AssertionError("It did not come about in time.")
+        time.sleep(0.05)
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:

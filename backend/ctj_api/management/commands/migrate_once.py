@@ -16,8 +16,16 @@ from ctj_api.backups import RESTORE_LOCK
 # Any number will do, but for those of other locks.
 MIGRATE_LOCK = 6_000_028
 STEP_SECONDS = 0.2
-# A migration that waited longer for a table would have all readers wait behind it.
-LOCK_TIMEOUT = "2s"
+SESSION = {
+    # A migration that waited longer for a table would have all readers wait behind it.
+    "lock_timeout": "2s",
+    "statement_timeout": "0",
+    # The locks of one that was killed, or whose machine is gone, are free soon: PostgreSQL looks whether it is there.
+    "client_connection_check_interval": "2s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 class Command(BaseCommand):
@@ -32,9 +40,9 @@ class Command(BaseCommand):
     def handle(self, *_: Any, wait: float, **options: Any) -> None:
         """Migrate; raises ``CommandError`` where another one is not done, or a table not free, in time."""
         until = time.monotonic() + wait
-        with locked(MIGRATE_LOCK, until), locked(RESTORE_LOCK, until), connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-            cursor.execute("SET statement_timeout = 0")
+        with self._locked(MIGRATE_LOCK, until), self._locked(RESTORE_LOCK, until), connection.cursor() as cursor:
+            for name, value in SESSION.items():
+                cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             self._migrate(until, options["verbosity"])
 
     def _migrate(self, until: float, verbosity: int) -> None:
@@ -42,29 +50,34 @@ class Command(BaseCommand):
             try:
                 call_command("migrate", interactive=False, verbosity=verbosity)
             except OperationalError as error:
-                if not isinstance(error.__cause__, LockNotAvailable) or time.monotonic() > until:
+                if not isinstance(error.__cause__, LockNotAvailable):
                     raise
+                if time.monotonic() > until:
+                    raise CommandError(f"A table was in use for too long: {error}") from error
                 self.stderr.write("A table is in use; migrating again ...")
                 time.sleep(STEP_SECONDS)
             else:
                 return
 
+    @contextmanager
+    def _locked(self, number: int, until: float) -> Iterator[None]:
+        """Hold an advisory lock of this connection; raises ``CommandError`` where it is not free until then.
 
-@contextmanager
-def locked(number: int, until: float) -> Iterator[None]:
-    """Hold an advisory lock of this connection; raises ``CommandError`` where it is not free until then.
-
-    It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
-    """
-    while not _ask("SELECT pg_try_advisory_lock(%s)", number):
-        if time.monotonic() > until:
-            raise CommandError("Another server migrates the database, or a backup is being restored, for too long.")
-        time.sleep(STEP_SECONDS)
-    try:
-        yield
-    finally:
-        if connection.connection is not None and not connection.connection.broken:
-            _ask("SELECT pg_advisory_unlock(%s)", number)
+        It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
+        """
+        is_told = False
+        while not _ask("SELECT pg_try_advisory_lock(%s)", number):
+            if time.monotonic() > until:
+                raise CommandError("Another server migrates the database, or a backup is being restored, for too long.")
+            if not is_told:
+                self.stderr.write("Another server migrates the database, or a backup is being restored; waiting ...")
+                is_told = True
+            time.sleep(STEP_SECONDS)
+        try:
+            yield
+        finally:
+            if connection.connection is not None and not connection.connection.broken:
+                _ask("SELECT pg_advisory_unlock(%s)", number)
 
 
 def _ask(query: str, number: int) -> bool:
