@@ -109,7 +109,8 @@ def refresh_csrf_token(client: APIClient) -> None:
 @contextmanager
 def other_connection() -> Iterator[psycopg.Connection]:
     """Give a connection to the same database, whose transactions are committed by hand."""
-    with psycopg.connect(connection.connection.info.dsn) as other:
+    info = connection.connection.info
+    with psycopg.connect(info.dsn, password=info.password) as other:
         yield other
 
 

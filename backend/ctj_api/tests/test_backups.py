@@ -449,6 +449,7 @@ class FileTests(BackupTestCase):
 
     def test_password_is_in_no_command_line(self) -> None:
         """Other users see those."""
+        connection.ensure_connection()
         with patch.dict(connection.settings_dict, PASSWORD="hunter2"):
             command, environment = backups._client("pg_dump", "--format=custom")
         self.assertNotIn("hunter2", " ".join(command))
