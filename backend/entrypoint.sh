@@ -45,11 +45,11 @@ while True:
         sys.exit(f"entrypoint.sh: {error}")
     except OperationalError as error:
         reason = " ".join(str(error).split())
-        if time.monotonic() - began > limit:
-            sys.exit(f"entrypoint.sh: the database did not answer within {limit} s: {reason}")
         if reason != told:
             print(f"entrypoint.sh: waiting for the database: {reason}", file=sys.stderr, flush=True)
             told = reason
+        if time.monotonic() - began > limit:
+            sys.exit(f"entrypoint.sh: the database did not answer within {limit} s: {reason}")
         time.sleep(1)
 END
 }
