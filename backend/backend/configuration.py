@@ -9,6 +9,9 @@ from environs import Env, EnvValidationError
 
 MIN_SECRET_KEY = 50
 MIN_SECRET_CHARACTERS = 5
+MIN_TOKEN = 20
+# Who reads the traffic of this machine alone reads the links anyway.
+RESET_PAGE = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)(:\d+)?/)[^?#]*[^?#/][^?#]*")
 
 
 def check_settings(settings: dict[str, Any], environment: Env) -> None:
@@ -38,18 +41,54 @@ def _missing(settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
-    key = settings["SECRET_KEY"]
-    if key and (len(key) < MIN_SECRET_KEY or len(set(key)) < MIN_SECRET_CHARACTERS):
-        yield f"set DJANGO_SECRET_KEY to a longer one: {MIN_SECRET_KEY} random characters at least"
+    yield from _weak_secrets(settings)
+    yield from _wrong_names(settings)
+    yield from _too_wide_networks(settings)
+    yield from _unfit_mail(settings)
     if not settings["SQL_HOST"]:
         yield "set SQL_HOST (with SQL_USER, SQL_PASSWORD, SQL_DATABASE) to an external PostgreSQL"
+    if settings["LOG_FORMAT"] == "console":
+        yield "set LOG_FORMAT to json: console writes what exceptions quote, which may be anybody's data"
+
+
+def _weak_secrets(settings: dict[str, Any]) -> Iterator[str]:
+    if settings["SECRET_KEY"] and _is_weak_key(settings["SECRET_KEY"]):
+        yield f"set DJANGO_SECRET_KEY to a longer one: {MIN_SECRET_KEY} random characters at least"
+    if any(map(_is_weak_key, settings["SECRET_KEY_FALLBACKS"] or ())):
+        yield "set DJANGO_SECRET_KEY_FALLBACKS to keys that were as long: what they sign is believed"
+    if settings["METRICS_TOKEN"] and len(settings["METRICS_TOKEN"]) < MIN_TOKEN:
+        yield f"set METRICS_TOKEN to a longer one: {MIN_TOKEN} random characters at least"
+
+
+def _is_weak_key(key: str) -> bool:
+    is_from_startproject = key.startswith("django-insecure-")
+    return is_from_startproject or len(key) < MIN_SECRET_KEY or len(set(key)) < MIN_SECRET_CHARACTERS
+
+
+def _wrong_names(settings: dict[str, Any]) -> Iterator[str]:
     if not settings["ALLOWED_HOSTS"]:
         yield "set DJANGO_ALLOWED_HOSTS to the host names that the API is reached by"
     if "*" in (settings["ALLOWED_HOSTS"] or ()):
         yield "set DJANGO_ALLOWED_HOSTS to names: with * a link could lead to any host"
     if any("://" not in origin for origin in settings["CSRF_TRUSTED_ORIGINS"] or ()):
         yield "set DJANGO_CSRF_TRUSTED_ORIGINS to origins with their scheme, such as https://jobs.example.org"
-    if not re.fullmatch(r"https?://[^?#]+", settings["PASSWORD_RESET_URL"] or ""):
-        yield "set PASSWORD_RESET_URL to the front end's page for a new password, such as https://jobs.example.org/new"
-    if settings["MAIL"] == "smtp" and not settings["EMAIL_HOST"]:
+    if not RESET_PAGE.fullmatch(settings["PASSWORD_RESET_URL"] or ""):
+        yield (
+            "set PASSWORD_RESET_URL to the front end's page for a new password, by https://, "
+            "such as https://jobs.example.org/reset-password"
+        )
+
+
+def _too_wide_networks(settings: dict[str, Any]) -> Iterator[str]:
+    for name in ("TRUSTED_PROXIES", "METRICS_ALLOWED_NETWORKS"):
+        if any(network.prefixlen == 0 for network in settings[name] or ()):
+            yield f"set {name} to networks of your own: everybody is in this one"
+
+
+def _unfit_mail(settings: dict[str, Any]) -> Iterator[str]:
+    if settings["MAIL"] != "smtp":
+        return
+    if not settings["EMAIL_HOST"]:
         yield "set EMAIL_HOST to a mail server, or EMAIL_BACKEND to console to have mails written to the log"
+    if "@localhost" in (settings["DEFAULT_FROM_EMAIL"] or "@localhost"):
+        yield "set DEFAULT_FROM_EMAIL to the address that mails come from"

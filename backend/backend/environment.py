@@ -21,11 +21,16 @@ def read_environment(*, eager: bool) -> FileAwareEnv:
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
     environment.add_parser("rate", _checked(Rate.parse))
     environment.add_parser("networks", _checked(_networks))
+    environment.add_parser("texts", _texts)
     return environment
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(part) for part in text.replace(",", " ").split())
+
+
+def _texts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _checked[T](parse: Callable[[str], T]) -> Callable[[str], T]:

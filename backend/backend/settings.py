@@ -20,8 +20,8 @@ django_stubs_ext.monkeypatch()
 env = read_environment(eager=False)
 DEBUG = env.bool("DJANGO_DEBUG", False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
-SECRET_KEY_FALLBACKS: list[str] = env.list("DJANGO_SECRET_KEY_FALLBACKS", [])
-ALLOWED_HOSTS: list[str] = env.list("DJANGO_ALLOWED_HOSTS", [])
+SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS", "")
+ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", "")
 DATA_DIR = embedded_postgres.data_directory()
 SQL_HOST = env.str("SQL_HOST", "")
 NEXT_DEV_ORIGIN = "http://localhost:3000"
@@ -68,15 +68,16 @@ MIDDLEWARE = [
 ROOT_URLCONF = "backend.urls"
 ASGI_APPLICATION = "backend.asgi.application"
 WSGI_APPLICATION = "backend.wsgi.application"
+POSITIVE = Range(min=0, min_inclusive=False)
 REQUEST_THREADS = env.int("REQUEST_THREADS", 4, validate=Range(min=1))
-REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10)
-REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440)
+REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=POSITIVE)
+REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
-REQUEST_HEAD_SECONDS = env.float("REQUEST_HEAD_SECONDS", 10)
-REQUEST_READ_SECONDS = env.float("REQUEST_READ_SECONDS", 30)
-RESPONSE_STALL_SECONDS = env.float("RESPONSE_STALL_SECONDS", 30)
-KEEP_ALIVE_SECONDS = env.float("KEEP_ALIVE_SECONDS", 75)
-CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000)
+REQUEST_HEAD_SECONDS = env.float("REQUEST_HEAD_SECONDS", 10, validate=POSITIVE)
+REQUEST_READ_SECONDS = env.float("REQUEST_READ_SECONDS", 30, validate=POSITIVE)
+RESPONSE_STALL_SECONDS = env.float("RESPONSE_STALL_SECONDS", 30, validate=POSITIVE)
+KEEP_ALIVE_SECONDS = env.float("KEEP_ALIVE_SECONDS", 75, validate=POSITIVE)
+CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000, validate=Range(min=1))
 # What gives the headers of every answer to those that no view made.
 REFUSAL_MIDDLEWARE = [
     "backend.request_log.RequestLogMiddleware",
@@ -151,7 +152,7 @@ PASSWORD_RESET_URL = env.str("PASSWORD_RESET_URL", f"{NEXT_DEV_ORIGIN}/reset-pas
 MAIL = env.str("EMAIL_BACKEND", "console" if DEBUG else "smtp", validate=OneOf(["console", "smtp"]))
 EMAIL_BACKEND = f"django.core.mail.backends.{MAIL}.EmailBackend"
 EMAIL_HOST = env.str("EMAIL_HOST", "")
-EMAIL_PORT = env.int("EMAIL_PORT", 587)
+EMAIL_PORT = env.int("EMAIL_PORT", 587, validate=Range(min=1, max=65_535))
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
@@ -177,6 +178,7 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "static/"
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -190,7 +192,7 @@ STORAGES = {
 # https://docs.djangoproject.com/en/6.0/howto/deployment/checklist/
 SESSION_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SECURE = not DEBUG
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [NEXT_DEV_ORIGIN] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.texts("DJANGO_CSRF_TRUSTED_ORIGINS", NEXT_DEV_ORIGIN if DEBUG else "")
 SECURE_SSL_REDIRECT = env.bool("DJANGO_SSL_REDIRECT", not DEBUG)
 SECURE_REDIRECT_EXEMPT = [r"^api/healthcheck/$", r"^metrics/$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("DJANGO_BEHIND_PROXY", False) else None

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 STARTED_AT = time.monotonic()
 PROBE_SECONDS = 2
+# What a proxy passes on has come from outside, wherever the proxy stands.
+PROXY_HEADERS = {"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
 
 
 class Probe:
@@ -109,9 +111,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:
-    # What a proxy passes on has come from outside, wherever the proxy stands.
-    is_direct = "X-Forwarded-For" not in request.headers
-    if is_direct and is_inside(request.META["REMOTE_ADDR"], settings.METRICS_ALLOWED_NETWORKS):
+    address = request.META["REMOTE_ADDR"]
+    is_passed_on = is_inside(address, settings.TRUSTED_PROXIES) or not PROXY_HEADERS.isdisjoint(request.headers)
+    if not is_passed_on and is_inside(address, settings.METRICS_ALLOWED_NETWORKS):
         return True
     given = request.headers.get("Authorization", "").encode()
     expected = f"Bearer {settings.METRICS_TOKEN}".encode()

@@ -10,6 +10,7 @@ import re
 import time
 from enum import Enum, auto
 from http import HTTPStatus
+from itertools import chain
 from math import inf
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -31,6 +32,9 @@ LINGER_SECONDS = 5
 LINGER_BYTES = 16 * 2**20
 # Of an answer that waits for its reader, so much must go out within RESPONSE_STALL_SECONDS.
 READ_AT_LEAST = 64 * 2**10
+# A body in parts may have so many, and one more for each so many bytes: a part costs more than its bytes do.
+PARTS_FREE = 1000
+BYTES_PER_PART = 256
 BODY_IN_MEMORY = 100_000
 LONGEST_NUMBER = 18
 
@@ -74,6 +78,7 @@ class WireRequest(WebRequest):  # type: ignore[misc]
         # The body is the application's to parse.
         super().__init__(channel, *args, parsePOSTFormSubmission=False)
         self._received = 0
+        self._parts = 0
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """Make the place for the body, which becomes a file only when it is large."""
@@ -85,14 +90,22 @@ class WireRequest(WebRequest):  # type: ignore[misc]
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """Keep a part of the body, unless that makes it too large."""
         self._received += len(data)
-        if self._received > settings.REQUEST_MAX_BYTES:
-            self.channel.refuse(HTTPStatus.BAD_REQUEST, too_large())
+        self._parts += 1
+        if problem := self._body_problem():
+            self.channel.refuse(HTTPStatus.BAD_REQUEST, problem)
             return
         try:
             super().handleContentChunk(data)
         except OSError as error:
             logger.error("A request's body can't be kept: %s", error)  # noqa: TRY400 (there is no more to say)
             self.channel.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _body_problem(self) -> str:
+        if self._received > settings.REQUEST_MAX_BYTES:
+            return too_large()
+        if self._parts > PARTS_FREE + self._received / BYTES_PER_PART:
+            return "The request's body comes in too many small parts."
+        return ""
 
     def process(self) -> Any:
         """Hand the request to the application, without a header by which clients could move its URLs."""
@@ -190,7 +203,7 @@ class WireChannel(HTTPChannel):
             return
         self.phase = Phase.BODY
         self._deadline = self._began + settings.REQUEST_READ_SECONDS
-        self.factory.waiting.pop(self, None)
+        self.factory.move(self, to=self.factory.sending)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:  # noqa: N802
@@ -199,6 +212,7 @@ class WireChannel(HTTPChannel):
             return
         self.phase = Phase.ANSWERING
         self._deadline = inf
+        self.factory.move(self)
         super().allContentReceived()
 
     def requestDone(self, request: WireRequest) -> None:  # noqa: N802
@@ -219,7 +233,7 @@ class WireChannel(HTTPChannel):
             return
         self.phase = Phase.LEAVING
         self._deadline = time.monotonic() + LINGER_SECONDS
-        self.factory.waiting.pop(self, None)
+        self.factory.move(self)
         self.clearLineBuffer()
         logger.info("Refused with %s: %s", status, message)
         self._send(refusal(self._request_so_far(), status, message))
@@ -229,7 +243,7 @@ class WireChannel(HTTPChannel):
 
     def drop(self) -> None:
         """Close the connection without an answer."""
-        self.factory.waiting.pop(self, None)
+        self.factory.move(self)
         self._deadline = inf
         if self.transport.unsent:
             self.transport.abortConnection()
@@ -250,7 +264,7 @@ class WireChannel(HTTPChannel):
     def _wait(self, seconds: float) -> None:
         self.phase = Phase.WAITING
         self._deadline = time.monotonic() + seconds
-        self.factory.waiting[self] = None
+        self.factory.move(self, to=self.factory.waiting)
 
     def _begin(self) -> None:
         self.phase = Phase.HEAD
@@ -340,6 +354,8 @@ class WireFactory(HTTPFactory):  # type: ignore[misc]
         self.channels: set[WireChannel] = set()
         self.waiting: dict[WireChannel, None] = {}
         """Those without a whole head of a request, the one that has waited longest first."""
+        self.sending: dict[WireChannel, None] = {}
+        """Those whose request's body is coming, the one that began it first in front."""
         self.is_draining = False
         self._sweep()
 
@@ -350,15 +366,22 @@ class WireFactory(HTTPFactory):  # type: ignore[misc]
         return channel
 
     def enter(self, channel: WireChannel) -> None:
-        """Take a connection; where there are too many, the one that has waited longest goes, or else the new one."""
+        """Take a connection; where there are too many, the one goes that has waited or been sending longest."""
         if len(self.channels) >= settings.CONNECTIONS_MAX:
-            next(iter(self.waiting), channel).drop()
+            next(chain(self.waiting, self.sending), channel).drop()
         self.channels.add(channel)
 
     def leave(self, channel: WireChannel) -> None:
         """Forget a connection."""
         self.channels.discard(channel)
+        self.move(channel)
+
+    def move(self, channel: WireChannel, to: dict[WireChannel, None] | None = None) -> None:
+        """Put a connection at the end of those it may be closed with, or among those that are let be."""
         self.waiting.pop(channel, None)
+        self.sending.pop(channel, None)
+        if to is not None:
+            to[channel] = None
 
     def log(self, request: WireRequest) -> None:
         """Write no second access log."""

@@ -23,6 +23,7 @@ from .common import browser
 from .test_embedded_postgres import wait_until
 
 METRICS = "/metrics/"
+TOKEN = "token-of-the-monitoring"
 PROCESSES, REQUESTS = 2, 12
 COUNTED = 'ctj_requests_total{method="GET",route="none",status="404"}'
 INSIDE = (ip_network("10.0.0.0/8"),)
@@ -62,6 +63,11 @@ class MetricsPermissionTests(TestCase):
         for forwarded in ("192.0.2.1", "10.9.9.9", ""):
             with self.subTest(forwarded):
                 self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": forwarded}), 404)
+        for name in ("forwarded", "via", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"):
+            with self.subTest(name):
+                self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={name: "https"}), 404)
+        with self.settings(TRUSTED_PROXIES=INSIDE):
+            self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
     def test_they_are_only_read(self) -> None:
@@ -140,7 +146,7 @@ class SeveralProcessesTests(SimpleTestCase):
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(PROCESSES),
-            "METRICS_TOKEN": "token",
+            "METRICS_TOKEN": TOKEN,
             "DJANGO_ALLOWED_HOSTS": "localhost",
             "DJANGO_SSL_REDIRECT": "false",
             "TMPDIR": str(self.folder),
@@ -168,7 +174,7 @@ class SeveralProcessesTests(SimpleTestCase):
         """Return an answer to a connection of its own, which any of the processes may take."""
         client = HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            client.request("GET", path, headers={"Authorization": "Bearer token", "Host": "localhost"})
+            client.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}", "Host": "localhost"})
             return client.getresponse().read().decode()
         finally:
             client.close()

@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 from tempfile import NamedTemporaryFile
+from unittest.mock import patch
 
 from django.conf import settings
 from django.test import SimpleTestCase
+
+from backend.environment import env
 
 PRODUCTION = {
     "DJANGO_DEBUG": "false",
@@ -15,9 +18,18 @@ PRODUCTION = {
     "SQL_HOST": "db.example.org",
     "EMAIL_BACKEND": "smtp",
     "EMAIL_HOST": "mail.example.org",
+    "DEFAULT_FROM_EMAIL": "CivicTechJobs <jobs@example.org>",
+    "LOG_FORMAT": "json",
     "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
 }
-NEEDED = ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "SQL_HOST", "EMAIL_HOST", "PASSWORD_RESET_URL")
+NEEDED = (
+    "DJANGO_SECRET_KEY",
+    "DJANGO_ALLOWED_HOSTS",
+    "SQL_HOST",
+    "EMAIL_HOST",
+    "DEFAULT_FROM_EMAIL",
+    "PASSWORD_RESET_URL",
+)
 
 
 class SettingsTests(SimpleTestCase):
@@ -69,15 +81,27 @@ class SettingsTests(SimpleTestCase):
             "TRUSTED_PROXIES": "proxy.example.org",
             "EMAIL_BACKEND": "pigeon",
             "EMAIL_PORT": "x",
+            "REQUEST_MAX_BYTES": "-1",
+            "REQUEST_HEAD_SECONDS": "0",
+            "KEEP_ALIVE_SECONDS": "-1",
+            "CONNECTIONS_MAX": "0",
         }
         self.assertEqual({problem.split(":")[0] for problem in self.problems(**wrong)}, set(wrong))
 
     def test_production_with_unsafe_values_is_refused(self) -> None:
-        """A short or dull secret, any host, an origin without a scheme."""
+        """Secrets that can be guessed, hosts and networks of everybody, links that others may read."""
+        good = PRODUCTION["DJANGO_SECRET_KEY"]
         cases = {
-            "DJANGO_SECRET_KEY": ("short", "k" * 60),
-            "DJANGO_ALLOWED_HOSTS": ("*", "example.org,*"),
-            "DJANGO_CSRF_TRUSTED_ORIGINS": ("jobs.example.org",),
+            "DJANGO_SECRET_KEY": ("short", "k" * 60, f"django-insecure-{good}"),
+            "DJANGO_SECRET_KEY_FALLBACKS": ("short", f"{good},kkkk"),
+            "DJANGO_ALLOWED_HOSTS": ("*", "example.org, *"),
+            "DJANGO_CSRF_TRUSTED_ORIGINS": ("jobs.example.org", "https://example.org, jobs.example.org"),
+            "METRICS_TOKEN": ("kkkk",),
+            "METRICS_ALLOWED_NETWORKS": ("0.0.0.0/0", "10.0.0.0/8, ::/0"),
+            "TRUSTED_PROXIES": ("0.0.0.0/0",),
+            "PASSWORD_RESET_URL": ("http://jobs.example.org/new", "https://", "http://localhost.example.org/new"),
+            "DEFAULT_FROM_EMAIL": ("jobs@localhost",),
+            "LOG_FORMAT": ("console",),
         }
         for name, values in cases.items():
             for value in values:
@@ -85,6 +109,17 @@ class SettingsTests(SimpleTestCase):
                     (problem,) = self.problems(**{name: value})
                     self.assertIn(f"set {name} ", problem)
                     self.assertNotIn("kkkk", problem)
+
+    def test_lists_may_have_spaces(self) -> None:
+        """Between two hosts, and at the end."""
+        done = self.check(DJANGO_ALLOWED_HOSTS="a.example.org, b.example.org ,")
+        self.assertEqual(done.returncode, 0)
+        with patch.dict(os.environ, {"NAMES": " a.example.org, b.example.org ,"}):
+            self.assertEqual(env.texts("NAMES", ""), ["a.example.org", "b.example.org"])
+
+    def test_new_passwords_may_be_chosen_on_this_machine(self) -> None:
+        """Where the container is tried out."""
+        self.assertEqual(self.check(PASSWORD_RESET_URL="http://localhost:3000/reset-password").returncode, 0)
 
     def test_secret_may_lie_in_a_file(self) -> None:
         """As container engines hand them over."""

@@ -14,6 +14,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -462,14 +464,34 @@ class CrowdTests(WireTests):
             busy.sendall(b"x")
             self.assertEqual(read(busy).json["body"], 1)
 
-    def test_new_one_is_closed_where_all_others_are_busy(self) -> None:
+    def test_one_too_many_closes_the_one_that_has_been_sending_longest(self) -> None:
+        """Where nobody waits: who dribbles bodies shuts nobody out, and the others' requests are answered."""
+        with ExitStack() as stack:
+            sending = [self.begin(stack) for _ in range(4)]
+            self.check_alive()
+            self.assertEqual(sending[0].recv(1), b"")
+            for client in sending[1:]:
+                client.sendall(b"x")
+                self.assertEqual(read(client).json["body"], 1)
+
+    def test_body_in_many_small_parts_is_refused(self) -> None:
+        """Each takes a hundred times longer to read than its byte; a few of them do no harm."""
+        begun = head("POST", "/api/x/", "Transfer-Encoding: chunked")
+        self.assertEqual(self.ask(begun + chunked(*[1] * 900, 0)).json["body"], 900)
+        answer = self.check_refused(begun + chunked(*[1] * 1100))
+        self.assertIn("too many small parts", answer.json["error"]["message"])
+
+    def test_new_one_is_closed_where_all_others_are_being_answered(self) -> None:
         """And taken again once one of them is done."""
         with ExitStack() as stack:
-            busy = [self.begin(stack) for _ in range(4)]
+            gate = Path(stack.enter_context(TemporaryDirectory())) / "gate"
+            busy = [stack.enter_context(self.connected(head("GET", f"/wait?{gate}"))) for _ in range(4)]
+            wait_until(lambda: len(list(gate.parent.iterdir())) == len(busy))
             with self.connected() as client:
                 self.assertEqual(client.recv(1), b"")
-            busy[0].sendall(b"x")
-            self.assertEqual(read(busy[0]).status, 200)
+            gate.touch()
+            for client in busy:
+                self.assertEqual(read(client).status, 200)
             self.check_alive()
 
     def begin(self, stack: ExitStack) -> socket.socket:
