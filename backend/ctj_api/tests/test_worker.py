@@ -214,7 +214,7 @@ class ServerProcessesTests(SimpleTestCase):
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual(
                     done.stderr,
-                    f"entrypoint.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '{number}'.\n",
+                    f"entrypoint.sh: WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'.\n",
                 )
 
 
