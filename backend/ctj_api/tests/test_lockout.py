@@ -107,6 +107,29 @@ class LockoutTests(APITestCase):
             self.browser = browser()
         self.assertEqual(statuses, [403, 403, 403, 429, 429])
 
+    def test_attacker_with_an_account_is_limited_over_many_accounts(self) -> None:
+        """Signing in to one's own in between takes back that one attempt, not the guesses of this address."""
+        own = make_regular_user()
+        statuses = []
+        for number in range(10):
+            statuses.append(self.sign_in(email=f"user{number}@example.com").status_code)
+            if statuses[-1] == 403:
+                self.browser = browser()
+                self.sign_in(PASSWORD, email=own.email)
+                self.browser = browser()
+        self.assertEqual(statuses, [403] * 8 + [429] * 2)
+
+    def test_account_is_limited_though_its_owner_signs_in_in_between(self) -> None:
+        """That takes back the owner's attempt, not those of many addresses."""
+        statuses = []
+        for number in range(8):
+            statuses.append(self.sign_in(address=f"192.0.2.{number}").status_code)
+            if statuses[-1] == 403:
+                self.browser = browser()
+                self.sign_in(PASSWORD, address="198.51.100.1")
+                self.browser = browser()
+        self.assertEqual(statuses, [403] * 6 + [429] * 2)
+
     def test_spelling_of_the_address_makes_no_other_account(self) -> None:
         """Case and blanks are nothing to count anew by."""
         statuses = [
