@@ -23,7 +23,10 @@ class LimitedModelBackend(ModelBackend):
     def authenticate(  # type: ignore[override]
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> AbstractBaseUser | None:
-        """Return the user of these credentials; raises ``TooManyAttempts`` before it hashes anything."""
+        """Return the user of these credentials; raises ``TooManyAttempts`` before it hashes anything.
+
+        Who is signed in already gets a new session: Django keeps the session of who signs in again.
+        """
         email = username if username is not None else kwargs.get(UserProfile.USERNAME_FIELD)
         if email is None or password is None:
             return None
@@ -32,6 +35,7 @@ class LimitedModelBackend(ModelBackend):
         user = super().authenticate(request, email, password)
         if user is not None:
             attempt.succeed()
+            _renew_session(request, user)
         return user
 
 
@@ -74,3 +78,8 @@ class Attempt:
     def _forget_pair(self) -> None:
         limit, whose = self._pair
         limit.forget(*whose)
+
+
+def _renew_session(request: HttpRequest | None, user: AbstractBaseUser) -> None:
+    if request is not None and request.user == user:
+        request.session.cycle_key()

@@ -183,8 +183,6 @@ def auth_login(request: Request) -> Response:
     user = authenticate(request._request, **serializer.validated_data)
     if user is None:
         raise AuthenticationFailed("The e-mail address or the password is wrong.")
-    if request.user == user:
-        request._request.session.cycle_key()  # Django keeps the session of who signs in again
     login(request._request, user)
     return Response(UserReadSerializer(user).data)
 
