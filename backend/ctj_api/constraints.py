@@ -1,4 +1,4 @@
-"""Building blocks of the database constraints: enums, ranges and the two JSON shapes.
+"""Building blocks of the database constraints: enums, ranges, names and the two JSON shapes.
 
 The JSON shapes are SQL/JSON paths, which PostgreSQL evaluates without a function of our own
 (https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH). ``strict`` keeps arrays
@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import BaseConstraint, CheckConstraint, F, Func, Q, Value
 from django.db.models.functions import Length
 
-from .validators import DAYS, MAX_HOURS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL
+from .validators import DAYS, MAX_HOURS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL, NO_PART_OF_A_NAME
 
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _LEVEL = (
@@ -52,6 +52,11 @@ def filled_constraint(field: str, name: str, at_most: int | None = None) -> Chec
     if at_most is not None:
         condition &= Q(models.lookups.LessThanOrEqual(length, at_most))
     return CheckConstraint(condition=condition, name=name)
+
+
+def person_name_constraint(field: str, name: str) -> CheckConstraint:
+    """Return the constraint that ``field`` has nothing that would break a line, or turn the text around it."""
+    return CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=name)
 
 
 def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:

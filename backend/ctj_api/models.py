@@ -15,6 +15,7 @@ from django.utils import timezone
 from .constraints import (
     enum_constraint,
     filled_constraint,
+    person_name_constraint,
     skill_levels_constraints,
     week_slots_constraint,
     weekly_hours_constraint,
@@ -29,9 +30,17 @@ from .querysets import (
     UserProfileManager,
     UserProfileQuerySet,
 )
-from .validators import AVAILABILITY_KEYS, MAX_HOURS, MEETING_KEYS, validate_meeting_times, validate_week_slots
+from .validators import (
+    AVAILABILITY_KEYS,
+    MAX_HOURS,
+    MEETING_KEYS,
+    validate_meeting_times,
+    validate_person_name,
+    validate_week_slots,
+)
 
 MAX_NAME = 255
+MAX_PERSON_NAME = 150
 MAX_BODY = 20_000
 # Sorts by code point and folds the case of all of Unicode, whatever locale the database was made with.
 COLLATION = "pg_c_utf8"
@@ -151,6 +160,8 @@ class UserProfile(TimestampedModel, AbstractUser):
     """An account, known by its e-mail address: a volunteer, a project manager or an administrator."""
 
     username = None  # type: ignore[assignment]
+    first_name = models.CharField(max_length=MAX_PERSON_NAME, blank=True, validators=[validate_person_name])
+    last_name = models.CharField(max_length=MAX_PERSON_NAME, blank=True, validators=[validate_person_name])
     email = LowercaseEmailField("e-mail address", unique=True, db_collation=COLLATION)
     community_of_practice = models.ForeignKey(
         CommunityOfPractice, null=True, blank=True, on_delete=models.PROTECT, related_name="members"
@@ -177,6 +188,8 @@ class UserProfile(TimestampedModel, AbstractUser):
         constraints: ClassVar = [
             CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
             filled_constraint("email", "user_email_filled"),
+            person_name_constraint("first_name", "user_first_name_plain"),
+            person_name_constraint("last_name", "user_last_name_plain"),
             weekly_hours_constraint("max_available_hours", "user_max_available_hours_range"),
             week_slots_constraint(
                 "meeting_availability", "user_meeting_availability_shape", slot_keys=AVAILABILITY_KEYS

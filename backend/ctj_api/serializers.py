@@ -20,6 +20,7 @@ from .validators import (
     DAYS,
     END_OF_DAY,
     MAX_LEVEL,
+    MAX_PASSWORD,
     MAX_SKILLS,
     MAX_SLOT_NAME,
     MAX_SLOTS,
@@ -30,7 +31,6 @@ from .validators import (
     validate_week_slots,
 )
 
-MAX_PASSWORD = 128
 MAX_LINK_PART = 200
 LINK_IS_DEAD = "This link is wrong, was used already, or is too old. Ask for another one."
 SCORE_PLACES = 4

@@ -1,6 +1,6 @@
-"""The rules of the two JSON shapes, skill matrices and week slots, each written once.
+"""The rules of names, passwords and the two JSON shapes, skill matrices and week slots, each written once.
 
-Models, serializers and admin forms all come here; ``constraints.py`` holds the same shapes in the database.
+Models, serializers and admin forms all come here; ``constraints.py`` holds the same in the database.
 """
 
 import re
@@ -17,11 +17,14 @@ MAX_SLOTS = 100
 MAX_HOURS = 168
 MAX_SLOT_NAME = 255
 MAX_QUOTE = 60
+MAX_PASSWORD = 128
 MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 END_OF_DAY = "24:00"
 AVAILABILITY_KEYS = ("day", "start", "end")
 MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
+# Unicode's categories Cc, Zl and Zp and its bidirectional controls, as Python and PostgreSQL write them.
+NO_PART_OF_A_NAME = r"[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
@@ -66,6 +69,12 @@ def validate_week_slots(value: object) -> None:
 def validate_meeting_times(value: object) -> None:
     """Raise a ``ValidationError`` that names each wrong part of a project's weekly meetings."""
     _validate_week(value, slot_keys=MEETING_KEYS)
+
+
+def validate_person_name(value: str) -> None:
+    """Raise a ``ValidationError`` for what would break a line, or turn the text around a name: it is a stranger's."""
+    if re.search(NO_PART_OF_A_NAME, value):
+        raise ValidationError("A name is one line of text, without control characters.")
 
 
 def validate_ascii(value: str) -> None:

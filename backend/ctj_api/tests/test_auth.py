@@ -85,6 +85,12 @@ class SignupTests(APITestCase):
         response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD})
         self.assertEqual((response.status_code, response.json()["name"]), (201, ""))
 
+    def test_anonymous_signup_takes_names_of_all_scripts(self) -> None:
+        """Some are written with joiners that can't be seen; blanks around a name are left out."""
+        names = {"first_name": " ක්\u200dෂ\n", "last_name": "మన్\u200cహా"}
+        response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD, **names})
+        self.assertEqual((response.status_code, response.json()["name"]), (201, "ක්\u200dෂ మన్\u200cహా"))
+
     def test_anonymous_signup_cannot_grant_itself_rights(self) -> None:
         """Fields that are not offered change nothing."""
         self.browser.post(
@@ -134,6 +140,9 @@ class SignupTests(APITestCase):
             ("password", 748_159_263_748_159),
             ("first_name", "\x00"),
             ("first_name", "x" * 151),
+            ("first_name", "Ana\nhttps://evil.example"),
+            ("first_name", "Ana\u2028Reyes"),
+            ("last_name", "Reyes\u202egro"),
             ("last_name", {"a": 1}),
             ("last_name", 1),
         ]

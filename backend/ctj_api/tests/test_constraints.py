@@ -1,6 +1,7 @@
 """The database itself refuses what must not be: each constraint is proved by an insert that fails."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,13 @@ from django.db.models import ProtectedError
 from django.test import TestCase
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.validators import clean_skill_levels, validate_meeting_times, validate_week_slots
+from ctj_api.validators import (
+    NO_PART_OF_A_NAME,
+    clean_skill_levels,
+    validate_meeting_times,
+    validate_person_name,
+    validate_week_slots,
+)
 
 from .common import (
     UNKNOWN_ID,
@@ -88,6 +95,15 @@ GOOD_WEEKS: list[Any] = [
 ]
 
 
+def is_refused(name: str) -> bool:
+    """Return whether the validator refuses a person's name."""
+    try:
+        validate_person_name(name)
+    except ValidationError:
+        return True
+    return False
+
+
 class ConstraintTests(TestCase):
     """Rows written past all validators."""
 
@@ -146,6 +162,8 @@ class ConstraintTests(TestCase):
             "skill_matrix_levels_size": self.write_levels(json.dumps({str(uuid4()): 1 for _ in range(251)})),
             "user_email_lower_case": self.write_email("Ana@example.org"),
             "user_email_filled": self.change(self.user, email=""),
+            "user_first_name_plain": self.change(self.user, first_name="Ana\n"),
+            "user_last_name_plain": self.change(self.user, last_name="\u202eReyes"),
             "user_max_available_hours_range": self.change(self.user, max_available_hours=169),
             "user_meeting_availability_shape": self.change(self.user, meeting_availability={}),
             "opportunity_status_enum": self.change(self.opportunity, status="lost"),
@@ -172,6 +190,20 @@ class ConstraintTests(TestCase):
                 cursor.execute("UPDATE ctj_api_userprofile SET email = %s WHERE id = %s", [email, self.user.pk])
 
         return write
+
+    def test_sql_write_of_person_names_is_refused_as_by_the_validator(self) -> None:
+        """All controls, separators of lines and what turns text around; all else is fine, unseen joiners included."""
+        bidirectional = {"\u061c", "\u200e", "\u200f", *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
+        stored = [chr(code) for code in range(1, 0x3000)]
+        refused = {sign for sign in stored if unicodedata.category(sign) in {"Cc", "Zl", "Zp"}} | bidirectional
+        self.assertEqual({sign for sign in stored if is_refused(sign)}, refused)
+        with connection.cursor() as cursor:
+            query = "SELECT chr(code) FROM unnest(%s::int[]) AS code WHERE chr(code) ~ %s"
+            cursor.execute(query, [[ord(sign) for sign in stored], NO_PART_OF_A_NAME])
+            self.assertEqual({sign for (sign,) in cursor.fetchall()}, refused)
+        for name in ("José María", "O'Neill-Smith Jr.", "మన్\u200cహా", "ක්\u200dෂ", "李小龍", "a\u00a0b"):
+            validate_person_name(name)
+            self.change(self.user, first_name=name, last_name=name)()
 
     def test_sql_write_of_bad_levels_fails(self) -> None:
         """Levels are whole numbers from 1 to 5, and keys are lower-case ids."""
