@@ -4,7 +4,7 @@
 """
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -20,22 +20,22 @@ from backend.client_address import address_key
 
 from .limits import Limit
 from .models import UserProfile
+from .post import do_later
 from .sign_in import Attempt
 from .validators import is_uuid
 
 logger = logging.getLogger(__name__)
 
-# A request doesn't wait for the mail server, which would tell that there is an account.
-# What is not sent yet when the process ends is sent first.
-_post = ThreadPoolExecutor(1, thread_name_prefix="mail")
-
 
 def send_reset_link(email: str) -> None:
-    """Mail a link to the owner of the active account, if there is one, and if not too many went there already."""
+    """Mail a link to the owner of the active account, if there is one, and if not too many went there already.
+
+    Otherwise as much is done for a stand-in: who has an account is not told by what a process is busy with.
+    """
     is_allowed = Limit("password mail", settings.PASSWORD_MAIL_RATE).wait_after_counting(email.lower()) == 0
     user = UserProfile.objects.filter(email=email, is_active=True).first()
-    if user is not None and is_allowed:
-        _post.submit(_mail, user, "Choose a new password for CivicTechJobs", "password_link")
+    recipient = user if user is not None and is_allowed else UserProfile(email=email)
+    do_later(partial(_mail, recipient, "Choose a new password for CivicTechJobs", "password_link"))
 
 
 def locked_owner(uid: str, token: str) -> UserProfile | None:
@@ -55,16 +55,19 @@ def change_password(user: UserProfile, password: str, request: HttpRequest) -> N
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
     Attempt(user.email, address_key(request)).forgive()
-    transaction.on_commit(
-        lambda: _post.submit(_mail, user, "Your CivicTechJobs password has been changed", "password_changed")
-    )
+    mail = partial(_mail, user, "Your CivicTechJobs password has been changed", "password_changed")
+    transaction.on_commit(lambda: do_later(mail))
 
 
 def _mail(user: UserProfile, subject: str, template: str) -> None:
-    """Make and send a mail; a failure is told without its text, which may be the address."""
+    """Make a mail, and send it unless ``user`` is a stand-in; a failure is told without its text, maybe the address."""
     try:
         text = render_to_string(f"ctj_api/mail/{template}.txt", _context(user))
-        EmailMessage(subject, text, to=[user.email]).send()
+        message = EmailMessage(subject, text, to=[user.email])
+        if user._state.adding:
+            message.message().as_bytes()
+        else:
+            message.send()
     except Exception as error:  # noqa: BLE001 (nobody else would hear of it)
         logger.error("A mail to user %s could not be sent: %s", user.pk, type(error).__name__)  # noqa: TRY400
 
@@ -73,7 +76,6 @@ def _context(user: UserProfile) -> dict[str, object]:
     token = default_token_generator.make_token(user)
     query = urlencode({"uid": urlsafe_base64_encode(force_bytes(user.pk)), "token": token})
     return {
-        "name": user.first_name,
         "link": f"{settings.PASSWORD_RESET_URL}?{query}",
         "minutes": settings.PASSWORD_RESET_TIMEOUT // 60,
     }
