@@ -1,22 +1,30 @@
 """The admin site: who may enter, and where they land."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from math import ceil
 from typing import Any, cast
 
 from django.contrib import admin
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.forms import AuthenticationForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
 
 from .limits import TooManyAttempts
 from .models import UserProfile
+from .password_reset import change_password
 from .querysets import Requester, is_administrator, is_project_manager
+from .validators import MAX_PASSWORD
 
 
 def may_enter(user: Requester) -> bool:
@@ -40,6 +48,39 @@ class SignInForm(AdminAuthenticationForm):
             raise self.get_invalid_login_error()
 
 
+class NewPasswordForm(AdminPasswordChangeForm):
+    """Takes the old password as sign-in does, and a new one that the API takes as well."""
+
+    def __init__(self, user: UserProfile, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.request = request
+        self.fields["new_password1"].validators.append(MaxLengthValidator(MAX_PASSWORD))
+
+    @sensitive_variables("old_password")
+    def clean_old_password(self) -> str:
+        """Return the old password; raises ``ValidationError`` for another one, ``TooManyAttempts`` after some."""
+        old_password: str = self.cleaned_data["old_password"]
+        if authenticate(self.request, username=self.user.email, password=old_password) is None:
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return old_password
+
+    def save(self, commit: bool = True) -> UserProfile:
+        """Store the new password, and tell the owner by mail."""
+        change_password(self.user, self.cleaned_data["new_password1"], self.request)
+        return self.user
+
+
+class NewPasswordView(PasswordChangeView):
+    """The form for a new password; all sessions but this one end with it."""
+
+    form_class = NewPasswordForm
+    success_url = reverse_lazy("admin:password_change_done")
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Return what the form is made of: the request, too, for the address that it comes from."""
+        return {**super().get_form_kwargs(), "request": self.request}
+
+
 class CivicTechJobsAdminSite(admin.AdminSite):
     """The desk of project managers, and the administrators' view of everything."""
 
@@ -57,8 +98,21 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the sign-in page, or what it answers after too many attempts."""
+        view = super().login
+        return self._unless_too_many(request, lambda: view(request, extra_context))
+
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponseBase:
+        """Return the form for a new password, or what it answers after too many attempts at the old one."""
+        context = {**self.each_context(request), **(extra_context or {})}
+        return self._unless_too_many(request, lambda: NewPasswordView.as_view(extra_context=context)(request))
+
+    def _unless_too_many[R: HttpResponseBase](
+        self, request: HttpRequest, view: Callable[[], R]
+    ) -> R | TemplateResponse:
         try:
-            return super().login(request, extra_context)
+            return view()
         except TooManyAttempts as error:
             minutes = ceil(error.seconds / 60)
             context = {**self.each_context(request), "title": "Too many attempts", "minutes": minutes}

@@ -1,10 +1,14 @@
 """Who gets in to the admin, and how administrators give and take rights."""
 
 from typing import Any
+from unittest.mock import patch
 
-from django.test import TestCase
+from django.core import mail
+from django.core.exceptions import ValidationError
+from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
+from backend.rates import Rate
 from ctj_api.models import Skill, SkillMatrix, UserProfile
 
 from .common import (
@@ -20,6 +24,8 @@ from .common import (
 
 LOGIN = reverse("admin:login")
 INDEX = reverse("admin:index")
+PASSWORD_CHANGE = reverse("admin:password_change")
+NEW_PASSWORD = "another-long-passphrase"
 LIST = reverse("admin:ctj_api_userprofile_changelist")
 DESK = reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"})
 RIGHTS = ("is_active", "is_project_manager", "is_superuser")
@@ -82,6 +88,87 @@ class SignInTests(TestCase):
         self.assertContains(page, "America/Los_Angeles")
 
 
+@override_settings(LOGIN_RATE=Rate(3, 900))
+class PasswordChangeTests(TestCase):
+    """Choosing a new password for oneself."""
+
+    def setUp(self) -> None:
+        """Sign a project manager in, twice."""
+        self.pm = make_pm_user(email="ana@example.org")
+        self.other = Client()
+        for client in (self.client, self.other):
+            client.force_login(self.pm)
+
+    def change(self, old: str = PASSWORD, new: str = NEW_PASSWORD) -> Any:
+        """Return what the form is answered."""
+        with patch("ctj_api.password_reset.do_later", lambda job: job()), self.captureOnCommitCallbacks(execute=True):
+            return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
+
+    def test_pm_changes_own_password(self) -> None:
+        """All sessions but this one end, which gets another key."""
+        before = self.client.session.session_key
+        self.assertRedirects(self.change(), reverse("admin:password_change_done"))
+        self.pm.refresh_from_db()
+        self.assertTrue(self.pm.check_password(NEW_PASSWORD))
+        self.assertNotEqual(self.client.session.session_key, before)
+        self.assertRedirects(self.other.get(INDEX), f"{LOGIN}?next={INDEX}")
+        self.assertEqual(self.client.get(DESK).status_code, 200)
+
+    def test_owner_is_told_by_mail(self) -> None:
+        """Somebody else may have done it, at a screen that was left open."""
+        self.change("wrong")
+        self.assertEqual(mail.outbox, [])
+        self.change()
+        (message,) = mail.outbox
+        self.assertEqual(
+            (message.to, message.subject), (["ana@example.org"], "Your CivicTechJobs password has been changed")
+        )
+
+    def test_change_keeps_what_was_written_meanwhile(self) -> None:
+        """Only the password is saved."""
+        check = UserProfile.check_password
+
+        def check_while_the_owner_writes(user: UserProfile, password: str) -> bool:
+            UserProfile.objects.update(max_available_hours=7)
+            return check(user, password)
+
+        with patch.object(UserProfile, "check_password", check_while_the_owner_writes):
+            self.change()
+        self.assertEqual(UserProfile.objects.get().max_available_hours, 7)
+
+    def test_old_password_is_not_guessed(self) -> None:
+        """Guesses count as at sign-in, and with those; what is one too many is not looked at."""
+        Client().post(LOGIN, {"username": self.pm.email, "password": "wrong"})
+        page = self.change("wrong")
+        self.assertContains(page, "Your old password was entered incorrectly.")
+        self.change("wrong")
+        with patch("ctj_api.models.UserProfile.check_password") as check:
+            response = self.change()
+        self.assertFalse(check.called)
+        self.assertEqual(response.status_code, 429)
+        self.assertTrue(890 <= int(response["Retry-After"]) <= 900, response["Retry-After"])
+        self.assertContains(response, "Please try again in 15 minutes.", status_code=429)
+        self.pm.refresh_from_db()
+        self.assertTrue(self.pm.check_password(PASSWORD))
+
+    def test_right_old_password_is_no_guess(self) -> None:
+        """Whoever thinks about the new one for long isn't locked out."""
+        for _ in range(5):
+            self.assertContains(self.change(new="short"), "This password is too short.")
+        self.assertEqual(self.change().status_code, 302)
+
+    def test_new_password_is_one_that_the_api_takes(self) -> None:
+        """Up to 128 characters."""
+        page = self.change(new="Xy9-" * 32 + "z")
+        self.assertContains(page, "Ensure this value has at most 128 characters")
+        longest = "Xy9-" * 32
+        self.assertEqual(self.change(new=longest).status_code, 302)
+        response = self.client.post(
+            "/api/auth/login/", {"email": self.pm.email, "password": longest}, content_type="application/json"
+        )
+        self.assertEqual(response.status_code, 200)
+
+
 class RightsTests(TestCase):
     """What administrators do with accounts."""
 
@@ -138,6 +225,16 @@ class RightsTests(TestCase):
             (user.is_project_manager, user.is_staff, user.email, user.first_name, user.check_password(PASSWORD)),
             (True, False, "ana@example.org", "Ana", True),
         )
+
+    def test_person_name_is_one_line_of_text_for_the_admin_as_well(self) -> None:
+        """Whoever saves an account by its model's rules."""
+        user = make_regular_user(email="ana@example.org")
+        for field in ("first_name", "last_name"):
+            with self.subTest(field), self.assertRaises(ValidationError) as caught:
+                setattr(user, field, "Ana\nReyes")
+                user.full_clean()
+            self.assertEqual(set(caught.exception.message_dict), {field})
+            setattr(user, field, "")
 
     def test_admin_user_makes_administrators(self) -> None:
         """One box is enough to let them in, and to shut them out."""
