@@ -64,6 +64,9 @@ SERVER_OPTIONS = {
     "max_connections": "100",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
+    # Queries that fail, and details of why, quote what people wrote.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -147,6 +150,7 @@ class Cluster:
         self.lock = data_dir / "postgres.lock"
         self.users = data_dir / "postgres.users"
         self.kept = data_dir / "postgres.kept"
+        """There while the server is to outlive its users, and come back after its death, until it is stopped."""
         self.temporary = temporary
 
     def bring_up(self, lock: int) -> None:
@@ -183,34 +187,19 @@ class Cluster:
 
     def process(self) -> int | None:
         """Return the process id of the running server."""
-        identity = self._identity()
-        return int(identity[0]) if identity and self._is_served_by(int(identity[0])) else None
-
-    def keep(self) -> None:
-        """Let the running server outlive those who use it."""
-        self.kept.write_text("\n".join(self._identity()))
-
-    def is_kept(self) -> bool:
-        """Whether the server that runs now, and not one before it, was told to outlive its users."""
         try:
-            return self.kept.read_text().split() == self._identity()
-        except FileNotFoundError:
-            return False
+            process = int((self.data / "postmaster.pid").read_text().partition("\n")[0])
+        except (FileNotFoundError, ValueError):
+            return None
+        return process if self._is_served_by(process) else None
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server, in order by SIGINT or at once by SIGQUIT, and wait until it is gone."""
-        process = self.process()
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(process, how)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._is_served_by(process):
-            if time.monotonic() > deadline:
-                raise ClusterError(f"The database (process {process}) does not stop. Its log: {self.log}")
-            time.sleep(0.02)
+        """Stop the server, in order by SIGINT or at once by SIGQUIT, and what one that was killed has left."""
+        if (process := self.process()) is not None:
+            self._stop(process, how)
+        self._remove_what_was_left()
 
-    def revive(self, is_kept: bool) -> None:
+    def revive(self) -> None:
         """Start the server that died, unless somebody else has done so; one attempt."""
         with _locked(self.lock):
             if self.process() is not None:
@@ -220,9 +209,16 @@ class Cluster:
             self._prepare_socket_directory(account)
             if not self._launch(account):
                 raise ClusterError(f"{self._want_of_space()}The end of {self.log}:\n{self._log_tail()}")
-            if is_kept and self.kept.exists():
-                self.keep()
         _say(f"Database: it had died, and was started again in {time.monotonic() - began:.1f} s.")
+
+    def _stop(self, process: int, how: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process, how)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._is_served_by(process):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"The database (process {process}) does not stop. Its log: {self.log}")
+            time.sleep(0.02)
 
     def _account_for_root(self) -> Account:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -303,14 +299,6 @@ class Cluster:
         address = ("-h", str(self.socket), "-p", str(PORT), "-U", USER)
         return Account(os.geteuid()).run(_binary(program), *address, *arguments)
 
-    def _identity(self) -> list[str]:
-        """Return the process id and the start time that the server wrote down."""
-        try:
-            process, _, started, *_ = (self.data / "postmaster.pid").read_text().split("\n")
-        except (FileNotFoundError, ValueError):
-            return []
-        return [process, started]
-
     def _is_served_by(self, process: int) -> bool:
         """Whether that process works in the cluster's folder (where there is no ``/proc``: whether it exists)."""
         try:
@@ -376,12 +364,14 @@ def served(cluster: Cluster) -> Iterator[int]:
     with cluster.users.open("ab") as users:
         try:
             with _locked(cluster.lock) as lock:
+                if _lock_alone(users) and cluster.process() is None:
+                    cluster.kept.unlink(missing_ok=True)
                 fcntl.flock(users, fcntl.LOCK_SH)
                 cluster.bring_up(lock)
             yield users.fileno()
         finally:
             with _locked(cluster.lock):
-                if _lock_alone(users) and not cluster.is_kept():
+                if _lock_alone(users) and not cluster.kept.exists():
                     cluster.stop()
 
 
@@ -445,7 +435,7 @@ def temporary_environment(cluster: Cluster) -> dict[str, str]:
 def start(cluster: Cluster) -> int:
     """Start the database, to run until it is stopped by ``stop``."""
     with served(cluster):
-        cluster.keep()
+        cluster.kept.touch()
     _say(f"Its socket is in {cluster.socket}.")
     return 0
 
@@ -530,7 +520,7 @@ def _supervise(
 def _watched(cluster: Cluster) -> Iterator[None]:
     """Have the cluster started again whenever it dies."""
     is_over = Event()
-    watch = Thread(target=_watch, args=(cluster, cluster.is_kept(), is_over))
+    watch = Thread(target=_watch, args=(cluster, is_over))
     watch.start()
     try:
         yield
@@ -539,15 +529,15 @@ def _watched(cluster: Cluster) -> Iterator[None]:
         watch.join()
 
 
-def _watch(cluster: Cluster, is_kept: bool, is_over: Event) -> None:
+def _watch(cluster: Cluster, is_over: Event) -> None:
     """Look after the cluster until ``is_over``; what keeps it from being started is told once for each death."""
     pause, has_told = WATCH_SECONDS, False
     while not is_over.wait(pause):
         try:
             if cluster.process() is None:
-                cluster.revive(is_kept)
-            pause, is_kept, has_told = WATCH_SECONDS, cluster.is_kept(), False
-        except (ClusterError, OSError) as error:
+                cluster.revive()
+            pause, has_told = WATCH_SECONDS, False
+        except Exception as error:  # noqa: BLE001 (the watch must outlive whatever it meets)
             if not has_told:
                 _say(f"Database: it died and does not start; trying on. {error}")
             pause, has_told = min(2 * pause, LONGEST_PAUSE_SECONDS), True

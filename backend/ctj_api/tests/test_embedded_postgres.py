@@ -11,8 +11,10 @@ import sys
 import time
 import unittest
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
+from threading import Event
 from typing import IO
 from unittest.mock import Mock, patch
 
@@ -20,7 +22,7 @@ from backend import embedded_postgres
 from backend.embedded_postgres import Cluster, ClusterError, Readiness, socket_directory
 from backend.environment import BASE_DIR
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = embedded_postgres.START_SECONDS
 STRANGER = 4711
 
 
@@ -354,19 +356,35 @@ class SupervisedDatabaseTests(unittest.TestCase):
         folders = Path("/proc").glob("[0-9]*")
         return [int(folder.name) for folder in folders if self.cluster._is_served_by(int(folder.name))]
 
-    def test_two_users_start_it_once(self) -> None:
-        """The one who comes first; the other one finds it running."""
-        servers = [self.launch() for _ in range(2)]
+    def test_database_that_another_has_started_is_left_alone(self) -> None:
+        """Of several users that see it die, the first one starts it."""
+        self.launch()
+        with patch.object(Cluster, "_launch", side_effect=AssertionError("it runs")):
+            self.cluster.revive()
+
+    def test_broken_note_of_the_process_does_not_end_the_watch(self) -> None:
+        """As a full disk or another program may leave it."""
+        self.launch()
         killed = self.kill_database()
+        (self.cluster.data / "postmaster.pid").write_text("no number\n\n\n")
         wait_until(lambda: self.has_come_back(killed))
-        revived = self.cluster.process()
-        messages = []
-        for server in servers:
-            self.assertEqual(self.cluster.process(), revived)
-            server.terminate()
-            messages.append(finish(server)[2])
-        self.assertEqual("".join(messages).count("started again"), 1, messages)
-        self.assertNotIn("does not start", "".join(messages))
+
+    def test_watch_outlives_whatever_it_meets(self) -> None:
+        """It is told, and tried again."""
+        met, is_over = Mock(side_effect=[ZeroDivisionError("odd"), 1]), Event()
+
+        def look() -> int | None:
+            result: int = met()
+            is_over.set()
+            return result
+
+        with (
+            patch.object(Cluster, "process", side_effect=look),
+            redirect_stderr(StringIO()) as messages,
+        ):
+            embedded_postgres._watch(self.cluster, is_over)
+        self.assertEqual(met.call_count, 2)
+        self.assertIn("trying on. odd", messages.getvalue())
 
     def test_started_database_outlives_its_users_after_its_death(self) -> None:
         """What was started to be kept is kept when it has come back, until ``stop``."""
@@ -380,6 +398,32 @@ class SupervisedDatabaseTests(unittest.TestCase):
         finish(server)
         self.assertTrue(self.has_come_back(killed))
         self.assertEqual(call(self.data_dir, "stop")[2], "Database: stopped.")
+
+    def test_started_database_is_kept_when_its_recovery_takes_long(self) -> None:
+        """Then whoever starts it is told of a failure, and finds it running the next time."""
+        self.addCleanup(call, self.data_dir, "stop")
+        call(self.data_dir, "start")
+        launch = Cluster._launch
+
+        def launch_slowly(cluster: Cluster, account: embedded_postgres.Account) -> bool:
+            launch(cluster, account)
+            return False
+
+        server = self.launch()
+        server.send_signal(signal.SIGSTOP)
+        self.kill_database()
+        with patch.object(Cluster, "_launch", launch_slowly), self.assertRaises(ClusterError):
+            self.cluster.revive()
+        server.send_signal(signal.SIGCONT)
+        end(server)
+        self.assertIsNotNone(self.cluster.process())
+
+    def test_database_that_died_alone_is_kept_no_more(self) -> None:
+        """As after a restart of the machine: whoever starts the next one didn't ask for it."""
+        call(self.data_dir, "start")
+        self.kill_database()
+        self.assertEqual(call(self.data_dir, "run", "--", "true")[0], 0)
+        self.assertIsNone(self.cluster.process())
 
     def test_database_that_can_not_start_is_told_once_and_tried_on(self) -> None:
         """It comes back as soon as what was in its way is gone."""
@@ -416,7 +460,19 @@ class SupervisedDatabaseTests(unittest.TestCase):
             patch("shutil.disk_usage", return_value=Mock(free=3 << 20)),
             self.assertRaisesRegex(ClusterError, "Its disk is full: 3 MB are free"),
         ):
-            self.cluster.revive(is_kept=False)
+            self.cluster.revive()
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells which processes work in a folder")
+    def test_busy_process_of_killed_database_ends_with_its_cluster(self) -> None:
+        """Also where no other server is started."""
+        server = self.launch()
+        query = self.ask("DO $$ BEGIN RAISE WARNING 'busy'; LOOP END LOOP; END $$")
+        line_of(query.stderr, "busy")
+        server.kill()  # nobody watches
+        self.kill_database()
+        embedded_postgres._remove(self.data_dir)
+        self.assertNotEqual(finish(query)[0], 0)
+        server.communicate(timeout=PATIENCE_SECONDS)
 
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_run_ends_with_its_parent(self) -> None:
