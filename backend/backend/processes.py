@@ -3,6 +3,7 @@
 import ctypes
 import signal
 import sys
+from types import FrameType
 
 
 def end_with_parent() -> None:
@@ -10,3 +11,14 @@ def end_with_parent() -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def exit_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end this process as Ctrl-C does: what is under way is cleaned up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _exit)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -106,7 +106,7 @@ TEMPLATES = [
 # Of requests; manage.py sets none for commands, which may take their time.
 SQL_STATEMENT_TIMEOUT_MS = env.int("SQL_STATEMENT_TIMEOUT_MS", 30_000, validate=Range(min=0))
 SQL_LOCK_TIMEOUT_MS = env.int("SQL_LOCK_TIMEOUT_MS", 5_000, validate=Range(min=0))
-SQL_IDLE_TIMEOUT_MS = 60_000
+SQL_IDLE_TIMEOUT_MS = env.int("SQL_IDLE_TIMEOUT_MS", 60_000, validate=Range(min=0))
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {

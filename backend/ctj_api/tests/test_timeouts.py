@@ -96,4 +96,4 @@ class TimeoutTests(TransactionTestCase):
             text=True,
             check=True,
         )
-        self.assertIn("statement_timeout=0 -c lock_timeout=0 ", done.stdout)
+        self.assertIn("statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0", done.stdout)
