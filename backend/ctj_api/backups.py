@@ -13,14 +13,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import IO, cast
 
-from django.db import connection
+from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
+
+from backend import processes
 
 # What belongs to the moment and the server. Its tables are in a backup, without their rows: whoever was signed in is
 # asked again, nobody is locked out, and notes of transactions (``changes.py``) mean nothing in another database.
@@ -32,28 +34,20 @@ MIGRATIONS = "public.django_migrations"
 COPY = re.compile(r"COPY (?P<table>\S+) \((?P<columns>.*)\) FROM stdin;\n")
 END_OF_ROWS = b"\\.\n"
 
+# All names are known before the first goes, because CASCADE takes others along.
 EMPTY_THE_SCHEMA = """
-DO $$
-DECLARE
-    found record;
-BEGIN
-    FOR found IN
-        SELECT upper(named.type) AS kind, named.identity AS name
-        FROM (
-            SELECT 'pg_class'::regclass AS class, oid FROM pg_class
-                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-            UNION ALL
-            SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-            UNION ALL
-            SELECT 'pg_type'::regclass, oid FROM pg_type
-                WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e', 'r')
-        ) AS ours, pg_identify_object(ours.class, ours.oid, 0) AS named
-        WHERE NOT EXISTS (
-            SELECT FROM pg_depend WHERE classid = ours.class AND objid = ours.oid AND deptype IN ('e', 'i')
-        )
-    LOOP
-        EXECUTE format('DROP %s IF EXISTS %s CASCADE', found.kind, found.name);
-    END LOOP;
+DO $$ BEGIN
+    EXECUTE coalesce((
+        SELECT string_agg(format('DROP %s IF EXISTS %s CASCADE;', upper(named.type), named.identity), '')
+        FROM pg_depend AS member, pg_identify_object(classid, objid, 0) AS named
+        WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'public'::regnamespace
+            AND classid NOT IN ('pg_extension'::regclass, 'pg_statistic_ext'::regclass)
+            AND NOT EXISTS (
+                SELECT FROM pg_depend AS other
+                WHERE other.classid = member.classid AND other.objid = member.objid AND deptype IN ('e', 'i')
+                    AND (other.refclassid, other.refobjid) <> (member.classid, member.objid)
+            )
+    ), '');
 END $$;
 """
 CHECK_A_TABLE = """
@@ -86,13 +80,19 @@ def back_up(file: Path, overwrite: bool = False) -> Contents:
 
     It gets its name when it is whole and lies on the disk, and only its owner may read it.
     """
-    if file.exists() and not overwrite:
-        raise BackupError(f"{file} exists: choose another name, or say --overwrite.")
+    _refuse_to_lose(file, overwrite)
     with _working_file(file.parent, f".{file.name}.") as part:
         _dump(f"--file={part}")
         contents = read_backup(part)
         _publish(part, file, overwrite)
     return contents
+
+
+def _refuse_to_lose(file: Path, overwrite: bool) -> None:
+    if os.path.lexists(file) and not overwrite:
+        raise BackupError(f"{file} exists: choose another name, or say --overwrite.")
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
+        raise BackupError(f"{file} is no file of its own: choose another name.")
 
 
 def back_up_to_stdout() -> None:
@@ -149,7 +149,8 @@ def read_backup(file: Path) -> Contents:
 
 
 def _unpack(file: Path) -> list[str]:
-    return [str(_tools() / "pg_restore"), "--schema=public", "--no-owner", "--no-privileges", "--file=-", str(file)]
+    options = ["--schema=public", "--no-owner", "--no-privileges", "--file=-"]
+    return [str(_tools() / "pg_restore"), *options, str(file.resolve())]
 
 
 def _count(script: Iterable[bytes]) -> Contents:
@@ -174,10 +175,18 @@ def _add_migration(migrations: set[tuple[str, str]], columns: Sequence[str], row
 
 def _dump(*destination: str, stdout: IO[bytes] | None = None) -> None:
     """Have ``pg_dump`` write one snapshot of the database, whatever is written to it meanwhile; it syncs the file."""
-    options = ["--format=custom", "--no-owner", "--no-privileges", "--exclude-extension=*"]
+    options = ["--format=custom", "--schema=public", "--no-owner", "--no-privileges"]
+    options.append(f"--lock-wait-timeout={LOCK_SECONDS}s")
     left_out = [f"--exclude-table-data=public.{pattern}" for pattern in LEFT_OUT]
     command, environment = _client("pg_dump", *options, *left_out, *destination)
-    done = subprocess.run(command, env=environment, stdout=stdout, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+        preexec_fn=processes.end_with_parent,
+    )
     if done.returncode != 0:
         raise BackupError(f"There is no backup: {done.stderr.decode(errors='replace').strip()}")
 
@@ -185,7 +194,7 @@ def _dump(*destination: str, stdout: IO[bytes] | None = None) -> None:
 def _restore(file: Path, contents: Contents, before: str) -> None:
     """Feed one transaction to ``psql``: what ends early, for whatever reason, ends without its ``COMMIT``."""
     checks = (CHECK_A_TABLE.format(table=table, rows=rows) for table, rows in contents.rows.items())
-    command, environment = _client("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
+    command, environment = _psql("--set=ON_ERROR_STOP=1", "--output=/dev/null")
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, env=environment, bufsize=0) as psql:
             script = cast("IO[bytes]", psql.stdin)
@@ -202,7 +211,7 @@ def _restore(file: Path, contents: Contents, before: str) -> None:
 
 def _tidy_up(contents: Contents) -> None:
     """Let PostgreSQL learn at once what it would learn in its own time: how the rows are spread, and that all show."""
-    command, environment = _client("psql", f"--command=VACUUM (ANALYZE) {', '.join(contents.rows)}", "--quiet")
+    command, environment = _psql(f"--command=VACUUM (ANALYZE) {', '.join(contents.rows)}")
     subprocess.run(command, env=environment, check=False)
 
 
@@ -216,7 +225,8 @@ def _alone() -> Iterator[None]:
         try:
             yield
         finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [RESTORE_LOCK])
+            with suppress(Error):  # of a lost connection, with which the lock is gone too
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [RESTORE_LOCK])
 
 
 @contextmanager
@@ -236,7 +246,7 @@ def _publish(part: Path, file: Path, overwrite: bool) -> None:
     digest = _sha256(part)
     if not overwrite:
         try:
-            file.open("xb").close()
+            os.link(part, file)
         except FileExistsError:
             raise BackupError(f"{file} was made by another meanwhile, and was left as it is.") from None
     checksum.unlink(missing_ok=True)
@@ -280,6 +290,10 @@ def _client(program: str, *options: str) -> tuple[list[str], dict[str, str]]:
     command, variables = connection.client.settings_to_cmd_args_env(connection.settings_dict, list(options))
     environment = os.environ | (variables or {}) | {"PGOPTIONS": NEVER_WAITS_FOR_EVER, "PGCONNECT_TIMEOUT": "10"}
     return [str(_tools() / program), *command[1:]], environment
+
+
+def _psql(*options: str) -> tuple[list[str], dict[str, str]]:
+    return _client("psql", "--no-psqlrc", "--quiet", *options)
 
 
 def _tools() -> Path:

@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import unittest
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from io import StringIO
 from pathlib import Path
 from threading import Event, Thread
@@ -36,10 +38,26 @@ from .common import (
     make_project,
     make_regular_user,
     make_skill,
+    other_connection,
 )
 from .databases import new_database, table_digests, using
+from .test_embedded_postgres import PATIENCE_SECONDS, wait_until
 
 ODD = "\\.\nCOPY public.ctj_api_skill (id) FROM stdin;\n\\N\t'\"$$;--\r\n\x01\u2028 Ünï ﷽ 😀 %s {} \\"
+ONES_OWN = """
+CREATE TYPE mood AS ENUM ('well'); CREATE TYPE pair AS (a int, b mood); CREATE DOMAIN few AS int CHECK (VALUE < 9);
+CREATE TYPE span AS RANGE (subtype = int); CREATE COLLATION own FROM "C";
+CREATE TEXT SEARCH DICTIONARY own (TEMPLATE = simple); CREATE TEXT SEARCH CONFIGURATION own (COPY = simple);
+ALTER TEXT SEARCH CONFIGURATION own ALTER MAPPING FOR word WITH own;
+CREATE TABLE newer (id serial, n int GENERATED ALWAYS AS IDENTITY, p pair, f few, s span, name text COLLATE own);
+CREATE STATISTICS stat ON id, n FROM newer;
+CREATE TABLE parted (x int) PARTITION BY RANGE (x); CREATE TABLE part PARTITION OF parted FOR VALUES FROM (1) TO (9);
+CREATE FUNCTION like_it(mood, pair) RETURNS bool LANGUAGE sql AS 'SELECT true';
+CREATE PROCEDURE change(x few) LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+CREATE OPERATOR #># (LEFTARG = mood, RIGHTARG = pair, FUNCTION = like_it);
+CREATE OPERATOR FAMILY family USING btree; CREATE CONVERSION one FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+INSERT INTO newer (p, f, s, name) VALUES ((1, 'well'), 5, '[1,5)', 'x'); INSERT INTO parted VALUES (4);
+"""
 OBJECT = re.compile(r"^\d+; \d+ \d+ (.+) \S+$", re.MULTILINE)
 
 
@@ -52,7 +70,7 @@ def fill() -> None:
     week = {"timezone": "UTC", "slots": [{"day": "mon", "start": "00:00", "end": "24:00", "name": ODD}] * 100}
     make_project(meeting_times=week)
     levels = dict.fromkeys(Skill.objects.order_by("pk")[:100], 3)
-    admin = make_admin_user(email="ädmin@example.org", first_name="", last_name=ODD[:150], levels=levels)
+    admin = make_admin_user(email="ädmin@example.org", first_name="", last_name='O\'Neil "&" \\N', levels=levels)
     make_opportunity(status="draft").delete()
     Group.objects.create(name="gone").delete()
     LogEntry.objects.create(user=admin, object_repr=ODD[:200], action_flag=2, change_message=ODD)
@@ -79,6 +97,17 @@ def schema_of(file: Path) -> list[str]:
     command = [str(backups._tools() / "pg_restore"), "--schema-only", "--file=-", str(file)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in lines if not line.startswith(("--", "\\"))]
+
+
+def make_views() -> None:
+    """Have two views and a materialized one look at each table."""
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            cursor.execute(
+                f'CREATE VIEW "{table} view" AS SELECT * FROM "{table}";'
+                f'CREATE MATERIALIZED VIEW "{table} copy" AS SELECT * FROM "{table} view";'
+                f'CREATE VIEW "a view of {table}" AS SELECT * FROM "{table} copy"'
+            )
 
 
 @contextmanager
@@ -232,17 +261,58 @@ class RoundTripTests(BackupTestCase):
         with self.changed_source() as file:
             writer = Thread(target=write)
             writer.start()
-            self.assertTrue(wrote.wait(30))
-            contents = back_up(file)
-            stop.set()
-            writer.join()
-            written = Group.objects.count()
+            try:
+                self.assertTrue(wrote.wait(PATIENCE_SECONDS))
+                contents = back_up(file)
+                wait_until(lambda: Group.objects.count() > contents.rows["public.auth_group"])
+            finally:
+                stop.set()
+                writer.join()
             restore(file, replace=True)
             there = Group.objects.count()
             self.assertEqual(UserProfile.objects.filter(first_name="pair").count(), there)
             self.assertEqual(contents.rows["public.auth_group"], there)
             self.assertGreater(there, 0)
-            self.assertGreater(written, there)
+
+    def test_restored_tables_are_known_to_the_planner_at_once(self) -> None:
+        """Their rows are counted and need no look whether they show, whatever a ``.psqlrc`` says."""
+        with tempfile.NamedTemporaryFile("w") as psqlrc, patch.dict(os.environ, PSQLRC=psqlrc.name):
+            psqlrc.write("\\! kill -KILL $PPID\n")
+            psqlrc.flush()
+            self.restored()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relallvisible > 0, reltuples FROM pg_class WHERE oid = 'ctj_api_userprofile'::regclass"
+            )
+            self.assertEqual(cursor.fetchone(), (True, UserProfile.objects.count()))
+            cursor.execute("SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'ctj_api_userprofile'")
+            self.assertEqual(cursor.fetchone(), (True,))
+
+    def test_whatever_the_schema_may_hold_comes_back(self) -> None:
+        """Of all that one can make in it, replaced by itself."""
+        again = self.folder / "ones own, again"
+        with self.changed_source() as file:
+            with connection.cursor() as cursor:
+                cursor.execute(ONES_OWN)
+            make_views()
+            back_up(file)
+            digests = table_digests(LEFT_OUT)
+            restore(file, replace=True)
+            back_up(again)
+            self.assertEqual(objects_in(again), objects_in(file))
+            self.assertEqual(table_digests(LEFT_OUT), digests)
+            self.assertIn("newer", digests)
+
+    def test_other_schemas_are_no_part_of_a_backup_and_left_alone(self) -> None:
+        """What others keep beside the application."""
+        with self.changed_source() as file, connection.cursor() as cursor:
+            cursor.execute("CREATE SCHEMA theirs; CREATE TABLE theirs.numbers AS SELECT 1 AS x")
+            back_up(file)
+            self.assertNotIn("theirs", "".join(objects_in(file)))
+            cursor.execute("UPDATE theirs.numbers SET x = 2")
+            restore(file, replace=True)
+            cursor.execute("SELECT x FROM theirs.numbers")
+            self.assertEqual(cursor.fetchone(), (2,))
 
     def test_older_backup_is_restored_and_then_migrated(self) -> None:
         """As the next start of the server does."""
@@ -267,15 +337,12 @@ class RefusalTests(BackupTestCase):
         self.assert_refused(self.file, "tables already.*--replace")
 
     def test_replacing_leaves_nothing_of_what_was_there(self) -> None:
-        """Rows, tables, functions and types that the backup doesn't know are gone; extensions are nobody's data."""
+        """Whatever the backup doesn't know is gone, and what hangs on it; extensions are nobody's data."""
         self.restored()
         UserProfile.objects.filter(is_superuser=True).update(first_name="changed")
         with connection.cursor() as cursor:
-            cursor.execute(
-                "CREATE TYPE mood AS ENUM ('well'); CREATE TABLE newer (id serial, mood mood);"
-                "CREATE VIEW newer_view AS SELECT * FROM newer;"
-                "CREATE FUNCTION newer_function() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE EXTENSION btree_gin;"
-            )
+            cursor.execute(f"{ONES_OWN} CREATE EXTENSION btree_gin")
+        make_views()
         restore(self.file, replace=True)
         again = self.folder / "again"
         back_up(again)
@@ -358,6 +425,17 @@ class RefusalTests(BackupTestCase):
                 restore(self.file, replace=True)
         self.assertEqual(table_digests(LEFT_OUT), self.digests)
 
+    def test_restore_whose_connections_are_ended_tells_that_nothing_was_restored(self) -> None:
+        """As when the server stops: the lock is lost too."""
+        self.restored()
+        end_the_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        command = f'echo "{end_the_others} AND datname = current_database(); SELECT wrong;"'
+        self.addCleanup(connection.close)
+        with replaced_unpacking(command), self.assertRaisesMessage(CommandError, "Nothing was restored"):
+            call_command("restore", str(self.file), "--replace")
+        connection.close()
+        self.assertEqual(table_digests(LEFT_OUT), self.digests)
+
     def test_second_restore_at_once_is_refused(self) -> None:
         """Whichever comes first goes on, and the next one after it is welcome."""
         self.restored()
@@ -367,16 +445,18 @@ class RefusalTests(BackupTestCase):
             try:
                 with backups._alone():
                     held.set()
-                    done.wait(30)
+                    done.wait()
             finally:
                 connection.close()
 
         other = Thread(target=hold)
         other.start()
-        self.assertTrue(held.wait(30))
-        self.assert_refused(self.file, "Another restore", replace=True)
-        done.set()
-        other.join()
+        try:
+            self.assertTrue(held.wait(PATIENCE_SECONDS))
+            self.assert_refused(self.file, "Another restore", replace=True)
+        finally:
+            done.set()
+            other.join()
         restore(self.file, replace=True)
 
 
@@ -423,6 +503,67 @@ class FileTests(BackupTestCase):
             back_up(file)
         self.assertEqual([entry.read_text() for entry in self.place.iterdir()], ["precious"])
 
+    def test_only_files_are_replaced(self) -> None:
+        """Not a folder, a device or a link, wherever that leads; nothing is written before that is told."""
+        there, link, dangling = self.place / "there", self.place / "link", self.place / "dangling"
+        there.mkdir()
+        link.symlink_to(self.file)
+        dangling.symlink_to(self.place / "nowhere")
+        for file in (there, link, dangling, Path("/dev/null")):
+            with (
+                self.subTest(file),
+                patch.object(backups, "_dump", side_effect=AssertionError("the name comes first")),
+                self.assertRaisesRegex(BackupError, "is no file of its own"),
+            ):
+                back_up(file, overwrite=True)
+        with self.assertRaisesRegex(BackupError, "exists: choose another name"):
+            back_up(dangling)
+
+    def test_name_is_given_to_nothing_but_a_whole_file(self) -> None:
+        """Whenever it is killed."""
+        file = self.place / "mine"
+        check_backup(self.file)
+        with (
+            patch.object(Path, "replace", side_effect=OSError("killed here")),
+            self.assertRaisesMessage(OSError, "killed here"),
+        ):
+            back_up(file)
+        self.assertTrue(check_backup(file).rows)
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
+    def test_ended_backup_ends_pg_dump_and_leaves_no_file(self) -> None:
+        """SIGKILL leaves the file alone; what ``pg_dump`` holds would keep the output open."""
+        program = self.place / "pg_dump"
+        program.write_text('#!/bin/sh\n[ "$*" != --version ] || exec echo "pg_dump (x) 99"\necho dumps; exec sleep 900')
+        program.chmod(0o755)
+        environment = os.environ | {
+            "SQL_DATABASE": self.source,
+            "DJANGO_DEBUG": "true",
+            "PATH": f"{self.place}:{os.environ['PATH']}",
+        }
+        for number, left in ((signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGKILL, 1)):
+            with self.subTest(number), tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, "manage.py", "backup", str(Path(folder) / "file")]
+                process = subprocess.Popen(
+                    command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+                assert process.stdout is not None
+                self.assertEqual(process.stdout.readline(), b"dumps\n")
+                process.send_signal(number)
+                self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS), (b"", b""))
+                self.assertEqual(len(list(Path(folder).iterdir())), left)
+
+    def test_backup_waits_for_a_table_only_so_long(self) -> None:
+        """Shorter than it is held here."""
+        connection.ensure_connection()
+        with other_connection() as other:
+            other.execute("SET idle_in_transaction_session_timeout = '10s'")
+            other.execute("LOCK TABLE ctj_api_skill")
+            with patch.object(backups, "LOCK_SECONDS", 1), self.assertRaisesRegex(BackupError, "ctj_api_skill"):
+                back_up(self.place / "mine")
+            other.rollback()
+        self.assertEqual(list(self.place.iterdir()), [])
+
     def test_failed_backup_leaves_the_former_one_and_nothing_else(self) -> None:
         """Of ``pg_dump``, and of reading what it wrote."""
         file = self.place / "mine"
@@ -454,6 +595,12 @@ class FileTests(BackupTestCase):
             command, environment = backups._client("pg_dump", "--format=custom")
         self.assertNotIn("hunter2", " ".join(command))
         self.assertEqual(environment["PGPASSWORD"], "hunter2")
+
+    def test_file_may_have_the_name_of_an_option(self) -> None:
+        """It is never taken for one."""
+        with chdir(self.place):
+            back_up(Path("--list"))
+            self.assertTrue(check_backup(Path("--list")).rows)
 
     def test_count_of_rows_is_told(self) -> None:
         """Also by the check, which leaves the database as it is."""
@@ -492,6 +639,17 @@ class FileTests(BackupTestCase):
         for command in ("backup", "restore"):
             with self.subTest(command), self.assertRaisesMessage(CommandError, str(self.place / "no")):
                 call_command(command, str(self.place / "no" / "file"))
+
+    def test_missing_database_is_told_by_the_commands(self) -> None:
+        """Without a traceback."""
+        connection.close()
+        self.addCleanup(connection.close)
+        with patch.dict(connection.settings_dict, HOST="/nowhere"):
+            for command in ("backup", "restore"):
+                file = self.file if command == "restore" else self.place / "mine"
+                with self.subTest(command), self.assertRaisesMessage(CommandError, "/nowhere/.s.PGSQL"):
+                    call_command(command, str(file))
+        self.assertEqual(list(self.place.iterdir()), [])
 
 
 class ToolsTests(TestCase):

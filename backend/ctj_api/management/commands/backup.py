@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from ctj_api.backups import BackupError, back_up, back_up_to_stdout
 
@@ -30,5 +31,5 @@ class Command(BaseCommand):
                 contents = back_up(file, options["overwrite"])
                 size = file.stat().st_size / 1_000_000
                 self.stdout.write(f"Backup: {file}, {size:,.1f} MB: {contents}.")
-        except (BackupError, OSError) as error:
+        except (BackupError, Error, OSError) as error:
             raise CommandError(str(error)) from error

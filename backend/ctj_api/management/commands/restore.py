@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from ctj_api.backups import BackupError, check_backup, restore
 
@@ -33,5 +34,5 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"Restored: {contents}. Run 'manage.py migrate' next, if the server is not started anew."
                 )
-        except (BackupError, OSError) as error:
+        except (BackupError, Error, OSError) as error:
             raise CommandError(str(error)) from error
