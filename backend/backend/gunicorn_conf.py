@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from backend.environment import env
@@ -26,11 +27,31 @@ logconfig_dict = logging_settings(
 
 # Where the processes add up what /metrics/ says; prometheus_client looks for it when a process loads it.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "ctj-metrics-"
 
 
 def on_starting(_server: Any) -> None:
-    """Make the folder of the metrics, which is this server's own, also where another one starts it."""
-    os.environ[_METRICS] = tempfile.mkdtemp(prefix="ctj-metrics-")
+    """Make the folder of the metrics, which is this server's own, also where another one starts it.
+
+    Those that killed servers have left are removed.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        if _is_left(folder.name.removeprefix(_PREFIX).partition("-")[0]):
+            shutil.rmtree(folder, ignore_errors=True)
+    os.environ[_METRICS] = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+
+
+def _is_left(owner: str) -> bool:
+    """Whether what is named after this process belongs to nobody; what is named after this server is not yet made."""
+    if not owner.isdecimal():
+        return False
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(owner) == os.getpid()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
