@@ -1,6 +1,7 @@
 """The command: ``python -m reliability [NAME...]``, in the folder of ``manage.py``."""
 
 import argparse
+import http.client
 import os
 import secrets
 import signal
@@ -27,13 +28,34 @@ FAILURES = (
     BenchmarkError,
     ClusterError,
     OSError,
+    http.client.HTTPException,
     aiohttp.ClientError,
     psycopg.Error,
     subprocess.SubprocessError,
 )
-# What keeps out what a developer's .env says. The servers are the production's, but for their database.
-SETTINGS = {
+# What keeps out what a developer's environment and .env say. The servers are the production's, but for their database.
+LIMITS = {
+    "REQUEST_WAIT_SECONDS": "10",
+    "REQUEST_MAX_BYTES": "2621440",
+    "REQUEST_HEAD_SECONDS": "10",
+    "REQUEST_READ_SECONDS": "30",
+    "RESPONSE_STALL_SECONDS": "30",
+    "KEEP_ALIVE_SECONDS": "75",
+    "CONNECTIONS_MAX": "2000",
+    "SQL_STATEMENT_TIMEOUT_MS": "30000",
+    "SQL_LOCK_TIMEOUT_MS": "5000",
+    "SQL_IDLE_TIMEOUT_MS": "60000",
+    "LOGIN_RATE": "5/15m",
+    "LOGIN_ACCOUNT_RATE": "50/15m",
+    "LOGIN_ADDRESS_RATE": "50/15m",
+    "SIGNUP_RATE": "60/1h",
+    "PASSWORD_RESET_RATE": "20/1h",  # nosec B105: a rate
+    "PASSWORD_MAIL_RATE": "3/1h",  # nosec B105: a rate
+}
+SETTINGS = LIMITS | {
     "DJANGO_DEBUG": "false",
+    "LOG_FORMAT": "json",
+    "LOG_LEVEL": "INFO",
     "EMAIL_BACKEND": "console",
     "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",  # nosec B105: an address
     "DJANGO_ALLOWED_HOSTS": f"{ADDRESS},localhost",

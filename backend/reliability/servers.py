@@ -3,6 +3,7 @@
 All of them start with a copy of one database, which holds the catalog, and accounts that are signed in.
 """
 
+import asyncio
 import http.client
 import json
 import os
@@ -10,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,10 +25,12 @@ from benchmarks.client import signed_in
 from benchmarks.report import say
 from benchmarks.servers import ADDRESS
 
+from .ports import reserved_port
 from .scenario import ReliabilityError
 
 PROCESSES = 2
-START_SECONDS = 90
+THREADS = 4  # of each of them
+WAIT_SECONDS = 90
 STOP_SECONDS = 30
 PATIENCE_SECONDS = 5
 LOG_LINES = 25
@@ -41,6 +43,7 @@ GUNICORN = (
     "python:backend.gunicorn_conf",
     "backend.asgi:application",
 )
+HEALTH = "/api/healthcheck/"
 RUN = (sys.executable, "-m", "backend.embedded_postgres", "run", "--end-with-parent", "--")
 
 
@@ -98,7 +101,18 @@ class Server:
 
     def is_healthy(self) -> bool:
         """Whether the server answers, and its database does."""
-        return is_healthy(self.port)
+        return self.answers(HEALTH)
+
+    def answers(self, path: str) -> bool:
+        """Whether the server answers a GET, and soon."""
+        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection]:
@@ -113,15 +127,15 @@ def serving(**settings: str) -> Iterator[Server]:
     with temporary_folder(data_directory()) as (folder, _):
         data_dir = folder / "data"  # the folder itself counts as used
         content = prepare(data_dir)
-        with launched(data_dir, free_port(), content, **settings) as server:
+        with launched(data_dir, content, **settings) as server:
             yield server
 
 
 @contextmanager
-def launched(data_dir: Path, port: int, content: Content, **settings: str) -> Iterator[Server]:
+def launched(data_dir: Path, content: Content, **settings: str) -> Iterator[Server]:
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
-    with started(server_command(cluster), data_dir, port, **settings) as process:
+    with reserved_port() as port, started(server_command(cluster), data_dir, port, **settings) as process:
         server = Server(port, cluster, content, process)
         try:
             _wait_until_served(server)
@@ -139,7 +153,14 @@ def server_command(cluster: Cluster) -> tuple[str, ...]:
 @contextmanager
 def started(command: tuple[str, ...], data_dir: Path, port: int, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """Have ``command`` run with the settings of a server; at the end it is stopped, if it runs."""
-    environment = {"DATA_DIR": str(data_dir), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)} | settings
+    environment = {
+        "DATA_DIR": str(data_dir),
+        "TMPDIR": str(data_dir.parent),  # what killed processes leave there goes with the data
+        "PORT": str(port),
+        "WEB_CONCURRENCY": str(PROCESSES),
+        "REQUEST_THREADS": str(THREADS),
+        **settings,
+    }
     with _log(data_dir).open("ab") as log:
         process = subprocess.Popen(
             command, cwd=BASE_DIR, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -175,18 +196,6 @@ def connect(cluster: Cluster) -> psycopg.Connection:
     return psycopg.connect(host=str(cluster.socket), user=USER, dbname=DATABASE, autocommit=True, connect_timeout=5)
 
 
-def is_healthy(port: int) -> bool:
-    """Whether the health check on ``port`` answers that all is well."""
-    connection = http.client.HTTPConnection(ADDRESS, port, timeout=PATIENCE_SECONDS)
-    try:
-        connection.request("GET", "/api/healthcheck/")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def is_free(port: int) -> bool:
     """Whether a server may listen on ``port``."""
     with suppress(OSError), socket.create_server((ADDRESS, port)):
@@ -194,21 +203,15 @@ def is_free(port: int) -> bool:
     return False
 
 
-def free_port() -> int:
-    """Return the number of a port that nobody listens on."""
-    with socket.create_server((ADDRESS, 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
-def wait_until(condition: Callable[[], bool], otherwise: str, seconds: float = START_SECONDS) -> float:
+async def until(condition: Callable[[], bool], otherwise: str, seconds: float = WAIT_SECONDS) -> float:
     """Return after how many seconds ``condition`` holds; raises ``ReliabilityError`` where it takes too long."""
-    began = time.monotonic()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     while not condition():
-        if time.monotonic() - began > seconds:
+        if loop.time() - began > seconds:
             raise ReliabilityError(f"{otherwise} within {seconds:g} s.")
-        time.sleep(0.05)
-    return time.monotonic() - began
+        await asyncio.sleep(0.01)
+    return loop.time() - began
 
 
 def kill(process: int) -> None:
@@ -249,7 +252,7 @@ def _wait_until_served(server: Server) -> None:
             raise ReliabilityError(f"The server ended at its start:\n{tail(server.log)}")
         return server.is_healthy() and len(server.workers()) == PROCESSES
 
-    wait_until(is_served, "The server does not answer")
+    asyncio.run(until(is_served, "The server does not answer"))
 
 
 def _children(process: int) -> list[int]:

@@ -21,8 +21,10 @@ from django.conf import settings
 from django.db import connection
 from django.test import SimpleTestCase, TransactionTestCase
 
+from reliability.ports import reserved_port
+
 from .databases import new_database
-from .test_entrypoint import PATIENCE_SECONDS, free_port, wait_until_healthy
+from .test_entrypoint import PATIENCE_SECONDS, wait_until_healthy
 
 BACKEND = Path(settings.BASE_DIR)
 ROOT = BACKEND.parent
@@ -183,7 +185,7 @@ class ImageTests(TransactionTestCase):
     @contextmanager
     def served(self, database: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         """Run the entrypoint, and give its port and process."""
-        port = free_port()
+        port = self.enterContext(reserved_port())
         process = subprocess.Popen(
             json.loads(dockerfile_line("ENTRYPOINT ")),
             cwd=self.app,

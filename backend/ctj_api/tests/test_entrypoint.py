@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from django.conf import settings
 from django.db import connection
 from django.test import TransactionTestCase
 from psycopg.conninfo import make_conninfo
+
+from reliability.ports import reserved_port
 
 from .databases import new_database
 
@@ -92,9 +93,9 @@ class EntrypointTests(TransactionTestCase):
         return lambda: other.execute(query).fetchone() == (1,)
 
     def test_two_that_start_at_once_migrate_once_and_serve(self) -> None:
-        """And each ends within ten seconds when it is told to."""
+        """And each ends when it is told to."""
         with new_database("entrypoint") as database:
-            ports = [free_port() for _ in range(2)]
+            ports = [self.enterContext(reserved_port()) for _ in range(2)]
             with (
                 self.started(database, PORT=str(ports[0])) as first,
                 self.started(database, PORT=str(ports[1])) as second,
@@ -105,11 +106,8 @@ class EntrypointTests(TransactionTestCase):
                 self.assertEqual(len(applied), len(set(applied)))
                 self.assertIn(("ctj_api", "0001_initial"), applied)
                 for process in (first, second):
-                    began = time.monotonic()
                     process.terminate()
-                    process.wait(PATIENCE_SECONDS)
-                    self.assertLess(time.monotonic() - began, 10)
-                    self.assertEqual(process.returncode, 0)
+                    self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
 
     def test_ten_that_migrate_at_once_do_it_once(self) -> None:
         """Whoever comes second finds nothing to do."""
@@ -133,12 +131,10 @@ class EntrypointTests(TransactionTestCase):
                     assert second.stdout
                     self.assertIn("Another server migrates the database", second.stdout.readline())
                     other = self.connected(database)
-                    other.execute("SET lock_timeout = '30s'")
-                    began = time.monotonic()
+                    other.execute(f"SET lock_timeout = '{PATIENCE_SECONDS}s'")
                     first.kill()
                     other.execute("DROP TRIGGER hanging ON django_migrations")
                     self.assertEqual(second.wait(PATIENCE_SECONDS), 0)
-            self.assertLess(time.monotonic() - began, 30)
             self.assertIn(("ctj_api", "0001_initial"), self.migrations_of(database))
 
     def test_one_that_migrates_ends_at_once_when_it_is_told_to(self) -> None:
@@ -147,10 +143,8 @@ class EntrypointTests(TransactionTestCase):
             is_hanging = self.make_migration_hang(database)
             with self.started(database) as process:
                 wait_until(is_hanging)
-                began = time.monotonic()
                 process.terminate()
                 self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
-            self.assertLess(time.monotonic() - began, 5)
 
     def test_table_that_stays_in_use_ends_it_after_the_limit(self) -> None:
         """With a line that says why."""
@@ -188,14 +182,11 @@ class EntrypointTests(TransactionTestCase):
 
     def test_one_that_waits_ends_at_once_when_it_is_told_to(self) -> None:
         """Bash would wait for what runs in the foreground."""
-        with self.started("nowhere", DATABASE_WAIT_SECONDS="60") as process:
+        with self.started("nowhere", DATABASE_WAIT_SECONDS="600") as process:
             assert process.stdout
             self.assertIn("waiting for the database", process.stdout.readline())
-            began = time.monotonic()
             process.terminate()
-            process.wait(PATIENCE_SECONDS)
-        self.assertLess(time.monotonic() - began, 5)
-        self.assertEqual(process.returncode, 143)
+            self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
 
     def test_one_without_its_settings_says_all_that_is_missing(self) -> None:
         """And ends."""
@@ -220,13 +211,6 @@ class EntrypointTests(TransactionTestCase):
                 self.assertEqual(process.returncode, 1)
                 self.assertIn(f"{name} must be a ", output)
                 self.assertNotIn("Traceback", output)
-
-
-def free_port() -> int:
-    """Return the number of a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

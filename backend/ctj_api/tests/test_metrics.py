@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, override_settings
 
+from backend import gunicorn_conf
 from backend.rates import Rate
+from reliability.ports import reserved_port
 
 from .common import browser
 from .test_embedded_postgres import wait_until
@@ -134,14 +135,35 @@ class MetricsTests(TestCase):
         self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
 
 
+class FolderTests(SimpleTestCase):
+    """The folder that the processes of a server share."""
+
+    def test_folders_of_killed_servers_are_removed_at_the_next_start(self) -> None:
+        """Those of others that run stay, and what isn't named so."""
+        temporary = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(patch("tempfile.tempdir", str(temporary)))
+        self.enterContext(patch.dict(os.environ))
+        with subprocess.Popen(["true"]) as ended:
+            ended.wait()
+        left = [f"ctj-metrics-{process}-x" for process in (ended.pid, os.getpid())]
+        kept = [f"ctj-metrics-{os.getppid()}-x", "ctj-metrics-1-x", "ctj-metrics-of-somebody", "else-1-x"]
+        for name in left + kept:
+            (temporary / name).mkdir()
+        gunicorn_conf.on_starting(None)
+        own = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        self.assertRegex(own.name, rf"^ctj-metrics-{os.getpid()}-\w+$")
+        self.assertCountEqual([path.name for path in temporary.iterdir()], [*kept, own.name])
+        gunicorn_conf.on_exit(None)
+        self.assertFalse(own.exists())
+
+
 class SeveralProcessesTests(SimpleTestCase):
     """Real processes that share a port, as ``startServer.sh`` has them."""
 
     def setUp(self) -> None:
         """Start two, with a folder for what they leave."""
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = self.enterContext(reserved_port())
         environment = {
             "HOST": "127.0.0.1",
             "PORT": str(self.port),

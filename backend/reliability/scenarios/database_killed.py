@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from reliability.gate import gate_closed, put_gate
 from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost, worst
 from reliability.servers import Server, kill, serving
 from reliability.writes import AT_ONCE, MANY_SIGNUPS, Load
@@ -16,11 +17,13 @@ def run(scale: Scale) -> Outcome:
     async def fault(load: Load) -> None:
         for number in range(kills):
             await load.reach(writes * (number + 1) // (kills + 1))
-            for process in _victims(server, with_all=number % 2 == 1):
-                kill(process)
+            async with gate_closed(server):
+                for process in _victims(server, with_all=number % 2 == 1):
+                    kill(process)
             seconds.append(await load.recovery())
 
     with serving(SIGNUP_RATE=MANY_SIGNUPS) as server:
+        put_gate(server, "django_admin_log")  # the last that these transactions write
         load = Load(server)
         asyncio.run(load.run(writes, fault))
         problems = load.problems()

@@ -11,8 +11,8 @@ import psycopg
 
 from backend.embedded_postgres import data_directory, temporary_folder
 from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, SkippedError, lost, worst
-from reliability.servers import Server, free_port, launched, prepare
-from reliability.writes import ANONYMOUS, MANY_SIGNUPS, Client, Load, talking, until
+from reliability.servers import Server, launched, prepare, until
+from reliability.writes import ANONYMOUS, MANY_SIGNUPS, Client, Load, talking
 
 MEGABYTES = 128
 REFUSALS = 30
@@ -37,7 +37,7 @@ def run(scale: Scale) -> Outcome:
         disk = folder / "disk"
         _mount(disk)
         try:
-            with launched(disk, free_port(), prepare(disk), SIGNUP_RATE=MANY_SIGNUPS) as server:
+            with launched(disk, prepare(disk), SIGNUP_RATE=MANY_SIGNUPS) as server:
                 load = Load(server)
                 asyncio.run(load.run(writes, fault))
                 problems = load.problems()
@@ -53,17 +53,18 @@ def run(scale: Scale) -> Outcome:
 async def _fill(server: Server, load: Load, client: Client, reads: Counter[str]) -> None:
     """Leave no room until writes are refused and PostgreSQL has gone down, and then give it back."""
     filler = server.cluster.data_dir / "filler"
-    filling = asyncio.create_task(_keep_full(filler))
+    tasks = [asyncio.create_task(_keep_full(filler))]
     told = _failed_starts(server)
     refused = load.statuses["503"]
     try:
         await until(lambda: load.statuses["503"] >= refused + REFUSALS, "The disk is full, and writes are not refused")
         await _read(client, reads)
-        await asyncio.to_thread(_end_log_file, server)
+        tasks.append(asyncio.create_task(_keep_ending_log_files(server)))
         await until(lambda: _failed_starts(server) > told, "PostgreSQL does not mind the full disk")
         await _read(client, reads)
     finally:
-        filling.cancel()
+        for task in tasks:
+            task.cancel()
         filler.unlink()
 
 
@@ -87,11 +88,16 @@ async def _read(client: Client, reads: Counter[str]) -> None:
         reads[(await client.send("GET", path, ANONYMOUS)).status] += 1
 
 
+async def _keep_ending_log_files(server: Server) -> None:
+    """Have PostgreSQL begin other files of its write-ahead log, until there is no room for one."""
+    while True:
+        await asyncio.to_thread(_end_log_file, server)
+        await asyncio.sleep(0.05)
+
+
 def _end_log_file(server: Server) -> None:
-    """Have PostgreSQL begin another file of its write-ahead log, for which there is no room."""
     with suppress(psycopg.OperationalError), server.database() as database:
-        for number in range(20):
-            database.execute("SELECT pg_switch_wal(), pg_logical_emit_message(true, 'fill', %s)", [str(number)])
+        database.execute("SELECT pg_switch_wal(), pg_logical_emit_message(true, 'fill', 'another file')")
 
 
 def _mount(disk: Path) -> None:

@@ -4,8 +4,9 @@ from collections import Counter
 from typing import Any
 
 from reliability.many import request, send_all
-from reliability.scenario import NOTHING, Outcome, Scale, Scenario
+from reliability.scenario import Outcome, Scale, Scenario, lost
 from reliability.servers import Content, serving
+from reliability.writes import halves
 
 TABS = 50
 
@@ -24,16 +25,10 @@ def run(scale: Scale) -> Outcome:
             if {name: stored.body[name] for name in tabs[0]} not in tabs:
                 problems.append(f"round {number + 1}: what is stored is no tab's: {stored.body}")
         with server.database() as database:
-            orphans = database.execute(
-                "SELECT count(*) FROM ctj_api_skillmatrix m WHERE NOT EXISTS"
-                " (SELECT 1 FROM ctj_api_userprofile WHERE skills_learned_matrix_id = m.id)"
-                " AND NOT EXISTS (SELECT 1 FROM ctj_api_opportunity WHERE skills_required_matrix_id = m.id)"
-            ).fetchone()
-    if orphans != (0,):
-        problems.append(f"skill matrices that belong to nobody: {orphans}")
+            problems += halves(database)
     if set(statuses) != {200}:
         problems.append(f"other answers than 200: {dict(statuses)}")
-    return Outcome(f"{rounds} x {TABS} saves at once, all 200", NOTHING, "-", tuple(problems))
+    return Outcome(f"{rounds} x {TABS} saves at once, all 200", lost(problems), "-", tuple(problems))
 
 
 def _answers(content: Content, tab: int, number: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from backend.environment import BASE_DIR
 from benchmarks.client import CSRF_TOKEN
 from benchmarks.report import say
 from benchmarks.servers import ADDRESS
-from reliability.scenario import NOTHING, Outcome, ReliabilityError, Scale, Scenario
+from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost
 from reliability.servers import Account, Server, serving
 
 CONFIGURATION = BASE_DIR / "reliability" / "schemathesis.toml"
@@ -59,9 +59,8 @@ def run(scale: Scale) -> Outcome:
         if not server.is_healthy():
             problems.append("the server is not well afterwards")
         problems += _server_errors(server)
-    return Outcome(
-        f"{cases:,} requests, all checks, as anybody, volunteer and project manager", NOTHING, "-", tuple(problems)
-    )
+    tries = f"{cases:,} requests, all checks, as anybody, volunteer and project manager"
+    return Outcome(tries, lost(problems), "-", tuple(problems))
 
 
 def _try(server: Server, trial: Trial, known: dict[str, list[str]]) -> dict[str, Any]:

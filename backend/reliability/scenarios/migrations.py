@@ -1,7 +1,7 @@
 """Migrations over many rows, and the version before them answering meanwhile.
 
-In a cluster of its own. The version before is the commit that precedes the newest migration; where there is no
-history of Git, that half is skipped, and what was lost tells of the other.
+In a cluster of its own. The version before is the commit that precedes the newest migration. Where there is no history
+of Git, that half is skipped and the row tells of the other, unless ``REQUIRE_HISTORY=true`` insists.
 """
 
 import io
@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
@@ -38,15 +38,19 @@ from backend.embedded_postgres import (
     temporary_environment,
 )
 from backend.environment import BASE_DIR
+from ctj_api.backups import LEFT_OUT
 from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, SkippedError, lost, worst
 
 APP = "ctj_api"
 FIRST = "0003_communities_of_practice"  # what comes before makes the tables and has nothing to lose
 PASSWORD = "a-long-enough-passphrase"  # nosec B105
+WHOLE_HISTORY = "A shallow clone gets the whole history by: git fetch --unshallow"
 REST_SECONDS = 2  # some rounds of requests with the schema as it is then
 TIMEOUT = 60
+# As manage.py has it, where the environment says nothing.
+WITHOUT_TIME_LIMITS = dict.fromkeys(("SQL_STATEMENT_TIMEOUT_MS", "SQL_LOCK_TIMEOUT_MS", "SQL_IDLE_TIMEOUT_MS"), "0")
 # Made by migrations and servers, not by people.
-NOT_WRITTEN = {"ctj_change", "ctj_api_attemptcount", "django_migrations", "django_session"}
+NOT_WRITTEN = {*LEFT_OUT, "django_migrations"}
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,30 @@ class Version:
     def manage(self, *arguments: str) -> float:
         """Run a management command and return the seconds that it took."""
         began = time.monotonic()
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=self.code, env=self.environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ReliabilityError(f"manage.py {' '.join(arguments)}: {done.stderr.strip()}")
+        self._python("manage.py", *arguments)
         return time.monotonic() - began
+
+    def step(self, names: Iterable[str]) -> dict[str, float]:
+        """Migrate to each of ``names`` in turn, and return the seconds that each step took."""
+        steps: dict[str, float] = json.loads(self._python("-m", "reliability.stepping", *names))
+        return steps
 
     def migrations(self) -> list[str]:
         """Return the names of this application's migrations in their order."""
         return sorted(path.stem for path in (self.code / APP / "migrations").glob("0*.py"))
+
+    def _python(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.code,
+            env=self.environment | WITHOUT_TIME_LIMITS,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ReliabilityError(f"python {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
 
     @contextmanager
     def server(self) -> Iterator[str]:
@@ -205,12 +224,12 @@ class Tour:
 
 def run(scale: Scale) -> Outcome:
     """Serve the version before while the newest migrations come and go, then go back over all rows, and forward."""
-    rows, rounds = scale.pick(2_000, 100_000), scale.pick(2, 5)
+    rows, rounds = scale.pick(500, 100_000), scale.pick(1, 5)
     with temporary_cluster(data_directory()) as (cluster, _), tempfile.TemporaryDirectory() as folder:
         now = Version(BASE_DIR, _environment(cluster))
         tried, problems, took = "", list[str](), list[float]()
         try:
-            before = Version(code_before(now.migrations()[-1], Path(folder)), now.environment)
+            before = version_before(now, Path(folder))
         except SkippedError as reason:
             _seed(now, rows)
             tried = f"the version before was not served, as {reason}"
@@ -249,13 +268,11 @@ def serve_the_version_before(
 
 def back_and_forward(now: Version, cluster: Cluster) -> tuple[str, list[str]]:
     """Go back to the first migrations and forward again, one by one; all that people wrote has to be equal."""
-    now.manage("migrate")
     names = now.migrations()
     names = names[names.index(FIRST) :]
     before = _digests(cluster)
-    start = now.manage("migrate")
-    back = {name: now.manage("migrate", APP, name) - start for name in reversed(names[:-1])}
-    forward = {name: now.manage("migrate", APP, name) - start for name in names[1:]}
+    back = now.step(reversed(names[:-1]))
+    forward = now.step(names[1:])
     after = _digests(cluster)
     changed = sorted(table for table in before.keys() | after.keys() if before.get(table) != after.get(table))
     longest = max(forward, key=lambda name: forward[name])
@@ -265,6 +282,16 @@ def back_and_forward(now: Version, cluster: Cluster) -> tuple[str, list[str]]:
         f"{longest} {forward[longest]:.1f} s) over {rows:,} rows"
     )
     return told, [f"the rows of {table} are others after going back and forward" for table in changed]
+
+
+def version_before(now: Version, folder: Path) -> Version:
+    """Put the version before into ``folder``; raises ``SkippedError`` where there is none, unless one is required."""
+    try:
+        return Version(code_before(now.migrations()[-1], folder), now.environment)
+    except SkippedError as reason:
+        if os.environ.get("REQUIRE_HISTORY") == "true":
+            raise ReliabilityError(f"The version before can't be served, as {reason}. {WHOLE_HISTORY}") from None
+        raise
 
 
 def code_before(migration: str, folder: Path) -> Path:
@@ -308,7 +335,7 @@ def _seed(version: Version, rows: int) -> None:
 def _origin(process: subprocess.Popen[bytes], log: int) -> str:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(rb"Listening on TCP address (\S+)", os.pread(log, 100_000, 0)):
+        if found := re.search(rb"Listening on TCP address ([\d.]+:\d+)", os.pread(log, 100_000, 0)):
             return f"http://{found[1].decode()}"
         time.sleep(0.1)
     process.kill()

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from benchmarks.client import CSRF_TOKEN
 from reliability.many import request, send_all
-from reliability.scenario import NOTHING, Outcome, Scale, Scenario
+from reliability.scenario import Outcome, Scale, Scenario, lost
 from reliability.servers import serving
 
 EMAIL = "everybody@example.org"
@@ -30,9 +30,8 @@ def run(scale: Scale) -> Outcome:
     refused = [reply.body["error"] for reply in replies if reply.status == HTTPStatus.BAD_REQUEST]
     if any(set(error["fields"]) != {"email"} for error in refused):
         problems.append("a 400 that does not name the address")
-    return Outcome(
-        f"{count} sign-ups at once: 1 x 201, {statuses[HTTPStatus.BAD_REQUEST]} x 400", NOTHING, "-", tuple(problems)
-    )
+    tries = f"{count} sign-ups at once: 1 x 201, {statuses[HTTPStatus.BAD_REQUEST]} x 400"
+    return Outcome(tries, lost(problems), "-", tuple(problems))
 
 
 SCENARIO = Scenario("one-email", "one e-mail address signs up many times at once", "exactly one account is made", run)

@@ -3,9 +3,10 @@
 import asyncio
 from contextlib import ExitStack
 
+from reliability.gate import gate_closed, put_gate
 from reliability.scenario import Outcome, Scale, Scenario, lost, worst
-from reliability.servers import Server, is_free, kill, server_command, serving, started
-from reliability.writes import AT_ONCE, CUT_OFF, MANY_SIGNUPS, Load, until
+from reliability.servers import Server, is_free, kill, server_command, serving, started, until
+from reliability.writes import AT_ONCE, CUT_OFF, MANY_SIGNUPS, Load
 
 START_SERVER = ("./startServer.sh",)
 
@@ -23,7 +24,8 @@ def run(scale: Scale) -> Outcome:
             await load.reach(writes * (number + 1) // (rounds + 2))
             replaced.append(await _kill_workers(server, load, with_all=number % 2 == 1))
         await load.reach(writes * (rounds + 1) // (rounds + 2))
-        kill(server.master())
+        async with gate_closed(server):
+            kill(server.master())
         ended.append(await until(lambda: _has_ended(server), "Gunicorn was killed, and not all has ended"))
         left.extend(["the database goes on without a server"] if server.cluster.process() else [])
         command = server_command(server.cluster) if scale.is_small else START_SERVER
@@ -31,6 +33,8 @@ def run(scale: Scale) -> Outcome:
         restarted.append(await load.recovery())
 
     with serving(SIGNUP_RATE=MANY_SIGNUPS) as server, ExitStack() as stack:
+        # What a statement did that waits is there afterwards, unless its transaction is taken back.
+        put_gate(server, "ctj_api_opportunity", "ctj_api_userprofile")
         load = Load(server, allowed=[CUT_OFF])
         asyncio.run(load.run(writes, fault))
         problems = (*load.problems(), *left)
@@ -50,8 +54,9 @@ async def _kill_workers(server: Server, load: Load, with_all: bool) -> float:
     """Return after how many seconds a write is acknowledged, and as many workers are there as before."""
     workers = sorted(server.workers())
     killed = workers if with_all else workers[:1]
-    for worker in killed:
-        kill(worker)
+    async with gate_closed(server):
+        for worker in killed:
+            kill(worker)
     seconds = await load.recovery()
     return seconds + await until(
         lambda: len(server.workers() - set(killed)) == len(workers), "Workers that were killed are not replaced"
