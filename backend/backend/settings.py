@@ -143,7 +143,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
         "NumericPasswordValidator",
     )
-]
+] + [{"NAME": "ctj_api.validators.MaximumLengthValidator"}]
 
 PASSWORD_HASHERS = ["ctj_api.hashers.FrugalArgon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 PASSWORD_RESET_TIMEOUT = 60 * (env.int("PASSWORD_RESET_MINUTES", 60, validate=Range(min=1)) or 0)

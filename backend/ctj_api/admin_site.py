@@ -12,7 +12,6 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
@@ -24,7 +23,6 @@ from .limits import TooManyAttempts
 from .models import UserProfile
 from .password_reset import change_password
 from .querysets import Requester, is_administrator, is_project_manager
-from .validators import MAX_PASSWORD
 
 
 def may_enter(user: Requester) -> bool:
@@ -49,12 +47,11 @@ class SignInForm(AdminAuthenticationForm):
 
 
 class NewPasswordForm(AdminPasswordChangeForm):
-    """Takes the old password as sign-in does, and a new one that the API takes as well."""
+    """Takes the old password as sign-in does."""
 
     def __init__(self, user: UserProfile, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.request = request
-        self.fields["new_password1"].validators.append(MaxLengthValidator(MAX_PASSWORD))
 
     @sensitive_variables("old_password")
     def clean_old_password(self) -> str:

@@ -77,6 +77,19 @@ def validate_person_name(value: str) -> None:
         raise ValidationError("A name is one line of text, without control characters.")
 
 
+class MaximumLengthValidator:
+    """Refuses a password that is longer than sign-in takes."""
+
+    def validate(self, password: str, user: object = None) -> None:
+        """Raise a ``ValidationError`` where it is too long."""
+        if len(password) > MAX_PASSWORD:
+            raise ValidationError(self.get_help_text(), code="password_too_long")
+
+    def get_help_text(self) -> str:
+        """Return the rule as the form for a new password tells it."""
+        return f"Your password must have at most {MAX_PASSWORD} characters."
+
+
 def validate_ascii(value: str) -> None:
     """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some are those of another address."""
     if not value.isascii():
