@@ -22,7 +22,9 @@ from django.test import TransactionTestCase
 
 from backend.embedded_postgres import data_directory
 from backend.environment import BASE_DIR
+from benchmarks.servers import ADDRESS
 from reliability import __main__ as command
+from reliability.ports import reserved_port
 from reliability.report import BEGIN, END, PAGE, Report
 from reliability.scenario import FULL, SMALL, Outcome, ReliabilityError, Scale, Scenario, SkippedError, lost, worst
 from reliability.scenarios import SCENARIOS, migrations
@@ -441,6 +443,19 @@ class AttackTests(TestCase):
         ):
             with self.subTest(told):
                 self.assertEqual(list(problems_of([wrong, right])), [told])
+
+
+class PortTests(TestCase):
+    """Ports for servers."""
+
+    def test_reserved_port_is_free_for_who_knows_it(self) -> None:
+        """Nobody listens there until a server does, and whoever asks for any port gets another one."""
+        with reserved_port() as port:
+            self.assertRaises(ConnectionRefusedError, socket.create_connection, (ADDRESS, port))
+            with socket.create_server((ADDRESS, 0)) as other:
+                self.assertNotEqual(other.getsockname()[1], port)
+            with socket.create_server((ADDRESS, port)), socket.create_connection((ADDRESS, port)) as client:
+                self.assertEqual(client.getpeername(), (ADDRESS, port))
 
 
 class HistoryTests(TestCase):

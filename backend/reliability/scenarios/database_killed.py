@@ -23,7 +23,7 @@ def run(scale: Scale) -> Outcome:
             seconds.append(await load.recovery())
 
     with serving(SIGNUP_RATE=MANY_SIGNUPS) as server:
-        put_gate(server, "django_admin_log")  # the last that these transactions write
+        put_gate(server)
         load = Load(server)
         asyncio.run(load.run(writes, fault))
         problems = load.problems()

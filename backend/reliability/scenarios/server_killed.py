@@ -33,8 +33,7 @@ def run(scale: Scale) -> Outcome:
         restarted.append(await load.recovery())
 
     with serving(SIGNUP_RATE=MANY_SIGNUPS) as server, ExitStack() as stack:
-        # What a statement did that waits is there afterwards, unless its transaction is taken back.
-        put_gate(server, "ctj_api_opportunity", "ctj_api_userprofile")
+        put_gate(server)
         load = Load(server, allowed=[CUT_OFF])
         asyncio.run(load.run(writes, fault))
         problems = (*load.problems(), *left)
