@@ -303,10 +303,11 @@ class SupervisedDatabaseTests(unittest.TestCase):
         return process
 
     def kill_database(self) -> int:
-        """Send SIGKILL to the server, and return its process id."""
+        """Send SIGKILL to the server, and return its process id when it is gone."""
         process = self.cluster.process()
         assert process is not None
         os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not self.cluster._is_served_by(process))
         return process
 
     def has_come_back(self, killed: int) -> bool:
@@ -409,13 +410,10 @@ class SupervisedDatabaseTests(unittest.TestCase):
             launch(cluster, account)
             return False
 
-        server = self.launch()
-        server.send_signal(signal.SIGSTOP)
-        self.kill_database()
-        with patch.object(Cluster, "_launch", launch_slowly), self.assertRaises(ClusterError):
-            self.cluster.revive()
-        server.send_signal(signal.SIGCONT)
-        end(server)
+        with embedded_postgres.served(self.cluster):
+            self.kill_database()
+            with patch.object(Cluster, "_launch", launch_slowly), self.assertRaises(ClusterError):
+                self.cluster.revive()
         self.assertIsNotNone(self.cluster.process())
 
     def test_database_that_died_alone_is_kept_no_more(self) -> None:
@@ -468,11 +466,10 @@ class SupervisedDatabaseTests(unittest.TestCase):
         server = self.launch()
         query = self.ask("DO $$ BEGIN RAISE WARNING 'busy'; LOOP END LOOP; END $$")
         line_of(query.stderr, "busy")
-        server.kill()  # nobody watches
+        kill(server)  # nobody watches
         self.kill_database()
         embedded_postgres._remove(self.data_dir)
         self.assertNotEqual(finish(query)[0], 0)
-        server.communicate(timeout=PATIENCE_SECONDS)
 
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_run_ends_with_its_parent(self) -> None:
