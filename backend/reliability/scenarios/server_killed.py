@@ -9,6 +9,7 @@ from reliability.servers import Server, is_free, kill, server_command, serving, 
 from reliability.writes import AT_ONCE, CUT_OFF, MANY_SIGNUPS, Load
 
 START_SERVER = ("./startServer.sh",)
+SETTINGS = {"SIGNUP_RATE": MANY_SIGNUPS}
 
 
 def run(scale: Scale) -> Outcome:
@@ -29,10 +30,10 @@ def run(scale: Scale) -> Outcome:
         ended.append(await until(lambda: _has_ended(server), "Gunicorn was killed, and not all has ended"))
         left.extend(["the database goes on without a server"] if server.cluster.process() else [])
         command = server_command(server.cluster) if scale.is_small else START_SERVER
-        stack.enter_context(started(command, server.cluster.data_dir, server.port, DJANGO_DEBUG="true"))
+        stack.enter_context(started(command, server.cluster.data_dir, server.port, **SETTINGS, DJANGO_DEBUG="true"))
         restarted.append(await load.recovery())
 
-    with serving(SIGNUP_RATE=MANY_SIGNUPS) as server, ExitStack() as stack:
+    with serving(**SETTINGS) as server, ExitStack() as stack:
         put_gate(server)
         load = Load(server, allowed=[CUT_OFF])
         asyncio.run(load.run(writes, fault))
