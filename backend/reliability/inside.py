@@ -8,7 +8,7 @@ from django.core.management import call_command
 from benchmarks.inside import sign_in  # sets Django up
 from ctj_api.models import CommunityOfPractice, Project, Role, Skill, UserProfile
 
-VOLUNTEERS = 60
+VOLUNTEERS = 1000
 MANAGERS = 4
 
 

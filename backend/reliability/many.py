@@ -7,6 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from .scenario import ReliabilityError
+
 CLIENT_SECONDS = 60
 CUT_OFF = 0
 
@@ -53,3 +55,14 @@ def request(method: str, url: str, headers: dict[str, str], body: Any) -> Send:
             return Reply(CUT_OFF)
 
     return send
+
+
+def allow_files(count: int) -> None:
+    """Let this process have so many connections; raises ``ReliabilityError`` where the system doesn't."""
+    import resource  # noqa: PLC0415 (there is none on Windows)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 200
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise ReliabilityError(f"This process may have {hard} files and connections; {wanted} are needed.")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -142,7 +142,8 @@ class Profile:
 class Load:
     """Writes of all kinds: of profiles, of listings, of accounts. After one that fails, another one is tried."""
 
-    def __init__(self, server: Server, allowed: Iterable[str] = ()) -> None:
+    def __init__(self, server: Server, at_once: int = AT_ONCE, allowed: Iterable[str] = ()) -> None:
+        self.at_once = at_once
         self.acknowledged = 0
         self.statuses: Counter[str] = Counter()
         self._server = server
@@ -159,7 +160,7 @@ class Load:
         """Write until so many writes are acknowledged and ``fault`` is over."""
         async with talking(self._server) as client, asyncio.TaskGroup() as tasks:
             fault_task = tasks.create_task(fault(self))
-            for account in self._content.volunteers[:AT_ONCE]:
+            for account in self._content.volunteers[: self.at_once]:
                 tasks.create_task(
                     self._write_while(client, account, lambda: self.acknowledged < wanted or not fault_task.done())
                 )
@@ -192,7 +193,7 @@ class Load:
                 self._strange.append(f"a write was answered with {attempt.status}: {attempt.body[:300]!r}")
             if attempt.is_acknowledged:
                 self.acknowledged += 1
-                self._last = [*self._last[-AT_ONCE:], attempt]
+                self._last = [*self._last[-self.at_once :], attempt]
             else:
                 await asyncio.sleep(PAUSE_SECONDS)
 

@@ -4,15 +4,18 @@ import asyncio
 from pathlib import Path
 
 from reliability.gate import gate_closed, put_gate
+from reliability.many import allow_files
 from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost, worst
 from reliability.servers import Server, kill, serving
-from reliability.writes import AT_ONCE, MANY_SIGNUPS, Load
+from reliability.writes import MANY_SIGNUPS, Load
 
 
 def run(scale: Scale) -> Outcome:
     """Kill the postmaster in one round, all of its processes in the next."""
-    writes, kills = scale.pick((200, 2), (1000, 4))
-    seconds: list[float] = []
+    at_once, writes, kills = scale.pick((50, 200, 2), (1000, 5000, 6))
+    allow_files(at_once)
+    healthy: list[float] = []
+    written: list[float] = []
 
     async def fault(load: Load) -> None:
         for number in range(kills):
@@ -20,15 +23,28 @@ def run(scale: Scale) -> Outcome:
             async with gate_closed(server):
                 for process in _victims(server, with_all=number % 2 == 1):
                     kill(process)
-            seconds.append(await load.recovery())
+            async with asyncio.TaskGroup() as tasks:
+                health, write = tasks.create_task(_recovery_of_health(server)), tasks.create_task(load.recovery())
+            healthy.append(health.result())
+            written.append(write.result())
 
     with serving(SIGNUP_RATE=MANY_SIGNUPS) as server:
         put_gate(server)
-        load = Load(server)
+        load = Load(server, at_once)
         asyncio.run(load.run(writes, fault))
         problems = load.problems()
-    tries = f"{kills} kills amid {load.acknowledged:,} writes, {AT_ONCE} at once; {load.statuses['503']} answers 503"
-    return Outcome(tries, lost(problems), worst(seconds), tuple(problems))
+    refused = load.statuses["503"]
+    tries = f"{kills} kills amid {load.acknowledged:,} writes, {at_once:,} at once; {refused:,} answers 503"
+    recovery = f"healthy after {worst(healthy)}; a write that queues up then is done after {worst(written)}"
+    return Outcome(tries, lost(problems), recovery, tuple(problems))
+
+
+async def _recovery_of_health(server: Server) -> float:
+    """Return the seconds until the health check says that the database answers."""
+    began = asyncio.get_running_loop().time()
+    while not await asyncio.to_thread(server.is_healthy):  # noqa: ASYNC110 (another process tells nobody)
+        await asyncio.sleep(0.05)
+    return asyncio.get_running_loop().time() - began
 
 
 def _victims(server: Server, with_all: bool) -> list[int]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from statistics import median
 
 from benchmarks.servers import ADDRESS
+from reliability.many import allow_files
 from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost
 from reliability.servers import PROCESSES, Server, serving
 
@@ -38,17 +39,6 @@ def is_open(connection: socket.socket) -> bool:
     except OSError:
         pass
     return False
-
-
-def allow_files(count: int) -> None:
-    """Let this process have so many connections; raises ``ReliabilityError`` where the system doesn't."""
-    import resource  # noqa: PLC0415 (there is none on Windows)
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 200
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        raise ReliabilityError(f"This process may have {hard} files and connections; {wanted} are needed.")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _median_ms(server: Server) -> float:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from reliability.gate import gate_closed, put_gate
 from reliability.scenario import Outcome, Scale, Scenario, lost, worst
 from reliability.servers import Server, is_free, kill, server_command, serving, started, until
-from reliability.writes import AT_ONCE, CUT_OFF, MANY_SIGNUPS, Load
+from reliability.writes import CUT_OFF, MANY_SIGNUPS, Load
 
 START_SERVER = ("./startServer.sh",)
 SETTINGS = {"SIGNUP_RATE": MANY_SIGNUPS}
@@ -38,7 +38,7 @@ def run(scale: Scale) -> Outcome:
         load = Load(server, allowed=[CUT_OFF])
         asyncio.run(load.run(writes, fault))
         problems = (*load.problems(), *left)
-    tries = f"workers killed {rounds} times, Gunicorn once amid {load.acknowledged:,} writes, {AT_ONCE} at once"
+    tries = f"workers killed {rounds} times, Gunicorn once amid {load.acknowledged:,} writes, {load.at_once} at once"
     recovery = (
         f"{worst(replaced)} by itself; after Gunicorn all ended in {worst(ended)}, up again in {worst(restarted)}"
     )
