@@ -219,6 +219,17 @@ class SharedDatabaseTests(unittest.TestCase):
         self.assertEqual(settings, ["on", "on", ""])
         self.assertEqual(stat.S_IMODE(self.cluster.socket.stat().st_mode), 0o700)
 
+    def test_log_tells_of_a_failed_query_without_its_text_or_values(self) -> None:
+        """They may be anybody's address, or a password's hash."""
+        self.addCleanup(call, self.data_dir, "stop")
+        call(self.data_dir, "start")
+        self.ask("CREATE TABLE people (email text PRIMARY KEY); INSERT INTO people VALUES ('ana@example.org')")
+        with self.assertRaises(subprocess.CalledProcessError):
+            self.ask("INSERT INTO people VALUES ('ana@example.org')")
+        log = self.cluster.log.read_text()
+        self.assertIn("duplicate key", log)
+        self.assertNotIn("ana@example.org", log)
+
     def test_started_database_outlives_its_users(self) -> None:
         """``start`` keeps it running for ``run``, until ``stop``."""
         self.assertEqual(call(self.data_dir, "status")[0], 3)
