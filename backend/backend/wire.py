@@ -107,6 +107,10 @@ class WireRequest(WebRequest):  # type: ignore[misc]
             return "The request's body comes in too many small parts."
         return ""
 
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802
+        """Note the status, with the phrase of those that Twisted doesn't know, such as 429."""
+        super().setResponseCode(code, message or HTTPStatus(code).phrase.encode())
+
     def process(self) -> Any:
         """Hand the request to the application, without a header by which clients could move its URLs."""
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")

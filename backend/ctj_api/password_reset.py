@@ -4,7 +4,9 @@
 """
 
 import logging
+from email.policy import default as default_policy
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -25,6 +27,17 @@ from .sign_in import Attempt
 from .validators import is_uuid
 
 logger = logging.getLogger(__name__)
+
+# RFC 5322, 2.1.1. The default of 78 would break a link, which nobody could copy from the log then.
+MAX_LINE = 998
+
+
+class Mail(EmailMessage):
+    """A mail whose lines stay as they are."""
+
+    def message(self, *, policy: Any = default_policy) -> Any:
+        """Return it as it is sent."""
+        return super().message(policy=policy.clone(max_line_length=MAX_LINE))
 
 
 def send_reset_link(email: str) -> None:
@@ -63,7 +76,7 @@ def _mail(user: UserProfile, subject: str, template: str) -> None:
     """Make a mail, and send it unless ``user`` is a stand-in; a failure is told without its text, maybe the address."""
     try:
         text = render_to_string(f"ctj_api/mail/{template}.txt", _context(user))
-        message = EmailMessage(subject, text, to=[user.email])
+        message = Mail(subject, text, to=[user.email])
         if user._state.adding:
             message.message().as_bytes()
         else:

@@ -69,6 +69,12 @@ class ForgotPasswordTests(APITestCase):
         self.assertIn("https://jobs.example.org/reset-password?uid=", message.body)
         self.assertIn("within\n60 minutes", message.body)
 
+    def test_link_can_be_copied_from_the_mail_as_it_is_sent(self) -> None:
+        """And from the log, where mails go in development."""
+        ask(ANA)
+        (link,) = re.findall(r"https://\S+", str(mail.outbox[0].body))
+        self.assertIn(f"\n{link}\n", mail.outbox[0].message().as_string())
+
     def test_answer_does_not_tell_who_has_an_account(self) -> None:
         """For accounts, strangers and inactive accounts it is the same, to the number of queries."""
         make_regular_user(email="gone@example.org", is_active=False)

@@ -329,7 +329,7 @@ class OracleTests(TransactionTestCase):
         async def nothing(_: Load) -> None:
             pass
 
-        load = Load(self.server, allowed)
+        load = Load(self.server, allowed=allowed)
         with patch("reliability.writes.talking", talking), patch("reliability.writes.PAUSE_SECONDS", 0):
             asyncio.run(load.run(count, nothing))
         self.assertEqual(load.acknowledged, count)

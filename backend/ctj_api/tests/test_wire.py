@@ -330,6 +330,11 @@ class PassingTests(WireTests):
                 told = self.ask(head("GET", "/api/x/", f"Daphne-Root-Path: {prefix}")).json
                 self.assertEqual((told["root_path"], told["path"]), ("", "/api/x/"))
 
+    def test_every_status_has_its_phrase(self) -> None:
+        """Also those that Twisted doesn't know."""
+        with self.connected(head("GET", "/status?429")) as client:
+            self.assertEqual(client.recv(100).partition(b"\r\n")[0], b"HTTP/1.1 429 Too Many Requests")
+
     def test_header_with_underscore_stands_for_no_other(self) -> None:
         """Proxies pass it on as they got it, and Python's name for both is the same."""
         told = self.ask(head("GET", "/", "X_Forwarded_For: 6.6.6.6", "X-Forwarded_For: 6.6.6.6")).json

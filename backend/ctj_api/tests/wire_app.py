@@ -13,6 +13,7 @@ django.setup()
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Answer with the request; under ``/api/defect`` fail, under ``/half`` in the middle of an answer.
 
+    Under ``/status`` it has the status that the query names.
     Under ``/wait`` the answer comes when the file is there that the query names; another one tells that it waits.
     """
     body = b""
@@ -33,7 +34,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         told["long"] = "x" * int(scope["query_string"])
     answer = json.dumps(told | {"body": len(body), "query": scope["query_string"].decode()}).encode()
     length = (b"Content-Length", str(len(answer)).encode())
-    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    status = int(scope["query_string"]) if scope["path"] == "/status" else 200
+    await send({"type": "http.response.start", "status": status, "headers": [length]})
     if scope["path"] == "/half":
         await send({"type": "http.response.body", "body": answer[:10], "more_body": True})
         raise ValueError("A defect")
