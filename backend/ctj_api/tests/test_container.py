@@ -140,6 +140,7 @@ class ImageTests(TransactionTestCase):
             (style, *_) = re.findall(r'href="(/static/[^"]+\.css)"', page.decode())
             response, _ = self.get(port, style)
             self.assertEqual((response.status, "immutable" in response.headers["Cache-Control"]), (200, True))
+            self.assertNotIn("Access-Control-Allow-Origin", response.headers)
             self.assertEqual(self.healthcheck(port), 0)
             self.assertEqual(self.manage(database, "load_catalog"), 0)
             process.terminate()
