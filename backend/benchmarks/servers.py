@@ -62,7 +62,7 @@ def _started(command: str, application: str, database: str, processes: int) -> I
     with (
         socket.create_server((ADDRESS, 0), backlog=BACKLOG) as listener,
         tempfile.TemporaryFile() as log,
-        _running(_start(command, application, database, listener, log)) as process,
+        running(_start(command, application, database, listener, log)) as process,
     ):
         port: int = listener.getsockname()[1]
         try:
@@ -86,7 +86,8 @@ def _start(
 
 
 @contextmanager
-def _running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a process that is stopped at the end, if it runs."""
     try:
         yield process
     finally:

@@ -23,7 +23,7 @@ from backend.embedded_postgres import DATABASE, USER, Cluster, data_directory, t
 from backend.environment import BASE_DIR
 from benchmarks.client import signed_in
 from benchmarks.report import say
-from benchmarks.servers import ADDRESS
+from benchmarks.servers import ADDRESS, running
 
 from .ports import reserved_port
 from .scenario import ReliabilityError
@@ -31,7 +31,6 @@ from .scenario import ReliabilityError
 PROCESSES = 2
 THREADS = 4  # of each of them
 WAIT_SECONDS = 90
-STOP_SECONDS = 30
 PATIENCE_SECONDS = 5
 LOG_LINES = 25
 GUNICORN = (
@@ -165,15 +164,8 @@ def started(command: tuple[str, ...], data_dir: Path, port: int, **settings: str
         process = subprocess.Popen(
             command, cwd=BASE_DIR, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-    try:
+    with running(process):
         yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def prepare(data_dir: Path) -> Content:
