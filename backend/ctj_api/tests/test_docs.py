@@ -117,6 +117,13 @@ class DocsTests(SimpleTestCase):
         for sentence in re.findall(r"the scenarios? ((?:`[a-z-]+`(?: and )?)+)", page):
             self.assertLessEqual(set(re.findall(r"`([a-z-]+)`", sentence)), set(SCENARIOS))
 
+    def test_every_fault_has_a_row(self) -> None:
+        """The table of what was tried is that of a run of all scenarios, and nothing was lost."""
+        rows = re.findall(
+            r"^\| .+ \| .+ \| (.+) \| .+ \| `\S+ -m reliability ([a-z-]+)` \|$", read("docs/reliability.md"), re.M
+        )
+        self.assertEqual(rows, [("nothing", name) for name in SCENARIOS])
+
     def test_every_error_code_is_documented(self) -> None:
         """Clients find each code that they may meet."""
         page = read("docs/api.md")
