@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 
 from environs import FileAwareEnv
 from marshmallow import ValidationError
@@ -12,12 +13,25 @@ from backend.rates import Rate
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-def read_environment(*, eager: bool) -> FileAwareEnv:
+class Environment(FileAwareEnv):
+    """Reads settings, and collects what is wrong with them, a secret's file that can't be read included."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        try:
+            return super()._get_value(env_key, default)
+        except ValueError as error:
+            if self.eager:
+                raise
+            self._errors[env_key].append(str(error))
+            return default
+
+
+def read_environment(*, eager: bool) -> Environment:
     """Return what reads the environment; a secret may also lie in the file that ``NAME_FILE`` names.
 
     An eager one raises for the first wrong value, the other one when it is sealed, for all of them.
     """
-    environment = FileAwareEnv(eager=eager, strip_whitespace=True)
+    environment = Environment(eager=eager, strip_whitespace=True)
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
     environment.add_parser("rate", _checked(Rate.parse))
     environment.add_parser("networks", _checked(_networks))

@@ -129,6 +129,17 @@ class SettingsTests(SimpleTestCase):
             done = self.check(DJANGO_SECRET_KEY="", DJANGO_SECRET_KEY_FILE=file.name)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_secrets_in_files_that_cannot_be_read_are_named_all_at_once(self) -> None:
+        """With the other problems, and without a traceback."""
+        problems = self.problems(
+            DJANGO_SECRET_KEY_FILE="/nowhere",
+            SQL_PASSWORD_FILE="/nowhere",
+            DJANGO_ALLOWED_HOSTS="",
+            DJANGO_SECRET_KEY="",
+        )
+        for name in ("DJANGO_SECRET_KEY_FILE", "SQL_PASSWORD_FILE", "DJANGO_ALLOWED_HOSTS"):
+            self.assertTrue(any(name in problem for problem in problems), name)
+
     def test_mail_may_go_to_the_log_where_that_is_said(self) -> None:
         """For trying it out."""
         self.assertEqual(self.check(EMAIL_HOST="", EMAIL_BACKEND="console").returncode, 0)
