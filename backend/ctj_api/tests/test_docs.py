@@ -26,7 +26,7 @@ from ctj_api.transitions import TRANSITIONS
 from reliability.scenarios import SCENARIOS
 
 ROOT = Path(settings.BASE_DIR).parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
 READ_BY_SHELL = {"DATABASE_WAIT_SECONDS", "WEB_CONCURRENCY"}
 TOUR = re.compile(r"<!-- tour -->\n```bash\n(.*?)```\n```text\n(.*?)```", re.DOTALL)
 VARYING = (
