@@ -100,10 +100,7 @@ class DocsTests(SimpleTestCase):
                     target = page.parent / name if name else page
                     self.assertTrue(target.exists())
                     if heading:
-                        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-                        self.assertIn(
-                            heading, {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
-                        )
+                        self.assertIn(heading, anchors(target))
 
     def test_every_proof_exists(self) -> None:
         """Tests and scenarios that pages name as proving something are there."""
@@ -216,6 +213,12 @@ class DocsTests(SimpleTestCase):
         for name in re.findall(r"`(\w[\w/]*(?:/|\.py))`", page):
             places = (app, app / "tests", Path(settings.BASE_DIR) / "backend", ROOT)
             self.assertTrue(any((place / name).exists() for place in places), name)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return how GitHub names the headings of a page in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def settings_table() -> dict[str, str]:
