@@ -136,14 +136,15 @@ DATABASE_ROUTERS = ["backend.routers.ReplicaRouter"] if "replica" in DATABASES e
 
 AUTH_USER_MODEL = "ctj_api.UserProfile"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    {"NAME": name}
     for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
+        "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "django.contrib.auth.password_validation.CommonPasswordValidator",
+        "django.contrib.auth.password_validation.NumericPasswordValidator",
+        "ctj_api.validators.MaximumLengthValidator",
     )
-] + [{"NAME": "ctj_api.validators.MaximumLengthValidator"}]
+]
 
 PASSWORD_HASHERS = ["ctj_api.hashers.FrugalArgon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 PASSWORD_RESET_TIMEOUT = 60 * (env.int("PASSWORD_RESET_MINUTES", 60, validate=Range(min=1)) or 0)

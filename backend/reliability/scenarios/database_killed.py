@@ -6,7 +6,7 @@ from pathlib import Path
 from reliability.gate import gate_closed, put_gate
 from reliability.many import allow_files
 from reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost, worst
-from reliability.servers import Server, kill, serving
+from reliability.servers import WAIT_SECONDS, Server, kill, serving
 from reliability.writes import MANY_SIGNUPS, Load
 
 
@@ -40,10 +40,11 @@ def run(scale: Scale) -> Outcome:
 
 
 async def _recovery_of_health(server: Server) -> float:
-    """Return the seconds until the health check says that the database answers."""
+    """Return the seconds until the health check says that the database answers; raises ``TimeoutError``."""
     began = asyncio.get_running_loop().time()
-    while not await asyncio.to_thread(server.is_healthy):  # noqa: ASYNC110 (another process tells nobody)
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not await asyncio.to_thread(server.is_healthy):  # noqa: ASYNC110 (another process tells nobody)
+            await asyncio.sleep(0.05)
     return asyncio.get_running_loop().time() - began
 
 
