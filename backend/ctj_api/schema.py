@@ -1,8 +1,10 @@
 """What drf-spectacular can't infer: the error envelope, the CSRF token, and the health check."""
 
+from threading import Lock
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 
 from .exceptions import ErrorCode
 
@@ -76,6 +78,21 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
         """Return the cookie as a security scheme."""
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Set by sign-up and sign-in."}
+
+
+class LockedSchemaGenerator(SchemaGenerator):
+    """Generate for one thread at a time.
+
+    drf-spectacular loads its extensions when they are first looked up, and a second thread meets them half loaded.
+    """
+
+    lock = Lock()
+
+    def get_schema(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the document."""
+        with self.lock:
+            document: dict[str, Any] = super().get_schema(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return document
 
 
 def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:

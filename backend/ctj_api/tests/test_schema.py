@@ -1,5 +1,8 @@
 """The OpenAPI document says what the API does."""
 
+import os
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,28 @@ from .common import (
 )
 from .test_permissions import API_MATRIX, METHODS
 
+# What a process does whose first requests all ask for the document, with threads that take turns as often as can be.
+FIRST_REQUESTS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+sys.setswitchinterval(1e-5)
+
+import django
+from django.test import RequestFactory
+from django.urls import resolve
+
+django.setup()
+view, together = resolve("/api/schema/").func, Barrier(4)
+
+def ask(_):
+    together.wait()
+    return view(RequestFactory().get("/api/schema/")).render().content
+
+with ThreadPoolExecutor(together.parties) as pool:
+    print(len(set(pool.map(ask, range(together.parties)))))
+"""
 UNSAFE = {"post", "put", "patch", "delete"}
 
 
@@ -161,6 +186,18 @@ class SchemaPagesTests(APITestCase):
         """It is an OpenAPI 3 document."""
         response = self.client.get("/api/schema/")
         self.assertEqual(response.json()["openapi"][:2], "3.")
+
+    def test_first_requests_of_a_process_may_come_together(self) -> None:
+        """They get the same document, though drf-spectacular is not made for that."""
+        asked = subprocess.run(
+            [sys.executable, "-c", FIRST_REQUESTS],
+            cwd=settings.BASE_DIR,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "backend.settings"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual((asked.returncode, asked.stdout.strip()), (0, "1"), asked.stderr)
 
     def test_anonymous_docs_load_nothing_from_elsewhere(self) -> None:
         """All assets are served by this app."""
