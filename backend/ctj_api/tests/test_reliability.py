@@ -27,7 +27,7 @@ from reliability import __main__ as command
 from reliability.ports import reserved_port
 from reliability.report import BEGIN, END, PAGE, Report
 from reliability.scenario import FULL, SMALL, Outcome, ReliabilityError, Scale, Scenario, SkippedError, lost, worst
-from reliability.scenarios import SCENARIOS, migrations
+from reliability.scenarios import SCENARIOS, fuzz, migrations
 from reliability.scenarios.idle_connections import is_open
 from reliability.scenarios.migrations import Version, version_before
 from reliability.scenarios.slow_client import LIMIT_SECONDS, SlowClient, problems_of
@@ -395,6 +395,42 @@ class OracleTests(TransactionTestCase):
                 self.connection.rollback()
                 self.assertGreater(self.connection.execute(damage.encode()).rowcount, 0)
                 self.assert_told(load.problems(), expected)
+
+
+class FuzzTests(TestCase):
+    """What is told of Schemathesis' reports."""
+
+    def problems(self, **changes: Any) -> list[str]:
+        """Return what is told of a report without fault, but for ``changes``."""
+        report = {
+            "failures": [],
+            "errors": [],
+            "stop_reason": "completed",
+            "operations": {"tested": 9, "selected": 9},
+            **changes,
+        }
+        return list(fuzz.problems_of(fuzz.Trial("a volunteer", None, 1), report))
+
+    def test_failures_are_told(self) -> None:
+        """With how often they were met."""
+        self.assertEqual(self.problems(), [])
+        failures = [{"title": "Server error", "count": 2}]
+        self.assertEqual(self.problems(failures=failures), ["as a volunteer: Server error (2 times)"])
+
+    def test_trial_without_its_end_is_told(self) -> None:
+        """For whatever reason it has none."""
+        for changes, told in (
+            ({"stop_reason": "max_time"}, "as a volunteer: not tried to the end: max_time, 0 errors"),
+            ({"errors": [{}]}, "as a volunteer: not tried to the end: completed, 1 errors"),
+            ({"operations": {"tested": 8, "selected": 9}}, "as a volunteer: not all operations were tried"),
+        ):
+            with self.subTest(told):
+                self.assertEqual(self.problems(**changes), [told])
+
+    def test_trial_that_never_began_is_told(self) -> None:
+        """As when the server did not give its schema."""
+        problems = self.problems(operations=None, stop_reason="error", errors=[{"title": "Schema Loading Error"}])
+        self.assertIn("as a volunteer: nothing was tried: Schema Loading Error", problems)
 
 
 class AttackTests(TestCase):

@@ -25,6 +25,7 @@ CONFIGURATION = BASE_DIR / "reliability" / "schemathesis.toml"
 HOOKS = BASE_DIR / "reliability" / "schemathesis_hooks.py"
 SEED = "20261123"
 LISTINGS = 20
+SERVER_ERROR = re.compile(r'"status":5\d\d')
 # The limits are tried by other tests; here they would end the trial.
 WITHOUT_LIMITS = dict.fromkeys(
     ("LOGIN_RATE", "LOGIN_ACCOUNT_RATE", "LOGIN_ADDRESS_RATE", "SIGNUP_RATE", "PASSWORD_RESET_RATE"), "1000000/1d"
@@ -56,7 +57,7 @@ def run(scale: Scale) -> Outcome:
             reports = list(pool.map(lambda trial: _try(server, trial, known), trials))
         for trial, report in zip(trials, reports, strict=True):
             cases += report["test_cases"]["generated"]
-            problems += _problems(trial, report)
+            problems += problems_of(trial, report)
             say(f"  {trial.who}: {report['test_cases']['generated']:,} cases")
         if not server.is_healthy():
             problems.append("the server is not well afterwards")
@@ -91,7 +92,7 @@ def _try(server: Server, trial: Trial, known: dict[str, list[str]]) -> dict[str,
         if not report.exists():
             raise ReliabilityError(f"Schemathesis ended without a report:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         found: dict[str, Any] = json.loads(report.read_text())
-        if found["failures"]:
+        if found["failures"] or found["errors"]:
             say(done.stdout[-6000:])
         return found
 
@@ -101,20 +102,23 @@ def _sign_in(account: Account | None) -> str:
     return "".join(f'\n[auth.openapi.{name}]\napi_key = "{key}"\n' for name, key in keys.items())
 
 
-def _problems(trial: Trial, report: dict[str, Any]) -> Iterator[str]:
+def problems_of(trial: Trial, report: dict[str, Any]) -> Iterator[str]:
+    """Find in Schemathesis' report what it holds against the server, and what it didn't try."""
     for failure in report["failures"]:
         yield f"as {trial.who}: {failure['title']} ({failure['count']} times)"
     if report["errors"] or report["stop_reason"] != "completed":
         yield f"as {trial.who}: not tried to the end: {report['stop_reason']}, {len(report['errors'])} errors"
-    if report["operations"]["tested"] < report["operations"]["selected"]:
+    if not report["operations"]:
+        yield f"as {trial.who}: nothing was tried: {', '.join(error['title'] for error in report['errors'])}"
+    elif report["operations"]["tested"] < report["operations"]["selected"]:
         yield f"as {trial.who}: not all operations were tried"
 
 
 def _server_errors(server: Server) -> Iterator[str]:
     """Find failures in the log that the client may not have been told of."""
-    errors = re.findall(r'"status":5\d\d', server.log.read_text(errors="replace"))
-    if errors:
-        yield f"{len(errors)} answers of 5xx in the log"
+    lines = [line for line in server.log.read_text(errors="replace").splitlines() if SERVER_ERROR.search(line)]
+    if lines:
+        yield f"{len(lines)} answers of 5xx in the log, the first: {lines[0]}"
 
 
 def _known_ids(server: Server) -> dict[str, list[str]]:
