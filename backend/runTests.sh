@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is needed and runs the tests: backend/runTests.sh [pytest arguments]
+# Without arguments it runs all of them, in as many processes as there are processors, four at most.
 # They use a PostgreSQL of their own, or the one that SQL_HOST in the environment names, and nothing from .env.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -33,6 +34,7 @@ export EMAIL_BACKEND=console
 export PASSWORD_RESET_URL=https://jobs.example.org/reset-password
 export SQL_REPLICA_HOST=
 
+[ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4
 if [ -n "${SQL_HOST-}" ]; then
   exec .venv/bin/python -m pytest "$@"
 fi

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
@@ -391,6 +392,7 @@ class TransitionTests(DeskTestCase):
             listings = [make_opportunity(created_by=self.pm, status="draft") for _ in range(number)]
             before = timezone.now()
             form = {"action": "publish", "_selected_action": [str(listing.pk) for listing in listings]}
+            ContentType.objects.clear_cache()
             with CaptureQueriesContext(connection) as queries:
                 self.client.post(LIST, form)
             counts.append(len(queries))
