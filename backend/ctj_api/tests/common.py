@@ -1,5 +1,6 @@
 """Factory helpers: each call saves new rows. Only communities are shared, because there are five and no more."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skil
 PASSWORD = "a-long-enough-passphrase"
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 WEEK = {"timezone": "America/Los_Angeles", "slots": [{"day": "mon", "start": "18:00", "end": "20:00"}]}
+PATIENCE_SECONDS = 60
 
 _numbers = count(1)
 
@@ -125,6 +127,15 @@ def in_another_thread[T](call: Callable[[], T]) -> T:
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Return once it is so; fails where that takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise AssertionError("It did not come about in time.")
+        time.sleep(0.02)
 
 
 def error_of(response: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from django.views.decorators.csrf import csrf_exempt
 from backend.handlers import OneHopHandler
 from ctj_api.middleware import GetResponse
 
-from .test_embedded_postgres import wait_until
+from .common import wait_until
 
 PATIENCE_SECONDS = 20
 THREADS = 2

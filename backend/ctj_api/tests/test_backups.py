@@ -39,9 +39,10 @@ from .common import (
     make_regular_user,
     make_skill,
     other_connection,
+    wait_until,
 )
 from .databases import new_database, table_digests, using
-from .test_embedded_postgres import PATIENCE_SECONDS, wait_until
+from .test_embedded_postgres import PATIENCE_SECONDS
 
 ODD = "\\.\nCOPY public.ctj_api_skill (id) FROM stdin;\n\\N\t'\"$$;--\r\n\x01\u2028 Ünï ﷽ 😀 %s {} \\"
 ONES_OWN = """

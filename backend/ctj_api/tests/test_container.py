@@ -23,8 +23,9 @@ from django.test import SimpleTestCase, TransactionTestCase
 
 from reliability.ports import reserved_port
 
+from .common import PATIENCE_SECONDS
 from .databases import new_database
-from .test_entrypoint import PATIENCE_SECONDS, wait_until_healthy
+from .test_entrypoint import wait_until_healthy
 
 BACKEND = Path(settings.BASE_DIR)
 ROOT = BACKEND.parent

@@ -8,9 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import unittest
-from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
@@ -21,6 +19,8 @@ from unittest.mock import Mock, patch
 from backend import embedded_postgres
 from backend.embedded_postgres import Cluster, ClusterError, Readiness, socket_directory
 from backend.environment import BASE_DIR
+
+from .common import wait_until
 
 PATIENCE_SECONDS = embedded_postgres.START_SECONDS
 STRANGER = 4711
@@ -89,15 +89,6 @@ def line_of(stream: IO[str] | None, text: str) -> str:
     """Return the next line that has ``text`` in it."""
     assert stream is not None
     return next(line for line in stream if text in line)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when ``condition`` holds, or fail."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
 
 
 class SocketDirectoryTests(unittest.TestCase):

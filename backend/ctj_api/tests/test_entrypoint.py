@@ -20,9 +20,9 @@ from psycopg.conninfo import make_conninfo
 
 from reliability.ports import reserved_port
 
+from .common import PATIENCE_SECONDS, wait_until
 from .databases import new_database
 
-PATIENCE_SECONDS = 60
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
 
@@ -211,15 +211,6 @@ class EntrypointTests(TransactionTestCase):
                 self.assertEqual(process.returncode, 1)
                 self.assertIn(f"{name} must be a ", output)
                 self.assertNotIn("Traceback", output)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Return once it is so; fails where it takes too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise AssertionError("It did not come about in time.")
-        time.sleep(0.05)
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:

@@ -20,8 +20,7 @@ from backend import gunicorn_conf
 from backend.rates import Rate
 from reliability.ports import reserved_port
 
-from .common import browser
-from .test_embedded_postgres import wait_until
+from .common import browser, wait_until
 
 METRICS = "/metrics/"
 TOKEN = "token-of-the-monitoring"

@@ -14,7 +14,7 @@ from django.test import SimpleTestCase
 from ctj_api import post
 from ctj_api.post import do_later
 
-from .test_embedded_postgres import wait_until
+from .common import wait_until
 
 DELAY = "ctj_api.post.DELAY_SECONDS"
 # Django's own development server answers in daemon threads.

@@ -25,8 +25,7 @@ from backend.embedded_postgres import Cluster, ClusterError
 from backend.routers import REPLICA_ALIAS, REPLICA_RETRY_SECONDS, Replica, ReplicaMiddleware, ReplicaRouter
 from ctj_api.models import Opportunity, Skill
 
-from .common import PASSWORD
-from .test_embedded_postgres import wait_until
+from .common import PASSWORD, wait_until
 
 LISTING = "/api/opportunities/"
 STOP_SECONDS = 30

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from html import unescape
 from io import StringIO
-from time import monotonic, sleep
 from typing import Any
 from unittest.mock import patch
 
@@ -35,6 +34,7 @@ from .common import (
     make_regular_user,
     make_skill,
     opportunity_payload,
+    wait_until,
 )
 from .test_concurrency import at_once
 
@@ -360,11 +360,8 @@ class MergeConcurrencyTests(TransactionTestCase):
 
         merging = pool.submit(merge)
         waiting = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-        deadline = monotonic() + 10
         with connection.cursor() as cursor:
-            while not cursor.execute(waiting).rowcount:
-                self.assertLess(monotonic(), deadline, "The merging did not wait.")
-                sleep(0.01)
+            wait_until(lambda: bool(cursor.execute(waiting).rowcount))
         return merging
 
     def test_merging_waits_for_who_starts_to_use_a_skill(self) -> None:

@@ -26,7 +26,7 @@ from django.test import SimpleTestCase, override_settings
 from backend.refusals import refusal, request_so_far
 from backend.worker import allow_open_files
 
-from .test_embedded_postgres import wait_until
+from .common import wait_until
 from .test_worker import end
 
 PATIENCE_SECONDS = 20

@@ -20,7 +20,7 @@ from django.test import SimpleTestCase
 
 from reliability.ports import reserved_port
 
-from .test_embedded_postgres import wait_until
+from .common import wait_until
 
 PATIENCE_SECONDS = 20
 ENTRYPOINT = Path(settings.BASE_DIR) / "entrypoint.sh"
