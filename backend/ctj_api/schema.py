@@ -5,6 +5,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
+from rest_framework.request import Request
 
 from .exceptions import ErrorCode
 
@@ -80,18 +81,26 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Set by sign-up and sign-in."}
 
 
-class LockedSchemaGenerator(SchemaGenerator):
-    """Generate for one thread at a time.
+class OnceSchemaGenerator(SchemaGenerator):
+    """Generates what requests get once a process, one thread at a time: it is the same for everybody.
 
-    drf-spectacular loads its extensions when they are first looked up, and a second thread meets them half loaded.
+    drf-spectacular loads its extensions when they are first looked up, and a second thread would meet them half loaded.
     """
 
     lock = Lock()
+    served: dict[str, Any] | None = None
 
-    def get_schema(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the document."""
+    def get_schema(self, request: Request | None = None, public: bool = False) -> dict[str, Any]:
+        """Return the document; commands, which have no request, get it new."""
         with self.lock:
-            document: dict[str, Any] = super().get_schema(*args, **kwargs)  # type: ignore[no-untyped-call]
+            if request is None:
+                return self._generate(request, public)
+            if OnceSchemaGenerator.served is None:
+                OnceSchemaGenerator.served = self._generate(request, public)
+            return OnceSchemaGenerator.served
+
+    def _generate(self, request: Request | None, public: bool) -> dict[str, Any]:
+        document: dict[str, Any] = super().get_schema(request, public)  # type: ignore[no-untyped-call]
         return document
 
 

@@ -182,10 +182,17 @@ class ResponseTests(APITestCase):
 class SchemaPagesTests(APITestCase):
     """The document and its page, as served."""
 
-    def test_anonymous_schema_is_json(self) -> None:
-        """It is an OpenAPI 3 document."""
-        response = self.client.get("/api/schema/")
-        self.assertEqual(response.json()["openapi"][:2], "3.")
+    def test_everyone_gets_the_committed_document_as_json(self) -> None:
+        """Whoever asks, and however often."""
+        committed = yaml.safe_load((Path(settings.BASE_DIR) / "openapi-schema.yml").read_text(encoding="utf-8"))
+        for user in (None, make_regular_user(), None):
+            self.client.force_authenticate(user)
+            self.assertEqual(self.client.get("/api/schema/").json(), committed)
+
+    def test_document_takes_no_parameter(self) -> None:
+        """Nobody can have another one made, or kept for others."""
+        for query in ("version=2", "lang=de"):
+            self.assertEqual(self.client.get(f"/api/schema/?{query}").status_code, 400)
 
     def test_first_requests_of_a_process_may_come_together(self) -> None:
         """They get the same document, though drf-spectacular is not made for that."""
