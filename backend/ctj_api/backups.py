@@ -27,6 +27,7 @@ from backend import processes
 # What belongs to the moment and the server. Its tables are in a backup, without their rows: whoever was signed in is
 # asked again, nobody is locked out, and notes of transactions (``changes.py``) mean nothing in another database.
 LEFT_OUT = ("django_session", "ctj_api_attemptcount", "ctj_change")
+WAIT_SECONDS = 1
 LOCK_SECONDS = 10
 RESTORE_LOCK = 6_000_027  # any number that no other advisory lock has
 NEVER_WAITS_FOR_EVER = f"-c statement_timeout=0 -c lock_timeout={LOCK_SECONDS}s -c client_min_messages=warning"
@@ -179,16 +180,30 @@ def _dump(*destination: str, stdout: IO[bytes] | None = None) -> None:
     options.append(f"--lock-wait-timeout={LOCK_SECONDS}s")
     left_out = [f"--exclude-table-data=public.{pattern}" for pattern in LEFT_OUT]
     command, environment = _client("pg_dump", *options, *left_out, *destination)
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         env=environment,
         stdout=stdout,
         stderr=subprocess.PIPE,
-        check=False,
-        preexec_fn=processes.end_with_parent,
-    )
-    if done.returncode != 0:
-        raise BackupError(f"There is no backup: {done.stderr.decode(errors='replace').strip()}")
+        preexec_fn=processes.end_with_parent,  # noqa: PLW1509 (a command has one thread)
+    ) as dump:
+        try:
+            errors = _finish(dump)
+        except BaseException:
+            dump.kill()
+            raise
+    if dump.returncode != 0:
+        raise BackupError(f"There is no backup: {errors.decode(errors='replace').strip()}")
+
+
+def _finish(process: subprocess.Popen[bytes]) -> bytes:
+    """Return what a process has written to its error output, once it has ended.
+
+    A signal that comes just before a wait begins is handled after the wait: so each is a short one.
+    """
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=WAIT_SECONDS)[1]
 
 
 def _restore(file: Path, contents: Contents, before: str) -> None:

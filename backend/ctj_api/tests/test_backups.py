@@ -59,6 +59,25 @@ CREATE OPERATOR #># (LEFTARG = mood, RIGHTARG = pair, FUNCTION = like_it);
 CREATE OPERATOR FAMILY family USING btree; CREATE CONVERSION one FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
 INSERT INTO newer (p, f, s, name) VALUES ((1, 'well'), 5, '[1,5)', 'x'); INSERT INTO parted VALUES (4);
 """
+# The command, with a signal that comes by another thread, once a line is read.
+BACKUP_WITH_SIGNAL = """
+import signal, sys, threading
+
+from backend.processes import exit_on_signals
+
+def get_signal():
+    sys.stdin.readline()
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+exit_on_signals()
+threading.Thread(target=get_signal).start()
+
+import django
+from django.core.management import call_command
+
+django.setup()
+call_command("backup", sys.argv[1])
+"""
 OBJECT = re.compile(r"^\d+; \d+ \d+ (.+) \S+$", re.MULTILINE)
 
 
@@ -531,28 +550,51 @@ class FileTests(BackupTestCase):
             back_up(file)
         self.assertTrue(check_backup(file).rows)
 
-    @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
-    def test_ended_backup_ends_pg_dump_and_leaves_no_file(self) -> None:
-        """SIGKILL leaves the file alone; what ``pg_dump`` holds would keep the output open."""
+    def with_endless_dump(self) -> dict[str, str]:
+        """Return an environment in which ``pg_dump`` says that it dumps, and goes on for ever."""
         program = self.place / "pg_dump"
         program.write_text('#!/bin/sh\n[ "$*" != --version ] || exec echo "pg_dump (x) 99"\necho dumps; exec sleep 900')
         program.chmod(0o755)
-        environment = os.environ | {
+        return os.environ | {
             "SQL_DATABASE": self.source,
             "DJANGO_DEBUG": "true",
             "PATH": f"{self.place}:{os.environ['PATH']}",
         }
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
+    def test_ended_backup_ends_pg_dump_and_leaves_no_file(self) -> None:
+        """SIGKILL leaves the file alone; what ``pg_dump`` holds would keep the output open."""
+        environment = self.with_endless_dump()
         for number, left in ((signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGKILL, 1)):
             with self.subTest(number), tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, "manage.py", "backup", str(Path(folder) / "file")]
-                process = subprocess.Popen(
-                    command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-                )
-                assert process.stdout is not None
-                self.assertEqual(process.stdout.readline(), b"dumps\n")
-                process.send_signal(number)
-                self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS), (b"", b""))
+                with self.dumping(command, environment) as process:
+                    process.send_signal(number)
+                    self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS), (b"", b""))
                 self.assertEqual(len(list(Path(folder).iterdir())), left)
+
+    @contextmanager
+    def dumping(self, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """Have a command run whose ``pg_dump`` has begun; at the end it is killed, if it still runs."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, cwd=settings.BASE_DIR, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
+        ) as process:
+            assert process.stdout is not None
+            try:
+                self.assertEqual(process.stdout.readline(), b"dumps\n")
+                yield process
+            finally:
+                process.kill()
+
+    def test_signal_that_interrupts_no_wait_ends_the_backup_too(self) -> None:
+        """One that comes just before the wait; here another thread takes it."""
+        command = [sys.executable, "-c", BACKUP_WITH_SIGNAL, str(self.place / "mine")]
+        environment = self.with_endless_dump() | {"DJANGO_SETTINGS_MODULE": "backend.settings"}
+        with self.dumping(command, environment) as process:
+            self.assertEqual(process.communicate(b"now\n", timeout=PATIENCE_SECONDS), (b"", b""))
+        self.assertEqual(process.returncode, 128 + signal.SIGTERM)
+        self.assertEqual([entry.name for entry in self.place.iterdir()], ["pg_dump"])
 
     def test_backup_waits_for_a_table_only_so_long(self) -> None:
         """Shorter than it is held here."""
