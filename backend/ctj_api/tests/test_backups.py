@@ -32,6 +32,7 @@ from ctj_api.models import AttemptCount, Opportunity, Skill, SkillMatrix, UserPr
 
 from .common import (
     PASSWORD,
+    PATIENCE_SECONDS,
     make_admin_user,
     make_matrix,
     make_opportunity,
@@ -42,7 +43,6 @@ from .common import (
     wait_until,
 )
 from .databases import new_database, table_digests, using
-from .test_embedded_postgres import PATIENCE_SECONDS
 
 ODD = "\\.\nCOPY public.ctj_api_skill (id) FROM stdin;\n\\N\t'\"$$;--\r\n\x01\u2028 Ünï ﷽ 😀 %s {} \\"
 ONES_OWN = """

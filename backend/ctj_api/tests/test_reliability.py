@@ -432,6 +432,16 @@ class FuzzTests(TestCase):
         problems = self.problems(operations=None, stop_reason="error", errors=[{"title": "Schema Loading Error"}])
         self.assertIn("as a volunteer: nothing was tried: Schema Loading Error", problems)
 
+    def test_failures_in_the_log_are_told_with_the_first(self) -> None:
+        """Whatever Schemathesis was told; other statuses are none."""
+        with TemporaryDirectory() as folder:
+            log = Path(folder, "log")
+            log.write_text('{"status":200}\n{"status":404}\n')
+            self.assertEqual(list(fuzz.server_errors(log)), [])
+            log.write_text('{"status":200}\n{"n":1,"status":500}\n{"n":2,"status":503}\n')
+            told = ['2 answers of 5xx in the log, the first: {"n":1,"status":500}']
+            self.assertEqual(list(fuzz.server_errors(log)), told)
+
 
 class AttackTests(TestCase):
     """What is told of connections."""

@@ -188,6 +188,7 @@ class SchemaPagesTests(APITestCase):
         for user in (None, make_regular_user(), None):
             self.client.force_authenticate(user)
             self.assertEqual(self.client.get("/api/schema/").json(), committed)
+        self.assertEqual(committed["openapi"][:2], "3.")
 
     def test_document_takes_no_parameter(self) -> None:
         """Nobody can have another one made, or kept for others."""

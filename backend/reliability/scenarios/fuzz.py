@@ -61,7 +61,7 @@ def run(scale: Scale) -> Outcome:
             say(f"  {trial.who}: {report['test_cases']['generated']:,} cases")
         if not server.is_healthy():
             problems.append("the server is not well afterwards")
-        problems += _server_errors(server)
+        problems += server_errors(server.log)
     tries = f"{cases:,} requests, all checks, as anybody, volunteer and project manager"
     return Outcome(tries, lost(problems), "-", tuple(problems))
 
@@ -114,9 +114,9 @@ def problems_of(trial: Trial, report: dict[str, Any]) -> Iterator[str]:
         yield f"as {trial.who}: not all operations were tried"
 
 
-def _server_errors(server: Server) -> Iterator[str]:
-    """Find failures in the log that the client may not have been told of."""
-    lines = [line for line in server.log.read_text(errors="replace").splitlines() if SERVER_ERROR.search(line)]
+def server_errors(log: Path) -> Iterator[str]:
+    """Find failures in the server's log that the client may not have been told of."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if SERVER_ERROR.search(line)]
     if lines:
         yield f"{len(lines)} answers of 5xx in the log, the first: {lines[0]}"
 
