@@ -70,4 +70,4 @@ check_number WEB_CONCURRENCY 1 99
 trap stop INT TERM
 interruptible wait_for_database
 interruptible python manage.py migrate_once
-HOST=0.0.0.0 exec python -m gunicorn --config python:backend.gunicorn_conf backend.asgi:application
+HOST=0.0.0.0 exec python -m gunicorn --config python:serving.gunicorn_conf backend.asgi:application

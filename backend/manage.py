@@ -7,7 +7,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from backend.processes import exit_on_signals
+from serving.processes import exit_on_signals
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ stop() {
 }
 
 trap stop INT TERM HUP
-python3 -I backend/bootstrap.py &
+python3 -I devtools/bootstrap.py &
 wait "$!"
 trap - INT TERM HUP
 
@@ -38,4 +38,4 @@ export SQL_REPLICA_HOST=
 if [ -n "${SQL_HOST-}" ]; then
   exec .venv/bin/python -m pytest "$@"
 fi
-exec .venv/bin/python -m backend.embedded_postgres run --temporary -- .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m devtools.embedded_postgres run --temporary -- .venv/bin/python -m pytest "$@"

@@ -115,7 +115,7 @@ announce() {
 }
 
 serve() {
-  "$python" -m backend.embedded_postgres run --end-with-parent -- ./startServer.sh --with-database &
+  "$python" -m devtools.embedded_postgres run --end-with-parent -- ./startServer.sh --with-database &
   local server=$! status=0
   until is_healthy; do
     kill -0 "$server" 2>/dev/null || break
@@ -132,7 +132,7 @@ trap stop INT TERM HUP
 case "${1-}" in
   '')
     command -v python3 >/dev/null || fail 'there is no python3: install Python 3.12 or newer.'
-    interruptible python3 -I backend/bootstrap.py
+    interruptible python3 -I devtools/bootstrap.py
     write_development_settings
     read_settings
     if can_connect; then
@@ -148,7 +148,7 @@ case "${1-}" in
       step 'Collecting static files' "$python" manage.py collectstatic --no-input --verbosity 0
     fi
     echo 'Starting the server ...'
-    exec "$python" -u -m gunicorn --config python:backend.gunicorn_conf backend.asgi:application
+    exec "$python" -u -m gunicorn --config python:serving.gunicorn_conf backend.asgi:application
     ;;
   *)
     fail 'it takes no arguments; settings come from the environment or from .env.'

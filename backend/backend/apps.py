@@ -6,4 +6,4 @@ from django.contrib.admin.apps import AdminConfig
 class CivicTechJobsAdminConfig(AdminConfig):
     """The admin, with a site of our own."""
 
-    default_site = "ctj_api.admin_site.CivicTechJobsAdminSite"
+    default_site = "ctj_api.desk.site.CivicTechJobsAdminSite"

@@ -1,16 +1,38 @@
 """Where the project lies, and what its environment says, or else a ``.env`` beside ``manage.py``."""
 
+import hashlib
+import os
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from environs import FileAwareEnv
 from marshmallow import ValidationError
 
-from backend.rates import Rate
-
 BASE_DIR = Path(__file__).resolve().parent.parent
+EMBEDDED_DATABASE = "civictechjobs"
+EMBEDDED_USER = "postgres"
+EMBEDDED_PORT = 5432  # no TCP port: a part of the socket's file name
+LONGEST_SOCKET_PATH = 100  # the limit is 108 on Linux and 104 on macOS
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Rate(NamedTuple):
+    """So many attempts in so many seconds, which begin with the first one."""
+
+    attempts: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Rate":
+        """Return the rate that a text like ``5/15m`` means; raises ``ValueError`` for any other."""
+        match = re.fullmatch(r"([1-9]\d{0,6})/([1-9]\d{0,3})([smhd])", text.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f'"{text}" is no rate such as 5/15m: attempts, and a number of s, m, h or d')
+        attempts, number, unit = match.groups()
+        return cls(int(attempts), int(number) * UNITS[unit])
 
 
 class Environment(FileAwareEnv):
@@ -37,6 +59,21 @@ def read_environment(*, eager: bool) -> Environment:
     environment.add_parser("networks", _checked(_networks))
     environment.add_parser("texts", _texts)
     return environment
+
+
+def data_directory() -> Path:
+    """Return ``DATA_DIR`` of the environment or of ``.env``, else ``backend/.data``."""
+    return BASE_DIR / (env.str("DATA_DIR", "") or ".data")
+
+
+def socket_directory(data_dir: Path) -> Path:
+    """Return the folder of the socket of the cluster in ``data_dir``: a short one where that path is too long."""
+    home = data_dir / "postgres"
+    if len(os.fsencode(home / f".s.PGSQL.{EMBEDDED_PORT}")) <= LONGEST_SOCKET_PATH:
+        return home
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    # TMPDIR may differ from one shell to the next, and be long itself. The folder is checked before it is used.
+    return Path("/tmp") / f"{EMBEDDED_DATABASE}-{digest}"  # nosec B108
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -10,10 +10,17 @@ import django_stubs_ext
 from django.utils.csp import CSP
 from marshmallow.validate import OneOf, Range
 
-from backend import __version__, embedded_postgres
+from backend import __version__
 from backend.configuration import check_settings
-from backend.environment import BASE_DIR, read_environment
-from backend.logs import logging_settings
+from backend.environment import (
+    BASE_DIR,
+    EMBEDDED_DATABASE,
+    EMBEDDED_USER,
+    data_directory,
+    read_environment,
+    socket_directory,
+)
+from serving.logs import logging_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -22,7 +29,7 @@ DEBUG = env.bool("DJANGO_DEBUG", False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
 SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS", "")
 ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", "")
-DATA_DIR = embedded_postgres.data_directory()
+DATA_DIR = data_directory()
 SQL_HOST = env.str("SQL_HOST", "")
 NEXT_DEV_ORIGIN = "http://localhost:3000"
 
@@ -45,20 +52,20 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ctj_api.middleware.HeadMiddleware",
-    "backend.client_address.ClientAddressMiddleware",
-    "backend.request_log.RequestLogMiddleware",
+    "ctj_api.http.middleware.HeadMiddleware",
+    "ctj_api.accounts.client_address.ClientAddressMiddleware",
+    "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "backend.headers.BrowserPolicyMiddleware",
-    "ctj_api.middleware.ErrorEnvelopeMiddleware",
+    "ctj_api.http.headers.BrowserPolicyMiddleware",
+    "ctj_api.http.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "ctj_api.middleware.HostCheckMiddleware",
-    "ctj_api.middleware.PageValidatorMiddleware",
-    "ctj_api.middleware.CachePolicyMiddleware",
-    "ctj_api.middleware.RequestContractMiddleware",
-    "backend.routers.ReplicaMiddleware",
+    "ctj_api.http.middleware.HostCheckMiddleware",
+    "ctj_api.http.middleware.PageValidatorMiddleware",
+    "ctj_api.http.middleware.CachePolicyMiddleware",
+    "ctj_api.http.middleware.RequestContractMiddleware",
+    "serving.replica.ReplicaMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -80,10 +87,10 @@ KEEP_ALIVE_SECONDS = env.float("KEEP_ALIVE_SECONDS", 75, validate=POSITIVE)
 CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000, validate=Range(min=1))
 # What gives the headers of every answer to those that no view made.
 REFUSAL_MIDDLEWARE = [
-    "backend.request_log.RequestLogMiddleware",
+    "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "backend.headers.BrowserPolicyMiddleware",
-    "backend.refusals.SecurityHeadersMiddleware",
+    "ctj_api.http.headers.BrowserPolicyMiddleware",
+    "serving.refusals.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -111,10 +118,10 @@ SQL_IDLE_TIMEOUT_MS = env.int("SQL_IDLE_TIMEOUT_MS", 60_000, validate=Range(min=
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": env.str("SQL_DATABASE", embedded_postgres.DATABASE),
-        "USER": env.str("SQL_USER", embedded_postgres.USER),
+        "NAME": env.str("SQL_DATABASE", EMBEDDED_DATABASE),
+        "USER": env.str("SQL_USER", EMBEDDED_USER),
         "PASSWORD": env.str("SQL_PASSWORD", ""),
-        "HOST": SQL_HOST or str(embedded_postgres.socket_directory(DATA_DIR)),
+        "HOST": SQL_HOST or str(socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
         "OPTIONS": {
             "connect_timeout": 2,
@@ -132,7 +139,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 if _replica_host := env.str("SQL_REPLICA_HOST", ""):
     DATABASES["replica"] = DATABASES["default"] | {"HOST": _replica_host, "PORT": env.str("SQL_REPLICA_PORT", "")}
-DATABASE_ROUTERS = ["backend.routers.ReplicaRouter"] if "replica" in DATABASES else []
+DATABASE_ROUTERS = ["serving.replica.ReplicaRouter"] if "replica" in DATABASES else []
 
 AUTH_USER_MODEL = "ctj_api.UserProfile"
 AUTH_PASSWORD_VALIDATORS = [
@@ -146,7 +153,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-PASSWORD_HASHERS = ["ctj_api.hashers.FrugalArgon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = [
+    "ctj_api.accounts.hashers.FrugalArgon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 PASSWORD_RESET_TIMEOUT = 60 * (env.int("PASSWORD_RESET_MINUTES", 60, validate=Range(min=1)) or 0)
 PASSWORD_RESET_URL = env.str("PASSWORD_RESET_URL", f"{NEXT_DEV_ORIGIN}/reset-password" if DEBUG else "")
 
@@ -160,8 +170,8 @@ EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "CivicTechJobs <civictechjobs@localhost>")
 
-SESSION_ENGINE = "ctj_api.sessions"
-AUTHENTICATION_BACKENDS = ["ctj_api.sign_in.LimitedModelBackend"]
+SESSION_ENGINE = "ctj_api.accounts.sessions"
+AUTHENTICATION_BACKENDS = ["ctj_api.accounts.sign_in.LimitedModelBackend"]
 
 # Attempts in a time: those from one address on one account, those on an account, those from an address.
 LOGIN_RATE = env.rate("LOGIN_RATE", "5/15m")
@@ -217,10 +227,10 @@ SECURE_CSP = {
 X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.authentication.CsrfSessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.http.authentication.CsrfSessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["ctj_api.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["ctj_api.renderers.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["ctj_api.http.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["ctj_api.http.renderers.OrjsonRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ctj_api.exceptions.civic_exception_handler",
     "URL_FORMAT_OVERRIDE": None,
@@ -232,7 +242,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Matches Hack for LA's volunteers with the opportunities of its projects.",
     "VERSION": __version__,
     "OAS_VERSION": "3.1.1",
-    "DEFAULT_GENERATOR_CLASS": "ctj_api.schema.OnceSchemaGenerator",
+    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.OnceSchemaGenerator",
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENFORCE_NON_BLANK_FIELDS": True,
@@ -245,7 +255,7 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "ctj_api.schema.complete_schema",
+        "ctj_api.http.schema.complete_schema",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

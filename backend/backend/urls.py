@@ -5,9 +5,8 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from rest_framework.permissions import AllowAny
 
-from ctj_api.caching import public_cache
-
-from . import views
+from backend import views
+from ctj_api.http.caching import public_cache
 
 PUBLIC = {"authentication_classes": (), "permission_classes": (AllowAny,), "http_method_names": ["get", "head"]}
 

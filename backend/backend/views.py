@@ -15,9 +15,9 @@ from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from backend import __version__
-from backend.client_address import is_inside
-from backend.metrics import exposition
+from ctj_api.accounts.client_address import is_inside
 from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_passing
+from serving.metrics import exposition
 
 logger = logging.getLogger(__name__)
 

@@ -24,19 +24,19 @@ from django.utils.text import Truncator
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
-from .changelists import OpportunityChangeList, PostedByFilter, StatusFilter
-from .display import skill_chips, status_word, week_text
+from .desk.changelists import OpportunityChangeList, PostedByFilter, StatusFilter
+from .desk.display import skill_chips, status_word, week_text
+from .desk.forms import CHANGED_MEANWHILE, MultilineField, OpportunityForm, SkillLevelsFormField, UserProfileForm
+from .desk.history import HistoryAdmin, change_of, log_changes
+from .desk.skill_index import SkillIndex
+from .desk.skills import SkillFilesMixin, SkillMergeMixin
+from .desk.transitions import CLOSE, FILL, HOLD, PUBLISH, TRANSITIONS, Transition
+from .desk.who_fits import coverage_text, who_fits
 from .exceptions import is_database_away
-from .forms import CHANGED_MEANWHILE, MultilineField, OpportunityForm, SkillLevelsFormField, UserProfileForm
-from .history import HistoryAdmin, change_of, log_changes
-from .match_index import count_volunteers
 from .matching import Coverage
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from .querysets import OpportunityQuerySet, is_administrator, is_project_manager
-from .skill_admin import SkillFilesMixin, SkillMergeMixin
-from .skill_index import SkillIndex
-from .transitions import CLOSE, FILL, HOLD, PUBLISH, TRANSITIONS, Transition
-from .who_fits import coverage_text, who_fits
+from .ranking.live_index import count_volunteers
 
 NOT_DONE = "This could not be done: the input is unusable, or was overtaken. Try again."
 

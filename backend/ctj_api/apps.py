@@ -11,4 +11,4 @@ class CtjApiConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the description of the authentication with drf-spectacular."""
-        from . import schema  # noqa: F401, PLC0415
+        from .http import schema  # noqa: F401, PLC0415

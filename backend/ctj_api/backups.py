@@ -22,7 +22,7 @@ from typing import IO, cast
 from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 
-from backend import processes
+from serving import processes
 
 # What belongs to the moment and the server. Its tables are in a backup, without their rows: whoever was signed in is
 # asked again, nobody is locked out, and notes of transactions (``changes.py``) mean nothing in another database.

@@ -13,10 +13,10 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from .enums import Experience, Ordering, PracticeArea, Status, WorkEnvironment
-from .matches import Narrowing
 from .models import CommunityOfPractice, Project, Role, Skill
 from .parameters import MAX_SEARCH, ME
 from .querysets import OpportunityQuerySet, SkillQuerySet
+from .ranking.matches import Narrowing
 from .validators import MAX_HOURS, clean_whole_number, is_uuid, unknown_skill
 
 MAX_SCORE_DIGITS = 21

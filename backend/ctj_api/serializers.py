@@ -12,10 +12,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from .matches import Match
+from .accounts.password_reset import locked_owner
 from .matching import Levels, SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from .password_reset import locked_owner
+from .ranking.matches import Match
 from .validators import (
     DAYS,
     END_OF_DAY,

@@ -20,13 +20,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from .caching import public_cache, revalidated, row_versions
-from .changes import Kind, version_of
+from .accounts.password_reset import change_password, send_reset_link
+from .accounts.throttles import PasswordResetThrottle, SignupThrottle
+from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchForm, OpportunityFilter, OpportunityListFilter, ProjectFilter, RoleFilter, SkillFilter
-from .history import log_addition, log_change, log_deletion, snapshot
-from .matches import OpportunityRanking, VolunteerRanking
+from .http.caching import public_cache, revalidated, row_versions
+from .http.pagination import HeaderPagination, MatchPagination, OpportunityPagination
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
-from .pagination import HeaderPagination, MatchPagination, OpportunityPagination
 from .parameters import (
     COMMUNITY,
     MATCH_LIST,
@@ -37,9 +37,10 @@ from .parameters import (
     SEARCH,
     query_parameters,
 )
-from .password_reset import change_password, send_reset_link
 from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
+from .ranking.matches import OpportunityRanking, VolunteerRanking
+from .ranking.row_changes import Kind, version_of
 from .serializers import (
     CommunityOfPracticeReadSerializer,
     CsrfTokenReadSerializer,
@@ -57,7 +58,6 @@ from .serializers import (
     UserWriteSerializer,
     VolunteerMatchReadSerializer,
 )
-from .throttles import PasswordResetThrottle, SignupThrottle
 
 
 @public_cache

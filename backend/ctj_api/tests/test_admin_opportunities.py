@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.admin import OpportunityAdmin
+from ctj_api.desk.transitions import TRANSITIONS
 from ctj_api.enums import Status
 from ctj_api.models import Opportunity, Skill, SkillMatrix
-from ctj_api.transitions import TRANSITIONS
 
 from .common import (
     make_admin_user,

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
-from backend.rates import Rate
+from backend.environment import Rate
 from ctj_api.models import Skill, SkillMatrix, UserProfile
 
 from .common import (
@@ -101,7 +101,10 @@ class PasswordChangeTests(TestCase):
 
     def change(self, old: str = PASSWORD, new: str = NEW_PASSWORD) -> Any:
         """Return what the form is answered."""
-        with patch("ctj_api.password_reset.do_later", lambda job: job()), self.captureOnCommitCallbacks(execute=True):
+        with (
+            patch("ctj_api.accounts.password_reset.do_later", lambda job: job()),
+            self.captureOnCommitCallbacks(execute=True),
+        ):
             return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
 
     def test_pm_changes_own_password(self) -> None:

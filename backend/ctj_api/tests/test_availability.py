@@ -8,7 +8,7 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctj_api.availability import MINUTES_A_DAY, MINUTES_A_WEEK, MeetingWeek, fits_hours, merge
+from ctj_api.ranking.availability import MINUTES_A_DAY, MINUTES_A_WEEK, MeetingWeek, fits_hours, merge
 from ctj_api.validators import DAYS
 
 PACIFIC = "America/Los_Angeles"

@@ -63,7 +63,7 @@ INSERT INTO newer (p, f, s, name) VALUES ((1, 'well'), 5, '[1,5)', 'x'); INSERT 
 BACKUP_WITH_SIGNAL = """
 import signal, sys, threading
 
-from backend.processes import exit_on_signals
+from serving.processes import exit_on_signals
 
 def get_signal():
     sys.stdin.readline()

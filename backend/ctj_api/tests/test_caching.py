@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
-from ctj_api.middleware import HeadMiddleware
+from ctj_api.http.middleware import HeadMiddleware
 from ctj_api.models import Project, Role, Skill
 from ctj_api.serializers import SkillReadSerializer
 
@@ -66,7 +66,7 @@ class CachingTests(APITestCase):
     def test_anonymous_read_after_a_release_has_another_validator(self) -> None:
         """The same rows may be told in another shape."""
         before = self.client.get("/api/skills/")["ETag"]
-        with patch("ctj_api.caching.RELEASE", "the next one"):
+        with patch("ctj_api.http.caching.RELEASE", "the next one"):
             self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
 
     def test_revalidation_of_a_catalog_reads_and_writes_no_row(self) -> None:

@@ -7,8 +7,8 @@ from unittest.mock import patch
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.test import TransactionTestCase
 
-from ctj_api.changes import Kind, version_of
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.ranking.row_changes import Kind, version_of
 from ctj_api.serializers import OpportunityReadSerializer
 
 from .common import (

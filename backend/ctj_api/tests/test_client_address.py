@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, SimpleTestCase, override_settings
 
-from backend.client_address import ClientAddressMiddleware, address_key, client_address, is_inside
+from ctj_api.accounts.client_address import ClientAddressMiddleware, address_key, client_address, is_inside
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.1"))
 

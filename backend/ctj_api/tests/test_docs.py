@@ -17,13 +17,13 @@ from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from ctj_api.admin import NOT_DONE
-from ctj_api.admin_site import SignInForm
-from ctj_api.catalog import SHIPPED_CATALOG, read_catalog
+from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
+from ctj_api.desk.site import SignInForm
+from ctj_api.desk.transitions import TRANSITIONS
 from ctj_api.enums import SkillLevel
 from ctj_api.exceptions import ErrorCode
 from ctj_api.matching import compare, score
-from ctj_api.transitions import TRANSITIONS
-from reliability.scenarios import SCENARIOS
+from devtools.reliability.scenarios import SCENARIOS
 
 ROOT = Path(settings.BASE_DIR).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
@@ -118,7 +118,7 @@ class DocsTests(SimpleTestCase):
 
     def test_every_fault_has_a_row(self) -> None:
         """The table of what was tried is that of a run of all scenarios, and nothing was lost."""
-        row = r"^\| .+ \| .+ \| (.+) \| .+ \| `\S+ -m reliability ([a-z-]+)` \|$"
+        row = r"^\| .+ \| .+ \| (.+) \| .+ \| `\S+ -m devtools.reliability ([a-z-]+)` \|$"
         rows = re.findall(row, read("docs/reliability.md"), re.MULTILINE)
         self.assertEqual(rows, [("nothing", name) for name in SCENARIOS])
 

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from rest_framework.test import APIClient, APITestCase
 
-from ctj_api.history import change_of, changes, log_changes, log_deletion, snapshot
+from ctj_api.desk.history import change_of, changes, log_changes, log_deletion, snapshot
 from ctj_api.models import Opportunity, Skill, UserProfile
 
 from .common import (

@@ -150,7 +150,7 @@ class CatalogTests(TestCase):
 
     def test_failure_half_way_leaves_nothing_loaded(self) -> None:
         """What was written before an error is taken back."""
-        with patch("ctj_api.catalog._load_projects", side_effect=RuntimeError), self.assertRaises(RuntimeError):
+        with patch("ctj_api.catalog.loading._load_projects", side_effect=RuntimeError), self.assertRaises(RuntimeError):
             self.load()
         self.assertFalse(Skill.objects.exists())
 

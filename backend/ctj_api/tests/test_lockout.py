@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
-from backend.rates import Rate
-from ctj_api.limits import TooManyAttempts
+from backend.environment import Rate
+from ctj_api.accounts.limits import TooManyAttempts
+from ctj_api.accounts.sign_in import Attempt
 from ctj_api.models import AttemptCount
-from ctj_api.sign_in import Attempt
 
 from .common import PASSWORD, browser, error_of, in_another_thread, make_pm_user, make_regular_user
 from .test_concurrency import at_once
@@ -176,7 +176,7 @@ class LockoutTests(APITestCase):
     def test_lockout_is_logged_without_saying_whose(self) -> None:
         """Neither address is in the log."""
         self.guess(3)
-        with self.assertLogs("ctj_api.sign_in", "WARNING") as logs:
+        with self.assertLogs("ctj_api.accounts.sign_in", "WARNING") as logs:
             self.guess(1)
         self.assertNotIn("ana", logs.output[0])
         self.assertNotIn("192.0.2.1", logs.output[0])

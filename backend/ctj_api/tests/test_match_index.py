@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase as HypothesisTransactionTestCase
 
-from backend.handlers import OneHopHandler
-from ctj_api.changes import Kind
-from ctj_api.match_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
 from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, VolunteerIndex, rank_opportunities
 from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+from ctj_api.ranking.live_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
+from ctj_api.ranking.row_changes import Kind
+from serving.handlers import OneHopHandler
 
 from .common import (
     in_another_thread,
@@ -328,8 +328,8 @@ class WarmUpTests(IndexAssertions):
         skill = make_skill()
         make_opportunity({skill: 3})
         with (
-            patch("ctj_api.match_index._open_opportunities", fresh_index()),
-            patch("ctj_api.match_index._volunteers", fresh_volunteers()),
+            patch("ctj_api.ranking.live_index._open_opportunities", fresh_index()),
+            patch("ctj_api.ranking.live_index._volunteers", fresh_volunteers()),
         ):
             OneHopHandler().warm_up()
             with self.assertNumQueries(2):
@@ -339,8 +339,8 @@ class WarmUpTests(IndexAssertions):
     def test_process_starts_while_the_database_is_away(self) -> None:
         """The indexes are made when they are asked for."""
         with (
-            patch("ctj_api.match_index.make_indexes", side_effect=OperationalError("away")),
-            self.assertLogs("backend.handlers", "WARNING"),
+            patch("ctj_api.ranking.live_index.make_indexes", side_effect=OperationalError("away")),
+            self.assertLogs("serving.handlers", "WARNING"),
         ):
             OneHopHandler().warm_up()
 

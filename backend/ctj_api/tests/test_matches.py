@@ -7,8 +7,8 @@ from unittest.mock import patch
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
-from ctj_api.matches import Narrowing, OpportunityRanking, VolunteerRanking
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+from ctj_api.ranking.matches import Narrowing, OpportunityRanking, VolunteerRanking
 from ctj_api.serializers import OpportunityMatchReadSerializer
 
 from .common import (

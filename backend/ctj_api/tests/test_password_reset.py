@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage
 from django.test import TransactionTestCase, override_settings
 from rest_framework.test import APIClient, APITestCase
 
-from backend.rates import Rate
+from backend.environment import Rate
 from ctj_api.models import UserProfile
 
 from .common import PASSWORD, browser, error_of, make_regular_user, refresh_csrf_token
@@ -28,7 +28,7 @@ FORGOT, RESET, LOGIN, ME = (
 )
 ANA = "ana@example.org"
 NEW = "another-long-passphrase"
-DO_LATER = "ctj_api.password_reset.do_later"
+DO_LATER = "ctj_api.accounts.password_reset.do_later"
 
 
 def ask(email: str = ANA) -> Any:
@@ -96,7 +96,7 @@ class ForgotPasswordTests(APITestCase):
             with (
                 self.subTest(email),
                 patch.object(default_token_generator, "make_token", return_value="token") as token,
-                patch("ctj_api.password_reset.render_to_string", return_value="text") as text,
+                patch("ctj_api.accounts.password_reset.render_to_string", return_value="text") as text,
                 patch("django.core.mail.EmailMessage.message", autospec=True, side_effect=EmailMessage.message) as made,
             ):
                 ask(email)
@@ -118,7 +118,7 @@ class ForgotPasswordTests(APITestCase):
         """The answer is given before; the log tells of it, without the address."""
         with (
             patch("django.core.mail.EmailMessage.send", side_effect=SMTPRecipientsRefused({ANA: (550, b"no")})),
-            self.assertLogs("ctj_api.password_reset", "ERROR") as logs,
+            self.assertLogs("ctj_api.accounts.password_reset", "ERROR") as logs,
         ):
             self.assertEqual(ask().status_code, 204)
         self.assertNotIn(ANA, "".join(logs.output))

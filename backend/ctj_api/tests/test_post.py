@@ -11,12 +11,12 @@ from unittest.mock import Mock, patch
 from django.conf import settings
 from django.test import SimpleTestCase
 
-from ctj_api import post
-from ctj_api.post import do_later
+from ctj_api.accounts import mail as post
+from ctj_api.accounts.mail import do_later
 
 from .common import wait_until
 
-DELAY = "ctj_api.post.DELAY_SECONDS"
+DELAY = "ctj_api.accounts.mail.DELAY_SECONDS"
 # Django's own development server answers in daemon threads.
 ENDING = """
 from threading import Thread
@@ -57,7 +57,7 @@ class PostTests(SimpleTestCase):
     def test_while_is_random(self) -> None:
         """From one second to five: nobody knows which request a job belongs to."""
         jobs: list[tuple[float, Any]] = []
-        with patch("ctj_api.post.Thread"), patch("ctj_api.post._jobs", jobs):
+        with patch("ctj_api.accounts.mail.Thread"), patch("ctj_api.accounts.mail._jobs", jobs):
             for number in range(100):
                 do_later(self.note(number))
         delays = [due - time.monotonic() for due, _ in jobs]
@@ -92,7 +92,7 @@ class PostTests(SimpleTestCase):
 
     def test_job_that_fails_keeps_none_from_being_done(self) -> None:
         """It is logged."""
-        with patch(DELAY, (0, 0)), self.assertLogs("ctj_api.post", "ERROR"):
+        with patch(DELAY, (0, 0)), self.assertLogs("ctj_api.accounts.mail", "ERROR"):
             do_later(Mock(side_effect=ValueError("A defect")))
             do_later(self.note("next"))
             wait_until(lambda: bool(self.done))

@@ -12,8 +12,8 @@ from django.db import connection
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
-from ctj_api.catalog import SHIPPED_CATALOG, read_catalog
-from ctj_api.demo.texts import read_texts
+from ctj_api.catalog.demo.texts import read_texts
+from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
 from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 
@@ -181,7 +181,7 @@ class DemoTests(TestCase):
         seed(opportunities=25, volunteers=25)
         at_once = opportunity_rows(), account_rows()
         delete_demo()
-        with patch("ctj_api.demo.seeding.BATCH_SIZE", 7):
+        with patch("ctj_api.catalog.demo.seeding.BATCH_SIZE", 7):
             seed(opportunities=25, volunteers=25)
         self.assertEqual((opportunity_rows(), account_rows()), at_once)
 

@@ -20,9 +20,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from rest_framework.test import APIClient
 
+from ctj_api.desk.skill_csv import (
+    MAX_FILE_SIZE,
+    MAX_ROWS,
+    ConfirmationStorage,
+    SkillCSV,
+    SkillResource,
+    UnusableFileError,
+)
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Usage
-from ctj_api.resources import MAX_FILE_SIZE, MAX_ROWS, ConfirmationStorage, SkillCSV, SkillResource, UnusableFileError
 
 from .common import (
     PASSWORD,
@@ -624,7 +631,7 @@ class SkillImportErrorTests(SkillFileTestCase):
         """Rows that were right in the preview are checked again, and nothing of the file is written."""
         page = self.upload(HEADER + "Django,,\nReact,,\n")
         skill = make_skill(name="REACT")
-        with patch("ctj_api.resources.SkillLoader.get_instance", return_value=None):
+        with patch("ctj_api.desk.skill_csv.SkillLoader.get_instance", return_value=None):
             answer = self.confirm(page)
         self.assertContains(answer, "Nothing was imported. Somebody else changed these skills at the same moment.")
         self.assertFalse(Skill.objects.filter(name="Django").exists())
@@ -642,7 +649,7 @@ class SkillImportErrorTests(SkillFileTestCase):
         """Saving what is gone is an error, not a new row."""
         skill = make_skill(name="React")
         skill.delete()
-        with patch("ctj_api.resources.SkillLoader.get_instance", return_value=Skill(name="React")):
+        with patch("ctj_api.desk.skill_csv.SkillLoader.get_instance", return_value=Skill(name="React")):
             dataset = SkillCSV().create_dataset((HEADER + "React,New,\n").encode())
             result = SkillResource().import_data(dataset)
         self.assertTrue(result.has_errors())

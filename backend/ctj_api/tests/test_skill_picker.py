@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.test import TestCase
 
-from ctj_api.forms import SkillLevelsFormField
+from ctj_api.desk.forms import SkillLevelsFormField
+from ctj_api.desk.skill_index import SkillIndex
 from ctj_api.models import Skill
-from ctj_api.skill_index import SkillIndex
 
 from .common import make_cop, make_skill
 

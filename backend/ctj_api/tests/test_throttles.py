@@ -6,8 +6,8 @@ from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
-from backend.rates import Rate
-from ctj_api.limits import Limit
+from backend.environment import Rate
+from ctj_api.accounts.limits import Limit
 from ctj_api.models import AttemptCount, UserProfile
 
 from .common import PASSWORD, browser, error_of

@@ -12,10 +12,10 @@ from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 from django.test import TransactionTestCase
 
-from ctj_api.changes import Kind
-from ctj_api.match_index import LiveIndex
 from ctj_api.matching import OpportunityIndex
 from ctj_api.models import Opportunity, UserProfile
+from ctj_api.ranking.live_index import LiveIndex
+from ctj_api.ranking.row_changes import Kind
 
 from .common import browser, error_of, make_opportunity, make_regular_user, make_skill, other_connection
 
@@ -81,7 +81,7 @@ class TimeoutTests(TransactionTestCase):
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = '500ms'")
         self.addCleanup(connection.close)
-        with patch("ctj_api.match_index.ROWS_AT_ONCE", 1):
+        with patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1):
             self.assertEqual(len(index.read(lambda rows: rows.rank({str(skill.pk): 3}))), 8)
 
     def test_commands_may_take_their_time(self) -> None:

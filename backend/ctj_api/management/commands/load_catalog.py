@@ -5,7 +5,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ctj_api.catalog import SHIPPED_CATALOG, CatalogError, load_catalog, load_catalog_if_empty, read_catalog
+from ctj_api.catalog.loading import (
+    SHIPPED_CATALOG,
+    CatalogError,
+    load_catalog,
+    load_catalog_if_empty,
+    read_catalog,
+)
 
 
 class Command(BaseCommand):

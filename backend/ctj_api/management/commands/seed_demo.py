@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from ctj_api.demo.rows import manager_count
-from ctj_api.demo.seeding import DemoSeeder, prepare_catalog
+from ctj_api.catalog.demo.rows import manager_count
+from ctj_api.catalog.demo.seeding import DemoSeeder, prepare_catalog
 
 MAX_ROWS = 1_000_000
 

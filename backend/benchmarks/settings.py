@@ -1,5 +1,0 @@
-"""The project's settings, with the routes of the benchmarks beside its own."""
-
-from backend.settings import *  # noqa: F403 (all of them)
-
-ROOT_URLCONF = "benchmarks.urls"

@@ -1,0 +1,1 @@
+"""Who somebody is: sign-in, its limits, passwords, sessions and mail."""

@@ -1,0 +1,1 @@
+"""What a database starts with: the catalog, and demo data."""

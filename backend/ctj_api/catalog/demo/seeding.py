@@ -1,0 +1,182 @@
+"""Writes demo rows: the missing ones only, in batches of one transaction each."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from uuid import UUID
+
+from django.contrib.auth.hashers import make_password
+from django.db import connection, reset_queries, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from ctj_api.catalog.loading import SHIPPED_CATALOG, load_catalog, read_catalog
+from ctj_api.enums import PracticeArea
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+
+from .rows import (
+    DemoCatalog,
+    DemoRole,
+    DemoRow,
+    build_manager,
+    build_meeting_times,
+    build_opportunity,
+    build_volunteer,
+    generator,
+    manager_count,
+)
+from .texts import read_texts
+
+BATCH_SIZE = 1000
+
+
+@dataclass
+class DemoCounts:
+    """How many rows seeding added."""
+
+    managers: int = 0
+    volunteers: int = 0
+    opportunities: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.opportunities} opportunities, {self.managers} project managers "
+            f"and {self.volunteers} volunteers added"
+        )
+
+
+def prepare_catalog(seed: int) -> DemoCatalog:
+    """Return what demo rows refer to; an empty catalog is loaded first, and projects without meetings get some."""
+    if not all(model._default_manager.exists() for model in (Skill, Role, Project)):
+        load_catalog(read_catalog(SHIPPED_CATALOG))
+    _add_meeting_times(seed)
+    skill_ids = {name.lower(): str(pk) for name, pk in Skill.objects.values_list("name", "pk")}
+    return DemoCatalog(
+        communities=dict(CommunityOfPractice.objects.values_list("practice_area", "pk")),
+        roles=_read_roles(skill_ids),
+        projects=list(Project.objects.values_list("pk", "name")),
+        skills=list(skill_ids.values()),
+    )
+
+
+class DemoSeeder:
+    """Adds the demo that belongs to a seed; calls ``progress`` with the number of rows after each batch.
+
+    The accounts that it adds get ``password``; with ``reset_passwords`` those that it added before get it too.
+    """
+
+    def __init__(
+        self,
+        catalog: DemoCatalog,
+        seed: int,
+        password: str,
+        *,
+        reset_passwords: bool,
+        progress: Callable[[int], object],
+    ) -> None:
+        self._catalog = catalog
+        self._seed = seed
+        self._password = make_password(password)
+        self._reset_passwords = reset_passwords
+        self._progress = progress
+        self._now = timezone.now()
+        self._counts = DemoCounts()
+        self._managers: list[UUID] = []
+
+    def add(self, opportunities: int, volunteers: int) -> DemoCounts:
+        """Add what is missing of a demo of this size and return how much that was."""
+        self._in_batches("pm", manager_count(opportunities), self._add_managers)
+        self._in_batches("volunteer", volunteers, self._add_volunteers)
+        self._in_batches("opportunity", opportunities, self._add_opportunities)
+        _count_rows_for_planner()
+        return self._counts
+
+    def _in_batches(self, kind: str, count: int, add: Callable[[Sequence[DemoRow]], None]) -> None:
+        for numbers in batched(range(1, count + 1), BATCH_SIZE):
+            with transaction.atomic():
+                add([DemoRow(self._seed, kind, number) for number in numbers])
+            reset_queries()  # which Django keeps while debugging
+            self._progress(len(numbers))
+
+    def _add_managers(self, rows: Sequence[DemoRow]) -> None:
+        community = self._catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
+        known = self._known_accounts(rows)
+        added = [build_manager(row, community, self._password, self._now) for row in rows if row.email not in known]
+        self._renew_passwords(rows)
+        UserProfile.objects.bulk_create(added)
+        self._managers += [known.get(row.email, row.pk) for row in rows]
+        self._counts.managers += len(added)
+
+    def _add_volunteers(self, rows: Sequence[DemoRow]) -> None:
+        known = self._known_accounts(rows)
+        added = [
+            build_volunteer(row, self._catalog, self._password, self._now) for row in rows if row.email not in known
+        ]
+        self._renew_passwords(rows)
+        matrices = [volunteer.skills_learned_matrix for volunteer in added]
+        SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
+        UserProfile.objects.bulk_create(added)
+        self._counts.volunteers += len(added)
+
+    def _add_opportunities(self, rows: Sequence[DemoRow]) -> None:
+        known = set(Opportunity.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+        added = [
+            build_opportunity(row, self._catalog, self._managers, self._now) for row in rows if row.pk not in known
+        ]
+        SkillMatrix.objects.bulk_create(opportunity.skills_required_matrix for opportunity in added)
+        Opportunity.objects.bulk_create(added)
+        self._counts.opportunities += len(added)
+
+    def _known_accounts(self, rows: Sequence[DemoRow]) -> dict[str, UUID]:
+        """Return which account stands for each row that has one: by id, or else by e-mail address."""
+        pks, emails = [row.pk for row in rows], [row.email for row in rows]
+        accounts = UserProfile.objects.filter(Q(pk__in=pks) | Q(email__in=emails)).values_list("email", "pk")
+        by_email = dict(accounts)
+        known = set(by_email.values())
+        return by_email | {row.email: row.pk for row in rows if row.pk in known}
+
+    def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
+        if self._reset_passwords:
+            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
+
+
+def _count_rows_for_planner() -> None:
+    """Let PostgreSQL know now that the tables have grown, else its first plans are for empty ones."""
+    tables = [model._meta.db_table for model in (SkillMatrix, UserProfile, Opportunity)]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {', '.join(tables)}")
+
+
+def _add_meeting_times(seed: int) -> None:
+    projects = list(Project.objects.filter(meeting_times__isnull=True))
+    for project in projects:
+        project.meeting_times = build_meeting_times(generator(seed, "project", project.name))
+        project.updated_at = timezone.now()
+    Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
+
+
+def _read_roles(skill_ids: dict[str, str]) -> list[list[DemoRole]]:
+    """Return the roles of each community that has any; ``skill_ids`` are by name in lower case."""
+    texts = read_texts()
+    nearby = _skills_by_community()
+    roles = defaultdict(list)
+    for role in Role.objects.select_related("community_of_practice"):
+        area = role.community_of_practice.practice_area
+        text = texts["roles"][area].get(role.title, texts["other_role"])
+        community_skills = nearby[area] or list(skill_ids.values())
+        skills = [skill_ids[name.lower()] for name in text["skills"] if name.lower() in skill_ids] or community_skills
+        roles[area].append(
+            DemoRole(role.pk, role.title, area, role.community_of_practice_id, text, skills, community_skills)
+        )
+    return [roles[area] for area in sorted(roles)]
+
+
+def _skills_by_community() -> dict[str, list[str]]:
+    skills = defaultdict(list)
+    rows = Skill.objects.filter(communities_of_practice__isnull=False).values_list(
+        "communities_of_practice__practice_area", "pk"
+    )
+    for area, pk in rows:
+        skills[area].append(str(pk))
+    return skills

@@ -1,0 +1,231 @@
+"""Forms of the admin."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.models import ModelChoiceIterator
+from django.urls import reverse_lazy
+
+from ctj_api.enums import SkillLevel, Status
+from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
+from ctj_api.validators import clean_skill_levels, quote
+
+from .skill_index import SkillIndex
+from .transitions import TRANSITIONS, Transition
+from .widgets import SkillPicker, SkillRow
+
+CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was opened. Open it again."
+
+
+class MultilineField(forms.CharField):
+    """A text of several lines, with the line ends that it is stored with: browsers send their own."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the text with a newline alone at the end of each line."""
+        text: str = super().to_python(value) or ""
+        return text.replace("\r\n", "\n")
+
+
+class SkillLevelsFormField(forms.Field):
+    """A skill matrix as rows of names and levels; its cleaned form is ``{skill id: level}``."""
+
+    widget: SkillPicker = SkillPicker  # type: ignore[assignment]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.use(SkillIndex())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillLevelsFormField":
+        """Return the field of one form, which reads the catalog afresh."""
+        copy: SkillLevelsFormField = super().__deepcopy__(memo)
+        copy.use(SkillIndex())
+        return copy
+
+    def use(self, skills: SkillIndex) -> None:
+        """Take ``skills`` as the catalog."""
+        self.skills = skills
+        self.widget.skills = skills
+
+    def prepare_value(self, value: Any) -> list[SkillRow]:
+        """Return the rows to show, by name: those of a matrix, or those that were sent."""
+        if not isinstance(value, dict):
+            return list(value or [])
+        return [SkillRow(name, str(level)) for name, level in self.skills.rated(value)]
+
+    def to_python(self, value: Iterable[SkillRow] | None) -> dict[str, int]:
+        """Return the levels in normal form; raises a ``ValidationError`` that names the wrong rows."""
+        rows = list(value or [])
+        problems = [problem for row in rows for problem in self._problems(row)]
+        chosen = Counter(filter(None, (self.skills.id_of(row.name) for row in rows)))
+        names = self.skills.names
+        problems += [f"{names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
+        if problems:
+            raise ValidationError(list(dict.fromkeys(problems)))
+        return clean_skill_levels({self.skills.id_of(row.name): int(row.level) for row in rows})
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the rows say anything else than the matrix did."""
+        try:
+            return self.to_python(data) != (initial or {})
+        except ValidationError:
+            return True
+
+    def _problems(self, row: SkillRow) -> list[str]:
+        if self.skills.id_of(row.name) is None:
+            return [f"There is no skill {quote(row.name)}. Choose one from the list."]
+        if row.level not in map(str, SkillLevel.values):
+            return [f"{row.name}: choose a level."]
+        return []
+
+
+class GroupedRoleIterator(ModelChoiceIterator[Role]):
+    """The roles under the names of their communities."""
+
+    def __iter__(self) -> Any:
+        yield "", self.field.empty_label
+        groups: dict[str, list[Any]] = {}
+        for role in self.queryset:
+            groups.setdefault(str(role.community_of_practice), []).append(self.choice(role))
+        yield from groups.items()
+
+
+class RoleChoiceField(forms.ModelChoiceField[Role]):
+    """A role, chosen under its community: "Data Engineer" is a role in two."""
+
+    iterator = GroupedRoleIterator
+
+
+class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
+    """A row together with the levels of its skill matrix."""
+
+    matrix_field: ClassVar[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
+        self.initial["skill_levels"] = matrix.levels if matrix else {}
+
+
+class OpportunityForm(SkillMatrixForm[Opportunity]):
+    """What a project manager says of a listing."""
+
+    matrix_field = "skills_required_matrix"
+
+    project = forms.ModelChoiceField(Project.objects.all(), empty_label="Choose a project")
+    role = RoleChoiceField(
+        Role.objects.select_related("community_of_practice").order_by("community_of_practice__name", "title"),
+        empty_label="Choose a role",
+        help_text="The role decides in which community volunteers find the listing.",
+    )
+    skill_levels = SkillLevelsFormField(
+        required=False,
+        widget=SkillPicker(count_url=reverse_lazy("admin:ctj_api_opportunity_volunteer_count")),
+        label="Required skills",
+        help_text="What a volunteer must bring, each at the lowest level that will do. "
+        "More than that neither helps nor harms anyone's ranking.",
+    )
+
+    class Meta:
+        model = Opportunity
+        fields = (
+            "project",
+            "role",
+            "body",
+            "min_experience_required",
+            "skill_levels",
+            "min_hours_required",
+            "work_environment",
+            "status",
+        )
+        labels: ClassVar[dict[str, str]] = {
+            "min_hours_required": "Hours a week, at least",
+            "work_environment": "Where",
+            "min_experience_required": "Experience, at least",
+        }
+        help_texts: ClassVar[dict[str, str]] = {
+            "body": "What the volunteer will do, and for whom. Everybody can read it.",
+            "min_experience_required": "Shown to volunteers; it doesn't change who is matched.",
+            "min_hours_required": "How many hours a week you need from this person; 0 if it doesn't matter.",
+            "status": "A draft is seen by project managers only. Open: volunteers can find it and are matched with it. "
+            "On hold, filled and closed: public still, but nobody is matched with it any more.",
+        }
+
+    @property
+    def transitions(self) -> list[Transition]:
+        """The steps that make sense from the stored status, for a new listing from a draft; none for a reader."""
+        if "status" not in self.fields:
+            return []
+        return [step for step in TRANSITIONS if self["status"].initial in step.sources]
+
+    def clean_status(self) -> str:
+        """Return the status that the pressed button leads to, else the chosen one.
+
+        Raises a ``ValidationError`` where the step makes no sense any more, because the status was changed meanwhile.
+        """
+        pressed = next((step for step in TRANSITIONS if step.name == self.data.get("_transition")), None)
+        if pressed is None:
+            return str(self.cleaned_data["status"])
+        if pressed not in self.transitions:
+            stored = Status(self["status"].initial).label.lower()
+            raise ValidationError(f"It can't be {pressed.done}: it is {stored} by now.")
+        return pressed.target.value
+
+
+class UserProfileForm(SkillMatrixForm[UserProfile]):
+    """The rights of an account, and the skills that its owner rated, and may be rating at this moment."""
+
+    matrix_field = "skills_learned_matrix"
+
+    skill_levels = SkillLevelsFormField(
+        required=False, label="Skills", help_text="Rated by the volunteers themselves; correct them only if asked to."
+    )
+    shown_levels = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    class Meta:
+        model = UserProfile
+        fields = ("is_active", "is_project_manager", "is_superuser", "skill_levels")
+        labels: ClassVar[dict[str, str]] = {"is_superuser": "Administrator"}
+        help_texts: ClassVar[dict[str, str]] = {
+            "is_active": "Untick it instead of deleting an account: nobody can sign in to it, nothing of it is lost.",
+            "is_project_manager": "May post opportunities, see drafts, and see which volunteers match.",
+            "is_superuser": "May change everything here, and give these rights to others.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["shown_levels"] = _as_text(self.initial["skill_levels"])
+
+    @property
+    def has_new_levels(self) -> bool:
+        """Whether the rows say anything else than the page showed."""
+        shown: str = self.cleaned_data["shown_levels"]
+        return _as_text(self.cleaned_data["skill_levels"]) != shown
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values; raises a ``ValidationError`` where somebody else's change would be lost."""
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        self._keep_an_administrator(values)
+        is_outdated = values.get("shown_levels") != self.initial["shown_levels"]
+        if "skill_levels" in values and self.has_new_levels and is_outdated:
+            self.add_error("skill_levels", CHANGED_MEANWHILE)
+        return values
+
+    def _keep_an_administrator(self, values: dict[str, Any]) -> None:
+        """Raise a ``ValidationError`` where nobody would be an administrator any more.
+
+        The administrators are locked, so that two of them can't take each other's rights at the same moment.
+        """
+        rights = ("is_active", "is_superuser")
+        if all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
+            return
+        administrators = UserProfile.objects.administrators().select_for_update(no_key=True).order_by("pk")
+        if list(administrators) == [self.instance]:
+            raise ValidationError("This is the last administrator: make somebody else one first.")
+
+
+def _as_text(levels: dict[str, int]) -> str:
+    return json.dumps(levels, sort_keys=True)

@@ -1,0 +1,187 @@
+"""Who changed what, field by field, in plain words: the entries of the admin's log, whoever writes them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.db.models import Field, JSONField, ManyToManyField, Model, TextField, prefetch_related_objects
+from django.forms import BaseFormSet
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils.text import get_text_list
+
+from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+from ctj_api.querysets import Requester
+
+NOTHING = "nothing"
+# `is_staff` follows `is_superuser`, signing in changes `last_login`, and Django's groups aren't used.
+UNTRACKED = {"last_login", "is_staff", "groups", "user_permissions"}
+# All else that an account holds is personal: which of it was changed is told, what it was and is isn't kept.
+RIGHTS = {"is_active", "is_project_manager", "is_superuser"}
+LABELS = {
+    "skills_required_matrix": "required skills",
+    "skills_learned_matrix": "rated skills",
+    "is_superuser": "administrator",
+}
+NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
+
+
+class Snapshot(NamedTuple):
+    """What a row says at one moment: the values of its tracked fields, as they are stored."""
+
+    model: type[Model]
+    values: dict[str, Any]
+
+
+def snapshot(instance: Model) -> Snapshot:
+    """Return what ``instance`` says now, and its skill matrix with it."""
+    model = instance._meta.model
+    return Snapshot(model, {field.name: _value(instance, field) for field in _fields(model)})
+
+
+def changes(before: Snapshot, after: Snapshot) -> list[str]:
+    """Return a text for each difference: first fields in the order of the model, then skills by name.
+
+    Takes a query for all changed skills, and one for each reference to other rows that changed.
+    """
+    fields: list[str] = []
+    skills: list[str] = []
+    for field in _fields(after.model):
+        old, new = before.values[field.name], after.values[field.name]
+        if old == new:
+            continue
+        if _is_matrix(field) and not _is_private(field):
+            skills += _level_changes(old, new)
+        else:
+            fields.append(_change(field, old, new))
+    return fields + skills
+
+
+def change_of(model: type[Model], field_name: str, old: Any, new: Any) -> str:
+    """Return the text for one field's change: ``status from Draft to Open``."""
+    return _change(model._meta.get_field(field_name), old, new)
+
+
+def log_addition(user: Requester, instance: Model) -> None:
+    """Log that ``user`` has added ``instance``."""
+    _log(user, [instance], ADDITION, [{"added": {}}])
+
+
+def log_change(user: Requester, instance: Model, before: Snapshot) -> None:
+    """Log what ``user`` has changed in ``instance`` since ``before``; nothing where nothing is different."""
+    log_changes(user, [instance], changes(before, snapshot(instance)))
+
+
+def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
+    """Log that ``user`` has changed the same in all ``instances``, which are of one model.
+
+    Takes a query to write, however many there are, and one for each kind of row that they are named by, unless loaded.
+    """
+    if instances and texts:
+        _log(user, instances, CHANGE, _message(texts))
+
+
+def log_deletion(user: Requester, instance: Model) -> None:
+    """Log that ``user`` is about to delete ``instance``."""
+    _log(user, [instance], DELETION)
+
+
+class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
+    """Logs changes in the words of this module; additions and deletions are logged by Django."""
+
+    def save_form(self, request: HttpRequest, form: Any, change: Any) -> Any:
+        """Keep what the stored row says: validation has changed the form's instance by now.
+
+        The row is locked, as everything that changes it does, so that nobody else's change is told as this one.
+        """
+        if change:
+            locked = self.model._default_manager.select_for_update(no_key=True)
+            form.before = snapshot(get_object_or_404(locked, pk=form.instance.pk))
+        return super().save_form(request, form, change)
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
+    ) -> list[dict[str, dict[str, list[str]]]]:
+        """Return what is different in the stored row, which may hold less than the form's instance."""
+        if add:
+            return super().construct_change_message(request, form, formsets, add)
+        after = snapshot(self.model._default_manager.get(pk=form.instance.pk))
+        return _message(changes(form.before, after))
+
+    def log_change(self, request: HttpRequest, obj: M, message: Any) -> Any:
+        """Log nothing where nothing was changed."""
+        return super().log_change(request, obj, message) if message else None
+
+
+def _message(texts: Sequence[str]) -> list[dict[str, dict[str, list[str]]]]:
+    return [{"changed": {"fields": list(texts)}}] if texts else []
+
+
+def _log(user: Requester, instances: Collection[Model], flag: int, message: Sequence[Any] = ()) -> None:
+    """Write an entry for each of ``instances``, after loading what they are named by for all at once."""
+    rows = list(instances)
+    prefetch_related_objects(rows, *NAMED_BY.get(rows[0]._meta.model, ()))
+    LogEntry.objects.log_actions(cast("UUID", user.pk), rows, flag, list(message) or "")
+
+
+@cache
+def _fields(model: type[Model]) -> list[Any]:
+    fields = (*model._meta.fields, *model._meta.many_to_many)
+    return [field for field in fields if field.editable and field.name not in UNTRACKED]
+
+
+def _value(instance: Model, field: Any) -> Any:
+    if isinstance(field, ManyToManyField):
+        return frozenset(getattr(instance, field.name).values_list("pk", flat=True))
+    if _is_matrix(field):
+        matrix: SkillMatrix | None = getattr(instance, field.name)
+        return dict(matrix.levels) if matrix else {}
+    return getattr(instance, field.attname)
+
+
+def _is_matrix(field: Any) -> bool:
+    return field.related_model is SkillMatrix
+
+
+def _is_private(field: Any) -> bool:
+    return field.model is UserProfile and field.name not in RIGHTS
+
+
+def _change(field: Any, old: Any, new: Any) -> str:
+    label = LABELS.get(field.name, str(field.verbose_name))
+    if _is_private(field) or isinstance(field, TextField | JSONField):
+        return label
+    was, becomes = _texts(field, old, new)
+    return label if was == becomes else f"{label} from {was} to {becomes}"
+
+
+def _texts(field: Any, *values: Any) -> list[str]:
+    if field.related_model:
+        sets = [value if isinstance(value, frozenset) else {value} - {None} for value in values]
+        names = field.related_model._default_manager.in_bulk(set().union(*sets))
+        return [get_text_list(sorted(str(names[pk]) for pk in pks if pk in names), "and") or NOTHING for pks in sets]
+    return [_text(field, value) for value in values]
+
+
+def _text(field: Field[Any, Any], value: Any) -> str:
+    choices = dict(field.flatchoices)
+    if value in choices:
+        return str(choices[value])
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return NOTHING if value in (None, "") else str(value)
+
+
+def _level_changes(old: dict[str, int], new: dict[str, int]) -> list[str]:
+    """Return the changed levels, then the added skills, then the removed ones, each by name."""
+    names = Skill.objects.names_of(skill for skill in old | new if old.get(skill) != new.get(skill))
+    by_name = sorted(names.items(), key=lambda item: (item[1], item[0]))
+    kept = [(skill, name) for skill, name in by_name if skill in old and skill in new]
+    return [
+        *(f"{name} from level {old[skill]} to {new[skill]}" for skill, name in kept),
+        *(f"{name} added at level {new[skill]}" for skill, name in by_name if skill not in old),
+        *(f"{name} removed" for skill, name in by_name if skill not in new),
+    ]

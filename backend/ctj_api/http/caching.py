@@ -1,0 +1,72 @@
+"""What caches may keep, and whether it is still true. Everything is private unless a view says otherwise."""
+
+from collections.abc import Callable
+from functools import wraps
+from hashlib import sha256
+from http import HTTPStatus
+from pathlib import Path
+
+from django.db import connections, router
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response, patch_cache_control
+from psycopg.sql import SQL, Identifier
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+PUBLIC_MAX_AGE_SECONDS = 60
+VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
+VERSIONS = SQL("SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), {})")
+CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
+
+# What is different for another release, which may give the same rows another shape.
+_MODULES = sorted(Path(__file__).parent.parent.rglob("*.py"))
+RELEASE = sha256(b"".join(module.read_bytes() for module in _MODULES)).hexdigest()
+
+type View = Callable[..., HttpResponseBase]
+
+
+def public_cache(view: View) -> View:
+    """Let shared caches keep the view's answers to anonymous readers for a minute, then revalidate by ``ETag``."""
+
+    @wraps(view)
+    def cached(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        is_read = request.method in {"GET", "HEAD"} and response.status_code in CACHEABLE
+        if is_read and not request.user.is_authenticated:
+            patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
+        return response
+
+    return cached
+
+
+def revalidated(
+    request: Request, read_version: Callable[[], str | None], answer: Callable[[], Response]
+) -> HttpResponseBase:
+    """Return 304 where the client's copy is of the version that there is, else ``answer()`` with it as the validator.
+
+    Where there is no version, or another one after the answer was made, the answer is compared, by a middleware.
+    """
+    version = read_version()
+    if version is None:
+        return answer()
+    etag = f'W/"{sha256(f"{RELEASE} {version}".encode()).hexdigest()}"'
+    changed = HttpResponse(headers={"ETag": etag})
+    if (known := get_conditional_response(request._request, etag=etag, response=changed)) not in {None, changed}:
+        return known
+    response = answer()
+    if read_version() == version:
+        response["ETag"] = etag
+    return response
+
+
+def row_versions(*tables: type[Model]) -> str:
+    """Return what is another text after every change of small tables.
+
+    ``xmin`` is the transaction that wrote a row as it is, ``ctid`` where. The sums don't depend on the rows' order.
+    """
+    sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
+    with connections[router.db_for_read(tables[0])].cursor() as cursor:
+        cursor.execute(VERSIONS.format(sums).as_string())
+        version: str = cursor.fetchone()[0]
+    return version

@@ -1,0 +1,172 @@
+"""What holds for every request under ``/api/``, whichever view answers it, or none."""
+
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.middleware.common import CommonMiddleware
+from django.middleware.http import ConditionalGetMiddleware
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.http import quote_etag
+
+from ctj_api.exceptions import error_response, is_passing
+from ctj_api.parameters import parameter_problems
+
+HEALTHCHECK_PATH = "/api/healthcheck/"
+# Load balancers and Prometheus send a Host of their own.
+ANY_HOST_PATHS = (HEALTHCHECK_PATH, "/metrics/")
+NOT_FOUND_ROUTE = "api-not-found"
+HEADERS_COPIED_TO_ENVELOPE = (
+    "Allow",
+    "Retry-After",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "Referrer-Policy",
+    "Cross-Origin-Opener-Policy",
+)
+CHARSETS = {"utf-8", "utf8", "us-ascii"}
+
+type GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def is_api_request(request: HttpRequest) -> bool:
+    """Return whether the request's path belongs to the API."""
+    return request.path_info == "/api" or request.path_info.startswith("/api/")
+
+
+class ErrorEnvelopeMiddleware:
+    """Turn every failure that is not enveloped yet into the envelope: Django's own pages, in debug mode as well."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        got_request_exception.connect(_remember_exception)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response, or the envelope of its status."""
+        response = self.get_response(request)
+        if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
+            return response
+        if is_passing(getattr(request, "unhandled_exception", None)):
+            return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+        enveloped = error_response(response.status_code)
+        for header in HEADERS_COPIED_TO_ENVELOPE:
+            if header in response:
+                enveloped[header] = response[header]
+        return enveloped
+
+
+class HeadMiddleware:
+    """Answer HEAD without a body: past the first 64 KiB, Daphne would send it, as the start of the next answer."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response, with the headers that GET gives."""
+        response = self.get_response(request)
+        if request.method == "HEAD" and isinstance(response, HttpResponse):
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+            response.content = b""
+        elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
+            response.streaming_content = ()
+        return response
+
+
+class PageValidatorMiddleware(ConditionalGetMiddleware):
+    """Answer with 304 what a client has; the ``ETag`` of a page covers the total, which its ``Link`` follows from."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response with its ``ETag``, or a 304."""
+        has_validator = "ETag" in response or "X-Total-Count" not in response
+        if isinstance(response, HttpResponse) and not has_validator and self.needs_etag(response):
+            total = f"{response['X-Total-Count']}\n"
+            response["ETag"] = quote_etag(sha256(total.encode() + response.content).hexdigest())
+        return super().process_response(request, response)
+
+
+class HostCheckMiddleware(CommonMiddleware):
+    """Refuse foreign ``Host`` headers, but where machines ask."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:  # type: ignore[override]
+        """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
+        if request.path_info in ANY_HOST_PATHS:
+            return None
+        return super().process_request(request)
+
+
+class CachePolicyMiddleware:
+    """Keep API answers out of every cache, except where the view has allowed it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response with ``Cache-Control``."""
+        response = self.get_response(request)
+        if is_api_request(request) and "Cache-Control" not in response:
+            patch_cache_control(response, private=True, no_store=True)
+            patch_vary_headers(response, ("Cookie",))
+        return response
+
+
+class RequestContractMiddleware:
+    """Refuse what nothing here understands: unknown query parameters, bodies that are not UTF-8, null characters."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response."""
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        """Return the refusal, or nothing where the request may go on."""
+        if not is_api_request(request):
+            _refuse_null_characters(request)
+            return None
+        if _is_unknown_route(request):
+            return None
+        if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
+            return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        try:
+            _measure_chunked_body(request)
+            problems = parameter_problems(view, request)
+        except (RequestDataTooBig, TooManyFieldsSent):
+            return error_response(HTTPStatus.BAD_REQUEST)
+        return error_response(HTTPStatus.BAD_REQUEST, problems) if problems else None
+
+
+def _refuse_null_characters(request: HttpRequest) -> None:
+    if "%00" in request.META["QUERY_STRING"]:
+        raise BadRequest("The query has null characters, which no database can look for.")
+
+
+def _measure_chunked_body(request: HttpRequest) -> None:
+    """State the length of a body that came in chunks: REST framework reads no other."""
+    if request.headers.get("Transfer-Encoding") and "CONTENT_LENGTH" not in request.META:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = request.read(limit + 1)
+        if len(body) > limit:
+            raise RequestDataTooBig
+        request._body = body  # noqa: SLF001 (where HttpRequest.body keeps what it has read)
+        request.META["CONTENT_LENGTH"] = str(len(body))
+
+
+def _is_unknown_route(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and request.resolver_match.url_name == NOT_FOUND_ROUTE
+
+
+def _remember_exception(request: HttpRequest, **_: object) -> None:
+    request.unhandled_exception = sys.exc_info()[1]  # type: ignore[attr-defined]
+
+
+def _is_json(response: HttpResponseBase) -> bool:
+    return response.get("Content-Type", "").startswith("application/json")

@@ -1,0 +1,148 @@
+"""What drf-spectacular can't infer: the error envelope, the CSRF token, and the health check."""
+
+from threading import Lock
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.request import Request
+
+from ctj_api.exceptions import ErrorCode
+
+UNSAFE_METHODS = {"post", "put", "patch", "delete"}
+LIMITED = {f"post /api/auth/{name}/" for name in ("signup", "login", "forgot-password", "reset-password")}
+ERROR_RESPONSES = {
+    "400": ("BadRequest", "A value, a query parameter or the body is not valid."),
+    "403": ("Forbidden", "Not signed in, not allowed, or without a valid CSRF token."),
+    "404": ("NotFound", "There is no such row, or it is not for you."),
+    "406": ("NotAcceptable", "Only JSON is served."),
+    "415": ("UnsupportedMediaType", "Only JSON in UTF-8 is taken."),
+    "429": ("TooManyRequests", "Too many attempts; try again after `Retry-After` seconds."),
+    "500": ("ServerError", "Our fault."),
+    "503": ("ServiceUnavailable", "The database is away; try again after `Retry-After` seconds."),
+}
+
+ERROR_SCHEMA = {
+    "type": "object",
+    "description": "Every failure has this shape; clients switch on `code`.",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {"$ref": "#/components/schemas/ErrorCodeEnum"},
+                "message": {"type": "string", "description": "For people, where no field is to blame."},
+                "fields": {
+                    "type": "object",
+                    "description": "Field → messages; for `validation_error` only.",
+                    "additionalProperties": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        }
+    },
+}
+
+HEALTHCHECK_OPERATION = {
+    "operationId": "healthcheck_retrieve",
+    "description": "Return version and uptime; answers whatever the `Host` header says.",
+    "tags": ["healthcheck"],
+    "security": [{}],
+    "responses": {
+        "200": {
+            "description": "The API and its database answer.",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["status", "version", "uptime_seconds", "database"],
+                        "properties": {
+                            "status": {"type": "string", "enum": ["ok"]},
+                            "version": {"type": "string"},
+                            "uptime_seconds": {"type": "number"},
+                            "database": {"type": "string", "enum": ["ok"]},
+                        },
+                    }
+                }
+            },
+        }
+    },
+}
+
+
+class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describe the session cookie."""
+
+    target_class = "ctj_api.http.authentication.CsrfSessionAuthentication"
+    name = "sessionCookie"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        """Return the cookie as a security scheme."""
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Set by sign-up and sign-in."}
+
+
+class OnceSchemaGenerator(SchemaGenerator):
+    """Generates what requests get once a process, one thread at a time: it is the same for everybody.
+
+    drf-spectacular loads its extensions when they are first looked up, and a second thread would meet them half loaded.
+    """
+
+    lock = Lock()
+    served: dict[str, Any] | None = None
+
+    def get_schema(self, request: Request | None = None, public: bool = False) -> dict[str, Any]:
+        """Return the document; commands, which have no request, get it new."""
+        with self.lock:
+            if request is None:
+                return self._generate(request, public)
+            if OnceSchemaGenerator.served is None:
+                OnceSchemaGenerator.served = self._generate(request, public)
+            return OnceSchemaGenerator.served
+
+    def _generate(self, request: Request | None, public: bool) -> dict[str, Any]:
+        document: dict[str, Any] = super().get_schema(request, public)  # type: ignore[no-untyped-call]
+        return document
+
+
+def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Return the document with the health check, the CSRF token and the error responses of every operation."""
+    result["paths"] = {"/api/healthcheck/": {"get": HEALTHCHECK_OPERATION}, **result["paths"]}
+    components = result["components"]
+    components["schemas"]["Error"] = ERROR_SCHEMA
+    components["schemas"]["ErrorCodeEnum"] = {"type": "string", "enum": [code.value for code in ErrorCode]}
+    components["securitySchemes"]["csrfToken"] = {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-CSRFToken",
+        "description": "The token of `/api/auth/csrf/`, with its cookie; every unsafe request needs it.",
+    }
+    components["responses"] = {name: _error_response(description) for name, description in ERROR_RESPONSES.values()}
+    for path, operations in result["paths"].items():
+        for method, operation in operations.items():
+            _require_csrf_token(method, operation)
+            _describe_errors(path, method, operation)
+    return result
+
+
+def _require_csrf_token(method: str, operation: dict[str, Any]) -> None:
+    if method in UNSAFE_METHODS:
+        operation["security"] = [{**requirement, "csrfToken": []} for requirement in operation["security"]]
+
+
+def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
+    statuses = {"400", "406", "500", "503"}
+    if method in UNSAFE_METHODS:
+        statuses |= {"403", "415"}
+    if {} not in operation["security"]:
+        statuses.add("403")
+    if "{" in path:
+        statuses.add("404")
+    if f"{method} {path}" in LIMITED:
+        statuses.add("429")
+    errors = {status: {"$ref": f"#/components/responses/{ERROR_RESPONSES[status][0]}"} for status in statuses}
+    operation["responses"] = dict(sorted({**operation["responses"], **errors}.items()))
+
+
+def _error_response(description: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"description": description, "content": content}

@@ -1,0 +1,1 @@
+"""Who goes together: volunteers and opportunities, ranked."""

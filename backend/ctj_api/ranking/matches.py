@@ -1,0 +1,165 @@
+"""Which opportunities and volunteers go together, by the indexes of ``matching.py`` and by their times."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from functools import cached_property
+from uuid import UUID
+
+from ctj_api import matching
+from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
+from ctj_api.querysets import OpportunityQuerySet
+
+from .availability import MeetingWeek, fits_hours
+from .live_index import rank_open_opportunities, rank_volunteers
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """How far a ranking is narrowed: by score, to pairs without a gap, to pairs without a clash of times."""
+
+    min_score: Fraction = Fraction(0)
+    require_all: bool = False
+    fits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An opportunity and a volunteer, with how well they go together, and why."""
+
+    opportunity: Opportunity
+    volunteer: UserProfile
+    score: matching.Score
+    skills: list[matching.SkillComparison]
+    fits_hours: bool | None
+    fits_meetings: bool | None
+
+
+class Ranking(ABC):
+    """Matches, best first, to be counted and sliced; only the rows of a slice are loaded."""
+
+    def __init__(self, narrowing: Narrowing, now: datetime) -> None:
+        self._narrowing = narrowing
+        self._now = now
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, page: slice) -> list[Match]:
+        """Return the matches of a slice, without those that are none any more since they were ranked."""
+        ids = self._ids[page]
+        matches = self._load(ids)
+        return [matches[id_] for id_ in ids if id_ in matches]
+
+    @cached_property
+    def _ids(self) -> matching.IndexRanking[UUID]:
+        minimum = Fraction(1) if self._narrowing.require_all else self._narrowing.min_score
+        clashing = self._clashing() if self._narrowing.fits else set()
+        return self._rank(matching.Selection(minimum, self._within(), clashing))
+
+    def _within(self) -> set[UUID] | None:
+        """Return the ids of those who are ranked, or ``None`` for all of the index."""
+        return None
+
+    @abstractmethod
+    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+        """Return the ids of those who overlap, best first."""
+
+    @abstractmethod
+    def _clashing(self) -> set[UUID]:
+        """Return the ids of those whose hours or meetings don't fit."""
+
+    @abstractmethod
+    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
+        """Return the matches with these ids, as far as they still overlap."""
+
+
+class OpportunityRanking(Ranking):
+    """Those of ``opportunities``, which are open, that a volunteer's skills overlap with."""
+
+    def __init__(
+        self,
+        volunteer: UserProfile,
+        opportunities: OpportunityQuerySet,
+        narrowing: Narrowing,
+        now: datetime,
+        filtered: bool = True,
+    ) -> None:
+        """Take ``filtered=False`` where ``opportunities`` are all that are open: their ids need not be looked up."""
+        super().__init__(narrowing, now)
+        self._volunteer = volunteer
+        self._learned = _levels(volunteer.skills_learned_matrix)
+        self._overlapping = opportunities.requiring_any(self._learned).order_by()
+        self._filtered = filtered
+
+    def _within(self) -> set[UUID] | None:
+        return set(self._overlapping.values_list("pk", flat=True)) if self._filtered else None
+
+    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+        return rank_open_opportunities(self._learned, selection)
+
+    def _clashing(self) -> set[UUID]:
+        available = self._volunteer.max_available_hours
+        unfit_projects = self._unfit_projects()
+        rows = self._overlapping.values_list("pk", "min_hours_required", "project")
+        return {pk for pk, hours, project in rows if fits_hours(available, hours) is False or project in unfit_projects}
+
+    def _unfit_projects(self) -> set[UUID]:
+        availability = self._volunteer.meeting_availability
+        if availability is None:
+            return set()
+        projects = Project.objects.values_list("pk", "meeting_times")
+        return {pk for pk, week in projects if MeetingWeek(week, self._now).fits(availability) is False}
+
+    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
+        rows = self._overlapping.with_details().in_bulk(ids)
+        return {
+            pk: _match(row, self._volunteer, MeetingWeek(row.project.meeting_times, self._now))
+            for pk, row in rows.items()
+        }
+
+
+class VolunteerRanking(Ranking):
+    """The volunteers whose skills overlap with what an opportunity requires."""
+
+    def __init__(self, opportunity: Opportunity, narrowing: Narrowing, now: datetime) -> None:
+        super().__init__(narrowing, now)
+        self._opportunity = opportunity
+        self._required = opportunity.skills_required_matrix.levels
+        self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
+        self._overlapping = UserProfile.objects.volunteers().having_any(self._required).order_by()
+
+    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+        return rank_volunteers(self._required, selection)
+
+    def _clashing(self) -> set[UUID]:
+        required = self._opportunity.min_hours_required
+        rows = self._overlapping.values_list("pk", "max_available_hours", "meeting_availability")
+        return {
+            pk
+            for pk, hours, availability in rows
+            if fits_hours(hours, required) is False or self._meetings.fits(availability) is False
+        }
+
+    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
+        rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
+        return {pk: _match(self._opportunity, row, self._meetings) for pk, row in rows.items()}
+
+
+def _match(opportunity: Opportunity, volunteer: UserProfile, meetings: MeetingWeek) -> Match:
+    required = opportunity.skills_required_matrix.levels
+    learned = _levels(volunteer.skills_learned_matrix)
+    return Match(
+        opportunity=opportunity,
+        volunteer=volunteer,
+        score=matching.score(required, learned),
+        skills=matching.compare(required, learned),
+        fits_hours=fits_hours(volunteer.max_available_hours, opportunity.min_hours_required),
+        fits_meetings=meetings.fits(volunteer.meeting_availability),
+    )
+
+
+def _levels(matrix: SkillMatrix | None) -> matching.Levels:
+    levels: matching.Levels = matrix.levels if matrix else {}
+    return levels

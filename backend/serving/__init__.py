@@ -1,0 +1,1 @@
+"""How the server runs: its processes, threads, logs and metrics."""

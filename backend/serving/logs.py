@@ -1,0 +1,159 @@
+"""How this process writes its log: a JSON object a line in production, a readable line in development."""
+
+import json
+import logging
+import re
+from collections.abc import MutableMapping
+from smtplib import SMTPException
+from traceback import walk_tb
+from types import TracebackType
+from typing import Any
+
+import orjson
+import psycopg
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+from django.db import utils
+
+type Event = MutableMapping[str, Any]
+
+# The line of each request (serving.request_log) says what these would say once more.
+SAID_ELSEWHERE = ("django.request", "django.security", "django.server", "daphne.access")
+
+# What these say names parts of the program or of the system. What others say may quote anybody's data.
+TELLING = (AttributeError, ImportError, NameError, OSError, ImproperlyConfigured, utils.Error, psycopg.Error)
+QUOTING = (SMTPException, utils.DataError, psycopg.DataError)
+# What PostgreSQL adds to the first line of an error quotes the row or the query.
+DETAIL = re.compile(r"\n(DETAIL|CONTEXT|HINT|QUERY|LINE \d+):.*", re.DOTALL)
+# By which a text could start another line, or give orders to a terminal.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+MAX_CAUSES = 5
+MAX_FRAMES = 50
+
+
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Makes lines of which none tells what an exception quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record; an exception among its arguments is told as far as it may be."""
+        if isinstance(record.args, tuple) and any(isinstance(part, BaseException) for part in record.args):
+            told = tuple(_told(part) if isinstance(part, BaseException) else part for part in record.args)
+            record = logging.makeLogRecord(record.__dict__ | {"args": told})
+        return super().format(record)
+
+
+def logging_settings(form: str, level: str) -> dict[str, Any]:
+    """Return what ``logging.config.dictConfig`` takes, for ``json`` or ``console`` lines of ``level`` and above."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": _formatter, "form": form}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": {
+            "django": {"level": level},
+            **{name: {"level": "CRITICAL"} for name in SAID_ELSEWHERE},
+            **{name: {"handlers": ["console"], "propagate": False} for name in ("gunicorn.error", "gunicorn.access")},
+        },
+    }
+
+
+def follow_twisted() -> None:
+    """Have defects logged that Twisted meets; Daphne would throw them away."""
+    from twisted.logger import (  # noqa: PLC0415 (only the processes that serve have it)
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        STDLibLogObserver,
+        globalLogPublisher,
+    )
+
+    is_defect: Any = LogLevelFilterPredicate(LogLevel.error)
+    observer: Any = STDLibLogObserver("twisted")
+    only_defects: Any = FilteringLogObserver(observer, [is_defect])
+    globalLogPublisher.addObserver(only_defects)
+
+
+def _formatter(form: str) -> logging.Formatter:
+    before: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        _add_fields,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+    ]
+    if form == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[_escape_controls, renderer])
+    return LineFormatter(foreign_pre_chain=before, processors=[_keep_first_line, _describe_exception, _to_json])
+
+
+def _add_fields(_: Any, __: str, event: Event) -> Event:
+    """Add what was logged with ``extra={"fields": …}``."""
+    event.update(getattr(event["_record"], "fields", {}))
+    return event
+
+
+def _escape_controls(_: Any, __: str, event: Event) -> Event:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = CONTROL.sub(lambda found: ascii(found[0])[1:-1], value)
+    return event
+
+
+def _keep_first_line(_: Any, __: str, event: Event) -> Event:
+    """Leave out what asyncio and others add: an exception that the line describes anyway."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def _describe_exception(_: Any, __: str, event: Event) -> Event:
+    """Put an exception into the line."""
+    exception = event.pop("exc_info", None)
+    if isinstance(exception, tuple) and exception[1] is not None:
+        event["exception"] = _description(exception[1])
+    return event
+
+
+def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str, Any]:
+    """Return its kind, what it says without anybody's data, where it came from, and its causes likewise."""
+    diagnosis = getattr(exception, "diag", None)
+    cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
+    parts = {
+        "type": _kind(exception),
+        "message": _message(exception),
+        "sqlstate": getattr(diagnosis, "sqlstate", None),
+        "constraint": getattr(diagnosis, "constraint_name", None),
+        "frames": _frames(exception.__traceback__),
+        "cause": _description(cause, causes - 1) if cause and causes else None,
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _kind(exception: BaseException) -> str:
+    return f"{type(exception).__module__}.{type(exception).__qualname__}"
+
+
+def _message(exception: BaseException) -> str:
+    is_telling = isinstance(exception, TELLING) and not isinstance(exception, QUOTING)
+    return DETAIL.sub("", str(exception)) if is_telling else ""
+
+
+def _told(exception: BaseException) -> str:
+    """Return what it says, or else its kind."""
+    return _message(exception) or _kind(exception)
+
+
+def _frames(traceback: TracebackType | None) -> list[str]:
+    frames = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in walk_tb(traceback)]
+    return frames[-MAX_FRAMES:]
+
+
+def _to_json(_: Any, __: str, event: Event) -> str:
+    """Return one line of ASCII: nothing in it can end the line, or give orders to a terminal."""
+    try:
+        line = orjson.dumps(event, default=str)
+    except TypeError:  # a lone surrogate, a number of more than 64 bits
+        line = b"\xff"
+    return line.decode() if line.isascii() else json.dumps(event, default=str, skipkeys=True)

@@ -1,0 +1,229 @@
+"""The container's entrypoint, run for real, several times at once."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from django.test import TransactionTestCase
+from psycopg.conninfo import make_conninfo
+
+from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
+from ctj_api.tests.databases import new_database
+from devtools.reliability.ports import reserved_port
+
+# As Django makes it before the first migration.
+RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
+
+
+class EntrypointTests(TransactionTestCase):
+    """Against an empty database of their own."""
+
+    serialized_rollback = True
+
+    def environment(self, database: str, **changes: str) -> dict[str, str]:
+        """Return the environment of a container."""
+        used = connection.settings_dict
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "DJANGO_DEBUG": "false",
+            "DJANGO_SECRET_KEY": "only-for-tests-0123456789" * 3,
+            "DJANGO_ALLOWED_HOSTS": "localhost",
+            "EMAIL_BACKEND": "console",
+            "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
+            "SQL_HOST": used["HOST"],
+            "SQL_PORT": str(used["PORT"]),
+            "SQL_USER": used["USER"],
+            "SQL_PASSWORD": used["PASSWORD"],
+            "SQL_DATABASE": database,
+            **changes,
+        }
+
+    @contextmanager
+    def started(self, database: str, *command: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
+        """Have a command run, the entrypoint by default."""
+        process = subprocess.Popen(
+            command or ("./entrypoint.sh",),
+            cwd=settings.BASE_DIR,
+            env=self.environment(database, **changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def connected(self, database: str, *, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
+        """Return a connection to a database, which the test's end closes."""
+        info = connection.connection.info
+        dsn = make_conninfo(info.dsn, dbname=database, password=info.password)
+        return self.enterContext(closing(psycopg.connect(dsn, autocommit=autocommit)))
+
+    def migrations_of(self, database: str) -> list[tuple[Any, ...]]:
+        """Return the migrations that a database has, in order."""
+        query = "SELECT app, name FROM django_migrations ORDER BY app, name"
+        return self.connected(database).execute(query).fetchall()
+
+    def make_migration_hang(self, database: str) -> Callable[[], bool]:
+        """Have the first migration of a database hang, and return what tells whether it does."""
+        other = self.connected(database)
+        other.execute(RECORDED_MIGRATIONS)
+        other.execute("CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); END'")
+        other.execute("CREATE TRIGGER hanging BEFORE INSERT ON django_migrations EXECUTE FUNCTION hang()")
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        return lambda: other.execute(query).fetchone() == (1,)
+
+    def test_two_that_start_at_once_migrate_once_and_serve(self) -> None:
+        """And each ends when it is told to."""
+        with new_database("entrypoint") as database:
+            ports = [self.enterContext(reserved_port()) for _ in range(2)]
+            with (
+                self.started(database, PORT=str(ports[0])) as first,
+                self.started(database, PORT=str(ports[1])) as second,
+            ):
+                for port, process in zip(ports, (first, second), strict=True):
+                    wait_until_healthy(port, process)
+                applied = self.migrations_of(database)
+                self.assertEqual(len(applied), len(set(applied)))
+                self.assertIn(("ctj_api", "0001_initial"), applied)
+                for process in (first, second):
+                    process.terminate()
+                    self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+
+    def test_ten_that_migrate_at_once_do_it_once(self) -> None:
+        """Whoever comes second finds nothing to do."""
+        with new_database("migrate_once") as database:
+            command = (sys.executable, "manage.py", "migrate_once")
+            processes = [self.enterContext(self.started(database, *command)) for _ in range(10)]
+            outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
+            self.assertEqual([process.returncode for process in processes], [0] * 10, outputs)
+            self.assertEqual(sum("Applying ctj_api.0001_initial" in output for output in outputs), 1)
+            applied = self.migrations_of(database)
+            self.assertEqual(len(applied), len(set(applied)))
+
+    def test_one_that_is_killed_while_it_migrates_does_not_keep_the_next_one(self) -> None:
+        """Who waits says so; what the dead one began is cut off."""
+        with new_database("killed") as database:
+            is_hanging = self.make_migration_hang(database)
+            command = (sys.executable, "manage.py", "migrate_once", "--verbosity=0")
+            with self.started(database, *command) as first:
+                wait_until(is_hanging)
+                with self.started(database, *command) as second:
+                    assert second.stdout
+                    self.assertIn("Another server migrates the database", second.stdout.readline())
+                    other = self.connected(database)
+                    other.execute(f"SET lock_timeout = '{PATIENCE_SECONDS}s'")
+                    first.kill()
+                    other.execute("DROP TRIGGER hanging ON django_migrations")
+                    self.assertEqual(second.wait(PATIENCE_SECONDS), 0)
+            self.assertIn(("ctj_api", "0001_initial"), self.migrations_of(database))
+
+    def test_one_that_migrates_ends_at_once_when_it_is_told_to(self) -> None:
+        """However long the migration takes."""
+        with new_database("told") as database:
+            is_hanging = self.make_migration_hang(database)
+            with self.started(database) as process:
+                wait_until(is_hanging)
+                process.terminate()
+                self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
+
+    def test_table_that_stays_in_use_ends_it_after_the_limit(self) -> None:
+        """With a line that says why."""
+        with new_database("in_use") as database:
+            other = self.connected(database, autocommit=False)
+            other.execute(RECORDED_MIGRATIONS)
+            other.commit()
+            other.execute("LOCK TABLE django_migrations IN SHARE MODE")
+            with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("A table was in use for too long", output)
+        self.assertNotIn("Traceback", output)
+
+    def test_migration_waits_for_a_restore_and_says_so(self) -> None:
+        """It is not done into a database that is being replaced."""
+        from ctj_api.backups import RESTORE_LOCK  # noqa: PLC0415
+
+        with new_database("restoring") as database:
+            self.connected(database).execute("SELECT pg_advisory_lock(%s)", [RESTORE_LOCK])
+            with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+            self.assertEqual(process.returncode, 1)
+            self.assertIn("a backup is being restored", output)
+
+    def test_database_that_is_away_ends_it_after_the_limit(self) -> None:
+        """With a line that says why."""
+        with self.started("nowhere", DATABASE_WAIT_SECONDS="1") as process:
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("waiting for the database: connection", output)
+        self.assertIn("the database did not answer within 1 s", output)
+        self.assertIn('database "nowhere" does not exist', output)
+        self.assertNotIn("Traceback", output)
+
+    def test_one_that_waits_ends_at_once_when_it_is_told_to(self) -> None:
+        """Bash would wait for what runs in the foreground."""
+        with self.started("nowhere", DATABASE_WAIT_SECONDS="600") as process:
+            assert process.stdout
+            self.assertIn("waiting for the database", process.stdout.readline())
+            process.terminate()
+            self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
+
+    def test_one_without_its_settings_says_all_that_is_missing(self) -> None:
+        """And ends."""
+        with self.started("nowhere", DJANGO_SECRET_KEY="", PASSWORD_RESET_URL="") as process:
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("set DJANGO_SECRET_KEY", output)
+        self.assertIn("set PASSWORD_RESET_URL", output)
+        self.assertNotIn("Traceback", output)
+
+    def test_one_with_a_setting_that_can_not_be_used_says_which(self) -> None:
+        """And ends."""
+        wrong = {
+            "DATABASE_WAIT_SECONDS": "soon",
+            "PORT": "70000",
+            "WEB_CONCURRENCY": "0",
+            "DJANGO_SECRET_KEY_FILE": "/nowhere",
+        }
+        for name, value in wrong.items():
+            with self.subTest(name), self.started("nowhere", **{name: value}) as process:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+                self.assertEqual(process.returncode, 1)
+                self.assertIn(f"{name} must be a ", output)
+                self.assertNotIn("Traceback", output)
+
+
+def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:
+    """Return once the server on ``port`` answers; fails where it ends, or takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(process.stdout.read() if process.stdout else "")
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError, http.client.HTTPException):
+            client.request("GET", "/api/healthcheck/")
+            if client.getresponse().status == HTTPStatus.OK:
+                client.close()
+                return
+        client.close()
+        time.sleep(0.1)
+    raise AssertionError(f"Nothing answers on port {port}.")

@@ -1,0 +1,225 @@
+"""What Prometheus reads, and who else."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from http.client import HTTPConnection
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.test import SimpleTestCase, TestCase, override_settings
+
+from backend.environment import Rate
+from ctj_api.tests.common import browser, wait_until
+from devtools.reliability.ports import reserved_port
+from serving import gunicorn_conf
+
+METRICS = "/metrics/"
+TOKEN = "token-of-the-monitoring"
+PROCESSES, REQUESTS = 2, 12
+COUNTED = 'ctj_requests_total{method="GET",route="none",status="404"}'
+INSIDE = (ip_network("10.0.0.0/8"),)
+
+
+class MetricsPermissionTests(TestCase):
+    """Denied by default, as if there were nothing."""
+
+    def status(self, **options: Any) -> int:
+        """Return the status of reading them."""
+        return self.client.get(METRICS, **options).status_code
+
+    def test_nobody_reads_them_by_default(self) -> None:
+        """Neither with an empty token nor from this machine."""
+        for header in ("", "Bearer ", "Bearer", "Bearer None"):
+            self.assertEqual(self.status(headers={"authorization": header}), 404)
+
+    @override_settings(METRICS_TOKEN="of-the-monitoring")
+    def test_who_has_the_token_reads_them(self) -> None:
+        """Nobody else does, and any Host will do."""
+        right = {"authorization": "Bearer of-the-monitoring", "host": "10.1.2.3:8000"}
+        self.assertEqual(self.status(headers=right), 200)
+        for wrong in ("Bearer of-the-monitorin", "of-the-monitoring", "Basic of-the-monitoring", "Bearer \u00e9", ""):
+            with self.subTest(wrong):
+                self.assertEqual(self.status(headers={"authorization": wrong}), 404)
+
+    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
+    def test_who_is_inside_reads_them(self) -> None:
+        """By the connection's address, not by what a header claims."""
+        self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 200)
+        self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1"), 404)
+        self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1", headers={"x-forwarded-for": "10.1.2.3"}), 404)
+
+    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
+    def test_nobody_is_inside_whom_a_proxy_passes_on(self) -> None:
+        """The proxy is inside, and so is what a proxy in front of it may have written; its clients are not."""
+        for forwarded in ("192.0.2.1", "10.9.9.9", ""):
+            with self.subTest(forwarded):
+                self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": forwarded}), 404)
+        for name in ("forwarded", "via", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"):
+            with self.subTest(name):
+                self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={name: "https"}), 404)
+        with self.settings(TRUSTED_PROXIES=INSIDE):
+            self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 404)
+
+    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
+    def test_they_are_only_read(self) -> None:
+        """HEAD is reading, too."""
+        self.assertEqual(self.client.head(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 200)
+        self.assertEqual(self.client.post(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 405)
+
+
+@override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
+class MetricsTests(TestCase):
+    """What they say."""
+
+    def read(self) -> dict[str, float]:
+        """Return each sample with its value."""
+        response = self.client.get(METRICS, REMOTE_ADDR="10.1.2.3")
+        self.assertEqual(response["Cache-Control"], "private, no-store")
+        lines = [line for line in response.content.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    def grown(self, before: dict[str, float]) -> dict[str, float]:
+        """Return what has been counted since."""
+        differences = {name: value - before.get(name, 0) for name, value in self.read().items()}
+        return {name: difference for name, difference in differences.items() if difference}
+
+    def test_requests_are_counted_by_method_route_and_status(self) -> None:
+        """With their time and their queries; paths that nobody knows are one route."""
+        before = self.read()
+        self.client.get("/api/skills/")
+        for path in ("/api/x/", "/api/y/", "/z/"):
+            self.client.get(path)
+        self.client.generic("BREW", "/api/skills/")
+        grown = self.grown(before)
+        self.assertEqual(grown['ctj_requests_total{method="GET",route="skill-list",status="200"}'], 1)
+        self.assertEqual(grown['ctj_request_duration_seconds_count{method="GET",route="skill-list"}'], 1)
+        self.assertEqual(grown['ctj_requests_total{method="GET",route="none",status="404"}'], 1)
+        self.assertEqual(grown['ctj_requests_total{method="GET",route="api-not-found",status="404"}'], 2)
+        self.assertEqual(grown['ctj_requests_total{method="OTHER",route="skill-list",status="405"}'], 1)
+        self.assertGreaterEqual(grown["ctj_database_queries_total"], 2)
+
+    def test_queries_that_fail_are_counted_by_kind(self) -> None:
+        """A database in trouble shows before anybody complains."""
+
+        def fail(*_: object) -> None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT 1 / 0")
+
+        before = self.read()
+        self.client.raise_request_exception = False
+        with patch("ctj_api.views.SkillFilter.narrow", fail):
+            self.client.get("/api/skills/")
+        self.assertEqual(self.grown(before)['ctj_database_errors_total{kind="DataError"}'], 1)
+
+    def test_requests_under_way_are_counted(self) -> None:
+        """This one is, and none that has ended."""
+        self.client.get("/api/skills/")
+        self.assertEqual(self.read()["ctj_requests_in_progress"], 1)
+
+    @override_settings(LOGIN_RATE=Rate(1, 900))
+    def test_lockouts_are_counted(self) -> None:
+        """An attack shows."""
+        before, client = self.read(), browser()
+        for _ in range(3):
+            client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
+        self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
+
+
+class FolderTests(SimpleTestCase):
+    """The folder that the processes of a server share."""
+
+    def test_folders_of_killed_servers_are_removed_at_the_next_start(self) -> None:
+        """Those of others that run stay, and what isn't named so."""
+        temporary = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(patch("tempfile.tempdir", str(temporary)))
+        self.enterContext(patch.dict(os.environ))
+        with subprocess.Popen(["true"]) as ended:
+            ended.wait()
+        left = [f"ctj-metrics-{process}-x" for process in (ended.pid, os.getpid())]
+        kept = [f"ctj-metrics-{os.getppid()}-x", "ctj-metrics-1-x", "ctj-metrics-of-somebody", "else-1-x"]
+        for name in left + kept:
+            (temporary / name).mkdir()
+        gunicorn_conf.on_starting(None)
+        own = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        self.assertRegex(own.name, rf"^ctj-metrics-{os.getpid()}-\w+$")
+        self.assertCountEqual([path.name for path in temporary.iterdir()], [*kept, own.name])
+        gunicorn_conf.on_exit(None)
+        self.assertFalse(own.exists())
+
+
+class SeveralProcessesTests(SimpleTestCase):
+    """Real processes that share a port, as ``startServer.sh`` has them."""
+
+    def setUp(self) -> None:
+        """Start two, with a folder for what they leave."""
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.port = self.enterContext(reserved_port())
+        environment = {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": str(PROCESSES),
+            "METRICS_TOKEN": TOKEN,
+            "DJANGO_ALLOWED_HOSTS": "localhost",
+            "DJANGO_SSL_REDIRECT": "false",
+            "TMPDIR": str(self.folder),
+            # What another server would hand down to a process that it starts.
+            "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "of-another"),
+        }
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", "python:serving.gunicorn_conf", "backend.asgi:application"],
+            cwd=settings.BASE_DIR,
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.addCleanup(self.kill)
+        wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
+
+    def kill(self) -> None:
+        """Kill what is left."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait()
+
+    def get(self, path: str) -> str:
+        """Return an answer to a connection of its own, which any of the processes may take."""
+        client = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            client.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}", "Host": "localhost"})
+            return client.getresponse().read().decode()
+        finally:
+            client.close()
+
+    def sample(self, name: str) -> float | None:
+        """Return one of the metrics, where there is an answer that has it."""
+        with suppress(OSError):
+            for line in self.get(METRICS).splitlines():
+                if line.startswith(f"{name} "):
+                    return float(line.removeprefix(name))
+        return None
+
+    def test_one_answer_has_the_sum_of_all_processes(self) -> None:
+        """Also of one that was killed; what it was at when it died is not under way any more."""
+        for _ in range(REQUESTS):
+            self.get("/nowhere/")
+        self.assertEqual(self.sample(COUNTED), REQUESTS)
+        names = {path.stem.rsplit("_", 1)[1] for path in self.folder.glob("ctj-metrics-*/counter_*.db")}
+        self.assertEqual(len(names), PROCESSES)
+        killed = int(min(names))
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: not list(self.folder.glob(f"ctj-metrics-*/gauge_live*_{killed}.db")))
+        wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
+        self.assertEqual(self.sample(COUNTED), REQUESTS)
+        self.assertEqual(self.sample("ctj_requests_in_progress"), 1)
+        self.server.terminate()
+        self.server.wait()
+        self.assertEqual(list(self.folder.iterdir()), [])
