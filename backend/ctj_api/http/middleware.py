@@ -18,9 +18,6 @@ from django.utils.http import quote_etag
 from ctj_api.exceptions import error_response, is_passing
 from ctj_api.parameters import parameter_problems
 
-HEALTHCHECK_PATH = "/api/healthcheck/"
-# Load balancers and Prometheus send a Host of their own.
-ANY_HOST_PATHS = (HEALTHCHECK_PATH, "/metrics/")
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = (
     "Allow",
@@ -95,7 +92,7 @@ class HostCheckMiddleware(CommonMiddleware):
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:  # type: ignore[override]
         """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
-        if request.path_info in ANY_HOST_PATHS:
+        if request.path_info in settings.MACHINE_PATHS:
             return None
         return super().process_request(request)
 

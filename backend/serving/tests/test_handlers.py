@@ -23,9 +23,9 @@ from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from django.urls import path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
-from ctj_api.http.middleware import GetResponse
+from serving.handlers import GetResponse
 from ctj_api.tests.common import wait_until
-from serving.handlers import OneHopHandler
+from serving.handlers import ThreadPoolHandler
 
 PATIENCE_SECONDS = 20
 THREADS = 2
@@ -123,17 +123,6 @@ def parts(ending: str) -> Iterator[bytes]:
         now.tell("stream closed")
 
 
-async def parts_on_loop(ending: str) -> AsyncIterator[bytes]:
-    """Yield the same on the event loop."""
-    now.loops.append(asyncio.get_running_loop())
-    try:
-        for part in parts(ending):
-            yield part
-            await asyncio.sleep(0)
-    finally:
-        now.told.append("closed on the loop")
-
-
 def stream(_: HttpRequest, ending: str) -> StreamingHttpResponse:
     """Stream from a generator."""
     now.tell("view")
@@ -142,50 +131,9 @@ def stream(_: HttpRequest, ending: str) -> StreamingHttpResponse:
     return response
 
 
-def stream_on_loop(_: HttpRequest, ending: str) -> StreamingHttpResponse:
-    """Stream from an asynchronous generator."""
-    return StreamingHttpResponse(parts_on_loop(ending))
-
-
-def stream_later(_: HttpRequest) -> StreamingHttpResponse:
-    """Wait at the gate, and then stream from an asynchronous generator."""
-    now.entered.release()
-    now.gate.wait(PATIENCE_SECONDS)
-    return StreamingHttpResponse(parts_on_loop("well"))
-
-
-def stream_with_pause(_: HttpRequest) -> StreamingHttpResponse:
-    """Wait at the gate after the first part, and then never end."""
-
-    def answer() -> Iterator[bytes]:
-        yield b"first"
-        now.entered.release()
-        now.gate.wait(PATIENCE_SECONDS)
-        yield from parts("never")
-
-    return StreamingHttpResponse(answer())
-
-
 def file(_: HttpRequest) -> FileResponse:
     """Send a file."""
     return FileResponse(THIS_FILE.open("rb"))
-
-
-async def on_loop(_: HttpRequest) -> HttpResponse:
-    """Answer from the event loop."""
-    now.loops.append(asyncio.get_running_loop())
-    await sync_to_async(now.tell)("view")
-    return HttpResponse("from the loop")
-
-
-async def endless(_: HttpRequest) -> HttpResponse:
-    """Wait on the event loop for what never comes."""
-    now.entered.release()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        now.told.append("view cancelled")
-    return HttpResponse()
 
 
 def server_process(_: HttpRequest) -> HttpResponse:
@@ -193,16 +141,6 @@ def server_process(_: HttpRequest) -> HttpResponse:
     now.entered.release()
     now.gate.wait(PATIENCE_SECONDS)
     return HttpResponse(ask_for_process())
-
-
-def server_process_on_loop(_: HttpRequest) -> StreamingHttpResponse:
-    """Tell which process answers the thread of an asynchronous stream."""
-
-    async def answer() -> AsyncIterator[str]:
-        for _ in range(2):
-            yield await sync_to_async(ask_for_process)() + " "
-
-    return StreamingHttpResponse(answer())
 
 
 def ask_for_process() -> str:
@@ -220,14 +158,8 @@ urlpatterns = [
     path("api/healthcheck/", echo),
     path("api/fail/", fail),
     path("stream/<ending>/", stream),
-    path("stream-on-loop/<ending>/", stream_on_loop),
-    path("stream-later/", stream_later),
-    path("stream-with-pause/", stream_with_pause),
     path("file/", file),
-    path("on-loop/", on_loop),
-    path("endless/", endless),
     path("server-process/", server_process),
-    path("server-process-on-loop/", server_process_on_loop),
 ]
 
 
@@ -238,13 +170,6 @@ def defective_middleware(_: GetResponse) -> GetResponse:
         raise ValueError("A defect")
 
     return middleware
-
-
-class TooLargeRequest(ASGIRequest):
-    """A request that is refused when it is made."""
-
-    def __init__(self, *args: Any) -> None:
-        raise RequestDataTooBig
 
 
 class Visitor:
@@ -386,7 +311,7 @@ def opened(kind: type[ASGIHandler]) -> Iterator[ASGIHandler]:
             yield handler
     finally:
         now.gate.set()
-        if isinstance(handler, OneHopHandler):
+        if isinstance(handler, ThreadPoolHandler):
             handler.close()
             assert all(body.closed for body in now.bodies)
         for body in now.bodies:  # Django's own leaves some open
@@ -401,7 +326,7 @@ def with_both_handlers(scenario: Scenario[ASGIHandler]) -> Callable[[SimpleTestC
 
     @wraps(scenario)
     def test(self: SimpleTestCase) -> None:
-        for kind in (ASGIHandler, OneHopHandler):
+        for kind in (ASGIHandler, ThreadPoolHandler):
             with self.subTest(kind.__name__), opened(kind) as handler, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
                 asyncio.run(scenario(self, handler))  # type: ignore[arg-type]
@@ -409,12 +334,12 @@ def with_both_handlers(scenario: Scenario[ASGIHandler]) -> Callable[[SimpleTestC
     return test
 
 
-def with_our_handler(scenario: Scenario[OneHopHandler]) -> Callable[[SimpleTestCase], None]:
+def with_our_handler(scenario: Scenario[ThreadPoolHandler]) -> Callable[[SimpleTestCase], None]:
     """Run the scenario through our handler."""
 
     @wraps(scenario)
     def test(self: SimpleTestCase) -> None:
-        with opened(OneHopHandler) as handler:
+        with opened(ThreadPoolHandler) as handler:
             asyncio.run(scenario(self, handler))  # type: ignore[arg-type]
 
     return test
@@ -455,17 +380,6 @@ class CommonTests(SimpleTestCase):
         self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
 
     @with_both_handlers
-    async def test_root_path_is_script_prefix_of_one_request(self, handler: ASGIHandler) -> None:
-        """The next request on the same thread has none."""
-        for _ in range(THREADS):
-            visitor = await Visitor(handler, "/sub/echo/", root_path="/sub").visit()
-            expected = ["/sub/echo/", "/echo/", "/sub", "/sub/echo/"]
-            self.assertEqual(json.loads(visitor.body)["path"], expected)
-        for _ in range(THREADS):
-            visitor = await Visitor(handler, "/echo/").visit()
-            self.assertEqual(json.loads(visitor.body)["path"], ["/echo/", "/echo/", "", "/echo/"])
-
-    @with_both_handlers
     async def test_context_reaches_view_and_no_other_request(self, handler: ASGIHandler) -> None:
         """What the server has set is seen; what a view has set is not seen by the next one."""
         color.set("red")
@@ -498,13 +412,6 @@ class CommonTests(SimpleTestCase):
         self.assertEqual((visitor.status, now.told), (400, ["started", "finished"]))
 
     @with_both_handlers
-    async def test_request_refused_when_made_returns_413(self, handler: ASGIHandler) -> None:
-        """It has too much data."""
-        with patch.object(handler, "request_class", TooLargeRequest):
-            visitor = await Visitor(handler, "/echo/").visit()
-        self.assertEqual((visitor.status, now.told), (413, ["started", "finished"]))
-
-    @with_both_handlers
     async def test_client_leaving_before_body_ends_runs_nothing(self, handler: ASGIHandler) -> None:
         """There is no request yet."""
         visitor = Visitor(handler, "/echo/")
@@ -528,31 +435,6 @@ class CommonTests(SimpleTestCase):
         visitor = await Visitor(handler, "/echo/").visit()
         self.assertEqual((visitor.status, now.told), (500, ["started", "failed", "finished"]))
 
-    @override_settings(DEBUG_PROPAGATE_EXCEPTIONS=True)
-    @with_both_handlers
-    async def test_propagated_defect_reaches_server(self, handler: ASGIHandler) -> None:
-        """Where the settings ask for it; the next request is answered."""
-        for _ in range(THREADS + 1):
-            with self.assertRaisesMessage(ValueError, "A defect"):
-                await Visitor(handler, "/fail/").visit()
-        self.assertEqual((await Visitor(handler, "/echo/").visit()).status, 200)
-
-    @with_both_handlers
-    async def test_defective_receiver_reaches_server(self, handler: ASGIHandler) -> None:
-        """No response can be made where the start of the request fails."""
-
-        def receiver(**_: object) -> None:
-            raise ValueError("A defect")
-
-        request_started.connect(receiver)
-        try:
-            for _ in range(THREADS + 1):
-                with self.assertRaisesMessage(ValueError, "A defect"):
-                    await Visitor(handler, "/echo/").visit()
-        finally:
-            request_started.disconnect(receiver)
-        self.assertEqual((await Visitor(handler, "/echo/").visit()).status, 200)
-
     @with_both_handlers
     async def test_head_has_headers_and_no_body(self, handler: ASGIHandler) -> None:
         """The length is that of GET."""
@@ -564,8 +446,8 @@ class CommonTests(SimpleTestCase):
     @with_both_handlers
     async def test_known_page_returns_304(self, handler: ASGIHandler) -> None:
         """The client has it."""
-        tag = dict((await Visitor(handler, "/on-loop/").visit()).headers)["etag"]
-        visitor = await Visitor(handler, "/on-loop/", {"if-none-match": tag}).visit()
+        tag = dict((await Visitor(handler, "/echo/").visit()).headers)["etag"]
+        visitor = await Visitor(handler, "/echo/", {"if-none-match": tag}).visit()
         self.assertEqual((visitor.status, visitor.body), (304, b""))
 
     @with_both_handlers
@@ -585,37 +467,6 @@ class CommonTests(SimpleTestCase):
         self.assertEqual(now.told, ["started", "view", "first part", "stream closed", "finished"])
 
     @with_both_handlers
-    async def test_asynchronous_stream_is_sent_whole(self, handler: ASGIHandler) -> None:
-        """It is read on the server's own loop."""
-        visitor = await Visitor(handler, "/stream-on-loop/well/").visit()
-        self.assertEqual((visitor.body, visitor.chunks), (WHOLE, [4, 0, 4, 65536, 34464, 0]))
-        self.assertEqual(now.loops, [asyncio.get_running_loop()])
-        self.assertEqual(now.told, ["started", "first part", "stream closed", "closed on the loop", "finished"])
-
-    @with_both_handlers
-    async def test_defective_stream_reaches_server(self, handler: ASGIHandler) -> None:
-        """It has begun, and can't become a 500."""
-        for route in ("/stream/defect/", "/stream-on-loop/defect/"):
-            visitor = Visitor(handler, route)
-            with self.assertRaisesMessage(ValueError, "A defect"):
-                await visitor.visit()
-            self.assertEqual((visitor.status, visitor.messages[-1].get("more_body", True)), (200, True))
-
-    @with_both_handlers
-    async def test_client_leaving_ends_asynchronous_stream(self, handler: ASGIHandler) -> None:
-        """The generator is closed, and then the request."""
-        visitor = Visitor(handler, "/stream-on-loop/never/")
-        visitor.leaves_after = 9
-        await visitor.visit()
-        self.assertEqual(now.told, ["started", "first part", "stream closed", "closed on the loop", "finished"])
-
-    @with_both_handlers
-    async def test_asynchronous_view_runs_on_loop(self, handler: ASGIHandler) -> None:
-        """It is the server's own."""
-        visitor = await Visitor(handler, "/on-loop/").visit()
-        self.assertEqual((visitor.body, now.loops), (b"from the loop", [asyncio.get_running_loop()]))
-
-    @with_both_handlers
     async def test_other_protocol_is_refused(self, handler: ASGIHandler) -> None:
         """There are no websockets."""
         with self.assertRaisesMessage(ValueError, "Django can only handle ASGI/HTTP connections, not websocket."):
@@ -623,110 +474,20 @@ class CommonTests(SimpleTestCase):
 
 
 @override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, REQUEST_WAIT_SECONDS=60, SECURE_SSL_REDIRECT=False)
-class OneHopTests(SimpleTestCase):
+class ThreadPoolTests(SimpleTestCase):
     """What only ours does."""
 
     @with_our_handler
-    async def test_request_stays_in_one_thread(self, handler: OneHopHandler) -> None:
+    async def test_request_stays_in_one_thread(self, handler: ThreadPoolHandler) -> None:
         """Signals, view, stream and end, because the database connection is the thread's."""
-        for route in ("/echo/", "/stream/well/", "/on-loop/"):
+        for route in ("/echo/", "/stream/well/", "/echo/"):
             now.threads.clear()
             await Visitor(handler, route).visit()
             self.assertEqual(len(now.threads), 1)
             self.assertNotIn(threading.get_ident(), now.threads)
 
     @with_our_handler
-    async def test_stream_is_sent_while_it_is_made(self, handler: OneHopHandler) -> None:
-        """Django's own handler collects it first, and would never end here."""
-        visitor = Visitor(handler, "/stream/never/")
-        visitor.leaves_after = 9
-        await visitor.visit()
-        self.assertEqual(visitor.body[: len(WHOLE)], WHOLE)
-        self.assertEqual(now.told, ["started", "view", "first part", "stream closed", "finished"])
-        self.assertEqual(len(now.threads), 1)
-
-    @with_our_handler
-    async def test_stream_listens_for_client_until_it_ends(self, handler: OneHopHandler) -> None:
-        """No task is left over."""
-        visitor = await Visitor(handler, "/stream/well/").visit()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await visitor.listening_ended.wait()
-        self.assertFalse(visitor.has_left.is_set())
-
-    @with_our_handler
-    async def test_client_leaving_stream_after_queue_ends_it(self, handler: OneHopHandler) -> None:
-        """Nothing left over from the queue takes the news away."""
-        inside = await fill(handler)
-        visitor = Visitor(handler, "/stream/never/")
-        visitor.leaves_after = 9
-        visitor.start()
-        await visitor.is_queued()
-        now.gate.set()
-        for each in (*inside, visitor):
-            self.assertEqual((await each.finish()).status, 200)
-
-    @with_our_handler
-    async def test_client_leaving_between_parts_ends_stream(self, handler: OneHopHandler) -> None:
-        """The next part is not sent."""
-        visitor = Visitor(handler, "/stream-with-pause/")
-        visitor.start()
-        await now.has_entered()
-        visitor.leave()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await visitor.has_left.wait()
-        now.gate.set()
-        await visitor.finish()
-        self.assertEqual(visitor.body, b"first")
-        self.assertEqual(now.told, ["started", "first part", "stream closed", "finished"])
-
-    @with_our_handler
-    async def test_stream_made_after_cancellation_is_closed(self, handler: OneHopHandler) -> None:
-        """Nobody is left to read it."""
-        visitor = Visitor(handler, "/stream-later/")
-        visitor.start()
-        await now.has_entered()
-        visitor.task.cancel()
-        await asyncio.wait({visitor.task})
-        now.gate.set()
-        await now.has_ended()
-        self.assertEqual((visitor.messages, now.told), ([], ["started", "finished"]))
-
-    @with_our_handler
-    async def test_stream_waits_until_its_part_is_sent(self, handler: OneHopHandler) -> None:
-        """A cancelled one waits no longer, and is closed."""
-        visitor = Visitor(handler, "/stream/never/")
-        visitor.stalls = True
-        visitor.start()
-        await now.has_entered()
-        self.assertEqual((len(visitor.messages), now.told), (1, ["started", "view"]))
-        visitor.task.cancel()
-        await now.has_ended()
-        self.assertEqual((len(visitor.messages), now.told), (1, ["started", "view", "finished"]))
-
-    @with_our_handler
-    async def test_cancelled_asynchronous_stream_is_closed(self, handler: OneHopHandler) -> None:
-        """The server gives it up while a part is being sent."""
-        visitor = Visitor(handler, "/stream-on-loop/never/")
-        visitor.stalls = True
-        visitor.start()
-        await now.has_entered()
-        visitor.task.cancel()
-        await asyncio.wait({visitor.task})
-        self.assertEqual(now.told, ["started", "finished"])
-
-    @with_our_handler
-    async def test_cancelled_asynchronous_view_is_cancelled(self, handler: OneHopHandler) -> None:
-        """It may clean up."""
-        visitor = Visitor(handler, "/endless/")
-        visitor.start()
-        await now.has_entered()
-        visitor.task.cancel()
-        await now.has_ended()
-        self.assertEqual(now.told, ["started", "view cancelled", "finished"])
-        self.assertEqual((await Visitor(handler, "/echo/").visit()).status, 200)
-
-    @with_our_handler
-    async def test_client_leaving_during_view_lets_it_end(self, handler: OneHopHandler) -> None:
+    async def test_client_leaving_during_view_lets_it_end(self, handler: ThreadPoolHandler) -> None:
         """What it does is done whole, and closed."""
         visitor = Visitor(handler, "/wait/")
         visitor.start()
@@ -737,7 +498,7 @@ class OneHopTests(SimpleTestCase):
         self.assertEqual(now.told, ["started", "view", "finished"])
 
     @with_our_handler
-    async def test_full_house_lets_no_more_in(self, handler: OneHopHandler) -> None:
+    async def test_full_house_lets_no_more_in(self, handler: ThreadPoolHandler) -> None:
         """Whoever is too many waits, and is answered in turn."""
         visitors = [Visitor(handler, "/wait/") for _ in range(VISITORS)]
         for visitor in visitors:
@@ -754,7 +515,7 @@ class OneHopTests(SimpleTestCase):
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
     @with_our_handler
-    async def test_house_full_for_long_returns_503(self, handler: OneHopHandler) -> None:
+    async def test_house_full_for_long_returns_503(self, handler: ThreadPoolHandler) -> None:
         """With a time to retry, and under /api/ in the envelope; and the view is not run."""
         inside = await fill(handler)
         page, api = await Visitor(handler, "/wait/").visit(), await Visitor(handler, "/api/wait/").visit()
@@ -772,7 +533,7 @@ class OneHopTests(SimpleTestCase):
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
     @with_our_handler
-    async def test_full_house_answers_health_checks(self, handler: OneHopHandler) -> None:
+    async def test_full_house_answers_health_checks(self, handler: ThreadPoolHandler) -> None:
         """It is busy, not dead, and nobody else gets in by that way."""
         inside = await fill(handler)
         self.assertEqual((await Visitor(handler, "/api/healthcheck/").visit()).status, 200)
@@ -782,13 +543,13 @@ class OneHopTests(SimpleTestCase):
             self.assertEqual((await visitor.finish()).status, 200)
 
     @with_our_handler
-    async def test_request_that_cannot_be_made_is_refused_in_the_envelope(self, handler: OneHopHandler) -> None:
+    async def test_request_that_cannot_be_made_is_refused_in_the_envelope(self, handler: ThreadPoolHandler) -> None:
         """Where Django's handler answers with an empty page."""
         malformed = await Visitor(handler, "/api/wait/", query_string=b"\xff").visit()
         self.assertEqual((malformed.status, json.loads(malformed.body)["error"]["code"]), (400, "bad_request"))
 
     @with_our_handler
-    async def test_client_leaving_queue_is_dropped(self, handler: OneHopHandler) -> None:
+    async def test_client_leaving_queue_is_dropped(self, handler: ThreadPoolHandler) -> None:
         """Nobody waits for the answer, and the next in the queue goes in."""
         inside = await fill(handler)
         left, stayed = Visitor(handler, "/echo/"), Visitor(handler, "/wait/")
@@ -806,7 +567,7 @@ class OneHopTests(SimpleTestCase):
         await self.check_all_threads_are_free(handler)
 
     @with_our_handler
-    async def test_cancelled_in_queue_takes_no_thread(self, handler: OneHopHandler) -> None:
+    async def test_cancelled_in_queue_takes_no_thread(self, handler: ThreadPoolHandler) -> None:
         """Whether it still waits or has just been called."""
         for _ in range(THREADS + 1):
             inside = await fill(handler)
@@ -829,7 +590,7 @@ class OneHopTests(SimpleTestCase):
 
     @override_settings(REQUEST_THREADS=1)
     @with_our_handler
-    async def test_cancelled_request_keeps_its_thread_until_it_ends(self, handler: OneHopHandler) -> None:
+    async def test_cancelled_request_keeps_its_thread_until_it_ends(self, handler: ThreadPoolHandler) -> None:
         """The next waits for the thread, not for the task, and the response is closed."""
         cancelled, next_one = Visitor(handler, "/wait/"), Visitor(handler, "/echo/")
         cancelled.start()
@@ -844,7 +605,7 @@ class OneHopTests(SimpleTestCase):
         self.assertEqual(now.told, ["started", "view", "finished", "started", "view", "finished"])
         self.assertEqual(cancelled.messages, [])
 
-    async def check_all_threads_are_free(self, handler: OneHopHandler) -> None:
+    async def check_all_threads_are_free(self, handler: ThreadPoolHandler) -> None:
         """See as many requests at once as there are threads, and no more."""
         inside = await fill(handler)
         too_many = Visitor(handler, "/echo/")
@@ -855,7 +616,7 @@ class OneHopTests(SimpleTestCase):
             self.assertIn((await visitor.finish()).status, {200})
 
 
-async def fill(handler: OneHopHandler) -> list[Visitor]:
+async def fill(handler: ThreadPoolHandler) -> list[Visitor]:
     """Return visitors who are in a view that waits at the gate, one for each thread."""
     now.gate.clear()
     visitors = [Visitor(handler, "/wait/") for _ in range(settings.REQUEST_THREADS)]
@@ -872,7 +633,7 @@ class ConnectionTests(TransactionTestCase):
     serialized_rollback = True
 
     @with_our_handler
-    async def test_many_requests_share_a_connection_for_each_thread(self, handler: OneHopHandler) -> None:
+    async def test_many_requests_share_a_connection_for_each_thread(self, handler: ThreadPoolHandler) -> None:
         """They stay open between requests, and there are never more."""
         first = [Visitor(handler, "/server-process/") for _ in range(THREADS)]
         for visitor in first:
@@ -887,17 +648,9 @@ class ConnectionTests(TransactionTestCase):
         self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
         self.assertEqual(await asyncio.to_thread(still_connected, opened_first), opened_first)
 
-    @with_our_handler
-    async def test_asynchronous_stream_keeps_its_connection_to_its_end(self, handler: OneHopHandler) -> None:
-        """It has one thread for all its queries, and leaves no connection."""
-        visitor = await Visitor(handler, "/server-process-on-loop/").visit()
-        first, second = map(int, visitor.body.split())
-        self.assertEqual(first, second)
-        await asyncio.to_thread(wait_until, lambda: not still_connected({first}))
-
     @override_settings(REQUEST_THREADS=1)
     @with_our_handler
-    async def test_request_after_connection_is_cut_returns_200(self, handler: OneHopHandler) -> None:
+    async def test_request_after_connection_is_cut_returns_200(self, handler: ThreadPoolHandler) -> None:
         """The database was restarted, say; a new connection is made."""
         now.gate.set()
         before = await Visitor(handler, "/server-process/").visit()
@@ -918,7 +671,7 @@ class ConnectionTests(TransactionTestCase):
             now.gate.set()
             return {int((await visitor.finish()).body) for visitor in visitors}
 
-        with opened(OneHopHandler) as handler:
+        with opened(ThreadPoolHandler) as handler:
             processes = asyncio.run(open_connections(handler))
             self.assertEqual((still_connected(processes), len(processes)), (processes, VISITORS))
         wait_until(lambda: not still_connected(processes))

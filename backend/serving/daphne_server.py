@@ -1,0 +1,56 @@
+"""Daphne's server, where one request's failure must not reach another; imported after the fork, as it opens files."""
+
+import logging
+from typing import Any
+
+from daphne import server
+from daphne.http_protocol import HTTPFactory, WebRequest
+from twisted.internet import tcp
+
+logger = logging.getLogger(__name__)
+
+# Twisted would accept up to a hundred connections at once: one process would take a whole burst, its siblings nothing.
+tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
+
+
+class Request(WebRequest):  # type: ignore[misc]
+    """A request whose body and failures stay its own."""
+
+    def __init__(self, *args: Any) -> None:
+        # Twisted would parse forms as well, and end the connection without an answer where it can't.
+        super().__init__(*args, parsePOSTFormSubmission=False)
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """Close the connection after an answer that was broken off; Daphne would fail, and never check again."""
+        if self._response_started and self.channel is not None:
+            self.channel.transport.abortConnection()
+        else:
+            super().handle_exception(exception)
+
+
+class Factory(HTTPFactory):  # type: ignore[misc]
+    """Makes connections that use our request class."""
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 (Twisted's name)
+        """Return the protocol of a new connection."""
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = Request
+        return protocol
+
+
+server.HTTPFactory = Factory
+
+
+class Server(server.Server):  # type: ignore[misc]
+    """Daphne's server, which can be asked what is under way."""
+
+    def busy_transports(self) -> set[Any]:
+        """Return the sockets on which a request is arriving or being answered."""
+        under_way = [request for request, details in self.connections.items() if "disconnected" not in details]
+        return {request.channel.transport for request in under_way if request.channel}
+
+    def kill_all_applications(self) -> Any:
+        """Cancel what is still being answered; Daphne would fail at a request that no application has taken."""
+        answered = {request: details for request, details in self.connections.items() if "application_instance" in details}
+        self.connections = answered
+        return super().kill_all_applications()
