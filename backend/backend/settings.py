@@ -77,6 +77,8 @@ ASGI_APPLICATION = "backend.asgi.application"
 WSGI_APPLICATION = "backend.wsgi.application"
 REQUEST_THREADS = env.int("REQUEST_THREADS", 4, validate=Range(min=1))
 REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=Range(min=0, min_inclusive=False))
+# Less than the proxy's limit: what only the proxy cuts off, it answers with an empty 200.
+REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=0, min_inclusive=False))
 REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
 # Load balancers and Prometheus ask these, with a Host of their own; they don't wait behind other requests.

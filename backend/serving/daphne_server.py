@@ -1,13 +1,12 @@
 """Daphne's server, where one request's failure must not reach another; imported after the fork, as it opens files."""
 
-import logging
+import time
 from typing import Any
 
 from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
 from twisted.internet import tcp
-
-logger = logging.getLogger(__name__)
 
 # Twisted would accept up to a hundred connections at once: one process would take a whole burst, its siblings nothing.
 tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
@@ -19,6 +18,7 @@ class Request(WebRequest):  # type: ignore[misc]
     def __init__(self, *args: Any) -> None:
         # Twisted would parse forms as well, and end the connection without an answer where it can't.
         super().__init__(*args, parsePOSTFormSubmission=False)
+        self._began = time.monotonic()
 
     def handle_exception(self, exception: BaseException) -> None:
         """Close the connection after an answer that was broken off; Daphne would fail, and never check again."""
@@ -26,6 +26,12 @@ class Request(WebRequest):  # type: ignore[misc]
             self.channel.transport.abortConnection()
         else:
             super().handle_exception(exception)
+
+    def check_timeouts(self) -> None:
+        """Close the connection of a request that is still arriving after REQUEST_BODY_SECONDS; Daphne calls this often."""
+        is_complete = hasattr(self, "request_start")
+        if not is_complete and self.channel is not None and time.monotonic() - self._began > settings.REQUEST_BODY_SECONDS:
+            self.channel.transport.abortConnection()
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]
@@ -51,6 +57,8 @@ class Server(server.Server):  # type: ignore[misc]
 
     def kill_all_applications(self) -> Any:
         """Cancel what is still being answered; Daphne would fail at a request that no application has taken."""
-        answered = {request: details for request, details in self.connections.items() if "application_instance" in details}
+        answered = {
+            request: details for request, details in self.connections.items() if "application_instance" in details
+        }
         self.connections = answered
         return super().kill_all_applications()

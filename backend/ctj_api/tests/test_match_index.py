@@ -22,7 +22,7 @@ from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.ranking.live_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
 from ctj_api.ranking.row_changes import Kind
-from serving.handlers import OneHopHandler
+from serving.handlers import ThreadPoolHandler
 
 from .common import (
     in_another_thread,
@@ -331,7 +331,7 @@ class WarmUpTests(IndexAssertions):
             patch("ctj_api.ranking.live_index._open_opportunities", fresh_index()),
             patch("ctj_api.ranking.live_index._volunteers", fresh_volunteers()),
         ):
-            OneHopHandler().warm_up()
+            ThreadPoolHandler().warm_up()
             with self.assertNumQueries(2):
                 self.assertEqual(len(ranked({str(skill.pk): 3})), 1)
                 self.assertEqual(len(rank_volunteers({str(skill.pk): 3}, ALL)), 0)
@@ -342,7 +342,7 @@ class WarmUpTests(IndexAssertions):
             patch("ctj_api.ranking.live_index.make_indexes", side_effect=OperationalError("away")),
             self.assertLogs("serving.handlers", "WARNING"),
         ):
-            OneHopHandler().warm_up()
+            ThreadPoolHandler().warm_up()
 
 
 class Writer:
