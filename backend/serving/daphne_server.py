@@ -6,7 +6,9 @@ from typing import Any
 from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
-from twisted.internet import tcp
+from twisted.internet import reactor, task, tcp
+
+__all__ = ["Server", "reactor", "task", "tcp"]
 
 # Twisted would accept up to a hundred connections at once: one process would take a whole burst, its siblings nothing.
 tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
@@ -28,9 +30,13 @@ class Request(WebRequest):  # type: ignore[misc]
             super().handle_exception(exception)
 
     def check_timeouts(self) -> None:
-        """Close the connection of a request that is still arriving after REQUEST_BODY_SECONDS; Daphne calls this often."""
+        """Close the connection of a request that arrives too slowly; Daphne calls this every two seconds."""
         is_complete = hasattr(self, "request_start")
-        if not is_complete and self.channel is not None and time.monotonic() - self._began > settings.REQUEST_BODY_SECONDS:
+        if (
+            not is_complete
+            and self.channel is not None
+            and time.monotonic() - self._began > settings.REQUEST_BODY_SECONDS
+        ):
             self.channel.transport.abortConnection()
 
 

@@ -32,24 +32,22 @@ class DaphneWorker(Worker):
         except Exception:
             if not self.cfg.reload:
                 raise
-            self.log.exception("The application can't be loaded; it is tried again once a file has changed.")
             self.reloader.start()
+            self.log.exception("The application can't be loaded; it is tried again once a file has changed.")
             while self.alive and os.getppid() == self.ppid:
                 self.notify()
                 time.sleep(HEARTBEAT_SECONDS)
             sys.exit(0)
 
     def run(self) -> None:
-        """Serve. Twisted and Daphne are imported here, after the fork: they open files as they are loaded."""
-        from twisted.internet import reactor, task, tcp  # noqa: PLC0415
+        """Serve. Daphne and Twisted are imported here, after the fork, because they open files as they are loaded."""
+        from serving import daphne_server  # noqa: PLC0415
 
-        from serving.daphne_server import Server  # noqa: PLC0415
-
-        self._reactor: Any = reactor
-        self._tcp = tcp
-        self._draining = task.LoopingCall(self._drain_step)
-        self._heartbeat = task.LoopingCall(self._beat)
-        self._server = Server(
+        self._reactor: Any = daphne_server.reactor
+        self._tcp = daphne_server.tcp
+        self._draining = daphne_server.task.LoopingCall(self._drain_step)
+        self._heartbeat = daphne_server.task.LoopingCall(self._beat)
+        self._server = daphne_server.Server(
             self.wsgi,
             endpoints=[f"fd:fileno={socket.fileno()}" for socket in self.sockets],
             signal_handlers=False,

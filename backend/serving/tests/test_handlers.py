@@ -23,7 +23,6 @@ from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
-from ctj_api.tests.common import wait_until
 from serving import metrics
 from serving.handlers import GetResponse, ThreadPoolHandler
 

@@ -1,27 +1,25 @@
-"""Several server processes on one socket: started, replaced and stopped, as ``startServer.sh`` has it done."""
+"""Several server processes on one socket: started, replaced, reloaded and stopped."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from django.conf import settings
 from django.test import SimpleTestCase
 
 from ctj_api.tests.common import wait_until
-from devtools.reliability.ports import reserved_port
 
-PATIENCE_SECONDS = 20
+from .server import PATIENCE_SECONDS, Server, started
+
 ENTRYPOINT = Path(settings.BASE_DIR) / "entrypoint.sh"
 WITHOUT_HEARTBEAT = """
 import runpy
@@ -34,34 +32,20 @@ runpy.run_module("gunicorn", run_name="__main__")
 class ServerProcessesTests(SimpleTestCase):
     """Real processes and sockets."""
 
-    def setUp(self) -> None:
-        """Choose a port that is free, and a gate that is closed."""
-        self.port = self.enterContext(reserved_port())
-        self.gate = Path(self.enterContext(tempfile.TemporaryDirectory())) / "gate"
+    server: Server
 
     def start(
         self, processes: int, *arguments: str, host: str = "127.0.0.1", launch: tuple[str, ...] = ("-m", "gunicorn")
     ) -> subprocess.Popen[bytes]:
         """Start so many processes and wait until all of them answer."""
-        options = ["--config", "python:serving.gunicorn_conf", *arguments, "serving.tests.gated_app:application"]
-        environment = {"HOST": host, "PORT": str(self.port), "WEB_CONCURRENCY": str(processes), "GATE": str(self.gate)}
-        server = subprocess.Popen(
-            [sys.executable, *launch, *options],
-            cwd=settings.BASE_DIR,
-            env=os.environ | environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.addCleanup(end, server)
-        self.host = f"[{host}]" if ":" in host else host
+        server = started(*arguments, host=host, launch=launch, WEB_CONCURRENCY=str(processes))
+        self.server = self.enterContext(server)
         self.wait_for_processes(processes)
-        return server
+        return self.server.process
 
-    def answer(self, path: str = "/") -> int:
+    def answer(self, path: str = "/process") -> int:
         """Return the number of the process that answers; raises ``OSError`` where none does."""
-        with urlopen(f"http://{self.host}:{self.port}{path}", timeout=PATIENCE_SECONDS) as response:
-            return int(response.read())
+        return int(self.server.get(path))
 
     def wait_for_processes(self, count: int, without: int | None = None) -> set[int]:
         """Return the numbers of so many processes, as soon as each has answered."""
@@ -75,20 +59,26 @@ class ServerProcessesTests(SimpleTestCase):
         wait_until(are_there)
         return seen - {without}
 
+    def is_there(self, without: int) -> bool:
+        """Return whether another process answers."""
+        with suppress(OSError):
+            return self.answer() != without
+        return False
+
     def is_refused(self) -> bool:
         """Return whether nobody takes connections."""
         try:
             self.answer()
-        except URLError as error:
-            return isinstance(error.reason, ConnectionRefusedError)
-        except ConnectionError:
-            return False
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
         return False
 
     def enter(self, pool: ThreadPoolExecutor) -> Future[int]:
         """Send a request that is under way until the gate is opened."""
         request = pool.submit(self.answer, "/gate")
-        wait_until(self.gate.with_suffix(".entered").exists)
+        wait_until(self.server.gate.with_suffix(".entered").exists)
         return request
 
     def test_processes_share_one_port(self) -> None:
@@ -109,7 +99,7 @@ class ServerProcessesTests(SimpleTestCase):
     def test_process_is_warmed_up_before_it_answers(self) -> None:
         """Whatever the application wants to have made."""
         self.start(1)
-        self.assertTrue(self.gate.with_suffix(".warm").exists())
+        self.assertTrue(self.server.gate.with_suffix(".warm").exists())
 
     def test_process_that_dies_is_replaced(self) -> None:
         """The other one answers meanwhile."""
@@ -125,7 +115,7 @@ class ServerProcessesTests(SimpleTestCase):
         with ThreadPoolExecutor(1) as pool:
             request = self.enter(pool)
             os.kill(first, signal.SIGTERM)
-            self.gate.touch()
+            self.server.gate.touch()
             self.assertEqual(request.result(PATIENCE_SECONDS), first)
         self.wait_for_processes(1, without=first)
 
@@ -136,7 +126,7 @@ class ServerProcessesTests(SimpleTestCase):
         with ThreadPoolExecutor(4) as pool, ExitStack() as stack:
             stack.callback(stopped.set)  # whatever happens: the pool waits for them
             clients = [pool.submit(self.ask_until, stopped) for _ in range(4)]
-            for _ in range(5):
+            for _ in range(2):
                 process = self.answer()
                 os.kill(process, signal.SIGTERM)
                 self.wait_for_processes(2, without=process)
@@ -159,11 +149,9 @@ class ServerProcessesTests(SimpleTestCase):
                 os.killpg(server.pid, number)
                 wait_until(self.is_refused)
                 self.assertIsNone(server.poll())
-                self.gate.touch()
+                self.server.gate.touch()
                 self.assertIn(request.result(PATIENCE_SECONDS), range(1, 2**22))
                 self.assertEqual(server.wait(PATIENCE_SECONDS), 0)
-            self.gate.unlink()
-            self.gate.with_suffix(".entered").unlink()
 
     def test_server_that_is_told_to_stop_gives_up_a_request_without_end(self) -> None:
         """When the time is up."""
@@ -172,7 +160,7 @@ class ServerProcessesTests(SimpleTestCase):
             request = self.enter(pool)
             server.terminate()
             self.assertEqual(server.wait(PATIENCE_SECONDS), 0)
-            self.assertIsInstance(request.exception(PATIENCE_SECONDS), OSError)
+            self.assertIsInstance(request.exception(PATIENCE_SECONDS), OSError | HTTPException)
         self.assertTrue(self.is_refused())
 
     def test_processes_end_with_a_server_that_is_killed(self) -> None:
@@ -187,6 +175,21 @@ class ServerProcessesTests(SimpleTestCase):
         server = self.start(1, launch=("-c", WITHOUT_HEARTBEAT))
         server.kill()
         wait_until(self.is_refused)
+
+    def test_process_in_development_is_replaced_when_a_file_changes(self) -> None:
+        """Also by one whose code can't be loaded, which waits until the file has changed again."""
+        module = "serving/tests/reloaded_app.py"
+        path = Path(settings.BASE_DIR) / module
+        code = "from serving.tests.server_app import application\n"
+        path.write_text(code)
+        self.addCleanup(path.unlink)
+        server = started(
+            application="serving.tests.reloaded_app:application", DJANGO_DEBUG="true", PYTHONDONTWRITEBYTECODE="1"
+        )
+        self.server = self.enterContext(server)
+        (first,) = self.wait_for_processes(1)
+        wait_until(lambda: bool(path.write_text(f"{code}misspelt\n")) and "NameError" in self.server.log)
+        wait_until(lambda: bool(path.write_text(code)) and self.is_there(without=first))
 
     def test_entrypoint_refuses_a_wrong_number_of_processes(self) -> None:
         """With a line that says what is right."""
@@ -204,10 +207,3 @@ class ServerProcessesTests(SimpleTestCase):
                     done.stderr,
                     f"entrypoint.sh: WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'.\n",
                 )
-
-
-def end(server: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a server and its processes."""
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
