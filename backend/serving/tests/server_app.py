@@ -8,7 +8,22 @@ from pathlib import Path
 from typing import Any
 
 GATE = Path(os.environ.get("GATE", "gate"))
-OUR_PATHS = ("/process", "/gate", "/accepts", "/echo", "/tracked", "/raise", "/break-off")
+OUR_PATHS = (
+    "/process",
+    "/gate",
+    "/accepts",
+    "/echo",
+    "/tracked",
+    "/large",
+    "/served-large",
+    "/raise",
+    "/break-off",
+    "/fail-in-twisted",
+)
+
+
+LARGE = 4 * 2**20
+served_large = 0
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -19,6 +34,10 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await project(scope, receive, send)
         return
     body = await read(receive)
+    if scope["path"] == "/fail-in-twisted":
+        from twisted.internet import reactor  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
+
+        reactor.callLater(0, lambda: 1 / 0)  # type: ignore[attr-defined]
     if scope["path"] == "/raise":
         raise ValueError("Raised before the answer")
     if scope["path"] == "/gate":
@@ -47,7 +66,11 @@ def answer(scope: dict[str, Any], body: bytes) -> str:
     if scope["path"] == "/echo":
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         return json.dumps({"headers": headers, "body": len(body)})
-    numbers = {"/accepts": connections_at_once, "/tracked": tracked_connections}
+    if scope["path"] == "/large":
+        global served_large  # noqa: PLW0603 (one process answers)
+        served_large += 1
+        return "x" * LARGE
+    numbers = {"/accepts": connections_at_once, "/tracked": tracked_connections, "/served-large": lambda: served_large}
     return str(numbers.get(scope["path"], os.getpid)())
 
 

@@ -103,6 +103,12 @@ class ConnectionTests(SimpleTestCase):
             self.assertEqual(read_to_end(client), b"")
         self.check_nothing_is_left()
 
+    def test_failure_in_twisted_is_logged(self) -> None:
+        """The server goes on."""
+        self.server.get("/fail-in-twisted")
+        wait_until(lambda: '"type":"builtins.ZeroDivisionError"' in self.server.log)
+        self.assertTrue(self.answers())
+
     def test_failure_of_daphne_is_logged_with_its_place(self) -> None:
         """Daphne logs a traceback as text, of which only the exception's type and place are kept."""
         status, _ = self.answer_to(request("/echo", "Daphne-Root-Path: \u00e9"))

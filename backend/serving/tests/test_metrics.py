@@ -3,10 +3,8 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
-from http.client import HTTPConnection
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from django.test import SimpleTestCase, TestCase, override_settings
 
 from backend.environment import Rate
 from ctj_api.tests.common import browser, wait_until
-from devtools.reliability.ports import reserved_port
 from serving import gunicorn_conf
+
+from .server import started
 
 METRICS = "/metrics/"
 TOKEN = "token-of-the-monitoring"
@@ -159,67 +158,41 @@ class SeveralProcessesTests(SimpleTestCase):
     """Real processes that share a port, as ``startServer.sh`` has them."""
 
     def setUp(self) -> None:
-        """Start two, with a folder for what they leave."""
-        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.port = self.enterContext(reserved_port())
-        environment = {
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-            "WEB_CONCURRENCY": str(PROCESSES),
+        """Start two, also where another server hands the folder of its own metrics down."""
+        settings_of_server = {
             "METRICS_TOKEN": TOKEN,
-            "DJANGO_ALLOWED_HOSTS": "localhost",
-            "DJANGO_SSL_REDIRECT": "false",
-            "TMPDIR": str(self.folder),
-            # What another server would hand down to a process that it starts.
-            "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "of-another"),
+            "WEB_CONCURRENCY": str(PROCESSES),
+            "PROMETHEUS_MULTIPROC_DIR": "/x",
         }
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "python:serving.gunicorn_conf", "backend.asgi:application"],
-            cwd=settings.BASE_DIR,
-            env=os.environ | environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.addCleanup(self.kill)
+        self.server = self.enterContext(started(application="backend.asgi:application", **settings_of_server))
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
-
-    def kill(self) -> None:
-        """Kill what is left."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.server.pid, signal.SIGKILL)
-        self.server.wait()
-
-    def get(self, path: str) -> str:
-        """Return an answer to a connection of its own, which any of the processes may take."""
-        client = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            client.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}", "Host": "localhost"})
-            return client.getresponse().read().decode()
-        finally:
-            client.close()
 
     def sample(self, name: str) -> float | None:
         """Return one of the metrics, where there is an answer that has it."""
         with suppress(OSError):
-            for line in self.get(METRICS).splitlines():
+            for line in self.server.get(METRICS, Authorization=f"Bearer {TOKEN}").splitlines():
                 if line.startswith(f"{name} "):
                     return float(line.removeprefix(name))
         return None
 
+    def folders(self) -> list[Path]:
+        """Return the folders of metrics that there are."""
+        return list(self.server.folder.glob("ctj-metrics-*"))
+
     def test_one_answer_has_the_sum_of_all_processes(self) -> None:
-        """Also of one that was killed; what it was at when it died is not under way any more."""
+        """A killed process' counts stay, its gauges go, and the folder goes with the server."""
         for _ in range(REQUESTS):
-            self.get("/nowhere/")
+            self.server.get("/nowhere/")
         self.assertEqual(self.sample(COUNTED), REQUESTS)
-        names = {path.stem.rsplit("_", 1)[1] for path in self.folder.glob("ctj-metrics-*/counter_*.db")}
-        self.assertEqual(len(names), PROCESSES)
-        killed = int(min(names))
+        (folder,) = self.folders()
+        processes = {path.stem.rsplit("_", 1)[1] for path in folder.glob("counter_*.db")}
+        self.assertEqual(len(processes), PROCESSES)
+        killed = int(min(processes))
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: not list(self.folder.glob(f"ctj-metrics-*/gauge_live*_{killed}.db")))
+        wait_until(lambda: not list(folder.glob(f"gauge_live*_{killed}.db")))
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
         self.assertEqual(self.sample(COUNTED), REQUESTS)
         self.assertEqual(self.sample("ctj_requests_in_progress"), 1)
-        self.server.terminate()
-        self.server.wait()
-        self.assertEqual(list(self.folder.iterdir()), [])
+        self.server.process.terminate()
+        self.server.process.wait()
+        self.assertEqual(self.folders(), [])

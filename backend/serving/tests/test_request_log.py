@@ -5,20 +5,19 @@ import io
 import json
 import logging
 import logging.config
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from smtplib import SMTPRecipientsRefused
-from typing import Any, cast
+from typing import Any
 from unittest.mock import patch
 
 import structlog
 from django.db import DataError, IntegrityError, OperationalError
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import path as route
-from twisted.logger import Logger, globalLogPublisher
-from twisted.python.failure import Failure
 
 from ctj_api.tests.common import (
     PASSWORD,
@@ -28,25 +27,15 @@ from ctj_api.tests.common import (
     make_regular_user,
     refresh_csrf_token,
 )
-from serving.handlers import OneHopHandler
-from serving.logs import follow_twisted, logging_settings
-from serving.metrics import FULL_HOUSE
+from serving.handlers import ThreadPoolHandler
+from serving.logs import logging_settings
+from serving.metrics import OVERLOADED
 
-from .test_asgi import Visitor
+from .test_handlers import Visitor, close
 
 LOGIN = "/api/auth/login/"
 
 logger = logging.getLogger(__name__)
-
-
-def stream(_: HttpRequest) -> StreamingHttpResponse:
-    """Answer while telling of it."""
-
-    def parts() -> Iterator[bytes]:
-        logger.info("a part")
-        yield b"part"
-
-    return StreamingHttpResponse(parts())
 
 
 def tell(_: HttpRequest, name: str) -> HttpResponse:
@@ -55,7 +44,7 @@ def tell(_: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse()
 
 
-urlpatterns = [route("stream/", stream), route("tell/<name>/", tell)]
+urlpatterns = [route("tell/<name>/", tell)]
 
 
 @contextmanager
@@ -66,12 +55,15 @@ def logged() -> Iterator[list[dict[str, Any]]]:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter["()"](formatter["form"]))
     root = logging.getLogger()
+    level = root.level
     lines: list[dict[str, Any]] = []
     root.addHandler(handler)
+    root.setLevel(logging.INFO)
     try:
         yield lines
     finally:
         root.removeHandler(handler)
+        root.setLevel(level)
         lines += [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -245,49 +237,42 @@ class RequestIdTests(TestCase):
         self.assertNotIn("left", lines[0])
 
 
-class StreamTests(SimpleTestCase):
-    """Answers that are made while they are sent."""
-
-    @override_settings(ROOT_URLCONF=__name__, SECURE_SSL_REDIRECT=False)
-    def test_stream_is_told_when_it_has_ended(self) -> None:
-        """It has been answered then, and not before."""
-        with logged() as lines:
-            b"".join(cast("StreamingHttpResponse", self.client.get("/stream/", headers={"x-request-id": "abc-1"})))
-        self.assertEqual([line["event"] for line in lines], ["a part", "request"])
-        self.assertEqual((lines[1]["request_id"], lines[1]["status"]), ("abc-1", 200))
+class HandlerTests(SimpleTestCase):
+    """The lines of requests that come through the handler."""
 
     @override_settings(ROOT_URLCONF=__name__, SECURE_SSL_REDIRECT=False, REQUEST_THREADS=2)
     async def test_lines_of_requests_at_once_have_their_own_ids(self) -> None:
         """Threads are taken in turns, and nothing of one request is left for the next."""
         ids = [f"request-{number}" for number in range(12)]
-        handler = OneHopHandler()
+        handler = ThreadPoolHandler()
         handler.load_middleware()
         with logged() as lines:
             await asyncio.gather(*(Visitor(handler, f"/tell/{id_}/", {"x-request-id": id_}).visit() for id_ in ids))
             anonymous = await Visitor(handler, "/tell/none/").visit()
-        handler.close()
+        close(handler)
         told = {line["event"].removeprefix("told by "): line["request_id"] for line in lines if "by" in line["event"]}
         self.assertEqual(told.pop("none"), dict(anonymous.headers)["x-request-id"])
         self.assertEqual(told, {id_: id_ for id_ in ids})
         self.assertEqual(len([line for line in lines if line["event"] == "request"]), len(ids) + 1)
 
     @override_settings(REQUEST_THREADS=1, REQUEST_WAIT_SECONDS=0.05, SECURE_SSL_REDIRECT=False)
-    async def test_refusal_by_a_full_house_is_told_and_counted(self) -> None:
-        """With the time that it waited, and with an id."""
-        handler = OneHopHandler()
+    async def test_refusal_of_an_overloaded_server_is_logged_and_counted(self) -> None:
+        """The line has the time that the request waited, and its id."""
+        handler = ThreadPoolHandler()
         handler.load_middleware()
-        before = FULL_HOUSE._value.get()
-        await handler._requests.enter(Visitor(handler, "/")._receive)
+        before = OVERLOADED._value.get()
+        busy = threading.Event()
+        handler.pool.submit(busy.wait)
         with logged() as lines:
             visitor = await Visitor(handler, "/api/skills/", {"x-request-id": "abc-1"}).visit()
-        handler._requests.leave()
-        handler.close()
+        busy.set()
+        close(handler)
         (line,) = lines
         self.assertEqual((line["status"], line["request_id"]), (503, "abc-1"))
         self.assertGreaterEqual(line["waited_ms"], 50)
         self.assertGreaterEqual(line["duration_ms"], line["waited_ms"])
         self.assertEqual(dict(visitor.headers)["x-request-id"], "abc-1")
-        self.assertEqual(FULL_HOUSE._value.get(), before + 1)
+        self.assertEqual(OVERLOADED._value.get(), before + 1)
 
 
 class ExceptionTests(TestCase):
@@ -349,21 +334,6 @@ class ExceptionTests(TestCase):
         error.__context__ = KeyError()
         error.__context__.__context__ = error
         self.assertLess(str(self.told(error)).count("KeyError"), 5)
-
-    def test_defect_in_twisted_is_told(self) -> None:
-        """Not thrown away, and nothing below a defect is told."""
-        observers = list(globalLogPublisher._observers)
-        follow_twisted()
-        try:
-            with logged() as lines:
-                Logger().info("Starting")
-                Logger().failure("Defect", Failure(ValueError("hunter2")))  # type: ignore[no-untyped-call]
-        finally:
-            for observer in set(globalLogPublisher._observers) - set(observers):
-                globalLogPublisher.removeObserver(observer)
-        self.assertEqual([line["event"] for line in lines], ["Defect"])
-        self.assertEqual(lines[0]["exception"]["type"], "builtins.ValueError")
-        self.assertNotIn("hunter2", str(lines))
 
 
 class FormatTests(SimpleTestCase):
