@@ -171,7 +171,16 @@ class ImageTests(TransactionTestCase):
         """No tests, no benchmarks, no settings of a developer's, no package for development."""
         self.assertEqual(
             {path.name for path in self.app.iterdir()},
-            {".venv", "backend", "ctj_api", "serving", "staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml"}
+            {
+                ".venv",
+                "backend",
+                "ctj_api",
+                "serving",
+                "staticfiles",
+                "manage.py",
+                "entrypoint.sh",
+                "openapi-schema.yml",
+            }
             | {"pyproject.toml", "poetry.lock"},
         )
         self.assertEqual([path for path in self.files() if path.name == "tests"], [])

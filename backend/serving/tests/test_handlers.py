@@ -1,30 +1,29 @@
-"""The request handler: what it shares with Django's own, and what only ours does."""
+"""The request handler: a request's way to a thread, to the view and back."""
 
 import asyncio
 import json
 import re
 import threading
-import warnings
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
+from http import HTTPStatus
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.db import DatabaseError, connection, connections
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
+from ctj_api.tests.common import wait_until
 from serving import metrics
-from serving.handlers import GetResponse, ThreadPoolHandler
+from serving.handlers import ThreadPoolHandler
 
 PATIENCE_SECONDS = 20
 THREADS = 2
@@ -151,20 +150,11 @@ urlpatterns = [
 ]
 
 
-def defective_middleware(_: GetResponse) -> GetResponse:
-    """Fail at each request."""
-
-    def middleware(_: HttpRequest) -> HttpResponseBase:
-        raise ValueError("A defect")
-
-    return middleware
-
-
 class Visitor:
     """A client's request, message by message, as a server passes it on."""
 
     def __init__(
-        self, handler: ASGIHandler, route: str, headers: Mapping[str, str] | None = None, **scope: Any
+        self, handler: ThreadPoolHandler, route: str, headers: Mapping[str, str] | None = None, **scope: Any
     ) -> None:
         sent = {"host": "testserver", **(headers or {})}
         self.scope = {
@@ -259,29 +249,6 @@ def listening() -> Iterator[None]:
             signal.disconnect(receiver)
 
 
-@contextmanager
-def opened(kind: type[ASGIHandler]) -> Iterator[ASGIHandler]:
-    """Yield a handler whose happenings are told, and end its threads. Ours has closed every body then."""
-    now.__init__()  # type: ignore[misc]
-    handler = kind()
-    read = handler.read_body
-
-    async def read_body(receive: Any) -> IO[bytes]:
-        now.bodies.append(await read(receive))
-        return now.bodies[-1]
-
-    try:
-        with listening(), patch.object(handler, "read_body", read_body):
-            yield handler
-    finally:
-        now.gate.set()
-        if isinstance(handler, ThreadPoolHandler):
-            close(handler)
-            assert all(body.closed for body in now.bodies)
-        for body in now.bodies:  # Django's own leaves some open
-            body.close()
-
-
 def close(handler: ThreadPoolHandler) -> None:
     """End the handler's threads once they are free, and close their database connections."""
     for pool in (handler.pool, handler.machine_pool):
@@ -296,48 +263,56 @@ def close(handler: ThreadPoolHandler) -> None:
         pool.shutdown()
 
 
-type Scenario[H: ASGIHandler] = Callable[[Any, H], Awaitable[None]]
+class HandlerTestCase(SimpleTestCase):
+    """A handler for each test, whose threads end with it."""
 
+    def setUp(self) -> None:
+        """Make the handler, and note what happens."""
+        now.__init__()  # type: ignore[misc]
+        color.set("none")
+        self.handler = ThreadPoolHandler()
+        self.addCleanup(self.check_bodies_are_closed)
+        self.enterContext(listening())
+        self.enterContext(patch.object(self.handler, "read_body", self.read_body))
+        self.addCleanup(close, self.handler)
+        self.addCleanup(now.gate.set)
 
-def with_both_handlers(scenario: Scenario[ASGIHandler]) -> Callable[[SimpleTestCase], None]:
-    """Run the scenario through Django's handler, which shows what is right, and through ours."""
+    async def read_body(self, receive: Any) -> IO[bytes]:
+        """Read a body and remember it."""
+        now.bodies.append(await ThreadPoolHandler.read_body(self.handler, receive))
+        return now.bodies[-1]
 
-    @wraps(scenario)
-    def test(self: SimpleTestCase) -> None:
-        for kind in (ASGIHandler, ThreadPoolHandler):
-            with self.subTest(kind.__name__), opened(kind) as handler, warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
-                asyncio.run(scenario(self, handler))  # type: ignore[arg-type]
+    def check_bodies_are_closed(self) -> None:
+        """Whatever became of the request."""
+        self.assertTrue(all(body.closed for body in now.bodies))
 
-    return test
+    def visitor(self, route: str, headers: Mapping[str, str] | None = None, **scope: Any) -> "Visitor":
+        """Return a client of the handler."""
+        return Visitor(self.handler, route, headers, **scope)
 
-
-def with_our_handler(scenario: Scenario[ThreadPoolHandler]) -> Callable[[SimpleTestCase], None]:
-    """Run the scenario through our handler."""
-
-    @wraps(scenario)
-    def test(self: SimpleTestCase) -> None:
-        with opened(ThreadPoolHandler) as handler:
-            asyncio.run(scenario(self, handler))  # type: ignore[arg-type]
-
-    return test
+    async def fill(self) -> list["Visitor"]:
+        """Return visitors who are in a view that waits at the gate, one for each thread."""
+        now.gate.clear()
+        visitors = [self.visitor("/wait/") for _ in range(settings.REQUEST_THREADS)]
+        for visitor in visitors:
+            visitor.start()
+            await now.has_entered()
+        return visitors
 
 
 @override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
-class CommonTests(SimpleTestCase):
-    """What both handlers do."""
+class RequestTests(HandlerTestCase):
+    """A request's way to the view and back."""
 
-    @with_both_handlers
-    async def test_request_sends_signals_in_order(self, handler: ASGIHandler) -> None:
+    async def test_request_sends_signals_in_order(self) -> None:
         """The start comes before the view, the end after it."""
-        await Visitor(handler, "/echo/").visit()
+        await self.visitor("/echo/").visit()
         self.assertEqual(now.told, ["started", "view", "finished"])
-        self.assertEqual(now.senders, [type(handler)] * 2)
+        self.assertEqual(now.senders, [ThreadPoolHandler] * 2)
 
-    @with_both_handlers
-    async def test_request_reaches_view_whole(self, handler: ASGIHandler) -> None:
+    async def test_request_reaches_view_whole(self) -> None:
         """Method, path, query, cookies and body; and both cookies of the answer come back."""
-        visitor = Visitor(handler, "/echo/", {"cookie": "c=3"}, method="POST", query_string=b"q=%C3%A9")
+        visitor = self.visitor("/echo/", {"cookie": "c=3"}, method="POST", query_string=b"q=%C3%A9")
         visitor.say(b"first ", more_body=True)
         await visitor.visit(b"second")
         self.assertEqual(
@@ -357,118 +332,79 @@ class CommonTests(SimpleTestCase):
         cookies = [value for name, value in visitor.headers if name == "set-cookie"]
         self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
 
-    @with_both_handlers
-    async def test_context_reaches_view_and_no_other_request(self, handler: ASGIHandler) -> None:
+    async def test_context_reaches_view_and_no_other_request(self) -> None:
         """What the server has set is seen; what a view has set is not seen by the next one."""
         color.set("red")
         for _ in range(THREADS + 1):
-            visitor = await Visitor(handler, "/echo/").visit()
+            visitor = await self.visitor("/echo/").visit()
             self.assertEqual(json.loads(visitor.body)["color"], "red")
 
-    @with_both_handlers
-    async def test_bodies_are_closed(self, handler: ASGIHandler) -> None:
+    async def test_bodies_are_closed(self) -> None:
         """Those in memory, those on disk, and those of requests that are refused."""
         with self.settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10):
-            await Visitor(handler, "/echo/").visit(b"short")
-            await Visitor(handler, "/echo/").visit(b"longer than ten")
-            await Visitor(handler, "/fail/").visit()
-            await Visitor(handler, "/stream/").visit()
-            await Visitor(handler, "/echo/", query_string=b"\xff").visit()
+            await self.visitor("/echo/").visit(b"short")
+            await self.visitor("/echo/").visit(b"longer than ten")
+            await self.visitor("/fail/").visit()
+            await self.visitor("/stream/").visit()
+            await self.visitor("/echo/", query_string=b"\xff").visit()
         self.assertEqual([body.closed for body in now.bodies], [True] * 5)
 
-    @with_both_handlers
-    async def test_too_large_body_is_refused(self, handler: ASGIHandler) -> None:
-        """By the view that reads it."""
-        with self.settings(DATA_UPLOAD_MAX_MEMORY_SIZE=10):
-            visitor = await Visitor(handler, "/echo/", {"content-length": "11"}).visit(b"x" * 11)
-        self.assertEqual(visitor.status, 400)
-
-    @with_both_handlers
-    async def test_malformed_request_returns_400(self, handler: ASGIHandler) -> None:
+    async def test_malformed_request_returns_400(self) -> None:
         """No view sees a query that is no text."""
-        visitor = await Visitor(handler, "/echo/", query_string=b"\xff").visit()
+        visitor = await self.visitor("/echo/", query_string=b"\xff").visit()
         self.assertEqual((visitor.status, now.told), (400, ["started", "finished"]))
 
-    @with_both_handlers
-    async def test_client_leaving_before_body_ends_runs_nothing(self, handler: ASGIHandler) -> None:
+    async def test_client_leaving_before_body_ends_runs_nothing(self) -> None:
         """There is no request yet."""
-        visitor = Visitor(handler, "/echo/")
+        visitor = self.visitor("/echo/")
         visitor.say(b"first", more_body=True)
         visitor.leave()
         await visitor.visit()
         self.assertEqual((visitor.messages, now.told), ([], []))
 
-    @with_both_handlers
-    async def test_defective_view_returns_500(self, handler: ASGIHandler) -> None:
+    async def test_defective_view_returns_500(self) -> None:
         """The defect is told to the signal; under /api/ the answer is the envelope."""
-        visitor = await Visitor(handler, "/fail/").visit()
+        visitor = await self.visitor("/fail/").visit()
         self.assertEqual((visitor.status, now.told), (500, ["started", "failed", "finished"]))
-        visitor = await Visitor(handler, "/api/fail/").visit()
+        visitor = await self.visitor("/api/fail/").visit()
         self.assertEqual((visitor.status, json.loads(visitor.body)["error"]["code"]), (500, "server_error"))
 
-    @override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.defective_middleware"])
-    @with_both_handlers
-    async def test_defective_middleware_returns_500(self, handler: ASGIHandler) -> None:
-        """As a view that has a defect."""
-        visitor = await Visitor(handler, "/echo/").visit()
-        self.assertEqual((visitor.status, now.told), (500, ["started", "failed", "finished"]))
-
-    @with_both_handlers
-    async def test_head_has_headers_and_no_body(self, handler: ASGIHandler) -> None:
-        """The length is that of GET."""
-        got = await Visitor(handler, "/echo/", {"if-none-match": "x"}).visit()
-        visitor = await Visitor(handler, "/echo/", method="HEAD").visit()
-        self.assertEqual((visitor.status, visitor.body), (200, b""))
-        self.assertEqual(int(dict(visitor.headers)["content-length"]), len(got.body) + 1)
-
-    @with_both_handlers
-    async def test_known_page_returns_304(self, handler: ASGIHandler) -> None:
-        """The client has it."""
-        tag = dict((await Visitor(handler, "/echo/").visit()).headers)["etag"]
-        visitor = await Visitor(handler, "/echo/", {"if-none-match": tag}).visit()
-        self.assertEqual((visitor.status, visitor.body), (304, b""))
-
-    @with_both_handlers
-    async def test_file_is_sent_whole(self, handler: ASGIHandler) -> None:
+    async def test_file_is_sent_whole(self) -> None:
         """The response has the file's content and length; HEAD has the length alone."""
-        visitor = await Visitor(handler, "/file/").visit()
-        head = await Visitor(handler, "/file/", method="HEAD").visit()
+        visitor = await self.visitor("/file/").visit()
+        head = await self.visitor("/file/", method="HEAD").visit()
         for answer, body in ((visitor, CONTENT), (head, b"")):
             self.assertEqual(dict(answer.headers)["content-length"], str(len(CONTENT)))
             self.assertEqual((answer.status, answer.body), (200, body))
 
-    @with_both_handlers
-    async def test_stream_is_sent_whole(self, handler: ASGIHandler) -> None:
+    async def test_stream_is_sent_whole(self) -> None:
         """The response has all parts, its headers and its cookies, and is closed after the last part."""
-        visitor = await Visitor(handler, "/stream/").visit()
+        visitor = await self.visitor("/stream/").visit()
         self.assertEqual((visitor.status, visitor.body), (200, WHOLE))
         self.assertLessEqual({("set-cookie", "a=1; Path=/"), ("x-name", "é")}, set(visitor.headers))
         self.assertEqual(now.told, ["started", "view", "first part", "last part", "finished"])
 
-    @with_both_handlers
-    async def test_other_protocol_is_refused(self, handler: ASGIHandler) -> None:
+    async def test_other_protocol_is_refused(self) -> None:
         """There are no websockets."""
         with self.assertRaisesMessage(ValueError, "Django can only handle ASGI/HTTP connections, not websocket."):
-            await Visitor(handler, "/echo/", type="websocket").visit()
+            await self.visitor("/echo/", type="websocket").visit()
 
 
 @override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, REQUEST_WAIT_SECONDS=60, SECURE_SSL_REDIRECT=False)
-class ThreadPoolTests(SimpleTestCase):
-    """What only ours does."""
+class ThreadPoolTests(HandlerTestCase):
+    """Who gets a thread, and for how long."""
 
-    @with_our_handler
-    async def test_request_stays_in_one_thread(self, handler: ThreadPoolHandler) -> None:
+    async def test_request_stays_in_one_thread(self) -> None:
         """Signals, view, stream and end happen in the thread whose database connection they use."""
         for route in ("/echo/", "/stream/", "/file/"):
             now.threads.clear()
-            await Visitor(handler, route).visit()
+            await self.visitor(route).visit()
             self.assertEqual(len(now.threads), 1, route)
             self.assertNotIn(threading.get_ident(), now.threads)
 
-    @with_our_handler
-    async def test_client_leaving_during_view_lets_it_end(self, handler: ThreadPoolHandler) -> None:
+    async def test_client_leaving_during_view_lets_it_end(self) -> None:
         """What it does is done whole, and closed."""
-        visitor = Visitor(handler, "/wait/")
+        visitor = self.visitor("/wait/")
         visitor.start()
         await now.has_entered()
         visitor.leave()
@@ -476,10 +412,9 @@ class ThreadPoolTests(SimpleTestCase):
         await visitor.finish()
         self.assertEqual(now.told, ["started", "view", "finished"])
 
-    @with_our_handler
-    async def test_requests_beyond_the_threads_wait(self, handler: ThreadPoolHandler) -> None:
+    async def test_requests_beyond_the_threads_wait(self) -> None:
         """They are answered once a thread is free."""
-        visitors = [Visitor(handler, "/wait/") for _ in range(VISITORS)]
+        visitors = [self.visitor("/wait/") for _ in range(VISITORS)]
         for visitor in visitors:
             visitor.start()
         for _ in range(THREADS):
@@ -488,42 +423,36 @@ class ThreadPoolTests(SimpleTestCase):
             await visitor.is_queued()
         self.assertEqual((now.inside, metrics.WAITING._value.get()), (THREADS, VISITORS - THREADS))
         now.gate.set()
-        for visitor in visitors:
-            self.assertEqual((await visitor.finish()).status, 200)
+        await finish(*visitors)
         self.assertEqual((now.most_inside, len(now.threads)), (THREADS, THREADS))
         self.assertEqual(metrics.WAITING._value.get(), 0)
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
-    @with_our_handler
-    async def test_overloaded_server_returns_503(self, handler: ThreadPoolHandler) -> None:
+    async def test_overloaded_server_returns_503(self) -> None:
         """The response has Retry-After and, under /api/, the envelope; the view is not run."""
-        inside = await fill(handler)
-        page, api = await Visitor(handler, "/wait/").visit(), await Visitor(handler, "/api/wait/").visit()
+        inside = await self.fill()
+        page, api = await self.visitor("/wait/").visit(), await self.visitor("/api/wait/").visit()
         self.assertEqual((page.status, api.status), (503, 503))
         for visitor in (page, api):
             self.assertGreater(int(dict(visitor.headers)["retry-after"]), 0)
             self.assertEqual(dict(visitor.headers)["x-content-type-options"], "nosniff")
         self.assertEqual(json.loads(api.body)["error"]["code"], "service_unavailable")
-        malformed = await Visitor(handler, "/wait/", {"content-type": "a;b*=x''y"}, query_string=b"\xff").visit()
+        malformed = await self.visitor("/wait/", {"content-type": "a;b*=x''y"}, query_string=b"\xff").visit()
         self.assertEqual((malformed.status, now.inside, metrics.WAITING._value.get()), (503, THREADS, 0))
         now.gate.set()
-        for visitor in inside:
-            self.assertEqual((await visitor.finish()).status, 200)
-        await self.check_all_threads_are_free(handler)
+        await finish(*inside)
+        await self.check_all_threads_are_free()
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
-    @with_our_handler
-    async def test_overloaded_server_answers_health_checks(self, handler: ThreadPoolHandler) -> None:
+    async def test_overloaded_server_answers_health_checks(self) -> None:
         """Health checks have threads of their own, which no other request gets."""
-        inside = await fill(handler)
-        self.assertEqual((await Visitor(handler, "/api/healthcheck/").visit()).status, 200)
-        self.assertEqual((await Visitor(handler, "/echo/").visit()).status, 503)
+        inside = await self.fill()
+        self.assertEqual((await self.visitor("/api/healthcheck/").visit()).status, 200)
+        self.assertEqual((await self.visitor("/echo/").visit()).status, 503)
         now.gate.set()
-        for visitor in inside:
-            self.assertEqual((await visitor.finish()).status, 200)
+        await finish(*inside)
 
-    @with_our_handler
-    async def test_unreadable_request_returns_400_in_the_envelope(self, handler: ThreadPoolHandler) -> None:
+    async def test_unreadable_request_returns_400_in_the_envelope(self) -> None:
         """Django's handler answers with an empty page or raises an exception."""
         parameters = "a;" + ";".join(f"b{number}=c" for number in range(3000))
         content_types = ("a;b*=x''y", "a;charset*=utf-8''%00", parameters)
@@ -531,17 +460,14 @@ class ThreadPoolTests(SimpleTestCase):
         unreadable += [{"headers": {"content-type": each, "x-request-id": "abc-1"}} for each in content_types]
         for options in unreadable:
             with self.subTest(str(options)[:60]):
-                visitor = await Visitor(handler, "/api/echo/", **options).visit()
+                visitor = await self.visitor("/api/echo/", **options).visit()
                 self.assertEqual((visitor.status, json.loads(visitor.body)["error"]["code"]), (400, "bad_request"))
-                page = await Visitor(handler, "/echo/", **options).visit()
+                page = await self.visitor("/echo/", **options).visit()
                 self.assertEqual((page.status, page.body), (400, b"Bad Request"))
         self.assertEqual(dict(visitor.headers)["x-request-id"], "abc-1")
         self.assertEqual(now.requests, [])
 
-    @with_our_handler
-    async def test_failure_outside_the_view_is_logged_each_time_and_returns_500(
-        self, handler: ThreadPoolHandler
-    ) -> None:
+    async def test_failure_outside_the_view_is_logged_each_time_and_returns_500(self) -> None:
         """A failing signal receiver gives the enveloped 500 and a log line, and the threads stay free."""
 
         def receiver(**_: object) -> None:
@@ -551,23 +477,21 @@ class ThreadPoolTests(SimpleTestCase):
         self.addCleanup(request_started.disconnect, receiver)
         with self.assertLogs("serving.handlers", "ERROR") as logged:
             for _ in range(THREADS + 1):
-                visitor = await Visitor(handler, "/api/wait/").visit()
+                visitor = await self.visitor("/api/wait/").visit()
                 self.assertEqual((visitor.status, json.loads(visitor.body)["error"]["code"]), (500, "server_error"))
         self.assertEqual(len(logged.records), THREADS + 1)
         request_started.disconnect(receiver)
-        await self.check_all_threads_are_free(handler)
+        await self.check_all_threads_are_free()
 
-    @with_our_handler
-    async def test_client_cannot_move_the_urls(self, handler: ThreadPoolHandler) -> None:
+    async def test_client_cannot_move_the_urls(self) -> None:
         """The root path, which Daphne takes from a header of the client, is not believed."""
-        visitor = await Visitor(handler, "/echo/", root_path="/sub").visit()
+        visitor = await self.visitor("/echo/", root_path="/sub").visit()
         self.assertEqual(json.loads(visitor.body)["path"], ["/echo/", "/echo/", "", "/echo/"])
 
-    @with_our_handler
-    async def test_client_leaving_queue_is_dropped(self, handler: ThreadPoolHandler) -> None:
+    async def test_client_leaving_queue_is_dropped(self) -> None:
         """Nobody waits for the answer, and the next in the queue goes in."""
-        inside = await fill(handler)
-        left, stayed = Visitor(handler, "/echo/"), Visitor(handler, "/wait/")
+        inside = await self.fill()
+        left, stayed = self.visitor("/echo/"), self.visitor("/wait/")
         left.start()
         await left.is_queued()
         stayed.start()
@@ -576,85 +500,64 @@ class ThreadPoolTests(SimpleTestCase):
         await left.finish()
         self.assertEqual(left.messages, [])
         now.gate.set()
-        for visitor in (*inside, stayed):
-            self.assertEqual((await visitor.finish()).status, 200)
+        await finish(*inside, stayed)
         self.assertEqual(now.requests, [])
-        await self.check_all_threads_are_free(handler)
+        await self.check_all_threads_are_free()
 
-    @with_our_handler
-    async def test_cancelled_in_queue_takes_no_thread(self, handler: ThreadPoolHandler) -> None:
-        """Whether it still waits or has just been called."""
-        for _ in range(THREADS + 1):
-            inside = await fill(handler)
-            waiting = Visitor(handler, "/echo/")
-            waiting.start()
-            await waiting.is_queued()
-            called = Visitor(handler, "/echo/")
-            called.start()
-            await called.is_queued()
-            waiting.task.cancel()
-            await asyncio.wait({waiting.task})
-            now.gate.set()
-            for visitor in inside:
-                visitor.task.add_done_callback(lambda _, task=called.task: task.cancel())  # type: ignore[misc]
-            for visitor in inside:
-                await visitor.finish()
-            await asyncio.wait({called.task})
-            self.assertEqual(waiting.messages, [])
-            await self.check_all_threads_are_free(handler)
+    async def test_request_cancelled_in_the_queue_takes_no_thread(self) -> None:
+        """The view is not run, and all threads are free afterwards."""
+        inside = await self.fill()
+        waiting = self.visitor("/echo/")
+        waiting.start()
+        await waiting.is_queued()
+        waiting.task.cancel()
+        await asyncio.wait({waiting.task})
+        now.gate.set()
+        await finish(*inside)
+        self.assertEqual((waiting.messages, now.requests), ([], []))
+        await self.check_all_threads_are_free()
 
-    @override_settings(REQUEST_THREADS=1)
-    @with_our_handler
-    async def test_cancelled_request_keeps_its_thread_until_it_ends(self, handler: ThreadPoolHandler) -> None:
+    async def test_cancelled_request_keeps_its_thread_until_it_ends(self) -> None:
         """The next waits for the thread, not for the task, and the response is closed."""
-        cancelled, next_one = Visitor(handler, "/wait/"), Visitor(handler, "/echo/")
-        cancelled.start()
-        await now.has_entered()
+        other, cancelled = await self.fill()
         cancelled.task.cancel()
         await asyncio.wait({cancelled.task})
+        next_one = self.visitor("/echo/")
         next_one.start()
         await next_one.is_queued()
-        self.assertEqual(now.told, ["started"])
+        self.assertEqual(now.told, ["started"] * THREADS)
         now.gate.set()
-        self.assertEqual((await next_one.finish()).status, 200)
-        self.assertEqual(now.told, ["started", "view", "finished", "started", "view", "finished"])
+        await finish(other, next_one)
+        await asyncio.to_thread(wait_until, lambda: now.told.count("finished") == THREADS + 1)
         self.assertEqual(cancelled.messages, [])
 
-    async def check_all_threads_are_free(self, handler: ThreadPoolHandler) -> None:
+    async def check_all_threads_are_free(self) -> None:
         """See as many requests at once as there are threads, and no more."""
-        inside = await fill(handler)
-        too_many = Visitor(handler, "/echo/")
+        inside = await self.fill()
+        too_many = self.visitor("/echo/")
         too_many.start()
         await too_many.is_queued()
         now.gate.set()
-        for visitor in (*inside, too_many):
-            self.assertEqual((await visitor.finish()).status, 200)
+        await finish(*inside, too_many)
         self.assertEqual(metrics.WAITING._value.get(), 0)
 
 
-async def fill(handler: ThreadPoolHandler) -> list[Visitor]:
-    """Return visitors who are in a view that waits at the gate, one for each thread."""
-    now.gate.clear()
-    visitors = [Visitor(handler, "/wait/") for _ in range(settings.REQUEST_THREADS)]
+async def finish(*visitors: Visitor) -> None:
+    """Wait for the answers to all of them, which are right."""
     for visitor in visitors:
-        visitor.start()
-        await now.has_entered()
-    return visitors
+        assert (await visitor.finish()).status == HTTPStatus.OK
 
 
-class WarmUpTests(SimpleTestCase):
+class WarmUpTests(HandlerTestCase):
     """What a process does before it takes connections."""
 
     @override_settings(WARM_UP=[f"{__name__}.note_warm_up"])
     def test_warm_up_calls_what_the_setting_names(self) -> None:
         """A database that is away is logged and keeps no process from serving."""
-        now.__init__()  # type: ignore[misc]
-        with opened(ThreadPoolHandler) as handler:
-            assert isinstance(handler, ThreadPoolHandler)
-            handler.warm_up()
-            self.assertEqual(now.told, ["warm"])
-            with patch.object(now, "tell", side_effect=DatabaseError), self.assertLogs("serving.handlers", "WARNING"):
-                handler.warm_up()
+        self.handler.warm_up()
+        self.assertEqual(now.told, ["warm"])
+        with patch.object(now, "tell", side_effect=DatabaseError), self.assertLogs("serving.handlers", "WARNING"):
+            self.handler.warm_up()
 
 
 def note_warm_up() -> None:
@@ -691,37 +594,33 @@ def view_functions(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Cal
 
 
 @override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
-class ConnectionTests(TransactionTestCase):
+class ConnectionTests(HandlerTestCase, TransactionTestCase):
     """Each thread keeps its database connection."""
 
     serialized_rollback = True
 
-    @with_our_handler
-    async def test_many_requests_share_a_connection_for_each_thread(self, handler: ThreadPoolHandler) -> None:
+    async def test_many_requests_share_a_connection_for_each_thread(self) -> None:
         """They stay open between requests, and there are never more."""
-        first = [Visitor(handler, "/server-process/") for _ in range(THREADS)]
+        first = [self.visitor("/server-process/") for _ in range(THREADS)]
         for visitor in first:
             visitor.start()
             await now.has_entered()
         now.gate.set()
         opened_first = {int((await visitor.finish()).body) for visitor in first}
         self.assertEqual(len(opened_first), THREADS)
-        visitors = [Visitor(handler, "/server-process/") for _ in range(60)]
+        visitors = [self.visitor("/server-process/") for _ in range(60)]
         for visitor in visitors:
             visitor.start()
         self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
         self.assertEqual(await asyncio.to_thread(still_connected, opened_first), opened_first)
 
-    @override_settings(REQUEST_THREADS=1)
-    @with_our_handler
-    async def test_request_after_connection_is_cut_returns_200(self, handler: ThreadPoolHandler) -> None:
-        """The database was restarted, say; a new connection is made."""
+    async def test_requests_after_their_connections_are_cut_return_200(self) -> None:
+        """The database was restarted, say; new connections are made."""
         now.gate.set()
-        before = await Visitor(handler, "/server-process/").visit()
-        await asyncio.to_thread(cut_connection, int(before.body))
-        after = await Visitor(handler, "/server-process/").visit()
-        self.assertEqual((before.status, after.status), (200, 200))
-        self.assertNotEqual(before.body, after.body)
+        before = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
+        await asyncio.to_thread(cut_connections, before)
+        after = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
+        self.assertEqual(before & after, set())
 
 
 def still_connected(processes: set[int]) -> set[int]:
@@ -729,9 +628,9 @@ def still_connected(processes: set[int]) -> set[int]:
     return {pid for (pid,) in ask_database("SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)", [list(processes)])}
 
 
-def cut_connection(process: int) -> None:
-    """End a connection from the side of the server."""
-    ask_database("SELECT pg_terminate_backend(%s, 20000)", [process])
+def cut_connections(processes: set[int]) -> None:
+    """End connections from the side of the server."""
+    ask_database("SELECT pg_terminate_backend(pid, 20000) FROM unnest(%s) AS pid", [list(processes)])
 
 
 def ask_database(query: str, values: list[Any]) -> list[tuple[Any, ...]]:
