@@ -305,13 +305,13 @@ class RequestTests(HandlerTestCase):
     """A request's way to the view and back."""
 
     async def test_request_sends_signals_in_order(self) -> None:
-        """The start comes before the view, the end after it."""
+        """request_started comes before the view, request_finished after it."""
         await self.visitor("/echo/").visit()
         self.assertEqual(now.told, ["started", "view", "finished"])
         self.assertEqual(now.senders, [ThreadPoolHandler] * 2)
 
     async def test_request_reaches_view_whole(self) -> None:
-        """Method, path, query, cookies and body; and both cookies of the answer come back."""
+        """The view sees method, path, query, cookies and body, and both its cookies come back."""
         visitor = self.visitor("/echo/", {"cookie": "c=3"}, method="POST", query_string=b"q=%C3%A9")
         visitor.say(b"first ", more_body=True)
         await visitor.visit(b"second")
@@ -333,14 +333,14 @@ class RequestTests(HandlerTestCase):
         self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
 
     async def test_context_reaches_view_and_no_other_request(self) -> None:
-        """What the server has set is seen; what a view has set is not seen by the next one."""
+        """The view sees the server's context variables, and none that another view has set."""
         color.set("red")
         for _ in range(THREADS + 1):
             visitor = await self.visitor("/echo/").visit()
             self.assertEqual(json.loads(visitor.body)["color"], "red")
 
     async def test_bodies_are_closed(self) -> None:
-        """Those in memory, those on disk, and those of requests that are refused."""
+        """Bodies in memory, on disk and of refused requests are closed."""
         with self.settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10):
             await self.visitor("/echo/").visit(b"short")
             await self.visitor("/echo/").visit(b"longer than ten")
@@ -350,12 +350,12 @@ class RequestTests(HandlerTestCase):
         self.assertEqual([body.closed for body in now.bodies], [True] * 5)
 
     async def test_malformed_request_returns_400(self) -> None:
-        """No view sees a query that is no text."""
+        """No view is called for a query that is not UTF-8."""
         visitor = await self.visitor("/echo/", query_string=b"\xff").visit()
         self.assertEqual((visitor.status, now.told), (400, ["started", "finished"]))
 
     async def test_client_leaving_before_body_ends_runs_nothing(self) -> None:
-        """There is no request yet."""
+        """No view is called for half a request."""
         visitor = self.visitor("/echo/")
         visitor.say(b"first", more_body=True)
         visitor.leave()
@@ -363,7 +363,7 @@ class RequestTests(HandlerTestCase):
         self.assertEqual((visitor.messages, now.told), ([], []))
 
     async def test_defective_view_returns_500(self) -> None:
-        """The defect is told to the signal; under /api/ the answer is the envelope."""
+        """The exception is signalled, and the response under /api/ is the envelope."""
         visitor = await self.visitor("/fail/").visit()
         self.assertEqual((visitor.status, now.told), (500, ["started", "failed", "finished"]))
         visitor = await self.visitor("/api/fail/").visit()
@@ -385,7 +385,7 @@ class RequestTests(HandlerTestCase):
         self.assertEqual(now.told, ["started", "view", "first part", "last part", "finished"])
 
     async def test_other_protocol_is_refused(self) -> None:
-        """There are no websockets."""
+        """A WebSocket raises an exception, for which Daphne refuses it."""
         with self.assertRaisesMessage(ValueError, "Django can only handle ASGI/HTTP connections, not websocket."):
             await self.visitor("/echo/", type="websocket").visit()
 
@@ -403,7 +403,7 @@ class ThreadPoolTests(HandlerTestCase):
             self.assertNotIn(threading.get_ident(), now.threads)
 
     async def test_client_leaving_during_view_lets_it_end(self) -> None:
-        """What it does is done whole, and closed."""
+        """The view runs to its end, and the request is finished."""
         visitor = self.visitor("/wait/")
         visitor.start()
         await now.has_entered()
@@ -453,7 +453,7 @@ class ThreadPoolTests(HandlerTestCase):
         await finish(*inside)
 
     async def test_unreadable_request_returns_400_in_the_envelope(self) -> None:
-        """Django's handler answers with an empty page or raises an exception."""
+        """An unreadable query, method or Content-Type is a 400, in the envelope under /api/."""
         parameters = "a;" + ";".join(f"b{number}=c" for number in range(3000))
         content_types = ("a;b*=x''y", "a;charset*=utf-8''%00", parameters)
         unreadable: list[dict[str, Any]] = [{"query_string": b"\xff"}, {"method": "get"}]
@@ -489,7 +489,7 @@ class ThreadPoolTests(HandlerTestCase):
         self.assertEqual(json.loads(visitor.body)["path"], ["/echo/", "/echo/", "", "/echo/"])
 
     async def test_client_leaving_queue_is_dropped(self) -> None:
-        """Nobody waits for the answer, and the next in the queue goes in."""
+        """Its view is not called, and the next in the queue gets the thread."""
         inside = await self.fill()
         left, stayed = self.visitor("/echo/"), self.visitor("/wait/")
         left.start()
@@ -600,7 +600,7 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
     serialized_rollback = True
 
     async def test_many_requests_share_a_connection_for_each_thread(self) -> None:
-        """They stay open between requests, and there are never more."""
+        """Connections stay open between requests, one for each thread."""
         first = [self.visitor("/server-process/") for _ in range(THREADS)]
         for visitor in first:
             visitor.start()
@@ -615,7 +615,7 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
         self.assertEqual(await asyncio.to_thread(still_connected, opened_first), opened_first)
 
     async def test_requests_after_their_connections_are_cut_return_200(self) -> None:
-        """The database was restarted, say; new connections are made."""
+        """Threads replace connections that the database has cut."""
         now.gate.set()
         before = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
         await asyncio.to_thread(cut_connections, before)

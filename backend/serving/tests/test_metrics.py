@@ -34,14 +34,14 @@ class MetricsPermissionTests(TestCase):
         """Return the status of reading them."""
         return self.client.get(METRICS, **options).status_code
 
-    def test_nobody_reads_them_by_default(self) -> None:
-        """Neither with an empty token nor from this machine."""
+    def test_anonymous_gets_404_by_default(self) -> None:
+        """Neither an empty token nor this machine's address gives access."""
         for header in ("", "Bearer ", "Bearer", "Bearer None"):
             self.assertEqual(self.status(headers={"authorization": header}), 404)
 
     @override_settings(METRICS_TOKEN="of-the-monitoring")
-    def test_who_has_the_token_reads_them(self) -> None:
-        """Nobody else does, and any Host will do."""
+    def test_operator_with_the_token_reads_metrics(self) -> None:
+        """The right token gives access with any Host, every other token gets 404."""
         right = {"authorization": "Bearer of-the-monitoring", "host": "10.1.2.3:8000"}
         self.assertEqual(self.status(headers=right), 200)
         for wrong in ("Bearer of-the-monitorin", "of-the-monitoring", "Basic of-the-monitoring", "Bearer \u00e9", ""):
@@ -49,15 +49,15 @@ class MetricsPermissionTests(TestCase):
                 self.assertEqual(self.status(headers={"authorization": wrong}), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_who_is_inside_reads_them(self) -> None:
-        """By the connection's address, not by what a header claims."""
+    def test_operator_inside_reads_metrics(self) -> None:
+        """The connection's address decides, not the address that a header claims."""
         self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 200)
         self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1"), 404)
         self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1", headers={"x-forwarded-for": "10.1.2.3"}), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_nobody_is_inside_whom_a_proxy_passes_on(self) -> None:
-        """The proxy is inside, and so is what a proxy in front of it may have written; its clients are not."""
+    def test_client_of_a_proxy_gets_404(self) -> None:
+        """A request with any header of a proxy counts as coming from outside."""
         for forwarded in ("192.0.2.1", "10.9.9.9", ""):
             with self.subTest(forwarded):
                 self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": forwarded}), 404)
@@ -68,8 +68,8 @@ class MetricsPermissionTests(TestCase):
             self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_they_are_only_read(self) -> None:
-        """HEAD is reading, too."""
+    def test_operator_cannot_write_metrics(self) -> None:
+        """GET and HEAD are allowed, POST is 405."""
         self.assertEqual(self.client.head(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 200)
         self.assertEqual(self.client.post(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 405)
 
@@ -91,7 +91,7 @@ class MetricsTests(TestCase):
         return {name: difference for name, difference in differences.items() if difference}
 
     def test_requests_are_counted_by_method_route_and_status(self) -> None:
-        """With their time and their queries; paths that nobody knows are one route."""
+        """Requests are counted with time and queries; unknown paths share one route."""
         before = self.read()
         self.client.get("/api/skills/")
         for path in ("/api/x/", "/api/y/", "/z/"):
@@ -105,8 +105,8 @@ class MetricsTests(TestCase):
         self.assertEqual(grown['ctj_requests_total{method="OTHER",route="skill-list",status="405"}'], 1)
         self.assertGreaterEqual(grown["ctj_database_queries_total"], 2)
 
-    def test_queries_that_fail_are_counted_by_kind(self) -> None:
-        """A database in trouble shows before anybody complains."""
+    def test_failed_queries_are_counted_by_kind(self) -> None:
+        """A query that fails increases the counter of its exception."""
 
         def fail(*_: object) -> None:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -119,13 +119,13 @@ class MetricsTests(TestCase):
         self.assertEqual(self.grown(before)['ctj_database_errors_total{kind="DataError"}'], 1)
 
     def test_requests_under_way_are_counted(self) -> None:
-        """This one is, and none that has ended."""
+        """The gauge counts the asking request and none that has ended."""
         self.client.get("/api/skills/")
         self.assertEqual(self.read()["ctj_requests_in_progress"], 1)
 
     @override_settings(LOGIN_RATE=Rate(1, 900))
     def test_lockouts_are_counted(self) -> None:
-        """An attack shows."""
+        """Each refused sign-in increases the counter."""
         before, client = self.read(), browser()
         for _ in range(3):
             client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
@@ -136,7 +136,7 @@ class FolderTests(SimpleTestCase):
     """The folder that the processes of a server share."""
 
     def test_folders_of_killed_servers_are_removed_at_the_next_start(self) -> None:
-        """Those of others that run stay, and what isn't named so."""
+        """Folders of running servers and other folders stay."""
         temporary = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(patch("tempfile.tempdir", str(temporary)))
         self.enterContext(patch.dict(os.environ))

@@ -82,34 +82,34 @@ class ServerProcessesTests(SimpleTestCase):
         return request
 
     def test_processes_share_one_port(self) -> None:
-        """Two of them answer."""
+        """Two processes answer on one port, and Gunicorn's own is neither."""
         server = self.start(2)
         self.assertNotIn(server.pid, self.wait_for_processes(2))
 
     def test_process_takes_one_connection_at_a_time(self) -> None:
-        """It leaves its siblings their part of a burst, which they have to answer from then on."""
+        """Twisted accepts one connection in a turn, so that a burst is shared."""
         self.start(1)
         self.assertEqual(self.answer("/accepts"), 1)
 
     @unittest.skipUnless(socket.has_dualstack_ipv6(), "there is no IPv6 here")
     def test_processes_listen_on_ipv6(self) -> None:
-        """As with any other address."""
+        """HOST may be an IPv6 address."""
         self.start(1, host="::1")
 
     def test_process_is_warmed_up_before_it_answers(self) -> None:
-        """Whatever the application wants to have made."""
+        """The application's warm_up is called before the first connection."""
         self.start(1)
         self.assertTrue(self.server.gate.with_suffix(".warm").exists())
 
     def test_process_that_dies_is_replaced(self) -> None:
-        """The other one answers meanwhile."""
+        """A killed process has a successor, and the other one stays."""
         self.start(2)
         killed, survivor = self.wait_for_processes(2)
         os.kill(killed, signal.SIGKILL)
         self.assertEqual(len(self.wait_for_processes(2, without=killed) - {survivor}), 1)
 
     def test_process_that_is_told_to_stop_finishes_its_requests(self) -> None:
-        """And is replaced: so they are started anew, one after the other."""
+        """The request under way is answered, and a new process takes over."""
         self.start(1)
         (first,) = self.wait_for_processes(1)
         with ThreadPoolExecutor(1) as pool:
@@ -120,7 +120,7 @@ class ServerProcessesTests(SimpleTestCase):
         self.wait_for_processes(1, without=first)
 
     def test_process_that_is_told_to_stop_answers_the_connections_it_took(self) -> None:
-        """Their requests may come a moment later. Whoever asks at any time gets an answer."""
+        """Clients that ask without a break get an answer each time."""
         server = self.start(2)
         stopped = threading.Event()
         with ThreadPoolExecutor(4) as pool, ExitStack() as stack:
@@ -141,7 +141,7 @@ class ServerProcessesTests(SimpleTestCase):
             time.sleep(0.01)
 
     def test_server_that_is_told_to_stop_finishes_its_requests(self) -> None:
-        """By SIGTERM and by Ctrl-C, which a terminal sends to all processes; nothing new is taken."""
+        """SIGTERM and Ctrl-C refuse new connections and let the request under way finish."""
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number.name), ThreadPoolExecutor(1) as pool:
                 server = self.start(2, "--graceful-timeout", "60")
@@ -154,7 +154,7 @@ class ServerProcessesTests(SimpleTestCase):
                 self.assertEqual(server.wait(PATIENCE_SECONDS), 0)
 
     def test_server_that_is_told_to_stop_gives_up_a_request_without_end(self) -> None:
-        """When the time is up."""
+        """The request is cut off when the time is up."""
         server = self.start(1, "--graceful-timeout", "2")
         with ThreadPoolExecutor(1) as pool:
             request = self.enter(pool)
@@ -164,20 +164,20 @@ class ServerProcessesTests(SimpleTestCase):
         self.assertTrue(self.is_refused())
 
     def test_processes_end_with_a_server_that_is_killed(self) -> None:
-        """So that the port is free for the next one."""
+        """The port is free for the next server."""
         server = self.start(2)
         server.kill()
         wait_until(self.is_refused)
 
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_processes_notice_at_once_that_the_server_was_killed(self) -> None:
-        """Not only at their next heartbeat, or the next start finds the port in use."""
+        """They end without waiting for the next heartbeat."""
         server = self.start(1, launch=("-c", WITHOUT_HEARTBEAT))
         server.kill()
         wait_until(self.is_refused)
 
     def test_process_in_development_is_replaced_when_a_file_changes(self) -> None:
-        """Also by one whose code can't be loaded, which waits until the file has changed again."""
+        """Code that can't be loaded is logged, and tried again when the file has changed."""
         module = "serving/tests/reloaded_app.py"
         path = Path(settings.BASE_DIR) / module
         code = "from serving.tests.server_app import application\n"
@@ -192,7 +192,7 @@ class ServerProcessesTests(SimpleTestCase):
         wait_until(lambda: bool(path.write_text(code)) and self.is_there(without=first))
 
     def test_entrypoint_refuses_a_wrong_number_of_processes(self) -> None:
-        """With a line that says what is right."""
+        """It ends with 1 and a line that says which numbers are right."""
         for number in ("0", "-1", "two", "1.5", "100", "1 2"):
             with self.subTest(number):
                 done = subprocess.run(
