@@ -7,9 +7,12 @@ from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
 from twisted.internet import reactor, task, tcp
+from twisted.logger import STDLibLogObserver, globalLogPublisher
 
 __all__ = ["Server", "reactor", "task", "tcp"]
 
+# Daphne discards what Twisted logs.
+globalLogPublisher.addObserver(STDLibLogObserver("twisted"))  # type: ignore[no-untyped-call]
 # Twisted would accept up to a hundred connections at once: one process would take a whole burst, its siblings nothing.
 tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
 
@@ -55,6 +58,8 @@ server.HTTPFactory = Factory
 
 class Server(server.Server):  # type: ignore[misc]
     """Daphne's server, which can be asked what is under way."""
+
+    connections: dict[Any, dict[str, Any]]
 
     def busy_transports(self) -> set[Any]:
         """Return the sockets on which a request is arriving or being answered."""

@@ -114,8 +114,9 @@ class ThreadPoolHandler(ASGIHandler):
         call.add_done_callback(lambda _: body.close())
         answer = asyncio.wrap_future(call)
         leaving = asyncio.ensure_future(receive())
+        either: set[asyncio.Future[Any]] = {answer, leaving}
         try:
-            await asyncio.wait({answer, leaving}, timeout=settings.REQUEST_WAIT_SECONDS, return_when="FIRST_COMPLETED")
+            await asyncio.wait(either, timeout=settings.REQUEST_WAIT_SECONDS, return_when="FIRST_COMPLETED")
             if _is_withdrawn(call):
                 raise RequestAborted if leaving.done() else OverloadedError
             return await answer

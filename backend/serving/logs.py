@@ -62,14 +62,6 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
     }
 
 
-def follow_twisted() -> None:
-    """Log Twisted's errors, which Daphne discards."""
-    from twisted.logger import STDLibLogObserver, globalLogPublisher  # noqa: PLC0415 (only the processes load it)
-
-    observer: Any = STDLibLogObserver("twisted")
-    globalLogPublisher.addObserver(observer)
-
-
 def _formatter(form: str) -> logging.Formatter:
     before: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

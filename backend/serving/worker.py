@@ -13,7 +13,6 @@ from typing import Any
 
 from gunicorn.workers.base import Worker
 
-from serving.logs import follow_twisted
 from serving.processes import end_with_parent
 
 HEARTBEAT_SECONDS = 1
@@ -30,7 +29,7 @@ class DaphneWorker(Worker):
         try:
             super().load_wsgi()
         except Exception:
-            if not self.cfg.reload:
+            if self.reloader is None:  # not in development
                 raise
             self.reloader.start()
             self.log.exception("The application can't be loaded; it is tried again once a file has changed.")
@@ -67,7 +66,6 @@ class DaphneWorker(Worker):
             thread.join(HEARTBEAT_SECONDS)
 
     def _begin(self) -> None:
-        follow_twisted()
         self._heartbeat.start(HEARTBEAT_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             asyncio.get_event_loop().add_signal_handler(number, self._drain)
