@@ -12,7 +12,8 @@ from twisted.logger import STDLibLogObserver, globalLogPublisher
 __all__ = ["Server", "reactor", "task", "tcp"]
 
 # Daphne discards what Twisted logs.
-globalLogPublisher.addObserver(STDLibLogObserver("twisted"))  # type: ignore[no-untyped-call]
+observer: Any = STDLibLogObserver("twisted")
+globalLogPublisher.addObserver(observer)
 # Twisted would accept up to a hundred connections at once: one process would take a whole burst, its siblings nothing.
 tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backend.environment import BASE_DIR
-from devtools.benchmarks.servers import ADDRESS, running
+from devtools.benchmarks.servers import ADDRESS
 
 from .ports import reserved_port
 from .scenario import ReliabilityError, SkippedError
@@ -65,10 +65,13 @@ def proxy_to(port: int, **settings: str) -> Iterator[Proxy]:
         command = [caddy, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
-        with running(process):
+        try:
             proxy = Proxy(https_port, Path(folder), process.pid)
             _wait_until_there(proxy)
             yield proxy
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _wait_until_there(proxy: Proxy) -> None:

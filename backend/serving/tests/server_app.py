@@ -35,9 +35,10 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     body = await read(receive)
     if scope["path"] == "/fail-in-twisted":
-        from twisted.internet import reactor  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
+        from serving import daphne_server  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
 
-        reactor.callLater(0, lambda: 1 / 0)  # type: ignore[attr-defined]
+        reactor: Any = daphne_server.reactor
+        reactor.callLater(0, lambda: 1 / 0)
     if scope["path"] == "/raise":
         raise ValueError("Raised before the answer")
     if scope["path"] == "/gate":
@@ -78,7 +79,8 @@ def connections_at_once() -> int:
     """Return how many connections Twisted accepts at once, a number that it changes as it learns how many come."""
     from twisted.internet import tcp  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
 
-    port: Any = tcp.Port(0, None)  # type: ignore[arg-type]
+    make_port: Any = tcp.Port
+    port = make_port(0, None)
     port.numberAccepts = 100
     return int(port.numberAccepts)
 

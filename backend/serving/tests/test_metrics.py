@@ -159,12 +159,13 @@ class SeveralProcessesTests(SimpleTestCase):
 
     def setUp(self) -> None:
         """Start two, also where another server hands the folder of its own metrics down."""
-        settings_of_server = {
-            "METRICS_TOKEN": TOKEN,
-            "WEB_CONCURRENCY": str(PROCESSES),
-            "PROMETHEUS_MULTIPROC_DIR": "/x",
-        }
-        self.server = self.enterContext(started(application="backend.asgi:application", **settings_of_server))
+        server = started(
+            application="backend.asgi:application",
+            METRICS_TOKEN=TOKEN,
+            WEB_CONCURRENCY=str(PROCESSES),
+            PROMETHEUS_MULTIPROC_DIR="/x",
+        )
+        self.server = self.enterContext(server)
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
 
     def sample(self, name: str) -> float | None:
