@@ -35,12 +35,8 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def check_timeouts(self) -> None:
         """Close the connection of a request that arrives too slowly; Daphne calls this every two seconds."""
-        is_complete = hasattr(self, "request_start")
-        if (
-            not is_complete
-            and self.channel is not None
-            and time.monotonic() - self._began > settings.REQUEST_BODY_SECONDS
-        ):
+        is_arriving = self.channel is not None and not hasattr(self, "request_start")
+        if is_arriving and time.monotonic() - self._began > settings.REQUEST_BODY_SECONDS:
             self.channel.transport.abortConnection()
 
 

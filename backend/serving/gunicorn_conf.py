@@ -2,10 +2,10 @@
 
 import os
 import shutil
+import tempfile
 from typing import Any
 
 from backend.environment import BASE_DIR, env
-from serving import metrics_folder
 from serving.logs import logging_settings
 
 _host = env.str("HOST", "") or "127.0.0.1"
@@ -27,10 +27,13 @@ logconfig_dict = logging_settings(
     env.str("LOG_FORMAT", "") or ("console" if _is_development else "json"), env.str("LOG_LEVEL", "") or "INFO"
 )
 
+# The folder in which the processes add up their metrics; prometheus_client reads its name when it is imported.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
 
 def on_starting(_server: Any) -> None:
-    """Make the folder in which the processes add up their metrics; prometheus_client reads its name when imported."""
-    os.environ[metrics_folder.VARIABLE] = metrics_folder.make()
+    """Make the folder of the metrics, this server's own also where another one hands its name down."""
+    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="ctj-metrics-")
 
 
 def child_exit(_server: Any, worker: Any) -> None:
@@ -42,4 +45,4 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 def on_exit(_server: Any) -> None:
     """Remove the folder of the metrics."""
-    shutil.rmtree(os.environ[metrics_folder.VARIABLE], ignore_errors=True)
+    shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)

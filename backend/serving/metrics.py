@@ -18,7 +18,6 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from backend import __version__
-from serving.metrics_folder import VARIABLE
 
 METHODS = {method.value for method in HTTPMethod}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -54,7 +53,7 @@ def observe(method: str, route: str, status: int, seconds: float, queries: int, 
 def exposition() -> tuple[bytes, str]:
     """Return all metrics, of all processes, and the content type that goes with them."""
     registry = REGISTRY
-    if os.environ.get(VARIABLE):
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

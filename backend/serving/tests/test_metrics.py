@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import tempfile
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,7 +14,6 @@ from django.test import SimpleTestCase, TestCase, override_settings
 
 from backend.environment import Rate
 from ctj_api.tests.common import browser, wait_until
-from serving import gunicorn_conf
 
 from .server import started
 
@@ -130,28 +127,6 @@ class MetricsTests(TestCase):
         for _ in range(3):
             client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
         self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
-
-
-class FolderTests(SimpleTestCase):
-    """The folder that the processes of a server share."""
-
-    def test_folders_of_killed_servers_are_removed_at_the_next_start(self) -> None:
-        """Folders of running servers and other folders stay."""
-        temporary = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.enterContext(patch("tempfile.tempdir", str(temporary)))
-        self.enterContext(patch.dict(os.environ))
-        with subprocess.Popen(["true"]) as ended:
-            ended.wait()
-        left = [f"ctj-metrics-{process}-x" for process in (ended.pid, os.getpid())]
-        kept = [f"ctj-metrics-{os.getppid()}-x", "ctj-metrics-1-x", "ctj-metrics-of-somebody", "else-1-x"]
-        for name in left + kept:
-            (temporary / name).mkdir()
-        gunicorn_conf.on_starting(None)
-        own = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-        self.assertRegex(own.name, rf"^ctj-metrics-{os.getpid()}-\w+$")
-        self.assertCountEqual([path.name for path in temporary.iterdir()], [*kept, own.name])
-        gunicorn_conf.on_exit(None)
-        self.assertFalse(own.exists())
 
 
 class SeveralProcessesTests(SimpleTestCase):
