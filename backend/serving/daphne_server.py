@@ -1,4 +1,6 @@
 """Daphne's server, where one request's failure must not reach another; imported after the fork, as it opens files."""
+# Daphne has no types.
+# mypy: allow-subclassing-any
 
 import time
 from typing import Any
@@ -15,10 +17,11 @@ __all__ = ["Server", "reactor", "task", "tcp"]
 observer: Any = STDLibLogObserver("twisted")
 globalLogPublisher.addObserver(observer)
 # Twisted would accept up to a hundred connections at once: one process would take a whole burst, its siblings nothing.
-tcp.Port.numberAccepts = property(lambda _: 1, lambda _, __: None)  # type: ignore[assignment]
+listening_port: Any = tcp.Port
+listening_port.numberAccepts = property(lambda _: 1, lambda _, __: None)
 
 
-class Request(WebRequest):  # type: ignore[misc]
+class Request(WebRequest):
     """A request whose body and failures stay its own."""
 
     def __init__(self, *args: Any) -> None:
@@ -40,7 +43,7 @@ class Request(WebRequest):  # type: ignore[misc]
             self.channel.transport.abortConnection()
 
 
-class Factory(HTTPFactory):  # type: ignore[misc]
+class Factory(HTTPFactory):
     """Makes connections that use our request class."""
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 (Twisted's name)
@@ -53,7 +56,7 @@ class Factory(HTTPFactory):  # type: ignore[misc]
 server.HTTPFactory = Factory
 
 
-class Server(server.Server):  # type: ignore[misc]
+class Server(server.Server):
     """Daphne's server, which can be asked what is under way."""
 
     connections: dict[Any, dict[str, Any]]

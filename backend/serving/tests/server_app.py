@@ -71,7 +71,11 @@ def answer(scope: dict[str, Any], body: bytes) -> str:
         global served_large  # noqa: PLW0603 (one process answers)
         served_large += 1
         return "x" * LARGE
-    numbers = {"/accepts": connections_at_once, "/tracked": tracked_connections, "/served-large": lambda: served_large}
+    numbers: dict[str, Any] = {
+        "/accepts": connections_at_once,
+        "/tracked": tracked_connections,
+        "/served-large": lambda: served_large,
+    }
     return str(numbers.get(scope["path"], os.getpid)())
 
 
