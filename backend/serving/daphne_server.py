@@ -31,16 +31,20 @@ class Request(WebRequest):
 
     def handle_exception(self, exception: BaseException) -> None:
         """Close the connection after an answer that was broken off; Daphne would fail, and never check again."""
-        if self._response_started and self.channel is not None:
-            self.channel.transport.abortConnection()
+        if self._response_started:
+            self._abort()
         else:
             super().handle_exception(exception)
 
     def check_timeouts(self) -> None:
         """Close the connection of a request that arrives too slowly; Daphne calls this every two seconds."""
-        is_arriving = self.channel is not None and not hasattr(self, "request_start")
+        is_arriving = not hasattr(self, "request_start")
         if is_arriving and time.monotonic() - self._began > settings.REQUEST_BODY_SECONDS:
-            self.channel.transport.abortConnection()
+            self._abort()
+
+    def _abort(self) -> None:
+        if transport := transport_of(self):
+            transport.abortConnection()
 
 
 class Factory(HTTPFactory):
@@ -64,7 +68,7 @@ class Server(server.Server):
     def busy_transports(self) -> set[Any]:
         """Return the sockets on which a request is arriving or being answered."""
         under_way = [request for request, details in self.connections.items() if "disconnected" not in details]
-        return {request.channel.transport for request in under_way if request.channel}
+        return {transport_of(request) for request in under_way}
 
     def kill_all_applications(self) -> Any:
         """Cancel what is still being answered; Daphne would fail at a request that no application has taken."""
@@ -73,3 +77,9 @@ class Server(server.Server):
         }
         self.connections = answered
         return super().kill_all_applications()
+
+
+def transport_of(request: Any) -> Any:
+    """Return the socket of a request, or ``None`` once it is answered or its connection is lost."""
+    channel = getattr(request, "channel", None)  # Twisted deletes it
+    return channel.transport if channel else None
