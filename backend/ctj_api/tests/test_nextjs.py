@@ -17,11 +17,14 @@ from typing import Any
 from unittest import mock
 
 from django.conf import settings
+from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
+from django.utils.encoding import force_bytes
+from django.utils.http import urlencode, urlsafe_base64_encode
 
-from ctj_api.models import Project, Role, Skill
-from ctj_api.tests.common import make_opportunity
+from ctj_api.models import Project, Role, Skill, UserProfile
+from ctj_api.tests.common import make_opportunity, make_regular_user
 
 HERE = Path(__file__).parent / "nextjs"
 PAGE = Path(settings.BASE_DIR).parent / "docs" / "nextjs.md"
@@ -168,6 +171,7 @@ class JourneyTests(LiveServerTestCase):
                 ["node", "--require", "./harness/register.cjs", "--enable-source-maps", "harness/journey.tsx"],
                 project,
                 API_URL=self.live_server_url,
+                RESET_LINK=f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}",
             )
         self.assertIn("The journey is done.", printed)
 
@@ -180,3 +184,9 @@ def post(title: str, project: str, levels: dict[str, int], **fields: Any) -> Non
         project=Project.objects.get(name=project),
         **fields,
     )
+
+
+def reset_query(user: UserProfile) -> str:
+    """Return the query of the link that lets a user choose a new password."""
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    return urlencode({"uid": uid, "token": default_token_generator.make_token(user)})
