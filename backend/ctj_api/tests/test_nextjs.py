@@ -148,8 +148,6 @@ class JourneyTests(LiveServerTestCase):
     def setUp(self) -> None:
         """Load the catalog and post what the journey finds."""
         call_command("load_catalog", stdout=StringIO())
-        meetings = {"timezone": "America/Los_Angeles", "slots": [{"day": "mon", "start": "18:00", "end": "19:00"}]}
-        Project.objects.filter(name="Food Oasis").update(meeting_times=meetings)
         post("UX Writing", "Civic Tech Jobs", {"React": 1}, status="draft")
         post("Data Scientist", "311 Data", {"React": 1}, status="closed")
         post("Full Stack Developer", "HomeUniteUs", {"React": 2}, min_hours_required=20)
