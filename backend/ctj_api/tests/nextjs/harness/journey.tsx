@@ -99,15 +99,21 @@ async function fillInTheQualifier() {
   await open("/qualifier"); // a day later
   await see("Hours a week, at most");
   fill("Hours a week, at most", "500");
+  fill("Day 1", "wed");
+  fill("Start 1", "18:00");
+  fill("End 1", "17:00");
   await press("Save");
   await see("Ensure this value is less than or equal to 168.");
-  assert.equal(control("Hours a week, at most").value, "500");
+  await see("Slot 1: it must start before it ends, not 18:00 to 17:00.");
+  assert.deepEqual([control("Day 1").value, control("Start 1").value], ["wed", "18:00"]);
   fill("Hours a week, at most", "6");
+  fill("End 1", "24:00");
   await press("Save");
   await see("Thank you, Ana", "You rated 2 skills.");
 
-  await press("Hours");
-  assert.equal(control("Hours a week, at most").value, "6");
+  await press("Time");
+  const labels = ["Hours a week, at most", "Day 1", "Start 1", "End 1", "Time zone"];
+  assert.deepEqual(labels.map((label) => control(label).value), ["6", "wed", "18:00", "24:00", "America/Los_Angeles"]);
   await press("Save");
   await see("Thank you, Ana");
   await press("Community");
@@ -165,7 +171,7 @@ async function readTheMatches() {
   assert.deepEqual(items, [
     "Full Stack Developer at HomeUniteUs100 %: you meet 1 of 1 skills. It asks for more hours than you have." +
       "React at level 2: you have it",
-    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills." +
+    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills. The meetings are at other times." +
       "Python at level 4: you have lessDjango at level 1: new to youReact at level 3: you have it",
   ]);
   const { cookies, cache, revalidate } = lastCall("/api/users/me/matches/");
