@@ -45,12 +45,9 @@ def make_cop(practice_area: str | None = None, **fields: Any) -> CommunityOfPrac
     communities = CommunityOfPractice.objects
     if practice_area is None:
         unused = communities.filter(roles=None, skills=None, members=None).exclude(name__startswith="Community ")
-        community = unused.first()
-        if community is None:
-            community = communities.earliest("practice_area")
-        else:
+        if community := unused.first():
             fields = {"name": f"Community {next(_numbers):04}", **fields}
-        practice_area = community.practice_area
+        practice_area = (community or communities.earliest("practice_area")).practice_area
     return communities.update_or_create(practice_area=practice_area, defaults=fields)[0]
 
 

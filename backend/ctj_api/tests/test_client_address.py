@@ -41,15 +41,12 @@ class ClientAddressTests(SimpleTestCase):
                 self.assertEqual(client_address("10.0.0.1", header), client)
 
     def test_client_with_a_malformed_header_is_the_last_known_address(self) -> None:
-        """Nothing left of what can't be read is believed."""
+        """Nothing left of what can't be read is believed; who comes by a Unix socket has no address."""
         headers = ("", "unknown", "1.1.1.1, unknown", "1.1.1.1,", "1.1.1.1 2.2.2.2", "\uff11.1.1.1")
         for header in (*headers, "a" * 5000, "\x00"):
             with self.subTest(header):
                 self.assertEqual(client_address("10.0.0.1", header), "10.0.0.1")
         self.assertEqual(client_address("10.0.0.1", "1.1.1.1, nonsense, 10.3.3.3"), "10.3.3.3")
-
-    def test_client_without_an_address_has_none(self) -> None:
-        """A request that comes by a Unix socket has none."""
         self.assertEqual(client_address("", "198.51.100.7"), "")
 
 
@@ -97,13 +94,10 @@ class AddressKeyTests(SimpleTestCase):
         """Return the key of a request from there."""
         return address_key(RequestFactory().get("/", REMOTE_ADDR=address))
 
-    def test_owner_of_an_ipv6_network_has_one_key(self) -> None:
-        """Whoever has one address of a network has all of them."""
+    def test_owner_of_an_address_has_one_key(self) -> None:
+        """Whoever has one address of an IPv6 network has all of them; IPv4 neighbours are others."""
         self.assertEqual(self.key("2001:db8:0:1::1"), self.key("2001:db8:0:1:ffff::2"))
         self.assertNotEqual(self.key("2001:db8:0:1::1"), self.key("2001:db8:0:2::1"))
-
-    def test_owner_of_an_ipv4_address_has_one_key(self) -> None:
-        """Neighbours are others."""
         self.assertNotEqual(self.key("198.51.100.7"), self.key("198.51.100.8"))
         self.assertEqual(self.key("::ffff:198.51.100.7"), self.key("198.51.100.7"))
 

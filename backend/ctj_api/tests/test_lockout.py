@@ -111,15 +111,13 @@ class LockoutTests(APITestCase):
                 self.sign_in(PASSWORD, address="198.51.100.1")
         self.assertEqual(statuses, [403] * 6 + [429] * 2)
 
-    def test_attacker_spelling_the_address_otherwise_is_locked_out(self) -> None:
-        """Case and blanks are nothing to count anew by."""
-        spellings = (ANA, "ANA@EXAMPLE.ORG", " ana@example.org ", ANA)
-        self.assertEqual([self.sign_in(email=email).status_code for email in spellings], [403, 403, 403, 429])
-
-    def test_attacker_writing_a_forwarded_address_is_locked_out(self) -> None:
-        """Nobody escapes by writing a header."""
-        statuses = [self.sign_in(**{"x-forwarded-for": f"198.51.100.{number}"}).status_code for number in range(4)]
-        self.assertEqual(statuses[-1], 429)
+    def test_attacker_in_disguise_is_locked_out(self) -> None:
+        """Case, blanks and a forwarded address that nobody trusts are nothing to count anew by."""
+        statuses = [
+            self.sign_in(email=email, **{"x-forwarded-for": f"198.51.100.{number}"}).status_code
+            for number, email in enumerate((ANA, "ANA@EXAMPLE.ORG", " ana@example.org ", ANA))
+        ]
+        self.assertEqual(statuses, [403, 403, 403, 429])
 
     @override_settings(TRUSTED_PROXIES=(ip_network("192.0.2.1"),))
     def test_clients_behind_a_trusted_proxy_are_told_apart(self) -> None:
@@ -205,7 +203,7 @@ class LockoutAtOnceTests(TransactionTestCase):
     serialized_rollback = True
 
     def test_attackers_at_once_get_no_more_guesses_than_the_limit(self) -> None:
-        """Exactly five of 40 reach the password, however close together they come."""
+        """Exactly five of 40 reach the password, and another connection finds the same counts."""
         make_regular_user(email=ANA)
 
         def guess() -> bool:
@@ -218,11 +216,5 @@ class LockoutAtOnceTests(TransactionTestCase):
         with patch(CHECK_PASSWORD, return_value=False) as check:
             looked_at = at_once(*[guess] * 40)
         self.assertEqual((sum(looked_at), check.call_count), (5, 5))
-
-    def test_attacker_finds_the_same_counts_in_another_process(self) -> None:
-        """Whoever has another connection, or starts anew, is locked out as well."""
-        make_regular_user(email=ANA)
-        for _ in range(5):
-            authenticate(None, email=ANA, password="wrong")
         with self.assertRaises(TooManyAttempts):
             in_another_thread(lambda: authenticate(None, email=ANA, password=PASSWORD))

@@ -105,9 +105,14 @@ class BackupTests(TransactionTestCase):
         """The new database stays empty, and the former one is there under its other name."""
         connection.close()
         file = self.folder / "ctj.dump"
-        file.write_bytes(file.read_bytes()[:-5000])
-        self.assertIn("pg_restore: error", self.run_commands(self.restore))
-        self.assertEqual(connection.introspection.table_names(), [])
+        content = file.read_bytes()
+        middle = len(content) // 2
+        another_byte = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        for damaged in (content[:-5000], another_byte):
+            file.write_bytes(damaged)
+            self.assertIn("pg_restore: error", self.run_commands(self.restore))
+            self.assertEqual(connection.introspection.table_names(), [])
+            connection.close()
         with using(f"{self.name}_before"):
             self.assertTrue(UserProfile.objects.filter(first_name="Later").exists())
         self.run_commands(self.remove_former)
