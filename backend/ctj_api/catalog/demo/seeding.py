@@ -54,7 +54,10 @@ def prepare_catalog(seed: int) -> DemoCatalog:
 
 
 class DemoSeeder:
-    """Adds the demo of a seed, whose accounts get ``password``; calls ``progress`` with the rows of each batch."""
+    """Adds the demo of a seed, and calls ``progress`` with the number of rows after each batch.
+
+    New accounts get ``password``; with ``reset_passwords`` those of an earlier run get it too.
+    """
 
     def __init__(
         self,
@@ -96,11 +99,13 @@ class DemoSeeder:
         community = self._catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
         known = self._known_accounts(rows)
         self._managers += [known.get(row.email, row.pk) for row in rows]
+        self._renew_passwords(rows)
         missing = (row for row in rows if row.email not in known)
         return _create_accounts(build_manager(row, community, self._password, self._now) for row in missing)
 
     def _add_volunteers(self, rows: Sequence[DemoRow]) -> int:
         known = self._known_accounts(rows)
+        self._renew_passwords(rows)
         missing = (row for row in rows if row.email not in known)
         return _create_accounts(build_volunteer(row, self._catalog, self._password, self._now) for row in missing)
 
@@ -111,15 +116,18 @@ class DemoSeeder:
         SkillMatrix.objects.bulk_create(opportunity.skills_required_matrix for opportunity in added)
         return len(Opportunity.objects.bulk_create(added))
 
-    def _known_accounts(self, rows: Sequence[DemoRow]) -> Mapping[str, UUID]:
-        """Return which account stands for each row that has one, by id or by e-mail address; renew their passwords."""
+    @staticmethod
+    def _known_accounts(rows: Sequence[DemoRow]) -> Mapping[str, UUID]:
+        """Return which account stands for each row that has one, by id or by e-mail address."""
         pks, emails = [row.pk for row in rows], [row.email for row in rows]
-        if self._reset_passwords:
-            UserProfile.objects.filter(pk__in=pks).update(password=self._password)
         accounts = UserProfile.objects.filter(Q(pk__in=pks) | Q(email__in=emails)).values_list("email", "pk")
         by_email = dict(accounts)
         known = set(by_email.values())
         return by_email | {row.email: row.pk for row in rows if row.pk in known}
+
+    def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
+        if self._reset_passwords:
+            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
 
 
 def _create_accounts(accounts: Iterable[UserProfile]) -> int:
