@@ -79,7 +79,8 @@ class DemoRow:
 
 def generator(seed: int, kind: str, key: int | str) -> Random:
     """Return the random numbers of one row, which are the same each time."""
-    return Random(f"{seed}:{kind}:{key}")  # nosec B311 (demo data holds no secret)
+    # Demo data holds no secret.
+    return Random(f"{seed}:{kind}:{key}")  # nosec B311
 
 
 def manager_count(opportunities: int) -> int:
