@@ -16,6 +16,8 @@ EMBEDDED_DATABASE = "civictechjobs"
 EMBEDDED_USER = "postgres"
 EMBEDDED_PORT = 5432  # no TCP port: a part of the socket's file name
 LONGEST_SOCKET_PATH = 100  # the limit is 108 on Linux and 104 on macOS
+# TMPDIR may differ from one shell to the next, and be long itself. What is in there is checked before it is used.
+SHORT_DIRECTORY = Path("/tmp")  # nosec B108
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -69,8 +71,7 @@ def socket_directory(data_dir: Path) -> Path:
     if len(os.fsencode(home / f".s.PGSQL.{EMBEDDED_PORT}")) <= LONGEST_SOCKET_PATH:
         return home
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    # TMPDIR may differ from one shell to the next, and be long itself. The folder is checked before it is used.
-    return Path("/tmp") / f"{EMBEDDED_DATABASE}-{digest}"  # nosec B108
+    return SHORT_DIRECTORY / f"{EMBEDDED_DATABASE}-{digest}"
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
