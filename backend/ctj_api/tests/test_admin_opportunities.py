@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from ctj_api.admin import OpportunityAdmin
+from ctj_api.desk.opportunities import OpportunityAdmin
 from ctj_api.desk.transitions import TRANSITIONS
 from ctj_api.enums import Status
 from ctj_api.models import Opportunity, Skill, SkillMatrix
@@ -132,8 +132,8 @@ class OpportunityListTests(DeskTestCase):
         for text in (
             '<span class="status status-on_hold">On hold</span>',
             '<li class="chip">React <b>3</b></li>',
-            '<td class="field-hours">7</td>',
-            '<td class="field-experience">Mid level</td>',
+            '<td class="field-min_hours_required">7</td>',
+            '<td class="field-min_experience_required">Mid level</td>',
             "<small>by Bo Lee</small>",
             "<small>by you</small>",
             "<small>by somebody who has left</small>",

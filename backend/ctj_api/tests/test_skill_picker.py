@@ -8,7 +8,7 @@ from django.http import QueryDict
 from django.test import TestCase
 
 from ctj_api.desk.forms import SkillLevelsFormField
-from ctj_api.desk.skill_index import SkillIndex
+from ctj_api.desk.widgets import SkillIndex
 from ctj_api.models import Skill
 
 from .common import make_cop, make_skill
