@@ -18,7 +18,7 @@ from ctj_api.validators import clean_skill_levels, quote
 
 from .skill_csv import MAX_FILE_SIZE, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
-from .widgets import SkillIndex, SkillPicker, SkillRow
+from .widgets import SkillPicker, SkillRow
 
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
 CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was opened. Open it again."
@@ -38,40 +38,24 @@ class SkillLevelsFormField(forms.Field):
 
     widget: SkillPicker = SkillPicker  # type: ignore[assignment]
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.use(SkillIndex())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillLevelsFormField":
-        """Return a copy for one form, which reads the catalog anew."""
-        copy: SkillLevelsFormField = super().__deepcopy__(memo)
-        copy.use(SkillIndex())
-        return copy
-
-    def use(self, skills: SkillIndex) -> None:
-        """Take ``skills`` as the catalog."""
-        self.skills = skills
-        self.widget.skills = skills
-
     def prepare_value(self, value: Any) -> list[SkillRow]:
         """Return the rows to show, by name: those of a matrix, or those that were sent."""
         if not isinstance(value, dict):
             return list(value or [])
-        return [SkillRow(name, str(level)) for name, level in self.skills.rated(value)]
+        return [SkillRow(name, str(level)) for name, level in self.widget.skills.rated(value)]
 
     def to_python(self, value: Iterable[SkillRow] | None) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong rows."""
-        rows = list(value or [])
+        rows, skills = list(value or []), self.widget.skills
         problems = [problem for row in rows for problem in self._problems(row)]
-        chosen = Counter(filter(None, (self.skills.id_of(row.name) for row in rows)))
-        names = self.skills.names
-        problems += [f"{names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
+        chosen = Counter(filter(None, (skills.id_of(row.name) for row in rows)))
+        problems += [f"{skills.names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
         if problems:
             raise ValidationError(list(dict.fromkeys(problems)))
-        return clean_skill_levels({self.skills.id_of(row.name): int(row.level) for row in rows})
+        return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
     def _problems(self, row: SkillRow) -> list[str]:
-        if self.skills.id_of(row.name) is None:
+        if self.widget.skills.id_of(row.name) is None:
             return [f"There is no skill {quote(row.name)}. Choose one from the list."]
         if row.level not in map(str, SkillLevel.values):
             return [f"{row.name}: choose a level."]

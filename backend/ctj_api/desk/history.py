@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -28,25 +28,18 @@ LABELS = {
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
 
 
-class Snapshot(NamedTuple):
-    """The values of a row's tracked fields at one moment."""
-
-    model: type[Model]
-    values: dict[str, Any]
+def snapshot(instance: Model) -> dict[str, Any]:
+    """Return the present values of the tracked fields of ``instance``, by their names."""
+    return {field.name: _value(instance, field) for field in _fields(instance._meta.model)}
 
 
-def snapshot(instance: Model) -> Snapshot:
-    """Return the present values of ``instance``, those of its skill matrix among them."""
-    model = instance._meta.model
-    return Snapshot(model, {field.name: _value(instance, field) for field in _fields(model)})
-
-
-def changes(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return a text for each difference: first fields in the order of the model, then skills by name."""
+def changes(instance: Model, before: dict[str, Any]) -> list[str]:
+    """Return a text for each difference since ``before``: first fields in the model's order, then skills by name."""
     fields: list[str] = []
     skills: list[str] = []
-    for field in _fields(after.model):
-        old, new = before.values[field.name], after.values[field.name]
+    after = snapshot(instance)
+    for field in _fields(instance._meta.model):
+        old, new = before[field.name], after[field.name]
         if old == new:
             continue
         if _is_matrix(field) and not _is_private(field):
@@ -66,9 +59,9 @@ def log_addition(user: Requester, instance: Model) -> None:
     _log(user, [instance], ADDITION, [{"added": {}}])
 
 
-def log_change(user: Requester, instance: Model, before: Snapshot) -> None:
+def log_change(user: Requester, instance: Model, before: dict[str, Any]) -> None:
     """Log what ``user`` has changed in ``instance`` since ``before``, if anything is different."""
-    log_changes(user, [instance], changes(before, snapshot(instance)))
+    log_changes(user, [instance], changes(instance, before))
 
 
 def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
@@ -98,8 +91,8 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
         """Return the differences between the row as it was stored before and as it is stored now."""
         if add:
             return super().construct_change_message(request, form, formsets, add)
-        after = snapshot(self.model._default_manager.get(pk=form.instance.pk))
-        return _message(changes(form.before, after))
+        stored = self.model._default_manager.get(pk=form.instance.pk)
+        return _message(changes(stored, form.before))
 
     def log_change(self, request: HttpRequest, obj: M, message: Any) -> Any:
         """Log nothing where nothing was changed."""

@@ -28,7 +28,6 @@ from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_ROWS, SkillImport, sign, unsi
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
 FEWEST_TO_MERGE = 2
-MAX_NAMES = 5
 MAX_SHOWN_DESCRIPTION = 80
 ABOUT_FILES = {
     "columns": COLUMNS,
@@ -185,7 +184,7 @@ def _uses_of(skills: Iterable[Skill]) -> list[str]:
 
 
 def _merged(kept: Skill, dropped: list[Skill], usage: Usage) -> str:
-    names = ", ".join(skill.name for skill in dropped) if len(dropped) <= MAX_NAMES else f"{len(dropped)} skills"
+    names = ", ".join(skill.name for skill in dropped)
     return (
         f"{names} {pluralize(len(dropped), 'was,were')} merged into {kept}: "
         f"{usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} and "

@@ -57,12 +57,18 @@ class SkillPicker(forms.Widget):
     template_name = "ctj_api/widgets/skill_picker.html"
     use_fieldset = True
     spare_rows = 5
-    skills: SkillIndex
 
     def __init__(self, *, count_url: object = None) -> None:
         """Take the address that answers in words how many volunteers there are for the rows, if that is of use."""
         super().__init__()
         self.count_url = count_url
+        self.skills = SkillIndex()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillPicker":
+        """Return a copy for one form, which reads the catalog anew."""
+        copy: SkillPicker = super().__deepcopy__(memo)
+        copy.skills = SkillIndex()
+        return copy
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/skill_picker.css"]}
@@ -73,10 +79,6 @@ class SkillPicker(forms.Widget):
         names, levels = (data.getlist(f"{name}_{part}") for part in SkillRow._fields)
         rows = (SkillRow(skill.strip(), level) for skill, level in zip_longest(names, levels, fillvalue=""))
         return [row for row in rows if row.name]
-
-    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        """Return whether no row was sent, not even an empty one."""
-        return f"{name}_name" not in data
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""

@@ -1,5 +1,7 @@
 """The admin site as a whole: adding, changing and deleting rows, and what no input can break."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -120,11 +122,12 @@ class AdminTests(TestCase):
         self.client.raise_request_exception = False
         make_skill(name="React")
         changelist, add = (reverse(f"admin:ctj_api_skill_{page}") for page in ("changelist", "add"))
+        requests: list[tuple[str, Callable[[], Any]]] = [
+            ("ctj_api.desk.skills.Truncator", partial(self.client.get, changelist, {"q": "React"})),
+            ("ctj_api.models.Skill.save", partial(self.client.post, add, {"name": "Vue"})),
+        ]
         for error in (ValueError, OverflowError, DataError):
-            for broken, send in (
-                ("ctj_api.desk.skills.Truncator", lambda: self.client.get(changelist, {"q": "React"})),
-                ("ctj_api.models.Skill.save", lambda: self.client.post(add, {"name": "Vue"})),
-            ):
+            for broken, send in requests:
                 with (
                     self.subTest(broken, error=error),
                     patch(broken, side_effect=error),

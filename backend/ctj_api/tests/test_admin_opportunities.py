@@ -277,14 +277,14 @@ class OpportunityFormTests(OpportunityTestCase):
         listing = make_opportunity({skill: 3}, created_by=self.pm, min_hours_required=4)
         page = self.post(change_url(listing), listing_form(min_hours_required="9", body=""))
         self.assertContains(page, "This field is required.")
-        self.assertTrue(page.context["who_fits"].matches[0]["fits_hours"])
+        self.assertTrue(page.context["who_fits"]["matches"][0]["fits_hours"])
 
     def test_pm_user_sees_a_score_that_is_rounded_down(self) -> None:
         """Exactly: 29 of 50 is 58 %."""
         skills = [make_skill() for _ in range(10)]
         listing = make_opportunity(dict.fromkeys(skills, 5), created_by=self.pm)
         make_regular_user({**dict.fromkeys(skills[:5], 5), skills[5]: 4})
-        self.assertEqual(self.client.get(change_url(listing)).context["who_fits"].matches[0]["percent"], 58)
+        self.assertEqual(self.client.get(change_url(listing)).context["who_fits"]["matches"][0]["percent"], 58)
 
 
 class OpportunityStepTests(OpportunityTestCase):
@@ -382,7 +382,7 @@ class OpportunityMatchTests(OpportunityTestCase):
             make_regular_user({react: number % 4 + 1, sql: number % 3 + 1}, first_name=f"Vera {number}")
         page = self.client.get(change_url(listing))
         ranked = self.client.get(reverse("opportunity-matches", args=[listing.pk]), {"limit": 10}).json()
-        shown = page.context["who_fits"].matches
+        shown = page.context["who_fits"]["matches"]
         self.assertEqual(
             [{**match, "percent": None} for match in shown], [{**match, "percent": None} for match in ranked]
         )

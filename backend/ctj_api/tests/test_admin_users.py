@@ -254,7 +254,8 @@ class AdminUserTests(TestCase):
         change = Permission.objects.get(codename="change_skill")
         for user, kept in ((make_regular_user(), set()), (make_staff_user("view_role"), {"view_role"})):
             for names in ({"change_skill"}, set()):
-                self.save(user, "is_active", **({"user_permissions": str(change.pk)} if names else {}))
+                chosen = {"user_permissions": str(change.pk)} if names else {}
+                self.save(user, "is_active", rated=(), **chosen)
                 codenames = set(user.user_permissions.values_list("codename", flat=True))
                 self.assertEqual((codenames, user.is_staff), (names | kept, bool(names | kept)))
             page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[user.pk]))
@@ -334,16 +335,17 @@ class AdminUserTests(TestCase):
         """Nothing of the form is saved, and the log takes it for no error."""
         react = make_skill(name="React")
         user = make_regular_user({react: 3})
-        finish_check = UserProfileForm._post_clean
+        check = UserProfileForm.clean
 
-        def rate_after_check(form: UserProfileForm) -> None:
-            finish_check(form)
+        def rate_after_check(form: UserProfileForm) -> dict[str, Any]:
+            values = check(form)
             SkillMatrix.objects.update(levels={str(react.pk): 5})
+            return values
 
-        with patch.object(UserProfileForm, "_post_clean", rate_after_check), self.assertNoLogs("ctj_api"):
+        with patch.object(UserProfileForm, "clean", rate_after_check), self.assertNoLogs("ctj_api"):
             page = self.save(user, "is_active", "is_project_manager", rated=((react, 1),))
         self.assertContains(page, CHANGED_MEANWHILE)
-        self.assertEqual((user.is_project_manager, user.skills_learned_matrix.levels), (False, {str(react.pk): 3}))
+        self.assertEqual((user.is_project_manager, SkillMatrix.objects.get().levels), (False, {str(react.pk): 3}))
 
     def test_administrator_reads_availability_in_words(self) -> None:
         """By day and time, or that there is none."""

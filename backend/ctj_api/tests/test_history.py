@@ -340,7 +340,7 @@ class UserHistoryTests(HistoryTestCase):
         before = snapshot(self.user)
         self.user.set_password("another-long-passphrase")
         self.user.email, self.user.first_name = "other@example.org", "Ana"
-        self.assertEqual(changes(before, snapshot(self.user)), ["password", "first name", "e-mail address"])
+        self.assertEqual(changes(self.user, before), ["password", "first name", "e-mail address"])
 
 
 class BulkHistoryTests(HistoryTestCase):
