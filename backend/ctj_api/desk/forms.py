@@ -117,7 +117,7 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
 
 
 class OpportunityForm(SkillMatrixForm[Opportunity]):
-    """What a project manager says of a listing."""
+    """What a project manager says of a listing; the admin's field sets name the fields."""
 
     matrix_field = "skills_required_matrix"
 
@@ -136,17 +136,6 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
     )
 
     class Meta:
-        model = Opportunity
-        fields = (
-            "project",
-            "role",
-            "body",
-            "min_experience_required",
-            "skill_levels",
-            "min_hours_required",
-            "work_environment",
-            "status",
-        )
         labels: ClassVar[dict[str, str]] = {
             "min_hours_required": "Hours a week, at least",
             "work_environment": "Where",
@@ -182,7 +171,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):
-    """The rights of an account, and the skills that its owner rated, and may be rating at this moment."""
+    """The rights of an account, and its skills, which the owner may be rating at the same moment."""
 
     matrix_field = "skills_learned_matrix"
 
@@ -199,8 +188,6 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     )
 
     class Meta:
-        model = UserProfile
-        fields = ("is_active", "is_project_manager", "is_superuser", "user_permissions", "skill_levels")
         labels: ClassVar[dict[str, str]] = {"is_superuser": "Administrator"}
         help_texts: ClassVar[dict[str, str]] = {
             "is_active": "Untick it instead of deleting an account: nobody can sign in to it, nothing of it is lost.",

@@ -5,7 +5,6 @@ from unittest.mock import patch
 
 from django.contrib.auth.models import Permission
 from django.core import mail
-from django.core.exceptions import ValidationError
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
@@ -260,16 +259,6 @@ class AdminUserTests(TestCase):
                 self.assertEqual((codenames, user.is_staff), (names | kept, bool(names | kept)))
             page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[user.pk]))
             self.assertContains(page, "Can change skill", count=2)
-
-    def test_owner_with_a_name_of_two_lines_is_refused_by_the_model(self) -> None:
-        """Whoever saves an account by its model's rules."""
-        user = make_regular_user(email="ana@example.org")
-        for field in ("first_name", "last_name"):
-            with self.subTest(field), self.assertRaises(ValidationError) as caught:
-                setattr(user, field, "Ana\nReyes")
-                user.full_clean()
-            self.assertEqual(set(caught.exception.message_dict), {field})
-            setattr(user, field, "")
 
     def test_administrator_makes_administrators(self) -> None:
         """One box is enough to let them in, and to shut them out."""

@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from rest_framework.test import APIClient, APITestCase
 
-from ctj_api.desk.history import change_of, changes, log_changes, log_deletion, snapshot
-from ctj_api.models import Opportunity, Skill, UserProfile
+from ctj_api.desk.history import changes, log_changes, snapshot
+from ctj_api.models import Opportunity, Skill
 
 from .common import (
     WEEK,
@@ -220,6 +220,12 @@ class OpportunityHistoryTests(HistoryTestCase):
             self.assertEqual(self.client.put(url, payload_of(self.listing, **self.changed())).status_code, 500)
         self.assertFalse(LogEntry.objects.exists())
 
+    def test_pm_user_change_of_nothing_is_not_logged(self) -> None:
+        """Neither nothing changed in rows, nor something in no rows."""
+        with self.assertNumQueries(0):
+            log_changes(self.pm, [self.listing], [])
+            log_changes(self.pm, [], ["status from Draft to Open"])
+
     def test_pm_user_change_takes_a_constant_number_of_queries(self) -> None:
         """However many skills are changed."""
         skills = [make_skill() for _ in range(50)]
@@ -343,43 +349,7 @@ class UserHistoryTests(HistoryTestCase):
         self.assertEqual(changes(self.user, before), ["password", "first name", "e-mail address"])
 
 
-class BulkHistoryTests(HistoryTestCase):
-    """The same change of many rows at once."""
-
-    def test_pm_user_change_of_many_is_told_of_each_row(self) -> None:
-        """In the words of a single change."""
-        listings = [self.listing, make_opportunity(status="draft")]
-        log_changes(self.pm, listings, [change_of(Opportunity, "status", "draft", "open")])
-        for listing in listings:
-            self.assertEqual(messages(listing), ["Changed status from Draft to Open."])
-        right = change_of(UserProfile, "is_project_manager", old=False, new=True)
-        self.assertEqual(right, "project manager from no to yes")
-
-    def test_pm_user_change_of_many_takes_a_constant_number_of_queries(self) -> None:
-        """One entry for each row, in one query, and two for what the rows are named by."""
-        for number in (2, 40):
-            rows = [make_opportunity() for _ in range(number)]
-            listings = list(Opportunity.objects.filter(pk__in=[row.pk for row in rows]))
-            log_changes(self.pm, [self.listing], ["warm-up"])
-            with self.subTest(number=number), self.assertNumQueries(3):
-                log_changes(self.pm, listings, ["status from Draft to Open"])
-
-    def test_pm_user_change_of_nothing_is_not_logged(self) -> None:
-        """Neither nothing changed in rows, nor something in no rows."""
-        with self.assertNumQueries(0):
-            log_changes(self.pm, [self.listing], [])
-            log_changes(self.pm, [], ["status from Draft to Open"])
-
-    def test_pm_user_deletion_is_told_after_the_row_is_gone(self) -> None:
-        """The log says who deleted what, by its name."""
-        name, pk = str(self.listing), self.listing.pk
-        log_deletion(self.pm, self.listing)
-        self.listing.delete()
-        entry = LogEntry.objects.get()
-        self.assertEqual((entry.object_id, entry.object_repr, str(entry)), (str(pk), name, f"Deleted “{name}.”"))
-
-
-class ConcurrentHistoryTests(TransactionTestCase):
+class HistoryConcurrencyTests(TransactionTestCase):
     """Changes of several people at once, really committed."""
 
     serialized_rollback = True

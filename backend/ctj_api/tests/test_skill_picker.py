@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.test import TestCase
 
@@ -133,8 +132,3 @@ class SkillPickerTests(TestCase):
     def test_pm_user_sees_a_matrix_without_what_left_the_catalog(self) -> None:
         """A matrix is shown even while a skill of it is gone."""
         self.assertEqual(SkillIndex().rated({"gone": 3, str(self.sql.pk): 1}), [("SQL", 1)])
-
-    def test_pm_user_leaving_a_required_field_empty_is_refused(self) -> None:
-        """As any field of Django does."""
-        with self.assertRaises(ValidationError):
-            SkillLevelsFormField().clean([])
