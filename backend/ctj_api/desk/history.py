@@ -15,7 +15,10 @@ from django.utils.text import get_text_list
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
+type Names = Mapping[Any, str]
+
 NOTHING = "nothing"
+NO_NAMES: Names = {}
 # `is_staff` follows the other rights, signing in changes `last_login`, and Django's groups aren't used.
 UNTRACKED = {"last_login", "is_staff", "groups"}
 # The other fields of an account are personal: the history names those that were changed, and keeps no value.
@@ -33,8 +36,11 @@ def snapshot(instance: Model) -> dict[str, Any]:
     return {field.name: _value(instance, field) for field in _fields(instance._meta.model)}
 
 
-def changes(instance: Model, before: dict[str, Any]) -> list[str]:
-    """Return a text for each difference since ``before``: first fields in the model's order, then skills by name."""
+def changes(instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> list[str]:
+    """Return a text for each difference since ``before``: first fields in the model's order, then skills by name.
+
+    Rows and skills whose ``names`` are given, by id, are not looked up.
+    """
     fields: list[str] = []
     skills: list[str] = []
     after = snapshot(instance)
@@ -43,9 +49,9 @@ def changes(instance: Model, before: dict[str, Any]) -> list[str]:
         if old == new:
             continue
         if _is_matrix(field) and not _is_private(field):
-            skills += _level_changes(old, new)
+            skills += _level_changes(old, new, names)
         else:
-            fields.append(_change(field, old, new))
+            fields.append(_change(field, old, new, names))
     return fields + skills
 
 
@@ -59,9 +65,9 @@ def log_addition(user: Requester, instance: Model) -> None:
     _log(user, [instance], ADDITION, [{"added": {}}])
 
 
-def log_change(user: Requester, instance: Model, before: dict[str, Any]) -> None:
+def log_change(user: Requester, instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> None:
     """Log what ``user`` has changed in ``instance`` since ``before``, if anything is different."""
-    log_changes(user, [instance], changes(instance, before))
+    log_changes(user, [instance], changes(instance, before, names))
 
 
 def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
@@ -119,7 +125,7 @@ def _fields(model: type[Model]) -> list[Any]:
 
 def _value(instance: Model, field: Any) -> Any:
     if isinstance(field, ManyToManyField):
-        return frozenset(getattr(instance, field.name).values_list("pk", flat=True))
+        return frozenset(row.pk for row in getattr(instance, field.name).all())
     if _is_matrix(field):
         matrix: SkillMatrix | None = getattr(instance, field.name)
         return dict(matrix.levels) if matrix else {}
@@ -134,18 +140,18 @@ def _is_private(field: Any) -> bool:
     return field.model is UserProfile and field.name not in RIGHTS
 
 
-def _change(field: Any, old: Any, new: Any) -> str:
+def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
     label = LABELS.get(field.name, str(field.verbose_name))
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
-    was, becomes = _texts(field, old, new)
+    was, becomes = _texts(field, known, old, new)
     return label if was == becomes else f"{label} from {was} to {becomes}"
 
 
-def _texts(field: Any, *values: Any) -> list[str]:
+def _texts(field: Any, known: Names, *values: Any) -> list[str]:
     if field.related_model:
         sets = [value if isinstance(value, frozenset) else {value} - {None} for value in values]
-        names = field.related_model._default_manager.in_bulk(set().union(*sets))
+        names = {**known, **field.related_model._default_manager.in_bulk(set().union(*sets) - known.keys())}
         return [get_text_list(sorted(str(names[pk]) for pk in pks if pk in names), "and") or NOTHING for pks in sets]
     return [_text(field, value) for value in values]
 
@@ -159,9 +165,10 @@ def _text(field: Field[Any, Any], value: Any) -> str:
     return NOTHING if value in (None, "") else str(value)
 
 
-def _level_changes(old: dict[str, int], new: dict[str, int]) -> list[str]:
+def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> list[str]:
     """Return the changed levels, then the added skills, then the removed ones, each by name."""
-    names = Skill.objects.names_of(skill for skill in old | new if old.get(skill) != new.get(skill))
+    changed = {skill for skill in old | new if old.get(skill) != new.get(skill)}
+    names = {skill: known[skill] for skill in changed & known.keys()} | Skill.objects.names_of(changed - known.keys())
     by_name = sorted(names.items(), key=lambda item: (item[1], item[0]))
     kept = [(skill, name) for skill, name in by_name if skill in old and skill in new]
     return [

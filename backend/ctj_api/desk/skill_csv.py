@@ -130,8 +130,9 @@ class SkillImport:
         before = snapshot(skill) if row.skill else None
         skill.name, skill.description = row.after["name"], row.after["description"]
         skill.save()
-        areas = _areas(row.after["communities_of_practice"])
-        skill.communities_of_practice.set(self._communities[area] for area in areas)
+        if row.before["communities_of_practice"] != row.after["communities_of_practice"]:
+            areas = _areas(row.after["communities_of_practice"])
+            skill.communities_of_practice.set(self._communities[area] for area in areas)
         if before is None:
             log_addition(user, skill)
         else:
