@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from math import ceil
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from django.db.models import Model, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -86,17 +86,6 @@ class NewPasswordForm(AdminPasswordChangeForm):
         return self.user
 
 
-class NewPasswordView(PasswordChangeView):
-    """The page for a new password, which ends all other sessions of the account."""
-
-    form_class = NewPasswordForm
-    success_url = reverse_lazy("admin:password_change_done")
-
-    def get_form_kwargs(self) -> dict[str, Any]:
-        """Return what the form is made of, and the request with it, whose address the limits count."""
-        return {**super().get_form_kwargs(), "request": self.request}
-
-
 class CivicTechJobsAdminSite(admin.AdminSite):
     """The desk of project managers, and the administrators' view of everything."""
 
@@ -121,8 +110,12 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
         """Return the page for a new password, or the page that tells of too many attempts at the old one."""
-        context = {**self.each_context(request), **(extra_context or {})}
-        return self._unless_too_many(request, lambda: NewPasswordView.as_view(extra_context=context)(request))
+        view = PasswordChangeView.as_view(
+            form_class=partial(NewPasswordForm, request=request),  # for the address, which the limits count
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return self._unless_too_many(request, lambda: view(request))
 
     def _unless_too_many[R: HttpResponseBase](
         self, request: HttpRequest, view: Callable[[], R]
