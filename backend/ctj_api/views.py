@@ -245,8 +245,7 @@ def user_me(request: Request) -> Response:
         user = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
         serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
         serializer.is_valid(raise_exception=True)
-        before = snapshot(user)
-        log_change(user, serializer.save(), before)
+        serializer.save()
     return Response(serializer.data)
 
 
