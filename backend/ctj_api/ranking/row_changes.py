@@ -29,8 +29,7 @@ CHANGES = """
                 AND changed_by >= pg_snapshot_xmin(%(snapshot)s)
                 AND changed_by <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
                 AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
-        ),
-        ARRAY(SELECT owner FROM ctj_change WHERE kind = %(kind)s AND changed_by = pg_current_xact_id_if_assigned())
+        )
 """
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
 VERSION = """
@@ -54,11 +53,7 @@ VERSION = """
 
 
 class Kind(StrEnum):
-    """What a change is of.
-
-    ``OPPORTUNITY`` and ``VOLUNTEER``: whether and where the row is ranked. ``LISTING``: what anybody is told of an
-    opportunity, the names of what it refers to included.
-    """
+    """What has changed: where an opportunity or a volunteer is ranked, or what anybody is told of a listing."""
 
     OPPORTUNITY = "opportunity"
     VOLUNTEER = "volunteer"
@@ -66,22 +61,19 @@ class Kind(StrEnum):
 
 
 class Changes(NamedTuple):
-    """What the database tells of the time since a snapshot.
+    """The rows that have changed since a snapshot, and what the next changes are asked by.
 
-    There is no new snapshot within a transaction that writes, since it would show what is not committed yet.
-    ``history`` is another one when rows may have changed without a note: the server is another one, was started anew,
-    or a table has another file. ``unsettled`` are the rows that the own transaction has changed, which may yet be
-    rolled back.
+    ``snapshot`` is ``None`` in a transaction that writes, which sees what is not committed yet. Another ``history``
+    means that rows may have changed without a note, in another server, after its start, or in a rewritten table.
     """
 
     snapshot: str | None
     history: str
     changed: list[UUID]
-    unsettled: list[UUID]
 
 
 def changes_since(snapshot: str | None, kind: Kind) -> Changes:
-    """Return the changes that ``snapshot`` does not show; none where there is no snapshot yet."""
+    """Return the changes that ``snapshot`` does not show, those of the own transaction among them."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(CHANGES, {"kind": kind, "snapshot": snapshot, "tables": TABLES})
         return Changes(*cursor.fetchone())

@@ -8,7 +8,7 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctj_api.ranking.availability import MINUTES_A_DAY, MINUTES_A_WEEK, MeetingWeek, fits_hours, merge
+from ctj_api.ranking.availability import MeetingWeek, fits_hours
 from ctj_api.validators import DAYS
 
 PACIFIC = "America/Los_Angeles"
@@ -181,19 +181,6 @@ class MeetingTests(SimpleTestCase):
         ]
         if quarters > 0:
             self.assertEqual(fits(meeting, availability, now), all(is_free(moment, availability) for moment in moments))
-
-
-class MergeTests(SimpleTestCase):
-    """Free time as intervals."""
-
-    def test_slots_of_a_whole_week_merge_into_one(self) -> None:
-        """It runs on into the next one."""
-        days = [(number * MINUTES_A_DAY, (number + 1) * MINUTES_A_DAY) for number in range(7)]
-        self.assertEqual(merge(reversed(days)), [(0, 2 * MINUTES_A_WEEK)])
-
-    def test_no_slots_merge_into_nothing(self) -> None:
-        """Never free."""
-        self.assertEqual(merge([]), [])
 
 
 def concrete_meeting(meeting: dict[str, Any], now: datetime) -> tuple[datetime, datetime]:
