@@ -1,30 +1,35 @@
 """The indexes in memory against what the database shows: after any writes, by anyone, committed or not."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
-from typing import Any
+from threading import Event
 from unittest.mock import patch
 from uuid import UUID
 
 import psycopg
 from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
 from django.test import TransactionTestCase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase as HypothesisTransactionTestCase
 
-from ctj_api.matching import FEW_SLOTS, Candidate, OpportunityIndex, Selection, VolunteerIndex, rank_opportunities
-from ctj_api.matching import rank_volunteers as rank_volunteers_plainly
+from ctj_api.matching import Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
-from ctj_api.ranking.live_index import LiveIndex, count_volunteers, rank_open_opportunities, rank_volunteers
-from ctj_api.ranking.row_changes import Kind
-from serving.handlers import OneHopHandler
+from ctj_api.querysets import OpportunityQuerySet
+from ctj_api.ranking.live_index import (
+    LiveIndex,
+    count_volunteers,
+    make_indexes,
+    rank_open_opportunities,
+    rank_volunteers,
+)
+from ctj_api.ranking.row_changes import Kind, changes_since
 
 from .common import (
+    PATIENCE_SECONDS,
     in_another_thread,
     make_cop,
     make_opportunity,
@@ -33,9 +38,11 @@ from .common import (
     make_role,
     make_skill,
     other_connection,
+    wait_until,
 )
+from .matching_oracle import Row, naive_ranking, naive_unmet, with_opportunity, with_volunteer
 
-ALL: Selection[UUID] = Selection()
+ANY = Fraction(0)
 LEVELS = range(1, 6)
 
 
@@ -44,22 +51,20 @@ class RollbackError(Exception):
 
 
 class IndexAssertions(TransactionTestCase):
-    """Compares the indexes with the plain rankings of what the own connection sees."""
+    """Compares the indexes with the oracle's rankings of what the own connection sees."""
 
     serialized_rollback = True
 
     def assert_as_the_database(self, skills: list[Skill]) -> None:
         """Rank for several levels of ``skills``, in both directions, and count."""
+        opportunities = _rows((row, row.skills_required_matrix) for row in Opportunity.objects.open())
+        volunteers = _rows((row, row.skills_learned_matrix) for row in UserProfile.objects.volunteers())
         for levels in ({str(skill.pk): level for skill in skills} for level in (1, 3, 5)):
-            opportunities = _candidates(Opportunity.objects.open(), "skills_required_matrix")
-            expected = [pair.candidate.id for pair in rank_opportunities(opportunities, levels)]
-            self.assertEqual(ranked(levels), expected)
-            volunteers = _candidates(UserProfile.objects.volunteers(), "skills_learned_matrix")
-            by_score = rank_volunteers_plainly(volunteers, levels)
-            found = rank_volunteers(levels, ALL)
-            self.assertEqual(found[: len(found)], [pair.candidate.id for pair in by_score])
-            complete = sum(not pair.score.unmet_count for pair in by_score)
-            self.assertEqual(count_volunteers({None: levels})[None], (len(by_score), complete))
+            self.assertEqual(ranked(levels), naive_ranking(opportunities, with_volunteer(levels)))
+            overlapping = naive_ranking(volunteers, with_opportunity(levels))
+            self.assertEqual(rank_volunteers(levels, ANY, None)[:], overlapping)
+            complete = sum(not naive_unmet(levels, row.levels) for row in volunteers if levels)
+            self.assertEqual(count_volunteers({None: levels})[None], (len(overlapping), complete))
 
 
 class RandomWritesTests(HypothesisTransactionTestCase, IndexAssertions):
@@ -67,7 +72,7 @@ class RandomWritesTests(HypothesisTransactionTestCase, IndexAssertions):
 
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_indexes_equal_the_plain_rankings_after_random_writes(self, seed: int) -> None:
+    def test_indexes_equal_the_oracle_after_random_writes(self, seed: int) -> None:
         """Through models, querysets and SQL, in transactions that are kept, rolled back, or rolled back in part."""
         writer = Writer(random.Random(seed))
         for _ in range(8):
@@ -172,8 +177,8 @@ class TransactionTests(IndexAssertions):
                         SkillMatrix.objects.filter(pk=listing.skills_required_matrix_id).update(levels={})
                         self.assertNotIn(listing.pk, ranked(self.learned))
                         raise RollbackError
-                    full = rank_open_opportunities(self.learned, Selection(minimum=Fraction(1)))
-                    self.assertEqual(listing.pk in full[: len(full)], level <= 3)
+                    full = rank_open_opportunities(self.learned, Fraction(1), None)
+                    self.assertEqual(listing.pk in full[:], level <= 3)
             finally:
                 connection.close()
 
@@ -217,15 +222,6 @@ class HistoryTests(IndexAssertions):
         with self.assertNumQueries(1):
             ranked(self.learned)
 
-    def test_index_with_many_dead_slots_is_made_anew(self) -> None:
-        """Its memory is bounded by what is stored."""
-        index = fresh_index()
-        for number in range(FEW_SLOTS + 10):
-            SkillMatrix.objects.store({str(self.skill.pk): number % 5 + 1}, self.listing.skills_required_matrix)
-            ranked_by(index, self.learned)
-        self.assertFalse(index.read(lambda opportunities: opportunities.is_sparse))
-        self.assertEqual(ranked_by(index, self.learned), [self.listing.pk])
-
     def test_index_of_another_server_is_made_anew_within_a_transaction_too(self) -> None:
         """Its snapshot says nothing about this one."""
         index = fresh_index()
@@ -235,6 +231,72 @@ class HistoryTests(IndexAssertions):
             self.assertEqual(len(ranked_by(index, self.learned)), 2)
         Opportunity.objects.filter(pk=self.listing.pk).update(status="closed")
         self.assertEqual(len(ranked_by(index, self.learned)), 1)
+
+
+class RebuildTests(IndexAssertions):
+    """What others do while a thread reads all rows again."""
+
+    def setUp(self) -> None:
+        """Make two listings known to an index that is rebuilt when both change, once the gate is open."""
+        super().setUp()
+        self.skill = make_skill()
+        self.learned = {str(self.skill.pk): 3}
+        self.rows = GatedRows()
+        self.index = LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], self.rows)
+        for _ in range(2):
+            make_opportunity({self.skill: 3})
+        self.enterContext(patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1))
+        self.assertEqual(len(self.ranked()), 2)
+        self.rows.readings = 0
+
+    def ranked(self) -> list[UUID]:
+        """Return the ranking of the volunteer who has the skill."""
+        return ranked_by(self.index, self.learned)
+
+    def test_threads_wait_for_one_rebuild(self) -> None:
+        """However many of them ask, the rows are read once."""
+        Opportunity.objects.update(status="closed")
+        self.rows.gate.clear()
+        with (
+            patch("ctj_api.ranking.live_index.changes_since", side_effect=changes_since) as asked,
+            ThreadPoolExecutor(4) as pool,
+        ):
+            answers = [pool.submit(in_another_thread, self.ranked) for _ in range(4)]
+            try:
+                wait_until(lambda: asked.call_count == 4)
+                self.assertEqual(self.rows.readings, 1)
+            finally:
+                self.rows.gate.set()
+            self.assertEqual([answer.result() for answer in answers], [[]] * 4)
+        self.assertEqual(self.rows.readings, 1)
+
+    def test_threads_that_see_no_change_go_on_with_the_old_index(self) -> None:
+        """A transaction that began before the change isn't kept waiting for the new one."""
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                before = self.ranked()
+                in_another_thread(lambda: Opportunity.objects.update(status="closed"))
+                self.rows.gate.clear()
+                rebuilt = pool.submit(in_another_thread, self.ranked)
+                try:
+                    wait_until(lambda: self.rows.readings == 1)
+                    self.assertEqual(self.ranked(), before)
+                    self.assertFalse(rebuilt.done())
+                finally:
+                    self.rows.gate.set()
+            self.assertEqual((len(before), rebuilt.result(), self.ranked()), (2, [], []))
+
+    def test_rebuild_that_fails_is_made_up_for_by_whoever_asks_next(self) -> None:
+        """Nobody waits for the thread that gave up."""
+        Opportunity.objects.update(status="closed")
+        with (
+            patch.object(self.index, "_rows", side_effect=OperationalError("away")),
+            self.assertRaises(OperationalError),
+        ):
+            self.ranked()
+        self.assertEqual(in_another_thread(self.ranked), [])
 
 
 class QueryTests(IndexAssertions):
@@ -276,19 +338,34 @@ class QueryTests(IndexAssertions):
         listing = make_opportunity({skill: 3})
         volunteer = make_regular_user({skill: 3})
         ranked({str(skill.pk): 3})
-        rank_volunteers({str(skill.pk): 3}, ALL)
+        rank_volunteers({str(skill.pk): 3}, ANY, None)
         Opportunity.objects.filter(pk=listing.pk).update(body="Other words.", min_hours_required=9)
         UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
         Skill.objects.filter(pk=skill.pk).update(name="Renamed")
         with self.assertNumQueries(2):
             ranked({str(skill.pk): 3})
-            rank_volunteers({str(skill.pk): 3}, ALL)
+            rank_volunteers({str(skill.pk): 3}, ANY, None)
+
+    def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
+        """The first ranking of each direction finds its index made."""
+        skill = make_skill()
+        make_opportunity({skill: 3})
+        volunteers = LiveIndex(
+            Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers
+        )
+        with (
+            patch("ctj_api.ranking.live_index._open_opportunities", fresh_index()),
+            patch("ctj_api.ranking.live_index._volunteers", volunteers),
+        ):
+            make_indexes()
+            with self.assertNumQueries(2):
+                self.assertEqual(len(ranked({str(skill.pk): 3})), 1)
+                self.assertEqual(len(rank_volunteers({str(skill.pk): 3}, ANY, None)), 0)
 
 
-def ranked(levels: dict[str, int]) -> list[UUID]:
+def ranked(levels: Levels) -> list[UUID]:
     """Return the whole ranking of the open opportunities."""
-    ranking = rank_open_opportunities(levels, ALL)
-    return ranking[: len(ranking)]
+    return rank_open_opportunities(levels, ANY, None)[:]
 
 
 def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
@@ -296,15 +373,9 @@ def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
     return LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
 
 
-def fresh_volunteers() -> LiveIndex[VolunteerIndex[UUID]]:
-    """Return an index of the volunteers, likewise."""
-    return LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
-
-
-def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: dict[str, int]) -> list[UUID]:
+def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: Levels) -> list[UUID]:
     """Return the whole ranking by an index of one's own."""
-    ranking = index.read(lambda opportunities: opportunities.rank(levels))
-    return ranking[: len(ranking)]
+    return index.read(lambda opportunities: opportunities.rank(levels, ANY, None))[:]
 
 
 def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:
@@ -312,37 +383,27 @@ def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> 
     other.execute("UPDATE ctj_api_opportunity SET status = %s WHERE id = %s", [status, listing.pk])
 
 
-def _candidates(rows: QuerySet[Any], matrix: str) -> list[Candidate[UUID]]:
-    return [Candidate(row.pk, getattr(row, matrix).levels, row.created_at.timestamp()) for row in rows]
+def _rows(pairs: Iterable[tuple[Opportunity | UserProfile, SkillMatrix | None]]) -> list[Row[UUID]]:
+    return [Row(row.pk, matrix.levels if matrix else {}, row.created_at.timestamp()) for row, matrix in pairs]
 
 
 def _keys(levels: dict[Skill, int]) -> dict[str, int]:
     return {str(skill.pk): level for skill, level in levels.items()}
 
 
-class WarmUpTests(IndexAssertions):
-    """What a process does before it takes connections."""
+class GatedRows:
+    """The open opportunities, which are read once the gate is open."""
 
-    def test_indexes_that_were_made_before_cost_one_query(self) -> None:
-        """The first ranking of each direction finds its index made."""
-        skill = make_skill()
-        make_opportunity({skill: 3})
-        with (
-            patch("ctj_api.ranking.live_index._open_opportunities", fresh_index()),
-            patch("ctj_api.ranking.live_index._volunteers", fresh_volunteers()),
-        ):
-            OneHopHandler().warm_up()
-            with self.assertNumQueries(2):
-                self.assertEqual(len(ranked({str(skill.pk): 3})), 1)
-                self.assertEqual(len(rank_volunteers({str(skill.pk): 3}, ALL)), 0)
+    def __init__(self) -> None:
+        self.gate = Event()
+        self.gate.set()
+        self.readings = 0
 
-    def test_process_starts_while_the_database_is_away(self) -> None:
-        """The indexes are made when they are asked for."""
-        with (
-            patch("ctj_api.ranking.live_index.make_indexes", side_effect=OperationalError("away")),
-            self.assertLogs("serving.handlers", "WARNING"),
-        ):
-            OneHopHandler().warm_up()
+    def __call__(self) -> OpportunityQuerySet:
+        """Return them, once the gate is open."""
+        self.readings += 1
+        assert self.gate.wait(PATIENCE_SECONDS)
+        return Opportunity.objects.open()
 
 
 class Writer:
@@ -365,11 +426,11 @@ class Writer:
     @property
     def writes(self) -> list[Callable[[], object]]:
         """Return what can be done."""
-        adding = [self.post, self.sign_up]
+        adding = [self.add_listing, self.sign_up]
         changing = [self.rate, self.set_status, self.set_activity, self.change_by_sql, self.merge]
         return [*adding, *adding, *changing, self.take_away]
 
-    def post(self) -> None:
+    def add_listing(self) -> None:
         """Add a listing."""
         make_opportunity(self._levels(), role=self.role, project=self.project, status=self._status())
 
