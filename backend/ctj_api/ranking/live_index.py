@@ -1,8 +1,7 @@
 """The indexes of ``matching.py`` in the memory of this process, brought up to date before each use.
 
-An index remembers the snapshot that it was read in, and reads again what was changed by transactions that this snapshot
-does not show. One cheap query tells which rows these are, and it is right whatever other transactions, threads and
-processes do. ``docs/decisions/0018-matching-index.md`` says why.
+An index remembers the snapshot that it was read in, and reads again the rows that were changed by transactions which
+this snapshot does not show (``docs/decisions/0018-matching-index.md``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +28,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
     """An index of the rows of a queryset, shared by the threads of this process."""
 
     def __init__(self, kind: Kind, matrix: str, make: Callable[[], I], rows: Callable[[], QuerySet[Any]]) -> None:
-        """Take the kind of changes that concern it, the rows' field with the matrix, an empty index, and the rows."""
+        """Take the kind of changes that concern it, the field with the matrix, how to make an index, and the rows."""
         self._kind = kind
         self._matrix = matrix
         self._make = make
@@ -42,10 +41,9 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
         self._uncommitted: set[UUID] = set()
 
     def read[T](self, ask: Callable[[I], T]) -> T:
-        """Return what ``ask`` finds in the index, which then knows all that this connection sees in the database.
+        """Return what ``ask`` finds in the index, once it knows all that this connection sees in the database.
 
-        Where the index has to be built anew one thread builds it. Meanwhile those who see nothing new in the database
-        ask the old one, and the others wait.
+        While one thread builds the index anew, those that see nothing new ask the old one, and the others wait.
         """
         while True:
             with self._in_use:
@@ -62,7 +60,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
                 continue
 
     def _catch_up(self) -> Changes | None:
-        """Read again the rows that have changed; return the changes where instead all rows have to be read."""
+        """Read the rows that have changed, or return the changes where all rows have to be read."""
         changes = changes_since(self._snapshot, self._kind)
         changed = self._uncommitted.union(changes.changed)
         if changes.history != self._history or len(changed) > ROWS_AT_ONCE:
@@ -76,7 +74,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
         return None
 
     def _build[T](self, changes: Changes, ask: Callable[[I], T]) -> T:
-        """Ask an index of all rows, and keep it, unless it may show what this transaction has yet to commit."""
+        """Ask a new index, and keep it unless it may show what this transaction has yet to commit."""
         index = self._make()
         self._put(self._values().iterator(ROWS_AT_ONCE), index)
         with self._in_use:

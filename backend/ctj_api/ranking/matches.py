@@ -1,4 +1,4 @@
-"""Which opportunities and volunteers go together, by the indexes of ``matching.py`` and by their times."""
+"""Which opportunities and volunteers go together, by their skills and by their times."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from functools import cached_property
 from uuid import UUID
 
 from ctj_api import matching
-from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet
 
 from .availability import MeetingWeek, WeekSlots, fits_hours
@@ -84,7 +84,7 @@ class OpportunityRanking(Ranking):
         """Take ``filtered=False`` where ``opportunities`` are all that are open: their ids need not be looked up."""
         super().__init__(narrowing, now)
         self._volunteer = volunteer
-        self._learned = _levels(volunteer.skills_learned_matrix)
+        self._learned = volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}
         self._overlapping = opportunities.requiring_any(self._learned).order_by()
         self._is_filtered = filtered
 
@@ -92,12 +92,10 @@ class OpportunityRanking(Ranking):
         if not self._narrowing.fits:
             return set(self._overlapping.values_list("pk", flat=True)) if self._is_filtered else None
         available = self._volunteer.max_available_hours
-        projects = Project.objects.values_list("pk", "meeting_times")
-        clashing = {pk for pk, week in projects if self._fits_meetings(week) is False}
-        rows = self._overlapping.values_list("pk", "min_hours_required", "project")
-        return {
-            pk for pk, hours, project in rows if fits_hours(available, hours) is not False and project not in clashing
-        }
+        meetings = Project.objects.values_list("pk", "meeting_times")
+        clashing = {project for project, week in meetings if self._fits_meetings(week) is False}
+        rows = self._overlapping.exclude(project__in=clashing).values_list("pk", "min_hours_required")
+        return {pk for pk, required in rows if fits_hours(available, required) is not False}
 
     def _fits_meetings(self, week: WeekSlots | None) -> bool | None:
         return MeetingWeek(week, self._now).fits(self._volunteer.meeting_availability)
@@ -146,7 +144,7 @@ class VolunteerRanking(Ranking):
 
 def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool | None) -> Match:
     required = opportunity.skills_required_matrix.levels
-    learned = _levels(volunteer.skills_learned_matrix)
+    learned = volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}
     return Match(
         opportunity=opportunity,
         volunteer=volunteer,
@@ -155,8 +153,3 @@ def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool
         fits_hours=fits_hours(volunteer.max_available_hours, opportunity.min_hours_required),
         fits_meetings=fits_meetings,
     )
-
-
-def _levels(matrix: SkillMatrix | None) -> matching.Levels:
-    levels: matching.Levels = matrix.levels if matrix else {}
-    return levels

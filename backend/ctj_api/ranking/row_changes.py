@@ -1,4 +1,4 @@
-"""Which rows were changed since a snapshot, and a version that is another one after every change.
+"""Which rows were changed since a snapshot, and a version that differs after every change.
 
 Triggers note which transaction last changed a row (migration 0006). Transactions come to light in another order than
 that of their numbers, so the highest number tells nothing by itself: what counts is what a snapshot shows.
@@ -61,13 +61,11 @@ class Kind(StrEnum):
 
 
 class Changes(NamedTuple):
-    """The rows that have changed since a snapshot, and what the next changes are asked by.
+    """The rows that have changed since a snapshot, and the snapshot to ask by the next time."""
 
-    ``snapshot`` is ``None`` in a transaction that writes, which sees what is not committed yet. Another ``history``
-    means that rows may have changed without a note, in another server, after its start, or in a rewritten table.
-    """
-
+    # None in a transaction that writes: it sees what is not committed yet.
     snapshot: str | None
+    # Another one where rows may have changed without a note: a server started anew, or a rewritten table.
     history: str
     changed: list[UUID]
 

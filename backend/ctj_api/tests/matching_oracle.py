@@ -1,11 +1,17 @@
-"""The contract's formula and order, word by word and without an index, for tests to compare with."""
+"""The contract's formula, order and times, word by word and without an index, for tests to compare with."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from ctj_api.matching import Levels
+from ctj_api.validators import DAYS
 
+QUARTER = timedelta(minutes=15)
+
+type WeekSlots = dict[str, Any]
 # From the levels of a candidate to what is required and what is learned.
 type Pairing = Callable[[Levels], tuple[Levels, Levels]]
 
@@ -47,4 +53,38 @@ def naive_ranking[Id](rows: Iterable[Row[Id]], pairing: Pairing, minimum: Fracti
         unmet = len(naive_unmet(required, learned))
         return -naive_fraction(required, learned), unmet, -sum(required.values()), -row.created, row.id
 
-    return [row.id for row in sorted(rows, key=order) if 0 < naive_fraction(*pairing(row.levels)) >= minimum]
+    overlapping = [row for row in rows if naive_fraction(*pairing(row.levels)) > 0]
+    return [row.id for row in sorted(overlapping, key=order) if naive_fraction(*pairing(row.levels)) >= minimum]
+
+
+def naive_fit(meetings: WeekSlots | None, availability: WeekSlots | None, now: datetime) -> bool | None:
+    """Return whether each quarter of an hour of some meeting lies in a slot; all begin and end on quarters."""
+    if meetings is None or availability is None:
+        return None
+    zone, own_zone = ZoneInfo(meetings["timezone"]), ZoneInfo(availability["timezone"])
+    by_meeting = [quarters for slot in meetings["slots"] if (quarters := _quarters(slot, now.astimezone(zone)))]
+    if not by_meeting:
+        return None
+    return any(
+        all(_is_free(moment.astimezone(own_zone), availability["slots"]) for moment in quarters)
+        for quarters in by_meeting
+    )
+
+
+def _quarters(slot: dict[str, str], today: datetime) -> list[datetime]:
+    """Return when the quarters of a slot begin, in UTC, on its day among the seven that begin today."""
+    day = today.replace(hour=0, minute=0, second=0, microsecond=0)
+    while DAYS[day.weekday()] != slot["day"]:
+        day += timedelta(days=1)
+    begin, end = ((day + _time_of(slot[edge])).astimezone(UTC) for edge in ("start", "end"))
+    return [begin + number * QUARTER for number in range((end - begin) // QUARTER)]
+
+
+def _is_free(moment: datetime, slots: list[dict[str, str]]) -> bool:
+    time = timedelta(hours=moment.hour, minutes=moment.minute)
+    today = [slot for slot in slots if slot["day"] == DAYS[moment.weekday()]]
+    return any(_time_of(slot["start"]) <= time < _time_of(slot["end"]) for slot in today)
+
+
+def _time_of(clock: str) -> timedelta:
+    return timedelta(hours=int(clock[:2]), minutes=int(clock[3:]))
