@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from threading import Event
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 from uuid import UUID
 
 import psycopg
@@ -18,7 +18,6 @@ from hypothesis.extra.django import TransactionTestCase as HypothesisTransaction
 
 from ctj_api.matching import Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
-from ctj_api.querysets import OpportunityQuerySet
 from ctj_api.ranking.live_index import (
     LiveIndex,
     count_volunteers,
@@ -80,16 +79,26 @@ class RandomWritesTests(HypothesisTransactionTestCase, IndexAssertions):
             self.assert_as_the_database(writer.skills)
 
 
-class TransactionTests(IndexAssertions):
-    """Transactions of others and one's own."""
+class KnownListings(IndexAssertions):
+    """Two listings that require the same, and are known to the index of this process."""
 
     def setUp(self) -> None:
-        """Make two listings known that require the same."""
+        """Rank them for a volunteer who meets what they require."""
         super().setUp()
         self.skill = make_skill()
         self.first, self.second = (make_opportunity({self.skill: 3}) for _ in range(2))
         self.learned = {str(self.skill.pk): 3}
-        self.assertEqual(len(ranked(self.learned)), 2)
+        self.assertEqual(len(self.ranked()), 2)
+
+    def ranked(self, index: LiveIndex[OpportunityIndex[UUID]] | None = None) -> list[UUID]:
+        """Return the whole ranking, by the index of this process or of another one."""
+        if index is None:
+            return ranked(self.learned)
+        return index.read(lambda opportunities: opportunities.rank(self.learned, ANY, None))[:]
+
+
+class TransactionTests(KnownListings):
+    """Transactions of others and one's own."""
 
     def test_ranking_sees_what_another_connection_committed(self) -> None:
         """With the next question, in every process."""
@@ -98,9 +107,9 @@ class TransactionTests(IndexAssertions):
         for status, before, after in (("closed", both, both[:1]), ("open", both[:1], both)):
             with other_connection() as other:
                 set_status(other, self.first, status)
-                self.assertEqual([ranked_by(one, self.learned), ranked_by(two, self.learned)], [before] * 2)
+                self.assertEqual([self.ranked(one), self.ranked(two)], [before] * 2)
                 other.commit()
-            self.assertEqual([ranked_by(one, self.learned), ranked_by(two, self.learned)], [after] * 2)
+            self.assertEqual([self.ranked(one), self.ranked(two)], [after] * 2)
 
     def test_ranking_sees_a_transaction_that_began_before_others_were_read(self) -> None:
         """Transactions come to light in another order than that of their numbers."""
@@ -108,23 +117,23 @@ class TransactionTests(IndexAssertions):
             set_status(early, self.first, "closed")
             set_status(late, self.second, "closed")
             late.commit()
-            self.assertEqual(ranked(self.learned), [self.first.pk])
+            self.assertEqual(self.ranked(), [self.first.pk])
             with other_connection() as later:
                 set_status(later, self.second, "open")
                 later.commit()
-            self.assertEqual(ranked(self.learned), [self.second.pk, self.first.pk])
+            self.assertEqual(self.ranked(), [self.second.pk, self.first.pk])
             early.commit()
-        self.assertEqual(ranked(self.learned), [self.second.pk])
+        self.assertEqual(self.ranked(), [self.second.pk])
 
     def test_ranking_forgets_what_the_own_transaction_rolls_back(self) -> None:
         """Also for others who ask meanwhile, in the same process."""
         with self.assertRaises(RollbackError), transaction.atomic():
             Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
-            self.assertEqual(ranked(self.learned), [self.second.pk])
-            self.assertEqual(in_another_thread(lambda: ranked(self.learned)), [self.second.pk, self.first.pk])
-            self.assertEqual(ranked(self.learned), [self.second.pk])
+            self.assertEqual(self.ranked(), [self.second.pk])
+            self.assertEqual(in_another_thread(self.ranked), [self.second.pk, self.first.pk])
+            self.assertEqual(self.ranked(), [self.second.pk])
             raise RollbackError
-        self.assertEqual(ranked(self.learned), [self.second.pk, self.first.pk])
+        self.assertEqual(self.ranked(), [self.second.pk, self.first.pk])
 
     def test_ranking_sees_what_the_own_transaction_wrote_after_asking(self) -> None:
         """Asking within a transaction that writes must not pass off the rest of it as known."""
@@ -132,19 +141,9 @@ class TransactionTests(IndexAssertions):
             Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
             other.execute("UPDATE ctj_api_skill SET description = 'by a later transaction, which ends earlier'")
             other.commit()
-            self.assertEqual(ranked(self.learned), [self.second.pk])
+            self.assertEqual(self.ranked(), [self.second.pk])
             Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
-        self.assertEqual(in_another_thread(lambda: ranked(self.learned)), [])
-
-    def test_first_ranking_within_a_transaction_is_not_taken_for_known(self) -> None:
-        """A process may be asked first by somebody whose transaction is rolled back."""
-        fresh = fresh_index()
-        with self.assertRaises(RollbackError), transaction.atomic():
-            Opportunity.objects.filter(pk=self.first.pk).delete()
-            self.assertEqual(ranked_by(fresh, self.learned), [self.second.pk])
-            raise RollbackError
-        Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
-        self.assertEqual(ranked_by(fresh, self.learned), [self.first.pk])
+        self.assertEqual(in_another_thread(self.ranked), [])
 
     def test_ranking_after_a_savepoint_was_rolled_back_forgets_it(self) -> None:
         """What went before in the same transaction stays."""
@@ -152,10 +151,10 @@ class TransactionTests(IndexAssertions):
             Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
             with self.assertRaises(RollbackError), transaction.atomic():
                 Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
-                self.assertEqual(ranked(self.learned), [])
+                self.assertEqual(self.ranked(), [])
                 raise RollbackError
-            self.assertEqual(ranked(self.learned), [self.second.pk])
-        self.assertEqual(ranked(self.learned), [self.second.pk])
+            self.assertEqual(self.ranked(), [self.second.pk])
+        self.assertEqual(self.ranked(), [self.second.pk])
 
     def test_threads_see_their_own_writes_at_once(self) -> None:
         """Writers and readers at the same time, with transactions that fail in between."""
@@ -170,7 +169,7 @@ class TransactionTests(IndexAssertions):
                         SkillMatrix.objects.store({str(self.skill.pk): level}, into=listing.skills_required_matrix)
                     with suppress(RollbackError), transaction.atomic():
                         SkillMatrix.objects.filter(pk=listing.skills_required_matrix_id).update(levels={})
-                        self.assertNotIn(listing.pk, ranked(self.learned))
+                        self.assertNotIn(listing.pk, self.ranked())
                         raise RollbackError
                     full = rank_open_opportunities(self.learned, Fraction(1), None)
                     self.assertEqual(listing.pk in full[:], level <= 3)
@@ -182,88 +181,74 @@ class TransactionTests(IndexAssertions):
         self.assert_as_the_database([self.skill])
 
 
-class HistoryTests(IndexAssertions):
+class HistoryTests(KnownListings):
     """What happens to tables behind the triggers' back."""
 
-    def setUp(self) -> None:
-        """Make a listing known."""
-        super().setUp()
-        self.skill = make_skill()
-        self.listing = make_opportunity({self.skill: 3})
-        self.learned = {str(self.skill.pk): 3}
-        self.assertEqual(ranked(self.learned), [self.listing.pk])
-
-    def test_ranking_notices_an_emptied_table(self) -> None:
-        """TRUNCATE calls no trigger for a row."""
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE ctj_api_opportunity CASCADE")
-        self.assertEqual(ranked(self.learned), [])
-
-    def test_ranking_notices_a_rewritten_table(self) -> None:
-        """As a restore, which puts rows in before it makes the triggers, rewrites it."""
+    def test_ranking_notices_a_rewritten_table_and_an_emptied_one(self) -> None:
+        """A restore puts rows in before it makes the triggers, and TRUNCATE calls none for a row."""
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
-            cursor.execute("UPDATE ctj_api_opportunity SET status = 'closed'")
+            cursor.execute("UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s", [self.first.pk])
             cursor.execute("ALTER TABLE ctj_api_opportunity ENABLE TRIGGER USER")
-            self.assertEqual(ranked(self.learned), [self.listing.pk])
+            self.assertEqual(len(self.ranked()), 2)
             cursor.execute("VACUUM FULL ctj_api_opportunity")
-        self.assertEqual(ranked(self.learned), [])
+            self.assertEqual(self.ranked(), [self.second.pk])
+            cursor.execute("TRUNCATE ctj_api_opportunity CASCADE")
+            self.assertEqual(self.ranked(), [])
+
+    def test_index_that_is_made_within_a_transaction_is_not_kept(self) -> None:
+        """A process, or one that knew another server, may be asked first in a transaction that is rolled back."""
+        fresh, stale = fresh_index(), fresh_index()
+        stale._snapshot, stale._history = "99999999999:99999999999:", "another server"
+        with self.assertRaises(RollbackError), transaction.atomic():
+            Opportunity.objects.filter(pk=self.first.pk).delete()
+            self.assertEqual((self.ranked(fresh), self.ranked(stale)), ([self.second.pk], [self.second.pk]))
+            raise RollbackError
+        Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
+        self.assertEqual((self.ranked(fresh), self.ranked(stale)), ([self.first.pk], [self.first.pk]))
 
     def test_changes_of_another_cluster_are_not_read_again_and_again(self) -> None:
         """A restored table names transactions that are yet to come."""
         with connection.cursor() as cursor:
             cursor.execute("UPDATE ctj_change SET changed_by = '1000000000000'::xid8")
-        ranked(self.learned)
+        self.ranked()
         with self.assertNumQueries(1):
-            ranked(self.learned)
-
-    def test_index_of_another_server_is_made_anew_within_a_transaction_too(self) -> None:
-        """Its snapshot says nothing about this one."""
-        index = fresh_index()
-        index._snapshot, index._history = "99999999999:99999999999:", "another server"
-        with transaction.atomic():
-            make_opportunity({self.skill: 3})
-            self.assertEqual(len(ranked_by(index, self.learned)), 2)
-        Opportunity.objects.filter(pk=self.listing.pk).update(status="closed")
-        self.assertEqual(len(ranked_by(index, self.learned)), 1)
+            self.ranked()
 
 
-class RebuildTests(IndexAssertions):
+class RebuildTests(KnownListings):
     """What others do while a thread reads all rows again."""
 
     def setUp(self) -> None:
-        """Make two listings known to an index that is rebuilt when both change, once the gate is open."""
+        """Have an index that reads all rows anew when both listings change, once the gate is open."""
         super().setUp()
-        self.skill = make_skill()
-        self.learned = {str(self.skill.pk): 3}
-        self.rows = GatedRows()
+        self.gate = Event()
+        self.gate.set()
+        self.rows = Mock(side_effect=lambda: self.gate.wait(PATIENCE_SECONDS) and Opportunity.objects.open())
         self.index = LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], self.rows)
-        for _ in range(2):
-            make_opportunity({self.skill: 3})
         self.enterContext(patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1))
-        self.assertEqual(len(self.ranked()), 2)
-        self.rows.readings = 0
+        self.before = self.ask()
+        self.rows.reset_mock()
 
-    def ranked(self) -> list[UUID]:
-        """Return the ranking of the volunteer who has the skill."""
-        return ranked_by(self.index, self.learned)
+    def ask(self) -> list[UUID]:
+        """Return the ranking by this index."""
+        return self.ranked(self.index)
 
     def test_threads_wait_for_one_rebuild(self) -> None:
         """However many of them ask, the rows are read once."""
         Opportunity.objects.update(status="closed")
-        self.rows.gate.clear()
+        self.gate.clear()
         with (
             patch("ctj_api.ranking.live_index.changes_since", side_effect=changes_since) as asked,
             ThreadPoolExecutor(4) as pool,
         ):
-            answers = [pool.submit(in_another_thread, self.ranked) for _ in range(4)]
+            answers = [pool.submit(in_another_thread, self.ask) for _ in range(4)]
             try:
-                wait_until(lambda: asked.call_count == 4)
-                self.assertEqual(self.rows.readings, 1)
+                wait_until(lambda: (asked.call_count, self.rows.call_count) == (4, 1))
             finally:
-                self.rows.gate.set()
+                self.gate.set()
             self.assertEqual([answer.result() for answer in answers], [[]] * 4)
-        self.assertEqual(self.rows.readings, 1)
+        self.assertEqual(self.rows.call_count, 1)
 
     def test_threads_that_see_no_change_go_on_with_the_old_index(self) -> None:
         """A transaction that began before the change isn't kept waiting for the new one."""
@@ -271,17 +256,17 @@ class RebuildTests(IndexAssertions):
             with transaction.atomic():
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                before = self.ranked()
+                self.assertEqual(self.ask(), self.before)
                 in_another_thread(lambda: Opportunity.objects.update(status="closed"))
-                self.rows.gate.clear()
-                rebuilt = pool.submit(in_another_thread, self.ranked)
+                self.gate.clear()
+                rebuilt = pool.submit(in_another_thread, self.ask)
                 try:
-                    wait_until(lambda: self.rows.readings == 1)
-                    self.assertEqual(self.ranked(), before)
+                    wait_until(lambda: self.rows.call_count == 1)
+                    self.assertEqual(self.ask(), self.before)
                     self.assertFalse(rebuilt.done())
                 finally:
-                    self.rows.gate.set()
-            self.assertEqual((len(before), rebuilt.result(), self.ranked()), (2, [], []))
+                    self.gate.set()
+            self.assertEqual((rebuilt.result(), self.ask()), ([], []))
 
     def test_rebuild_that_fails_is_made_up_for_by_whoever_asks_next(self) -> None:
         """Nobody waits for the thread that gave up."""
@@ -290,65 +275,55 @@ class RebuildTests(IndexAssertions):
             patch.object(self.index, "_rows", side_effect=OperationalError("away")),
             self.assertRaises(OperationalError),
         ):
-            self.ranked()
-        self.assertEqual(in_another_thread(self.ranked), [])
+            self.ask()
+        self.assertEqual(in_another_thread(self.ask), [])
 
 
-class QueryTests(IndexAssertions):
+class QueryTests(KnownListings):
     """What being up to date costs."""
 
     def test_ranking_beside_a_long_transaction_takes_one_query(self) -> None:
         """What was committed since it began is read once, not again and again."""
-        skill = make_skill()
-        listing = make_opportunity({skill: 3})
         with other_connection() as other:
-            set_status(other, listing, "closed")
-            make_opportunity({skill: 3})
-            ranked({str(skill.pk): 3})
+            set_status(other, self.first, "closed")
+            make_opportunity({self.skill: 3})
+            self.ranked()
             with self.assertNumQueries(1):
-                ranked({str(skill.pk): 3})
+                self.ranked()
 
     def test_ranking_takes_one_query_and_after_changes_two(self) -> None:
         """However many rows were changed."""
-        skill = make_skill()
-        listings = [make_opportunity({skill: 3}) for _ in range(20)]
-        ranked({str(skill.pk): 3})
-        for changed in (1, 20):
-            for listing in listings[:changed]:
-                SkillMatrix.objects.store({str(skill.pk): changed % 5 + 1}, into=listing.skills_required_matrix)
+        for number in (1, 20):
+            for _ in range(number):
+                make_opportunity({self.skill: 3})
+            SkillMatrix.objects.store({str(self.skill.pk): 1}, into=self.first.skills_required_matrix)
             for queries in (2, 1):
-                with self.subTest(changed=changed), self.assertNumQueries(queries):
-                    ranked({str(skill.pk): 3})
+                with self.subTest(number=number), self.assertNumQueries(queries):
+                    self.ranked()
 
     def test_writes_that_no_ranking_depends_on_leave_no_trace(self) -> None:
         """Signing in, renaming, a description, hours."""
-        skill = make_skill()
-        listing = make_opportunity({skill: 3})
-        volunteer = make_regular_user({skill: 3})
-        ranked({str(skill.pk): 3})
-        rank_volunteers({str(skill.pk): 3}, ANY, None)
-        Opportunity.objects.filter(pk=listing.pk).update(body="Other words.", min_hours_required=9)
+        volunteer = make_regular_user({self.skill: 3})
+        rank_volunteers(self.learned, ANY, None)
+        Opportunity.objects.filter(pk=self.first.pk).update(body="Other words.", min_hours_required=9)
         UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
-        Skill.objects.filter(pk=skill.pk).update(name="Renamed")
+        Skill.objects.filter(pk=self.skill.pk).update(name="Renamed")
         with self.assertNumQueries(2):
-            ranked({str(skill.pk): 3})
-            rank_volunteers({str(skill.pk): 3}, ANY, None)
+            self.ranked()
+            rank_volunteers(self.learned, ANY, None)
 
     def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
         """The first ranking of each direction finds its index made."""
-        skill = make_skill()
-        make_opportunity({skill: 3})
-        volunteers = LiveIndex(
-            Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers
-        )
+        make, rows = VolunteerIndex[UUID], UserProfile.objects.volunteers
+        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", make, rows)
         with (
             patch("ctj_api.ranking.live_index._open_opportunities", fresh_index()),
             patch("ctj_api.ranking.live_index._volunteers", volunteers),
         ):
             make_indexes()
             with self.assertNumQueries(2):
-                self.assertEqual(len(ranked({str(skill.pk): 3})), 1)
-                self.assertEqual(len(rank_volunteers({str(skill.pk): 3}, ANY, None)), 0)
+                self.assertEqual(len(self.ranked()), 2)
+                self.assertEqual(len(rank_volunteers(self.learned, ANY, None)), 0)
 
 
 def ranked(levels: Levels) -> list[UUID]:
@@ -359,11 +334,6 @@ def ranked(levels: Levels) -> list[UUID]:
 def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
     """Return an index of the open opportunities, as another process would have one."""
     return LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
-
-
-def ranked_by(index: LiveIndex[OpportunityIndex[UUID]], levels: Levels) -> list[UUID]:
-    """Return the whole ranking by an index of one's own."""
-    return index.read(lambda opportunities: opportunities.rank(levels, ANY, None))[:]
 
 
 def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:
@@ -377,21 +347,6 @@ def _rows(pairs: Iterable[tuple[Opportunity | UserProfile, SkillMatrix | None]])
 
 def _keys(levels: dict[Skill, int]) -> dict[str, int]:
     return {str(skill.pk): level for skill, level in levels.items()}
-
-
-class GatedRows:
-    """The open opportunities, which are read once the gate is open."""
-
-    def __init__(self) -> None:
-        self.gate = Event()
-        self.gate.set()
-        self.readings = 0
-
-    def __call__(self) -> OpportunityQuerySet:
-        """Return them, once the gate is open."""
-        self.readings += 1
-        assert self.gate.wait(PATIENCE_SECONDS)
-        return Opportunity.objects.open()
 
 
 class Writer:
