@@ -162,22 +162,18 @@ class TransactionTests(KnownListings):
 
         def write_and_read(listing: Opportunity) -> None:
             chance = random.Random(listing.pk.int)
-            try:
-                for _ in range(25):
-                    level = chance.choice(LEVELS)
-                    with transaction.atomic():
-                        SkillMatrix.objects.store({str(self.skill.pk): level}, into=listing.skills_required_matrix)
-                    with suppress(RollbackError), transaction.atomic():
-                        SkillMatrix.objects.filter(pk=listing.skills_required_matrix_id).update(levels={})
-                        self.assertNotIn(listing.pk, self.ranked())
-                        raise RollbackError
-                    full = rank_open_opportunities(self.learned, Fraction(1), None)
-                    self.assertEqual(listing.pk in full[:], level <= 3)
-            finally:
-                connection.close()
+            for _ in range(25):
+                level = chance.choice(LEVELS)
+                with transaction.atomic():
+                    SkillMatrix.objects.store({str(self.skill.pk): level}, into=listing.skills_required_matrix)
+                with suppress(RollbackError), transaction.atomic():
+                    SkillMatrix.objects.filter(pk=listing.skills_required_matrix_id).update(levels={})
+                    self.assertNotIn(listing.pk, self.ranked())
+                    raise RollbackError
+                self.assertEqual(listing.pk in rank_open_opportunities(self.learned, Fraction(1), None)[:], level <= 3)
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(write_and_read, listings))
+            list(pool.map(lambda listing: in_another_thread(lambda: write_and_read(listing)), listings))
         self.assert_as_the_database([self.skill])
 
 

@@ -252,22 +252,6 @@ class VolunteerMatchReadTests(MatchAssertions):
         seen_by_volunteer.pop("opportunity")
         self.assertEqual(match, seen_by_volunteer)
 
-    def test_pm_user_sees_the_best_first(self) -> None:
-        """By score, then fewer unmet skills, then the newest account, then by id."""
-        now = timezone.now() + timedelta(days=1)
-
-        def volunteer(name: str, levels: dict[Skill, int], days: int = 0) -> UserProfile:
-            return make_regular_user(levels, email=f"{name}@example.org", created_at=now - timedelta(days=days))
-
-        volunteer("none", {make_skill(): 5})
-        volunteer("two-gaps", {self.react: 3, self.css: 2})
-        volunteer("one-gap", {self.react: 3, self.sql: 2})
-        volunteer("older", {self.react: 5, self.css: 5, self.sql: 5}, days=1)
-        twins = [volunteer(f"twin{number}", {self.react: 3, self.css: 4, self.sql: 2}) for number in range(2)]
-        self.volunteer.delete()
-        expected = [*(twin.email for twin in sorted(twins, key=lambda twin: twin.pk)), "older@example.org"]
-        self.assertEqual(self.ranked(), [*expected, "one-gap@example.org", "two-gaps@example.org"])
-
     def test_pm_user_sees_active_users_who_have_rated_skills(self) -> None:
         """A project manager may volunteer, too, and an account that was made inactive is found by nobody."""
         make_pm_user(levels={self.react: 3, self.css: 4, self.sql: 2}, email="pm@example.org")

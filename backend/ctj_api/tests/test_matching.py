@@ -200,15 +200,6 @@ class IndexTests(SimpleTestCase):
             index.put(0, {}, 0)
         self.assert_is_naive(ranking, written(writes), with_volunteer(learned))
 
-    def test_index_admits_a_minimum_exactly(self) -> None:
-        """Two of five is less than a half, and three of six is not."""
-        skill = SKILLS[0]
-        rows = [Row(1, {skill: 3, SKILLS[1]: 2}, 0), Row(2, {skill: 3, SKILLS[1]: 3}, 0)]
-        index = write(OpportunityIndex[int](), rows)
-        for learned, minimum, expected in ((2, "1/2", []), (3, "1/2", [1, 2]), (3, "3/5", [1]), (3, "601/1000", [])):
-            with self.subTest(learned=learned, minimum=minimum):
-                self.assertEqual(index.rank({skill: learned}, Fraction(minimum), None)[:], expected)
-
     def test_index_that_is_rewritten_over_and_over_stays_small(self) -> None:
         """It forgets candidates that were replaced, and ranks the last one."""
         index = OpportunityIndex[int]()
