@@ -1,6 +1,6 @@
 """Which rows were changed since a snapshot, and a version that differs after every change.
 
-Triggers note which transaction last changed a row (migration 0006). Transactions come to light in another order than
+Triggers note which transaction last changed a row (migration 0006). Transactions become visible in another order than
 that of their numbers, so the highest number tells nothing by itself: what counts is what a snapshot shows.
 """
 

@@ -153,8 +153,8 @@ class OpportunityMatchReadTests(MatchAssertions):
         (match,) = self.mine(fits="true")
         self.assertEqual((match["fits_hours"], match["fits_meetings"]), (None, None))
 
-    def test_authenticated_user_can_narrow_by_score(self) -> None:
-        """The exact score counts, neither rounded to places nor to a float."""
+    def test_authenticated_user_can_narrow_by_score_and_to_what_is_met(self) -> None:
+        """The exact score counts, neither rounded to places nor to a float; ``require_all`` leaves nothing unmet."""
         partly = self.opportunity({self.react: 3, self.sql: 5, self.css: 1})
         whole = self.opportunity({self.react: 3})
         both = [str(whole.pk), str(partly.pk)]
@@ -163,17 +163,12 @@ class OpportunityMatchReadTests(MatchAssertions):
             self.assertEqual(self.ids(min_score=minimum), both)
         for minimum in ("0.4445", "1", "1.0"):
             self.assertEqual(self.ids(min_score=minimum), [str(whole.pk)])
+        self.assertEqual(self.ids(require_all="true"), [str(whole.pk)])
+        self.assertEqual(self.ids(require_all="false"), both)
         Opportunity.objects.all().delete()
         exact = self.opportunity({self.react: 1, self.sql: 2})
         self.assertEqual(self.ids(min_score="0.33333333333333333333"), [str(exact.pk)])
         self.assertEqual(self.ids(min_score="0.33333333333333333334"), [])
-
-    def test_authenticated_user_can_narrow_to_what_is_met(self) -> None:
-        """``require_all=true`` leaves nothing unmet."""
-        self.opportunity({self.react: 3, self.sql: 1})
-        met = self.opportunity({self.react: 2, self.css: 2})
-        self.assertEqual(self.ids(require_all="true"), [str(met.pk)])
-        self.assertEqual(len(self.ids(require_all="false")), 2)
 
     def test_authenticated_user_can_use_the_filters_of_the_listing(self) -> None:
         """Each finds one of two."""
@@ -277,7 +272,7 @@ class VolunteerMatchReadTests(MatchAssertions):
         self.assertEqual(self.ranked(require_all="true"), ["di@example.org"])
         self.assertEqual(self.ranked(fits="true"), ["di@example.org", "ana@example.org"])
         self.assertEqual(self.ranked(fits="true", require_all="true", min_score="1"), ["di@example.org"])
-        response = self.client.get(self.url, {"limit": 1, "offset": 2, "min_score": "0.1"})
+        response = self.client.get(f"{self.url}?limit=1&offset=2&min_score=0.1")
         self.assertEqual([match["volunteer"]["email"] for match in response.json()], ["bo@example.org"])
         self.assertEqual(response["X-Total-Count"], "4")
 
