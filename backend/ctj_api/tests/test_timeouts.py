@@ -82,7 +82,7 @@ class TimeoutTests(TransactionTestCase):
             cursor.execute("SET statement_timeout = '500ms'")
         self.addCleanup(connection.close)
         with patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1):
-            self.assertEqual(len(index.read(lambda rows: rows.rank({str(skill.pk): 3}))), 8)
+            self.assertEqual(index.read(len), 8)
 
     def test_commands_may_take_their_time(self) -> None:
         """A backup or a migration of a large database isn't cut off."""
