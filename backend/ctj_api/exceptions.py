@@ -6,9 +6,17 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.http import JsonResponse
-from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
+from django.db import IntegrityError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
+from psycopg.errors import (
+    CheckViolation,
+    DeadlockDetected,
+    ForeignKeyViolation,
+    LockNotAvailable,
+    QueryCanceled,
+    UniqueViolation,
+)
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -20,7 +28,16 @@ from .validators import make_encodable
 logger = logging.getLogger(__name__)
 
 NON_FIELD_ERRORS = "non_field_errors"
+CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
+NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
+# What gives every answer its headers, to one that no view has made as well.
+HEADER_MIDDLEWARE = (
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "ctj_api.http.middleware.BrowserPolicyMiddleware",
+)
 
 
 class ErrorCode(StrEnum):
@@ -118,6 +135,23 @@ def error_response(status: int, fields: dict[str, list[str]] | None = None) -> J
     return response
 
 
+def overloaded_response(request: HttpRequest) -> HttpResponse:
+    """Return the 503 of an overloaded server, which no middleware sees, with the headers of every answer."""
+    response: HttpResponse = error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+    if not is_api_request(request):
+        response.content = HTTPStatus.SERVICE_UNAVAILABLE.phrase
+        response["Content-Type"] = "text/plain; charset=utf-8"
+        response["Content-Length"] = str(len(response.content))
+    for path in HEADER_MIDDLEWARE:
+        response = import_string(path)(error_response).process_response(request, response)
+    return response
+
+
+def is_api_request(request: HttpRequest) -> bool:
+    """Return whether the request's path belongs to the API."""
+    return request.path_info == "/api" or request.path_info.startswith("/api/")
+
+
 def is_database_away(exc: BaseException | None) -> bool:
     """Return whether ``exc`` says that the database can't be reached or has cut the connection."""
     return isinstance(exc, OperationalError | InterfaceError) and not is_deadlock(exc)
@@ -131,6 +165,17 @@ def is_passing(exc: BaseException | None) -> bool:
 def is_timeout(exc: BaseException | None) -> bool:
     """Return whether ``exc`` says that a query, or its wait for a lock, took longer than it may."""
     return isinstance(exc, OperationalError) and isinstance(exc.__cause__, QueryCanceled | LockNotAvailable)
+
+
+def violated_constraint(exc: BaseException) -> str | None:
+    """Return the name of the rule that a write breaks and only the database can check; ``None`` for a defect of ours.
+
+    Rules are unique and check constraints, foreign keys, and the triggers that raise the same errors.
+    """
+    cause = exc.__cause__
+    if isinstance(exc, IntegrityError) and isinstance(cause, UniqueViolation | ForeignKeyViolation | CheckViolation):
+        return cause.diag.constraint_name or ""
+    return None
 
 
 def is_deadlock(exc: BaseException | None) -> bool:
@@ -167,8 +212,8 @@ def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
     if is_deadlock(exc):
         logger.warning("Two transactions waited for each other", exc_info=exc)
         return ServiceUnavailable()
-    if isinstance(exc, IntegrityError | DataError) and request is not None and request.method not in SAFE_METHODS:
-        logger.warning("The database refused a write", exc_info=exc)
-        message = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
-        return exceptions.ValidationError({NON_FIELD_ERRORS: [message]})
+    constraint = violated_constraint(exc)
+    if constraint is not None and request is not None and request.method not in SAFE_METHODS:
+        logger.warning("A write broke the constraint %s", constraint)
+        return exceptions.ValidationError({NON_FIELD_ERRORS: [CONFLICT]})
     return exc

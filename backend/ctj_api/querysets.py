@@ -12,7 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchRank
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
-from django.db.models import Count, F, Func, OuterRef, Q, Subquery, Value, Window
+from django.db.models import Count, Exists, F, Func, OuterRef, Q, Subquery, Value, Window
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Greatest, JSONObject
 from django.utils import timezone
@@ -108,6 +108,10 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
+    def names(self) -> dict[str, str]:
+        """Return id → name of them all, the ids as the keys of matrices are written."""
+        return dict(self.order_by().values_list(Cast("pk", models.TextField()), "name"))
+
     def search(self, text: str) -> Self:
         """Return the skills that have ``text`` in their name or description, in any case."""
         return self.filter(Q(name__icontains=text) | Q(description__icontains=text))
@@ -166,14 +170,17 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         return self.exclude(status=Status.DRAFT)
 
     def editable_by(self, user: Requester) -> Self:
-        """Return what ``user`` may change: what they have posted."""
-        return self.filter(created_by=user.pk) if user.is_authenticated else self.none()
+        """Return what ``user`` may change: what they have posted, for as long as they are a project manager."""
+        return self.filter(created_by=user.pk) if is_project_manager(user) else self.none()
+
+    def with_rights_of(self, user: Requester) -> Self:
+        """Tell of each, as ``is_editable``, whether ``user`` may change it."""
+        editable = self.model._default_manager.editable_by(user).filter(pk=OuterRef("pk"))
+        return self.annotate(is_editable=Exists(editable))
 
     def deletable_by(self, user: Requester) -> Self:
         """Return what ``user`` may delete: a project manager any."""
-        if is_project_manager(user):
-            return self.all()
-        return self.none()
+        return self.all() if is_project_manager(user) else self.none()
 
     def open(self) -> Self:
         """Return what volunteers can apply for."""

@@ -16,7 +16,10 @@ from django.utils.text import get_text_list
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
+type Names = Mapping[Any, str]
+
 NOTHING = "nothing"
+NO_NAMES: Names = {}
 # `is_staff` follows `is_superuser`, signing in changes `last_login`, and Django's groups aren't used.
 UNTRACKED = {"last_login", "is_staff", "groups", "user_permissions"}
 # All else that an account holds is personal: which of it was changed is told, what it was and is isn't kept.
@@ -42,7 +45,7 @@ def snapshot(instance: Model) -> Snapshot:
     return Snapshot(model, {field.name: _value(instance, field) for field in _fields(model)})
 
 
-def changes(before: Snapshot, after: Snapshot) -> list[str]:
+def changes(before: Snapshot, after: Snapshot, names: Names = NO_NAMES) -> list[str]:
     """Return a text for each difference: first fields in the order of the model, then skills by name.
 
     Takes a query for all changed skills, and one for each reference to other rows that changed.
@@ -54,9 +57,9 @@ def changes(before: Snapshot, after: Snapshot) -> list[str]:
         if old == new:
             continue
         if _is_matrix(field) and not _is_private(field):
-            skills += _level_changes(old, new)
+            skills += _level_changes(old, new, names)
         else:
-            fields.append(_change(field, old, new))
+            fields.append(_change(field, old, new, names))
     return fields + skills
 
 
@@ -70,9 +73,12 @@ def log_addition(user: Requester, instance: Model) -> None:
     _log(user, [instance], ADDITION, [{"added": {}}])
 
 
-def log_change(user: Requester, instance: Model, before: Snapshot) -> None:
-    """Log what ``user`` has changed in ``instance`` since ``before``; nothing where nothing is different."""
-    log_changes(user, [instance], changes(before, snapshot(instance)))
+def log_change(user: Requester, instance: Model, before: Snapshot, names: Names = NO_NAMES) -> None:
+    """Log what ``user`` has changed in ``instance`` since ``before``; nothing where nothing is different.
+
+    Rows and skills whose ``names`` are given, by id, are not looked up.
+    """
+    log_changes(user, [instance], changes(before, snapshot(instance), names))
 
 
 def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
@@ -150,18 +156,18 @@ def _is_private(field: Any) -> bool:
     return field.model is UserProfile and field.name not in RIGHTS
 
 
-def _change(field: Any, old: Any, new: Any) -> str:
+def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
     label = LABELS.get(field.name, str(field.verbose_name))
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
-    was, becomes = _texts(field, old, new)
+    was, becomes = _texts(field, known, old, new)
     return label if was == becomes else f"{label} from {was} to {becomes}"
 
 
-def _texts(field: Any, *values: Any) -> list[str]:
+def _texts(field: Any, known: Names, *values: Any) -> list[str]:
     if field.related_model:
         sets = [value if isinstance(value, frozenset) else {value} - {None} for value in values]
-        names = field.related_model._default_manager.in_bulk(set().union(*sets))
+        names = {**known, **field.related_model._default_manager.in_bulk(set().union(*sets) - known.keys())}
         return [get_text_list(sorted(str(names[pk]) for pk in pks if pk in names), "and") or NOTHING for pks in sets]
     return [_text(field, value) for value in values]
 
@@ -175,9 +181,10 @@ def _text(field: Field[Any, Any], value: Any) -> str:
     return NOTHING if value in (None, "") else str(value)
 
 
-def _level_changes(old: dict[str, int], new: dict[str, int]) -> list[str]:
+def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> list[str]:
     """Return the changed levels, then the added skills, then the removed ones, each by name."""
-    names = Skill.objects.names_of(skill for skill in old | new if old.get(skill) != new.get(skill))
+    changed = {skill for skill in old | new if old.get(skill) != new.get(skill)}
+    names = {skill: known[skill] for skill in changed & known.keys()} | Skill.objects.names_of(changed - known.keys())
     by_name = sorted(names.items(), key=lambda item: (item[1], item[0]))
     kept = [(skill, name) for skill, name in by_name if skill in old and skill in new]
     return [

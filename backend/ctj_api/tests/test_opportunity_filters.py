@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from rest_framework.test import APITestCase
 
+from ctj_api.filters import OpportunityListFilter
 from ctj_api.models import Opportunity
-from ctj_api.parameters import OPPORTUNITY_LIST
 
 from .common import (
     UNKNOWN_ID,
@@ -26,6 +26,7 @@ from .common import (
 )
 
 URL = "/api/opportunities/"
+PARAMETERS = OpportunityListFilter.base_filters
 
 
 class OpportunityFilterTests(APITestCase):
@@ -94,10 +95,7 @@ class OpportunityFilterTests(APITestCase):
                 self.assertEqual(self.listed(**{name: value}), [self.developer])
         self.assertEqual(self.listed(**good), [self.developer])
         self.assertEqual(self.listed(**{**good, "project": self.designer.project_id}), [])
-        self.assertEqual(
-            set(good) | {"created_by", "ordering", "limit", "offset"},
-            {parameter.name for parameter in OPPORTUNITY_LIST},
-        )
+        self.assertEqual(set(good) | {"created_by", "ordering", "limit", "offset"}, set(PARAMETERS))
 
     def test_anonymous_list_takes_several_values_of_repeatable_filters(self) -> None:
         """Any of them counts."""
@@ -192,7 +190,7 @@ class OpportunityFilterTests(APITestCase):
             for value in values:
                 with self.subTest(name=name, value=value):
                     self.assertEqual(list(self.refusal(**{name: value})), [name])
-        self.assertLessEqual({parameter.name for parameter in OPPORTUNITY_LIST}, set(bad))
+        self.assertLessEqual(set(PARAMETERS), set(bad))
 
     def test_anonymous_list_is_not_made_distinct(self) -> None:
         """No filter can repeat a row, and to compare whole rows would cost time."""
@@ -215,15 +213,11 @@ class OpportunityFilterTests(APITestCase):
 
     def test_anonymous_list_refuses_parameters_given_twice(self) -> None:
         """But for those that are repeatable."""
-        repeatable = {parameter.name for parameter in OPPORTUNITY_LIST if parameter.repeatable}
+        repeatable = {name for name, parameter in PARAMETERS.items() if parameter.is_repeatable}
         self.assertEqual(repeatable, {"status", "work_environment", "min_experience_required", "skill"})
-        for parameter in OPPORTUNITY_LIST:
-            if not parameter.repeatable:
-                with self.subTest(parameter.name):
-                    self.assertEqual(
-                        self.refusal(**{parameter.name: ["1", "1"]}),
-                        {parameter.name: ["Give this query parameter once."]},
-                    )
+        for name in PARAMETERS.keys() - repeatable:
+            with self.subTest(name):
+                self.assertEqual(self.refusal(**{name: ["1", "1"]}), {name: ["Give this query parameter once."]})
 
     def test_anonymous_links_keep_the_filters(self) -> None:
         """Repeated ones too."""
