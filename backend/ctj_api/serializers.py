@@ -19,6 +19,8 @@ from .http.serializer_fields import (
     StrictModelSerializer,
     TextField,
     all_skill_names,
+    columns_of,
+    value_at,
 )
 from .matching import Levels, SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -133,29 +135,13 @@ class OpportunityReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[Op
 
         The fields declare it; to ask each of them for each value takes five times as long as to read the rows.
         """
-        row = instance if isinstance(instance, tuple) else [_value(instance, path) for path in self.columns.values()]
+        row = instance if isinstance(instance, tuple) else [value_at(instance, path) for path in self.columns.values()]
         values = dict(zip(self.columns, row, strict=True))
         values["skills_required"] = self.rated_skills(values["skills_required_matrix"])
         return {name: values[name] for name in self.Meta.fields}
 
 
-def columns_of(serializer: type[OpportunityReadSerializer]) -> dict[str, str]:
-    """Return field → the path by which a query reads its value; raises ``FieldDoesNotExist`` for a misspelt source."""
-    columns = {}
-    for name, field in serializer().fields.items():
-        if name == "skills_required":  # made of the matrix
-            continue
-        model: Any = serializer.Meta.model
-        path = []
-        for part in str(field.source).split("."):
-            column = model._meta.get_field(part)
-            path.append(part)
-            model = column.related_model
-        columns[name] = "__".join([*path[:-1], column.attname])
-    return columns
-
-
-OpportunityReadSerializer.columns = columns_of(OpportunityReadSerializer)
+OpportunityReadSerializer.columns = columns_of(OpportunityReadSerializer(), but=("skills_required",))
 
 
 class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
@@ -399,10 +385,3 @@ def _check_password(password: str, owner: UserProfile) -> None:
         validate_password(password, owner)
     except DjangoValidationError as error:
         raise serializers.ValidationError({"password": error.messages}) from error
-
-
-def _value(row: Any, path: str) -> Any:
-    """Return what the path of a query leads to, from an instance; ``None`` where a reference on the way is null."""
-    for name in path.split("__"):
-        row = None if row is None else getattr(row, name)
-    return row

@@ -239,9 +239,10 @@ def user_me(request: Request) -> Response:
 def user_me_matches(request: Request) -> Response:
     """Return the open opportunities that the signed-in user's skills overlap with, best first, and why."""
     filters = OpportunityMatchFilter.read(request, Opportunity.objects.visible_to(request.user).open())
+    opportunities: Any = filters.qs
     ranking = OpportunityRanking(
         cast("UserProfile", request.user),
-        filters.qs,
+        opportunities,
         filters.narrowing,
         timezone.now(),
         filtered=filters.is_filtered,
@@ -315,7 +316,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         self.check_object_permissions(self.request, opportunity)
         return opportunity
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return a page of the listing; 304 where no listing has changed since an anonymous reader's copy."""
         filters = OpportunityListFilter.read(request, self.get_queryset())
         return revalidated(request, lambda: self._version(request), lambda: self._page(request, filters))

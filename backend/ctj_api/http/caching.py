@@ -16,8 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from ctj_api.filters import StrictFilterSet
-
+from .query_parameters import StrictFilterSet
 from .schema import described
 
 PUBLIC_MAX_AGE_SECONDS = 60

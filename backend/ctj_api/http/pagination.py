@@ -7,8 +7,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.urls import replace_query_param
 
-from ctj_api.filters import Page
-from ctj_api.ranking.matches import Match, Ranking
+from ctj_api.ranking.matches import Ranking
+
+from .query_parameters import Page
 
 
 def paged_response(request: Request, page: Page, count: int, data: Any) -> Response:
@@ -20,9 +21,7 @@ def paged_response(request: Request, page: Page, count: int, data: Any) -> Respo
     return Response(data, headers={"X-Total-Count": str(count), "Link": links})
 
 
-def ranking_response(
-    request: Request, ranking: Ranking, page: Page, serializer: type[BaseSerializer[Match]]
-) -> Response:
+def ranking_response(request: Request, ranking: Ranking, page: Page, serializer: type[BaseSerializer[Any]]) -> Response:
     """Return the page of a ranking."""
     count = len(ranking)
     matches = ranking[page.rows] if page.offset < count else []

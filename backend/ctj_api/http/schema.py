@@ -10,7 +10,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from ctj_api.exceptions import ErrorCode
-from ctj_api.filters import StrictFilterSet
+
+from .query_parameters import StrictFilterSet
 
 UNSAFE_METHODS = {"post", "put", "patch", "delete"}
 LIMITED = {f"post /api/auth/{name}/" for name in ("signup", "login", "forgot-password", "reset-password")}

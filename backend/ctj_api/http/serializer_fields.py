@@ -154,9 +154,29 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     }
 
 
-def all_skill_names(context: dict[str, Any]) -> dict[str, str]:
+def all_skill_names(context: Any) -> dict[str, str]:
     """Return id → name of all skills, which the serializers of one request look up once."""
     if SKILL_NAMES not in context:
         context[SKILL_NAMES] = Skill.objects.names()
     names: dict[str, str] = context[SKILL_NAMES]
     return names
+
+
+def columns_of(serializer: serializers.ModelSerializer[Any], but: tuple[str, ...]) -> dict[str, str]:
+    """Return field → the path by which a query reads its value; raises ``FieldDoesNotExist`` for a misspelt source."""
+    columns = {}
+    for name, field in serializer.fields.items():
+        if name not in but:
+            *references, last = str(field.source).split(".")
+            model: Any = serializer.Meta.model
+            for reference in references:
+                model = model._meta.get_field(reference).related_model
+            columns[name] = "__".join([*references, model._meta.get_field(last).attname])
+    return columns
+
+
+def value_at(row: Any, path: str) -> Any:
+    """Return from an instance what the path of a query leads to; ``None`` where a reference on the way is null."""
+    for name in path.split("__"):
+        row = None if row is None else getattr(row, name)
+    return row

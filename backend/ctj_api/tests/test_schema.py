@@ -10,15 +10,13 @@ from typing import Any
 import yaml
 from django.conf import settings
 from django.core.management import call_command
-from django.test import RequestFactory, SimpleTestCase
-from django.urls import resolve
+from django.test import SimpleTestCase
 from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
 from ctj_api.exceptions import ErrorCode
 
 from .common import (
-    UNKNOWN_ID,
     WEEK,
     make_cop,
     make_opportunity,
