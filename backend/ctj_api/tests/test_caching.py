@@ -1,19 +1,23 @@
 """What caches may keep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from unittest.mock import patch
 
+from django.core.exceptions import FieldDoesNotExist
 from django.core.handlers.base import BaseHandler
+from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
-from django.test import RequestFactory
+from django.test import RequestFactory, TestCase
 from django.utils import timezone
+from rest_framework.serializers import CharField
 from rest_framework.test import APITestCase
 
 from ctj_api.http.middleware import HeadMiddleware
-from ctj_api.models import Project, Role, Skill
-from ctj_api.serializers import SkillReadSerializer
+from ctj_api.http.serializer_fields import columns_of
+from ctj_api.models import Opportunity, Project, Role, Skill
+from ctj_api.serializers import OpportunityReadSerializer, SkillReadSerializer
 
 from .common import (
     WEEK,
@@ -27,6 +31,55 @@ from .common import (
 )
 
 PUBLIC = ("/api/skills/", "/api/roles/", "/api/projects/", "/api/communities-of-practice/", "/api/opportunities/")
+
+
+NOTED_COLUMNS = """
+    SELECT relname || '.' || attname
+    FROM pg_trigger
+    JOIN pg_class ON pg_class.oid = tgrelid
+    JOIN pg_attribute ON attrelid = tgrelid AND attnum = ANY (tgattr)
+    JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE proname = 'ctj_note_owner_of_matrix' OR (proname = 'ctj_note_row' AND tgargs LIKE '%listing%')
+"""
+
+
+def unnoted_columns(paths: Iterable[str]) -> set[str]:
+    """Return as ``table.column`` what the paths from a listing lead to and no trigger notes a change of."""
+    columns = set()
+    for path in paths:
+        *references, last = path.split("__")
+        model: Any = Opportunity
+        for reference in references:
+            model = model._meta.get_field(reference).related_model
+        columns.add(f"{model._meta.db_table}.{model._meta.get_field(last).column}")
+    with connection.cursor() as cursor:
+        cursor.execute(NOTED_COLUMNS)
+        return columns - {name for (name,) in cursor.fetchall()}
+
+
+class ListingColumnTests(TestCase):
+    """The columns that the listing tells of, beside those whose changes make another version of it."""
+
+    def test_maintainer_is_told_of_a_column_that_no_trigger_notes(self) -> None:
+        """A bulk update of one would leave readers with a 304 and the old value; an id never changes."""
+        told = [*OpportunityReadSerializer.columns.values(), "role__community_of_practice__practice_area"]
+        missing = unnoted_columns(told) - {"ctj_api_opportunity.id"}
+        self.assertEqual(
+            missing,
+            set(),
+            "Write a migration that drops the trigger which notes the updates of this table for 'listing' and creates "
+            "it anew, as in 0006_changes, with these columns in UPDATE OF (and in WHEN, where it has one).",
+        )
+        self.assertEqual(unnoted_columns(["project__meeting_times"]), {"ctj_api_project.meeting_times"})
+
+    def test_maintainer_is_told_of_a_misspelt_source(self) -> None:
+        """The columns are made when the module is imported, which fails then."""
+
+        class Misspelt(OpportunityReadSerializer):
+            project_name = CharField(source="project.nmae")
+
+        with self.assertRaisesMessage(FieldDoesNotExist, "Project has no field named 'nmae'"):
+            columns_of(Misspelt(), but=("skills_required",))
 
 
 class CachingTests(APITestCase):
