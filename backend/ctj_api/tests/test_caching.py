@@ -122,7 +122,7 @@ class CachingTests(APITestCase):
         with patch("ctj_api.http.caching.RELEASE", "the next one"):
             self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
 
-    def test_revalidation_of_a_catalog_reads_and_writes_no_row(self) -> None:
+    def test_client_revalidating_a_catalog_costs_one_query(self) -> None:
         """One query tells that nothing has changed."""
         make_skill()
         etag = self.client.get("/api/skills/")["ETag"]
@@ -131,7 +131,7 @@ class CachingTests(APITestCase):
         self.assertEqual((response.status_code, response["Cache-Control"]), (304, "public, max-age=60"))
         serialize.assert_not_called()
 
-    def test_revalidation_with_a_wrong_parameter_returns_400(self) -> None:
+    def test_client_revalidating_with_a_wrong_parameter_gets_400(self) -> None:
         """Whatever validator comes with it."""
         for query in ("search=" + "a" * 300, "community_of_practice=nowhere", "unknown=1"):
             with self.subTest(query):
@@ -162,7 +162,7 @@ class CachingTests(APITestCase):
         """A shared cache must not give it to a project manager, who sees more."""
         self.assertIn("Cookie", self.client.get("/api/opportunities/")["Vary"])
 
-    def test_catalogs_do_not_depend_on_the_session(self) -> None:
+    def test_authenticated_user_reads_the_catalogs_of_everyone(self) -> None:
         """They are the same for everyone, so that a session costs no query."""
         client = browser()
         client.force_login(make_pm_user())
@@ -170,19 +170,11 @@ class CachingTests(APITestCase):
             response = client.get("/api/roles/")
         self.assertEqual(response["Cache-Control"], "public, max-age=60")
 
-    def test_head_is_answered_like_get(self) -> None:
-        """With the headers, without the body."""
-        for path in PUBLIC:
-            head, get = self.client.head(path), self.client.get(path)
-            self.assertEqual((head.status_code, head.content), (200, b""))
-            for header in ("Content-Type", "Cache-Control"):
-                self.assertEqual(head[header], get[header])
-
-    def test_head_sends_no_body_to_the_server(self) -> None:
+    def test_client_asking_for_the_head_gets_the_headers_of_get_and_no_body(self) -> None:
         """Daphne would pass on what is left of it after 64 KiB; the test client takes it away by itself."""
         handler = BaseHandler()
         handler.load_middleware()
-        for path in ("/api/skills/", "/api/docs/", "/api/nowhere/"):
+        for path in (*PUBLIC, "/api/docs/", "/api/nowhere/"):
             with self.subTest(path):
                 head, get = (
                     cast("HttpResponse", handler.get_response(getattr(RequestFactory(), method)(path)))
@@ -190,8 +182,10 @@ class CachingTests(APITestCase):
                 )
                 self.assertEqual((head.status_code, head.content), (get.status_code, b""))
                 self.assertEqual(head["Content-Length"], str(len(get.content)))
+                for header in ("Content-Type", "Cache-Control"):
+                    self.assertEqual(head[header], get[header])
 
-    def test_head_sends_no_stream_to_the_server(self) -> None:
+    def test_client_asking_for_the_head_gets_no_stream(self) -> None:
         """A response that comes in parts keeps its headers, and only them."""
         headers = {"Content-Length": "8"}
         middleware = HeadMiddleware(lambda _: StreamingHttpResponse([b"in ", b"parts"], headers=headers))

@@ -53,7 +53,7 @@ class HeaderTests(TestCase):
         return answers | {"admin": client.get("/admin/ctj_api/skill/", secure=True)}
 
     @override_settings(SECURE_HSTS_SECONDS=31_536_000)
-    def test_every_answer_carries_them(self) -> None:
+    def test_client_gets_them_with_every_answer(self) -> None:
         """Also those that middleware makes, and those that replace another."""
         statuses = set()
         for name, response in self.answers().items():
@@ -70,20 +70,20 @@ class HeaderTests(TestCase):
                 self.assertNotIn("unsafe", policy)
         self.assertEqual(statuses, {200, 302, 304, 400, 403, 404, 405, 500, 503})
 
-    def test_nonce_is_new_for_every_page(self) -> None:
-        """Who has read one knows nothing about the next."""
+    def test_attacker_who_has_read_a_nonce_does_not_know_the_next(self) -> None:
+        """Each page has a nonce of its own."""
         first, second = (self.client.get("/api/docs/")["Content-Security-Policy"] for _ in range(2))
         self.assertIn("'nonce-", first)
         self.assertNotEqual(first, second)
 
-    def test_admin_page_is_kept_by_no_cache(self) -> None:
+    def test_administrator_pages_are_kept_by_no_cache(self) -> None:
         """Nor is the page on which to sign in."""
         self.client.force_login(make_admin_user())
         for path in ("/admin/login/", "/admin/", "/admin/ctj_api/userprofile/"):
             self.assertIn("no-store", self.client.get(path)["Cache-Control"])
 
     @override_settings(SECURE_SSL_REDIRECT=True)
-    def test_plain_http_is_sent_on_to_https(self) -> None:
-        """But for the health check, which load balancers make inside."""
+    def test_client_without_encryption_is_sent_on(self) -> None:
+        """But for the health check, which load balancers make without."""
         self.assertEqual(self.client.get("/api/skills/").status_code, 301)
         self.assertEqual(self.client.get("/api/healthcheck/").status_code, 200)
