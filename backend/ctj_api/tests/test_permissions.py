@@ -9,6 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.test import APITestCase
 
 from .common import (
+    error_of,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -25,6 +26,7 @@ EVERYONE = dict.fromkeys(WHO, 200)
 NOBODY = dict.fromkeys(WHO, 405)
 SIGNED_IN = {**EVERYONE, "anonymous": 403}
 METHODS = ("get", "post", "put", "patch", "delete")
+CODES = {400: "validation_error", 404: "not_found", 405: "method_not_allowed"}
 
 
 def pms(status: int) -> dict[str, int]:
@@ -207,17 +209,19 @@ class ApiPermissionTests(APITestCase):
                 self.assertEqual(set(row), set(WHO))
 
     def test_everyone_gets_what_the_matrix_says(self) -> None:
-        """Each cell is a request: who, method, route."""
+        """Each cell is a request: who, method, route; a refusal says by its code which one it is."""
         for name, methods in API_MATRIX.items():
             for method, expected in methods.items():
                 for who, status in expected.items():
                     self.client.force_authenticate(self.users[who])
                     with self.subTest(route=name, method=method, who=who):
                         body = BODIES.get(name) or (self.payload if name.startswith("opportunity") else {})
-                        response = getattr(self.client, method)(
-                            self.url(name, who), *([] if method == "get" else [body])
-                        )
+                        arguments = [] if method == "get" else [body]
+                        response = getattr(self.client, method)(self.url(name, who), *arguments)
                         self.assertEqual(response.status_code, status)
+                        if status >= 400 and name != "metrics":
+                            refused = "not_authenticated" if who == "anonymous" else "permission_denied"
+                            self.assertEqual(error_of(response)["code"], {**CODES, 403: refused}[status])
 
 
 class AdminPermissionTests(TestCase):
