@@ -1,4 +1,4 @@
-"""The error envelope: every failure under ``/api/`` is told in this one shape."""
+"""The error envelope: every failure under ``/api/`` has this one shape."""
 
 import logging
 from collections.abc import Iterator
@@ -158,7 +158,7 @@ def is_database_away(exc: BaseException | None) -> bool:
 
 
 def is_passing(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` is no fault of the request, which may be sent again: the database is away or busy."""
+    """Return whether ``exc`` passes, so that the request may be sent again: the database is away or busy."""
     return isinstance(exc, OperationalError | InterfaceError)
 
 
@@ -168,9 +168,9 @@ def is_timeout(exc: BaseException | None) -> bool:
 
 
 def violated_constraint(exc: BaseException) -> str | None:
-    """Return the name of the rule that a write breaks and only the database can check; ``None`` for a defect of ours.
+    """Return the name of the unique constraint, check, foreign key or trigger that a write breaks, or ``None``.
 
-    Rules are unique and check constraints, foreign keys, and the triggers that raise the same errors.
+    Clients can cause these; whatever else the database refuses is a defect of ours.
     """
     cause = exc.__cause__
     if isinstance(exc, IntegrityError) and isinstance(cause, UniqueViolation | ForeignKeyViolation | CheckViolation):
@@ -179,12 +179,12 @@ def violated_constraint(exc: BaseException) -> str | None:
 
 
 def is_deadlock(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` says that two transactions waited for each other, and that this one was given up."""
+    """Return whether ``exc`` says that two transactions waited for each other, so that PostgreSQL ended this one."""
     return isinstance(exc, OperationalError) and isinstance(exc.__cause__, DeadlockDetected)
 
 
 def flatten(detail: Any) -> dict[str, list[str]]:
-    """Return DRF's nested error detail as field → messages; what lies deeper is named in its message."""
+    """Return DRF's nested error detail as field → messages, which begin with the names of deeper fields."""
     if isinstance(detail, dict):
         return {make_encodable(str(field)): list(_messages(errors)) for field, errors in detail.items()}
     return {NON_FIELD_ERRORS: list(_messages(detail))}

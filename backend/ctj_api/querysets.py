@@ -81,10 +81,7 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         )
 
     def lock_with_owners(self) -> "list[Skill]":
-        """Lock these skills, after the opportunities and volunteers who rate them: the order of the API.
-
-        From then on nobody else can rate them: who tries waits, and finds them as they are by then.
-        """
+        """Lock these skills after their raters, the order of the API: nobody else can rate them until the transaction ends."""
         _lock_owners([str(pk) for pk in self.values_list("pk", flat=True)])
         return list(self.select_for_update().order_by("pk"))
 
@@ -109,7 +106,7 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         return usage
 
     def names(self) -> dict[str, str]:
-        """Return id → name of them all, the ids as the keys of matrices are written."""
+        """Return id → name of these skills; the ids are texts, as in matrices."""
         return dict(self.order_by().values_list(Cast("pk", models.TextField()), "name"))
 
     def search(self, text: str) -> Self:
@@ -117,7 +114,7 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         return self.filter(Q(name__icontains=text) | Q(description__icontains=text))
 
     def names_of(self, ids: Iterable[object]) -> dict[str, str]:
-        """Return lower-case id → name of those of ``ids`` that are a skill's, whatever else is among them."""
+        """Return lower-case id → name of those among ``ids`` that are the id of a skill."""
         wanted = {id_.lower() for id_ in ids if isinstance(id_, str) and is_uuid(id_)}
         return {str(pk): name for pk, name in self.filter(pk__in=wanted).values_list("pk", "name")}
 
@@ -174,7 +171,7 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         return self.filter(created_by=user.pk) if is_project_manager(user) else self.none()
 
     def with_rights_of(self, user: Requester) -> Self:
-        """Tell of each, as ``is_editable``, whether ``user`` may change it."""
+        """Annotate each opportunity with ``is_editable``: whether ``user`` may change it."""
         editable = self.model._default_manager.editable_by(user).filter(pk=OuterRef("pk"))
         return self.annotate(is_editable=Exists(editable))
 
@@ -191,10 +188,9 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         return self.filter(search_document=search_query(text)) if text.strip() else self
 
     def hits(self, page: slice) -> tuple[int, list[UUID]]:
-        """Return how many these are, of which some were searched for, and the ids of a page, going through them once.
+        """Return how many hits of a search these are, and the ids of a page of them, in one query.
 
-        PostgreSQL doesn't know how dear it is to read search documents: told nothing, it reads all of the table, or
-        along another index, for words that are common.
+        PostgreSQL underrates the cost of reading search documents: for common words it would read the whole table.
         """
         with transaction.atomic(using=self.db), connections[self.db].cursor() as cursor:
             cursor.execute(
@@ -220,7 +216,7 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
 
 
 class OpportunityManager(models.Manager["Opportunity"]):
-    """Leaves the search document in the database: it is large, and its triggers write it."""
+    """Doesn't load the search document, which is large and written by triggers."""
 
     def get_queryset(self) -> models.QuerySet["Opportunity"]:
         """Return all opportunities, without their search documents."""
@@ -265,7 +261,7 @@ def _matrices() -> SkillMatrixQuerySet:
 
 
 def _count(matrices: SkillMatrixQuerySet) -> Subquery:
-    """Return the number of ``matrices`` as an expression; an aggregate would group them, and find no row for none."""
+    """Return the number of ``matrices`` as a subquery, which is 0 where there are none."""
     return Subquery(matrices.values(number=Func(F("pk"), function="COUNT", output_field=models.IntegerField())))
 
 

@@ -131,10 +131,7 @@ class OpportunityReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[Op
         read_only_fields = fields
 
     def to_representation(self, instance: Opportunity | tuple[Any, ...]) -> dict[str, Any]:
-        """Return the shape, from an instance or from a row of ``columns``.
-
-        The fields declare it; to ask each of them for each value takes five times as long as to read the rows.
-        """
+        """Return the shape of an instance or of a row of ``columns``, five times as fast as by asking each field."""
         row = instance if isinstance(instance, tuple) else [value_at(instance, path) for path in self.columns.values()]
         values = dict(zip(self.columns, row, strict=True))
         values["skills_required"] = self.rated_skills(values["skills_required_matrix"])

@@ -69,7 +69,7 @@ def validate_meeting_times(value: object) -> None:
 
 
 def validate_person_name(value: str) -> None:
-    """Raise a ``ValidationError`` for what would break a line, or turn the text around a name: it is a stranger's."""
+    """Raise a ``ValidationError`` for characters that end a line, or change the direction of the text around a name."""
     if re.search(NO_PART_OF_A_NAME, value):
         raise ValidationError("A name is one line of text, without control characters.")
 
@@ -88,7 +88,7 @@ class MaximumLengthValidator:
 
 
 def validate_ascii(value: str) -> None:
-    """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some are those of another address."""
+    """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some become those of another address."""
     if not value.isascii():
         raise ValidationError("Use letters from a to z, digits and signs only; write the domain in Punycode.")
 
@@ -112,7 +112,7 @@ def quote(value: object) -> str:
 
 
 def make_encodable(text: str) -> str:
-    """Return ``text`` with what UTF-8 can't hold replaced: messages may quote a client's lone surrogates."""
+    """Return ``text`` with the lone surrogates replaced that messages may quote: UTF-8 can't encode them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What caches may keep, and whether it is still true. Everything is private unless a view says otherwise."""
+"""What caches may keep, and whether it is still current. Every answer is private unless a view says otherwise."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -52,9 +52,9 @@ def public_read(shape: Any, filters: type[StrictFilterSet] | None = None) -> Cal
 def revalidated(
     request: Request, read_version: Callable[[], str | None], answer: Callable[[], Response]
 ) -> HttpResponseBase:
-    """Return 304 where the client's copy is of the version that there is, else ``answer()`` with it as the validator.
+    """Return 304 where the client has the current version, else ``answer()`` with that version as its ``ETag``.
 
-    Where there is no version, or another one after the answer was made, the answer is compared, by a middleware.
+    Without a version, or where it changed meanwhile, ``PageValidatorMiddleware`` makes an ``ETag`` of the content.
     """
     version = read_version()
     if version is None:
@@ -75,9 +75,9 @@ def catalog_response(request: Request, serializer: BaseSerializer[Any], *tables:
 
 
 def row_versions(*tables: type[Model]) -> str:
-    """Return what is another text after every change of small tables.
+    """Return a text that changes with every change of these small tables.
 
-    ``xmin`` is the transaction that wrote a row as it is, ``ctid`` where. The sums don't depend on the rows' order.
+    ``xmin`` is the transaction that wrote a row, ``ctid`` its place. The sums don't depend on the rows' order.
     """
     sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
     with connection.cursor() as cursor:

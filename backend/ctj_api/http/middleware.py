@@ -46,7 +46,7 @@ type GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class HeadMiddleware:
-    """Answer HEAD without a body: past the first 64 KiB, Daphne would send it, as the start of the next answer."""
+    """Answer HEAD without a body: Daphne would send what is beyond 64 KiB, as the start of the next answer."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -63,7 +63,7 @@ class HeadMiddleware:
 
 
 class BrowserPolicyMiddleware(MiddlewareMixin):
-    """Keep browsers from giving pages a camera, and other sites from embedding what is served here."""
+    """Let browsers give pages no camera or location, and other sites embed nothing that is served here."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with these headers."""
@@ -73,7 +73,7 @@ class BrowserPolicyMiddleware(MiddlewareMixin):
 
 
 class ErrorEnvelopeMiddleware:
-    """Turn every failure that is not enveloped yet into the envelope: Django's own pages, in debug mode as well."""
+    """Replace Django's own error pages under the API by the error envelope, in debug mode as well."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -94,7 +94,7 @@ class ErrorEnvelopeMiddleware:
 
 
 class HostCheckMiddleware(CommonMiddleware):
-    """Refuse foreign ``Host`` headers, but where load balancers and Prometheus ask, which send one of their own."""
+    """Refuse foreign ``Host`` headers, except on the paths of load balancers and Prometheus, which send their own."""
 
     def process_request(self, request: HttpRequest) -> Any:
         """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
@@ -102,7 +102,7 @@ class HostCheckMiddleware(CommonMiddleware):
 
 
 class PageValidatorMiddleware(ConditionalGetMiddleware):
-    """Answer with 304 what a client has; the ``ETag`` of a page covers the total, which its ``Link`` follows from."""
+    """Give answers an ``ETag``, that of a page made of the total as well, and answer 304 where a client has it."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with its ``ETag``, or a 304."""
@@ -125,7 +125,7 @@ class CachePolicyMiddleware(MiddlewareMixin):
 
 
 class StrictRequestMiddleware(MiddlewareMixin):
-    """Refuse what no view could use: other charsets, endless bodies, query parameters where a view has no filters."""
+    """Refuse other charsets, bodies beyond the limit, and query parameters of views without a filter set."""
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
@@ -166,7 +166,7 @@ def _refuse_null_characters(request: HttpRequest) -> None:
 
 
 def _measure_chunked_body(request: HttpRequest) -> None:
-    """State the length of a body that came in chunks: REST framework reads no other."""
+    """Set the length of a body that came in chunks, without which REST framework doesn't read it."""
     if request.headers.get("Transfer-Encoding") and "CONTENT_LENGTH" not in request.META:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = request.read(limit + 1)

@@ -1,4 +1,4 @@
-"""How query parameters are read: each by a form field, all by a filter set, which ignores none and documents them."""
+"""How query parameters are read: each by a form field, all of a list by a filter set, which ignores none of them."""
 
 import re
 from collections.abc import Iterable

@@ -98,7 +98,7 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
 
 
 class OnceSchemaGenerator(SchemaGenerator):
-    """Generates what requests get once a process, one thread at a time: it is the same for everybody.
+    """Generates the served document once a process, one thread at a time.
 
     drf-spectacular loads its extensions when they are first looked up, and a second thread would meet them half loaded.
     """
