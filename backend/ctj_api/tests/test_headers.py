@@ -53,7 +53,7 @@ class HeaderTests(TestCase):
         return answers | {"admin": client.get("/admin/ctj_api/skill/", secure=True)}
 
     @override_settings(SECURE_HSTS_SECONDS=31_536_000)
-    def test_client_gets_them_with_every_answer(self) -> None:
+    def test_every_answer_carries_them(self) -> None:
         """Also those that middleware makes, and those that replace another."""
         statuses = set()
         for name, response in self.answers().items():
@@ -70,7 +70,7 @@ class HeaderTests(TestCase):
                 self.assertNotIn("unsafe", policy)
         self.assertEqual(statuses, {200, 302, 304, 400, 403, 404, 405, 500, 503})
 
-    def test_attacker_who_has_read_a_nonce_does_not_know_the_next(self) -> None:
+    def test_nonce_is_new_for_every_page(self) -> None:
         """Each page has a nonce of its own."""
         first, second = (self.client.get("/api/docs/")["Content-Security-Policy"] for _ in range(2))
         self.assertIn("'nonce-", first)
@@ -83,7 +83,7 @@ class HeaderTests(TestCase):
             self.assertIn("no-store", self.client.get(path)["Cache-Control"])
 
     @override_settings(SECURE_SSL_REDIRECT=True)
-    def test_client_without_encryption_is_sent_on(self) -> None:
+    def test_plain_http_is_sent_on_to_https(self) -> None:
         """But for the health check, which load balancers make without."""
         self.assertEqual(self.client.get("/api/skills/").status_code, 301)
         self.assertEqual(self.client.get("/api/healthcheck/").status_code, 200)

@@ -199,7 +199,7 @@ class ApiPermissionTests(APITestCase):
             return reverse(name, args=[make_opportunity(created_by=author).pk])
         return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])
 
-    def test_maintainer_finds_every_route_in_the_matrix(self) -> None:
+    def test_matrix_covers_every_route(self) -> None:
         """A new route fails here until the matrix says who may use it."""
         names = {name for name in route_names(get_resolver().url_patterns) if not name.startswith("admin:")}
         self.assertEqual(names, set(API_MATRIX))
@@ -258,7 +258,7 @@ class AdminPermissionTests(TestCase):
         """Return the rows as the database has them."""
         return {name: type(row)._default_manager.filter(pk=row.pk).values().first() for name, row in self.rows.items()}
 
-    def test_maintainer_finds_every_route_in_the_matrix(self) -> None:
+    def test_matrix_covers_every_route(self) -> None:
         """A new admin page fails here until the matrix names it."""
         names = {
             name.removeprefix("admin:")
@@ -267,7 +267,7 @@ class AdminPermissionTests(TestCase):
         }
         self.assertEqual(names, {name for name, _, _ in self.pages()})
 
-    def test_maintainer_finds_every_form_in_the_matrix(self) -> None:
+    def test_matrix_of_forms_covers_every_page(self) -> None:
         """A new admin page fails here until the matrix says who may send it a form."""
         pages = {f"{model}_{page}" for model, pages in ADMIN_MODELS.items() for page in pages}
         self.assertEqual(set(ADMIN_POSTS), pages)
@@ -328,7 +328,7 @@ class AdminPermissionTests(TestCase):
                 self.client.post(self.url(model, "changelist"), form)
                 self.assertEqual(self.stored(), before)
 
-    def test_attacker_form_without_token_is_refused(self) -> None:
+    def test_form_without_token_is_refused(self) -> None:
         """Another site can't send one in a project manager's name."""
         client = Client(enforce_csrf_checks=True)
         client.force_login(self.users["creator"])

@@ -31,12 +31,12 @@ class TimeoutTests(TransactionTestCase):
             cursor.execute("SELECT current_setting(%s)", [name])
             return str(cursor.fetchone()[0])
 
-    def test_operator_finds_limits_on_every_connection(self) -> None:
+    def test_connections_have_their_limits(self) -> None:
         """For a query, for a lock, and for a transaction in which nothing is done."""
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
         self.assertEqual([self.setting(name) for name in names], ["30s", "5s", "1min"])
 
-    def test_client_whose_query_takes_too_long_gets_503(self) -> None:
+    def test_query_that_takes_too_long_is_a_503(self) -> None:
         """The log says that it took long, not that the database is away."""
 
         def sleep(*_: object) -> None:
@@ -50,7 +50,7 @@ class TimeoutTests(TransactionTestCase):
         self.assertIn("Retry-After", response)
         self.assertIn("took too long", logs.output[0])
 
-    def test_volunteer_whose_write_waits_too_long_for_a_lock_gets_503(self) -> None:
+    def test_write_that_waits_too_long_for_a_lock_is_a_503(self) -> None:
         """Nothing of it is written."""
         user = make_regular_user()
         client = browser()
@@ -66,7 +66,7 @@ class TimeoutTests(TransactionTestCase):
         self.assertEqual(response.status_code, 503)
         self.assertIsNone(UserProfile.objects.get().max_available_hours)
 
-    def test_volunteer_is_matched_with_all_rows_however_long_they_take_to_read(self) -> None:
+    def test_all_rows_are_read_for_matching_however_long_that_takes(self) -> None:
         """A million of them take longer than a query may."""
         skill = make_skill()
         for _ in range(8):
@@ -84,7 +84,7 @@ class TimeoutTests(TransactionTestCase):
         with patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1):
             self.assertEqual(len(index.read(lambda rows: rows.rank({str(skill.pk): 3}))), 8)
 
-    def test_operator_commands_may_take_their_time(self) -> None:
+    def test_commands_may_take_their_time(self) -> None:
         """A backup or a migration of a large database isn't cut off."""
         code = "from django.conf import settings; print(settings.DATABASES['default']['OPTIONS']['options'])"
         environment = {name: value for name, value in os.environ.items() if not name.endswith("_TIMEOUT_MS")}
