@@ -245,7 +245,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Matches Hack for LA's volunteers with the opportunities of its projects.",
     "VERSION": __version__,
     "OAS_VERSION": "3.1.1",
-    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.OnceSchemaGenerator",
+    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.CommittedSchemaGenerator",
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENFORCE_NON_BLANK_FIELDS": True,

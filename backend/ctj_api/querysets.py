@@ -81,7 +81,7 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         )
 
     def lock_with_owners(self) -> "list[Skill]":
-        """Lock these skills after their raters, the order of the API: nobody else can rate them until the transaction ends."""
+        """Lock these skills, after all who rate them as the API does, so that nobody else rates them meanwhile."""
         _lock_owners([str(pk) for pk in self.values_list("pk", flat=True)])
         return list(self.select_for_update().order_by("pk"))
 

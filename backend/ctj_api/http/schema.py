@@ -1,9 +1,12 @@
 """What drf-spectacular can't infer: the error envelope, the CSRF token, and the health check."""
 
 from collections.abc import Callable
-from threading import Lock
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
@@ -97,27 +100,18 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Set by sign-up and sign-in."}
 
 
-class OnceSchemaGenerator(SchemaGenerator):
-    """Generates the served document once a process, one thread at a time.
+class CommittedSchemaGenerator(SchemaGenerator):
+    """Gives requests the committed document, and commands a new one: drf-spectacular is not made for threads."""
 
-    drf-spectacular loads its extensions when they are first looked up, and a second thread would meet them half loaded.
-    """
+    def get_schema(self, request: Request | None = None, public: bool = False) -> Any:
+        """Return the document."""
+        generate: Any = super().get_schema
+        return generate(request, public) if request is None else _committed_document()
 
-    lock = Lock()
-    served: dict[str, Any] | None = None
 
-    def get_schema(self, request: Request | None = None, public: bool = False) -> dict[str, Any]:
-        """Return the document; commands, which have no request, get it new."""
-        with self.lock:
-            if request is None:
-                return self._generate(request, public)
-            if OnceSchemaGenerator.served is None:
-                OnceSchemaGenerator.served = self._generate(request, public)
-            return OnceSchemaGenerator.served
-
-    def _generate(self, request: Request | None, public: bool) -> dict[str, Any]:
-        document: dict[str, Any] = super().get_schema(request, public)  # type: ignore[no-untyped-call]
-        return document
+@cache
+def _committed_document() -> Any:
+    return yaml.safe_load((Path(settings.BASE_DIR) / "openapi-schema.yml").read_text(encoding="utf-8"))
 
 
 def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:

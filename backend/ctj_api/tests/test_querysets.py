@@ -1,5 +1,7 @@
 """The rules of who sees and changes what, asked directly."""
 
+from typing import Any
+
 from django.contrib.auth.models import AnonymousUser
 from django.test import TestCase
 
@@ -22,9 +24,9 @@ class OpportunityTests(TestCase):
 
     def test_pm_user_sees_and_deletes_everything_and_others_see_all_but_drafts(self) -> None:
         """Anonymous people, volunteers, administrators and project managers whose account is closed delete nothing."""
-        for user in (self.creator, make_pm_user()):
-            self.assertCountEqual(Opportunity.objects.visible_to(user), self.listings.values())
-            self.assertEqual(Opportunity.objects.deletable_by(user).count(), len(Status))
+        for manager in (self.creator, make_pm_user()):
+            self.assertCountEqual(Opportunity.objects.visible_to(manager), self.listings.values())
+            self.assertEqual(Opportunity.objects.deletable_by(manager).count(), len(Status))
         public = [row for status, row in self.listings.items() if status != Status.DRAFT]
         for user in self.outsiders:
             self.assertCountEqual(Opportunity.objects.visible_to(user), public)
@@ -42,7 +44,8 @@ class OpportunityTests(TestCase):
 
     def rights_of(self, user: Requester) -> set[bool]:
         """Return what rows tell of the right to edit them."""
-        return set(Opportunity.objects.with_rights_of(user).values_list("is_editable", flat=True))
+        rows: Any = Opportunity.objects.with_rights_of(user)
+        return {row.is_editable for row in rows}
 
     def test_volunteers_apply_for_open_listings(self) -> None:
         """Not for those on hold, filled or closed."""
