@@ -162,11 +162,6 @@ def is_passing(exc: BaseException | None) -> bool:
     return isinstance(exc, OperationalError | InterfaceError)
 
 
-def is_timeout(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` says that a query, or its wait for a lock, took longer than it may."""
-    return isinstance(exc, OperationalError) and isinstance(exc.__cause__, QueryCanceled | LockNotAvailable)
-
-
 def violated_constraint(exc: BaseException) -> str | None:
     """Return the name of the unique constraint, check, foreign key or trigger that a write breaks, or ``None``.
 
@@ -205,12 +200,20 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
     return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
+def _log_passing(exc: Exception) -> None:
+    """Log a race of two requests as a warning, and whatever else keeps the database from answering as an error."""
+    match exc.__cause__:
+        case DeadlockDetected() | LockNotAvailable():
+            logger.warning("A request waited for another one, and was given up: %s", exc)
+        case QueryCanceled():
+            logger.error("The database took too long: %s", exc)
+        case _:
+            logger.error("The database is away: %s", exc)
+
+
 def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
-    if is_database_away(exc):
-        logger.error("The database took too long: %s" if is_timeout(exc) else "The database is away: %s", exc)
-        return ServiceUnavailable()
-    if is_deadlock(exc):
-        logger.warning("Two transactions waited for each other", exc_info=exc)
+    if is_passing(exc):
+        _log_passing(exc)
         return ServiceUnavailable()
     constraint = violated_constraint(exc)
     if constraint is not None and request is not None and request.method not in SAFE_METHODS:
