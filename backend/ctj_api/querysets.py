@@ -8,13 +8,11 @@ from uuid import UUID
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchRank
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, F, Func, OuterRef, Q, Subquery, Value, Window
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Greatest, JSONObject
+from django.db.models import Count, Exists, F, Func, OuterRef, Q, Subquery, Window
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from .enums import Status
@@ -35,30 +33,6 @@ def is_project_manager(user: Requester) -> bool:
 def is_administrator(user: Requester) -> bool:
     """Return whether ``user`` may do anything in the admin: a superuser who is still active."""
     return user.is_active and getattr(user, "is_superuser", False)
-
-
-class JSONKeys(Func):
-    """A row for each key of the object in a ``jsonb`` column."""
-
-    function = "jsonb_object_keys"
-    output_field = models.TextField()
-    set_returning = True
-
-
-class Without(Func):
-    """A ``jsonb`` object without some of its keys."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " - "
-    output_field = models.JSONField()
-
-
-class JoinedObjects(Func):
-    """Two ``jsonb`` objects as one; where both have a key, the second counts."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " || "
-    output_field = models.JSONField()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +61,7 @@ class SkillQuerySet(models.QuerySet["Skill"]):
 
     @transaction.atomic
     def merge_into(self, kept: "Skill") -> Usage:
-        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed.
-
-        The matrices are changed last, in one statement, which sees what was rated before the skills were locked.
-        """
+        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed."""
         dropped = [str(skill.pk) for skill in self.exclude(pk=kept.pk)]
         chosen = {str(kept.pk), *dropped}
         skills = self.model._default_manager.filter(pk__in=chosen)
@@ -124,11 +95,8 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
 
     def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, Usage]":
         """Return by how many opportunities and how many volunteers each of ``skills`` is rated, in one query."""
-        by_key = {str(skill.pk): skill for skill in skills}
-        rated = self.rating_any(by_key).annotate(key=JSONKeys("levels")).values("key")
-        counted = rated.annotate(opportunities=Count("opportunity"), volunteers=Count("volunteer"))
-        found = {row["key"]: Usage(row["opportunities"], row["volunteers"]) for row in counted}
-        return {skill: found.get(key, Usage(0, 0)) for key, skill in by_key.items()}
+        counted: Any = apps.get_model("ctj_api", "Skill")._default_manager.filter(pk__in=[skill.pk for skill in skills])
+        return {skill: Usage(skill.opportunity_count, skill.volunteer_count) for skill in counted.with_usage()}
 
     def rating_any(self, skills: Iterable[str]) -> Self:
         """Return those that rate at least one of ``skills``, given by their ids."""
@@ -139,14 +107,14 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
         return Usage(**self.aggregate(opportunities=Count("opportunity"), volunteers=Count("volunteer")))
 
     def replace_skills(self, dropped: list[str], kept: str) -> None:
-        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels.
-
-        It is one statement, which computes from the row as it is when it is written, so that no change is lost.
-        """
-        levels = [Cast(KeyTextTransform(skill, "levels"), models.IntegerField()) for skill in (kept, *dropped)]
-        others = Without(F("levels"), Value(dropped, output_field=ArrayField(models.TextField())))
-        merged = JoinedObjects(others, JSONObject(**{kept: Greatest(*levels)}))
-        self.rating_any(dropped).update(levels=merged, updated_at=timezone.now())
+        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels."""
+        matrices = list(self.rating_any(dropped).select_for_update().order_by("pk"))
+        for matrix in matrices:
+            highest = max(matrix.levels[skill] for skill in (kept, *dropped) if skill in matrix.levels)
+            others = {skill: level for skill, level in matrix.levels.items() if skill not in dropped}
+            matrix.levels = {**others, kept: highest}
+            matrix.updated_at = timezone.now()
+        self.bulk_update(matrices, ["levels", "updated_at"], batch_size=500)
 
     def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
         """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""
