@@ -1,6 +1,6 @@
 """The endpoints. What needs less than full CRUD is a function whose method and permissions stand on top of it."""
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import authenticate, login, logout
@@ -240,12 +240,9 @@ def user_me_matches(request: Request) -> Response:
     """Return the open opportunities that the signed-in user's skills overlap with, best first, and why."""
     filters = OpportunityMatchFilter.read(request, Opportunity.objects.visible_to(request.user).open())
     opportunities: Any = filters.qs
+    volunteer: Any = request.user
     ranking = OpportunityRanking(
-        cast("UserProfile", request.user),
-        opportunities,
-        filters.narrowing,
-        timezone.now(),
-        filtered=filters.is_filtered,
+        volunteer, opportunities, filters.narrowing, timezone.now(), filtered=filters.is_filtered
     )
     return ranking_response(request, ranking, filters.page, OpportunityMatchReadSerializer)
 
@@ -341,7 +338,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def perform_update(self, serializer: BaseSerializer[Opportunity]) -> None:
         """Save the listing, whose creator is the one who sends it, and log what is different."""
-        listing = cast("Opportunity", serializer.instance)
+        listing: Any = serializer.instance
         before, names = snapshot(listing), _names_in(listing)
         changed = serializer.save(created_by=self.request.user)
         skills = all_skill_names(serializer.context)

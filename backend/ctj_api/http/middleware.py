@@ -176,8 +176,8 @@ def _measure_chunked_body(request: HttpRequest) -> None:
         request.META["CONTENT_LENGTH"] = str(len(body))
 
 
-def _remember_exception(request: HttpRequest, **_: object) -> None:
-    request.unhandled_exception = sys.exc_info()[1]  # type: ignore[attr-defined]
+def _remember_exception(request: Any, **_: object) -> None:
+    request.unhandled_exception = sys.exc_info()[1]
 
 
 def _is_json(response: HttpResponseBase) -> bool:

@@ -1,10 +1,10 @@
 """The serializer fields of this API: values in one form of JSON only, and the two JSON shapes."""
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import models
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -82,9 +82,9 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
             return self.to_internal_value(data)
         return super().run_validation(data)
 
-    def to_internal_value(self, data: Any) -> Model:
+    def to_internal_value(self, data: Any) -> Any:
         """Return the row; raises ``ValidationError`` where the id is none, or nobody's."""
-        rows = cast("QuerySet[Model]", self.get_queryset())
+        rows: Any = self.get_queryset()
         name = rows.model._meta.verbose_name
         if not is_uuid(data):
             raise serializers.ValidationError(f"Give the id of a {name}.")
