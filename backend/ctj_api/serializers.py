@@ -10,7 +10,6 @@ from rest_framework import serializers
 
 from .accounts.password_reset import locked_owner
 from .http.serializer_fields import (
-    LEVELS_SCHEMA,
     AvailabilityField,
     EmailTextField,
     MeetingTimesField,
@@ -79,24 +78,20 @@ class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
     level = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)
 
 
-class RatedSkillsMixin(serializers.Serializer[Any]):
-    """Tells the names of rated skills."""
+@extend_schema_field(RatedSkillReadSerializer(many=True))
+class RatedSkillsField(serializers.Field[Any, Any, Any, Any]):
+    """The skills of a matrix as people read them."""
 
-    def rated_skills(self, levels: Levels) -> list[dict[str, Any]]:
-        """Return the skills of a matrix, highest level first, then by name."""
-        names = self.skill_names
+    def to_representation(self, value: Levels) -> list[dict[str, Any]]:
+        """Return the skills, highest level first, then by name."""
+        names = all_skill_names(self.context)
         rated = [
-            {"skill": skill, "name": names[skill], "level": level} for skill, level in levels.items() if skill in names
+            {"skill": skill, "name": names[skill], "level": level} for skill, level in value.items() if skill in names
         ]
         return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
 
-    @property
-    def skill_names(self) -> dict[str, str]:
-        """Id → name of all skills."""
-        return all_skill_names(self.context)
 
-
-class OpportunityReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[Opportunity]):
+class OpportunityReadSerializer(serializers.ModelSerializer[Opportunity]):
     """A listing with the names of what it refers to."""
 
     columns: ClassVar[dict[str, str]]
@@ -105,7 +100,7 @@ class OpportunityReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[Op
     role_title = serializers.CharField(source="role.title")
     community_of_practice = serializers.UUIDField(source="role.community_of_practice_id")
     skills_required_matrix = SkillLevelsField(source="skills_required_matrix.levels")
-    skills_required = RatedSkillReadSerializer(many=True, read_only=True)
+    skills_required = RatedSkillsField(source="skills_required_matrix.levels", read_only=True)
     created_by = serializers.EmailField(source="created_by.email", read_only=True, allow_null=True)
 
     class Meta:
@@ -134,7 +129,7 @@ class OpportunityReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[Op
         """Return the shape of an instance or of a row of ``columns``, five times as fast as by asking each field."""
         row = instance if isinstance(instance, tuple) else [value_at(instance, path) for path in self.columns.values()]
         values = dict(zip(self.columns, row, strict=True))
-        values["skills_required"] = self.rated_skills(values["skills_required_matrix"])
+        values["skills_required"] = self.fields["skills_required"].to_representation(values["skills_required_matrix"])
         return {name: values[name] for name in self.Meta.fields}
 
 
@@ -178,13 +173,13 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
         return OpportunityReadSerializer(context=self.context).to_representation(instance)
 
 
-class UserReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[UserProfile]):
+class UserReadSerializer(serializers.ModelSerializer[UserProfile]):
     """An account as its owner sees it."""
 
     name = serializers.CharField(source="get_full_name", allow_blank=True)
     meeting_availability = AvailabilityField(read_only=True)
-    skills_learned_matrix = serializers.SerializerMethodField()
-    skills_learned = serializers.SerializerMethodField()
+    skills_learned_matrix = SkillLevelsField(source="skills_learned_matrix.levels", default=dict, read_only=True)
+    skills_learned = RatedSkillsField(source="skills_learned_matrix.levels", default=dict, read_only=True)
 
     class Meta:
         model = UserProfile
@@ -204,16 +199,6 @@ class UserReadSerializer(RatedSkillsMixin, serializers.ModelSerializer[UserProfi
             "updated_at",
         )
         read_only_fields = fields
-
-    @extend_schema_field(LEVELS_SCHEMA)
-    def get_skills_learned_matrix(self, user: UserProfile) -> dict[str, int]:
-        """Return the levels, none before the qualifier was filled in."""
-        return user.skills_learned_matrix.levels if user.skills_learned_matrix else {}
-
-    @extend_schema_field(RatedSkillReadSerializer(many=True))
-    def get_skills_learned(self, user: UserProfile) -> list[dict[str, Any]]:
-        """Return the rated skills by name."""
-        return self.rated_skills(self.get_skills_learned_matrix(user))
 
 
 class UserWriteSerializer(StrictModelSerializer[UserProfile]):
@@ -257,7 +242,7 @@ class SkillComparisonReadSerializer(serializers.Serializer[dict[str, Any]]):
     status = serializers.ChoiceField([(status.value, status.name) for status in SkillStatus])
 
 
-class MatchReadSerializer(RatedSkillsMixin, serializers.Serializer[Match]):
+class MatchReadSerializer(serializers.Serializer[Match]):
     """How well an opportunity and a volunteer go together, and why."""
 
     score = serializers.SerializerMethodField()
@@ -280,7 +265,8 @@ class MatchReadSerializer(RatedSkillsMixin, serializers.Serializer[Match]):
     @extend_schema_field(SkillComparisonReadSerializer(many=True))
     def get_skills(self, match: Match) -> list[dict[str, Any]]:
         """Return the required skills, unmet ones first, the largest gap first, then by name."""
-        compared = [(comparison, self.skill_names.get(comparison.skill, "")) for comparison in match.skills]
+        names = all_skill_names(self.context)
+        compared = [(comparison, names.get(comparison.skill, "")) for comparison in match.skills]
         compared.sort(key=lambda pair: (-pair[0].gap, pair[1], pair[0].skill))
         return [{**pair._asdict(), "name": name, "status": pair.status} for pair, name in compared]
 
