@@ -44,25 +44,14 @@ def post_only(status: int) -> dict[str, dict[str, int]]:
     return {method: dict.fromkeys(WHO, status) if method == "post" else NOBODY for method in METHODS}
 
 
+CATALOGS = ("skill", "community-of-practice", "role", "project")
+FORMS = ("signup", "login", "forgot-password", "reset-password")
 PRIVATE_NOBODY = {**NOBODY, "anonymous": 403}
 API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
-    "healthcheck": read_only(EVERYONE),
-    "schema": read_only(EVERYONE),
-    "docs": read_only(EVERYONE),
-    "auth-csrf": read_only(EVERYONE),
-    "auth-signup": post_only(400),
-    "auth-login": post_only(400),
+    **dict.fromkeys(("healthcheck", "schema", "docs", "auth-csrf"), read_only(EVERYONE)),
+    **dict.fromkeys((f"{name}-{view}" for name in CATALOGS for view in ("list", "detail")), read_only(EVERYONE)),
+    **dict.fromkeys((f"auth-{name}" for name in FORMS), post_only(400)),
     "auth-logout": post_only(204),
-    "auth-forgot-password": post_only(400),
-    "auth-reset-password": post_only(400),
-    "skill-list": read_only(EVERYONE),
-    "skill-detail": read_only(EVERYONE),
-    "community-of-practice-list": read_only(EVERYONE),
-    "community-of-practice-detail": read_only(EVERYONE),
-    "role-list": read_only(EVERYONE),
-    "role-detail": read_only(EVERYONE),
-    "project-list": read_only(EVERYONE),
-    "project-detail": read_only(EVERYONE),
     "user-me": {**read_only(SIGNED_IN, PRIVATE_NOBODY), "put": SIGNED_IN, "patch": SIGNED_IN},
     "user-me-matches": read_only(SIGNED_IN, PRIVATE_NOBODY),
     "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
