@@ -20,8 +20,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
+from .accounts.limits import PasswordResetThrottle, SignupThrottle
 from .accounts.password_reset import change_password, send_reset_link
-from .accounts.throttles import PasswordResetThrottle, SignupThrottle
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import (
     MatchFilter,

@@ -102,7 +102,7 @@ class PasswordChangeTests(TestCase):
     def change(self, old: str = PASSWORD, new: str = NEW_PASSWORD) -> Any:
         """Return what the form is answered."""
         with (
-            patch("ctj_api.accounts.password_reset.do_later", lambda job: job()),
+            patch("ctj_api.accounts.password_reset.send_later", lambda send: send()),
             self.captureOnCommitCallbacks(execute=True),
         ):
             return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
