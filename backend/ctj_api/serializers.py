@@ -242,7 +242,7 @@ class SkillComparisonReadSerializer(serializers.Serializer[dict[str, Any]]):
     status = serializers.ChoiceField([(status.value, status.name) for status in SkillStatus])
 
 
-class MatchReadSerializer(serializers.Serializer[Match]):
+class MatchReadSerializer(serializers.Serializer[Any]):
     """How well an opportunity and a volunteer go together, and why."""
 
     score = serializers.SerializerMethodField()

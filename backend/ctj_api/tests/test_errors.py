@@ -140,6 +140,9 @@ class ErrorTests(APITestCase):
             with self.subTest(body[:20]):
                 response = self.client.post(OPPORTUNITIES, body, content_type=JSON)
                 self.assert_error(response, 400, "parse_error")
+        for depth, code in ((16, "validation_error"), (17, "parse_error")):
+            body = b"[" * depth + b"]" * depth
+            self.assert_error(self.client.post(OPPORTUNITIES, body, content_type=JSON), 400, code)
 
     def test_pm_user_with_body_that_is_no_object_gets_400(self) -> None:
         """What concerns no field stands under ``non_field_errors``."""
