@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import psycopg
+from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
@@ -38,6 +39,13 @@ def make_pm_user(**fields: Any) -> UserProfile:
 def make_admin_user(**fields: Any) -> UserProfile:
     """Return an administrator."""
     return make_regular_user(**{"is_staff": True, "is_superuser": True, **fields})
+
+
+def make_staff_user(*permissions: str, **fields: Any) -> UserProfile:
+    """Return a member of the staff with Django's ``permissions``, named as in ``change_skill``."""
+    user = make_regular_user(**{"is_staff": True, **fields})
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
 
 
 def make_cop(practice_area: str | None = None, **fields: Any) -> CommunityOfPractice:

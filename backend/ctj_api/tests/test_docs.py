@@ -18,9 +18,8 @@ from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from prometheus_client import REGISTRY
 
-from ctj_api.admin import NOT_DONE
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
-from ctj_api.desk.site import SignInForm
+from ctj_api.desk.site import OVERTAKEN, SignInForm
 from ctj_api.desk.transitions import TRANSITIONS
 from ctj_api.enums import SkillLevel
 from ctj_api.exceptions import ErrorCode
@@ -209,7 +208,7 @@ class DocsTests(SimpleTestCase):
         for step in TRANSITIONS:
             self.assertIn(f"| {step.verb} | {', '.join(source.label.lower() for source in step.sources)} |", page)
         self.assertIn(str(SignInForm.error_messages["invalid_login"]).partition(". ")[0], page)
-        self.assertIn(NOT_DONE, page)
+        self.assertIn(OVERTAKEN, page)
 
     def test_every_image_is_shown(self) -> None:
         """None is left over."""
