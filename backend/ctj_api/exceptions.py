@@ -152,11 +152,6 @@ def is_api_request(request: HttpRequest) -> bool:
     return request.path_info == "/api" or request.path_info.startswith("/api/")
 
 
-def is_database_away(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` says that the database can't be reached or has cut the connection."""
-    return isinstance(exc, OperationalError | InterfaceError) and not is_deadlock(exc)
-
-
 def is_passing(exc: BaseException | None) -> bool:
     """Return whether ``exc`` passes, so that the request may be sent again: the database is away or busy."""
     return isinstance(exc, OperationalError | InterfaceError)
