@@ -7,8 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils.module_loading import import_string
+from django.http import HttpRequest, JsonResponse
 from psycopg.errors import (
     CheckViolation,
     DeadlockDetected,
@@ -31,13 +30,6 @@ NON_FIELD_ERRORS = "non_field_errors"
 CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
 NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
-# What gives every answer its headers, to one that no view has made as well.
-HEADER_MIDDLEWARE = (
-    "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "ctj_api.http.middleware.BrowserPolicyMiddleware",
-)
 
 
 class ErrorCode(StrEnum):
@@ -132,18 +124,6 @@ def error_response(status: int, fields: dict[str, list[str]] | None = None) -> J
     response["Content-Length"] = str(len(response.content))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
-
-
-def overloaded_response(request: HttpRequest) -> HttpResponse:
-    """Return the 503 of an overloaded server, which no middleware sees, with the headers of every answer."""
-    response: HttpResponse = error_response(HTTPStatus.SERVICE_UNAVAILABLE)
-    if not is_api_request(request):
-        response.content = HTTPStatus.SERVICE_UNAVAILABLE.phrase
-        response["Content-Type"] = "text/plain; charset=utf-8"
-        response["Content-Length"] = str(len(response.content))
-    for path in HEADER_MIDDLEWARE:
-        response = import_string(path)(error_response).process_response(request, response)
     return response
 
 

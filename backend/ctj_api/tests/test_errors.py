@@ -14,7 +14,6 @@ from django.core.handlers.base import BaseHandler
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.test import RequestFactory, SimpleTestCase
 from psycopg.errors import DeadlockDetected, NotNullViolation, UniqueViolation
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
@@ -24,7 +23,6 @@ from ctj_api.exceptions import (
     CODE_OF_STATUS,
     civic_exception_handler,
     flatten,
-    overloaded_response,
 )
 from ctj_api.models import Opportunity
 
@@ -254,23 +252,6 @@ class ErrorTests(APITestCase):
                 self.assert_error(self.client.post(OPPORTUNITIES, opportunity_payload()), 500, "server_error")
             self.assertIsNotNone(logs.records[0].exc_info)
         self.assertFalse(Opportunity.objects.exists())
-
-
-class OverloadTests(SimpleTestCase):
-    """What the server says that takes no more requests."""
-
-    def test_client_of_an_overloaded_server_gets_503(self) -> None:
-        """In the envelope under the API, in a line of text elsewhere; with all headers, redirected nowhere."""
-        for path, content_type in (("/api/skills/", JSON), ("/admin/", "text/plain; charset=utf-8")):
-            with self.settings(SECURE_SSL_REDIRECT=True, SECURE_HSTS_SECONDS=60):
-                response = overloaded_response(RequestFactory().get(path, secure=True))
-            self.assertEqual((response.status_code, response["Content-Type"]), (503, content_type))
-            self.assertEqual(response["Content-Length"], str(len(response.content)))
-            self.assertGreater(int(response["Retry-After"]), 0)
-            self.assertEqual((response["X-Frame-Options"], response["Cache-Control"]), ("DENY", "private, no-store"))
-            self.assertEqual(response.content == b"Service Unavailable", path == "/admin/")
-            for header in ("Content-Security-Policy", "Permissions-Policy", "Strict-Transport-Security"):
-                self.assertIn(header, response)
 
 
 def execute(sql: str) -> None:
