@@ -149,10 +149,12 @@ class Cluster:
         os.chown(self.home, account.owner, -1)
         new = self.home / "data.new"
         shutil.rmtree(new, ignore_errors=True)
-        initdb = (_binary("initdb"), "-D", new, f"--username={EMBEDDED_USER}", "--auth=trust", *ENCODING)
-        account.run(*initdb, *(["--no-sync"] if self.temporary else []), inherit=[lock])
-        single = (_binary("postgres"), "--single", "-D", new, "-c", "exit_on_error=on", "postgres")
+        initdb = (_binary("initdb"), "-D", new, f"--username={EMBEDDED_USER}", "--auth=trust", "--no-sync", *ENCODING)
+        account.run(*initdb, inherit=[lock])
+        single = (_binary("postgres"), "--single", "-F", "-D", new, "-c", "exit_on_error=on", "postgres")
         account.run(*single, inherit=[lock], text=f"CREATE DATABASE {EMBEDDED_DATABASE}")
+        if not self.temporary:
+            account.run(_binary("initdb"), "--sync-only", "-D", new, inherit=[lock])
         new.rename(self.data)
 
     def _start(self, account: Account) -> None:

@@ -1,5 +1,6 @@
 """The embedded database: started, shared, stopped and cleaned up by processes that may die at any moment."""
 
+import functools
 import os
 import secrets
 import shutil
@@ -26,10 +27,19 @@ GO_ON = ("--", "sh", "-c", "echo runs; exec sleep 600")
 NOTHING = ("--", "true")
 
 
+@functools.cache
+def template() -> Path:
+    """Return the files of a cluster, which is made once, for copies that need not wait for the disk."""
+    cluster, _ = unittest.enterModuleContext(embedded_postgres.temporary_cluster(data_directory()))
+    cluster.stop()
+    return cluster.home
+
+
 class DatabaseTestCase(unittest.TestCase):
-    """Gives each test a data folder without a database, which is removed with all its clusters."""
+    """Gives each test a data folder, which is removed with all its clusters."""
 
     suffix = ""
+    has_cluster = False
 
     def setUp(self) -> None:
         """Make the folder."""
@@ -38,6 +48,8 @@ class DatabaseTestCase(unittest.TestCase):
         self.addCleanup(embedded_postgres._remove, self.data_dir)
         self.cluster = Cluster(self.data_dir)
         self.tests = self.data_dir / "tests"
+        if self.has_cluster:
+            subprocess.run(["cp", "-a", template(), self.cluster.home], check=True)
 
     def launch(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start the command line; it is ended after the test."""
@@ -165,8 +177,43 @@ class AccountTests(DatabaseTestCase):
             embedded_postgres._binary("initdb")
 
 
+class NewDatabaseTests(DatabaseTestCase):
+    """The first start."""
+
+    def test_leftovers_of_a_crash_are_not_believed(self) -> None:
+        """A half-made cluster is made again; a process id that is left over may be any program's by now."""
+        half = self.cluster.home / "data.new"
+        half.mkdir(parents=True)
+        (half / "PG_VERSION").touch()
+        self.assertEqual(self.call("run", *NOTHING)[0], 0)
+        self.assertFalse(half.exists())
+        (self.cluster.data / "postmaster.pid").write_text(f"{os.getpid()}\n{self.cluster.data}\n1\n")
+        self.assertIsNone(self.cluster.process())
+        self.assertEqual(self.call("run", *NOTHING)[0], 0)
+
+    def test_signal_ends_command_and_database(self) -> None:
+        """Also one that comes while the database is made: the command never runs."""
+        process = self.launch("run", "--", "echo", "ran")
+        wait_until(self.cluster.home.exists)
+        process.terminate()
+        self.assertEqual(self.finish(process)[:2], (128 + signal.SIGTERM, ""))
+        self.assertIsNone(self.cluster.process())
+        process = self.launch_server()
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.finish(process)[0], 128 + signal.SIGINT)
+        self.assertIsNone(self.cluster.process())
+
+    def test_external_database_is_used_as_it_is(self) -> None:
+        """Where SQL_HOST names a database, none is made."""
+        result = self.call("run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
+        self.assertEqual(result, (0, "db.example.org", ""))
+        self.assertFalse(self.cluster.home.exists())
+
+
 class SharedDatabaseTests(DatabaseTestCase):
     """The database that a server keeps its data in."""
+
+    has_cluster = True
 
     def test_server_database_is_durable_and_private(self) -> None:
         """It survives a power cut, lets nobody else in, and its log doesn't quote what people wrote."""
@@ -237,44 +284,17 @@ class SharedDatabaseTests(DatabaseTestCase):
         self.assertEqual(parent.communicate(timeout=PATIENCE_SECONDS)[0], "")  # all that held the output have ended
         self.assertIsNone(self.cluster.process())
 
-    def test_leftovers_of_a_crash_are_not_believed(self) -> None:
-        """A half-made cluster is made again; a process id that is left over may be any program's by now."""
-        half = self.cluster.home / "data.new"
-        half.mkdir(parents=True)
-        (half / "PG_VERSION").touch()
-        self.assertEqual(self.call("run", *NOTHING)[0], 0)
-        self.assertFalse(half.exists())
-        (self.cluster.data / "postmaster.pid").write_text(f"{os.getpid()}\n{self.cluster.data}\n1\n")
-        self.assertIsNone(self.cluster.process())
-        self.assertEqual(self.call("run", *NOTHING)[0], 0)
-
-    def test_signal_ends_command_and_database(self) -> None:
-        """Also one that comes while the database is made: the command never runs."""
-        process = self.launch("run", "--", "echo", "ran")
-        wait_until(self.cluster.home.exists)
-        process.terminate()
-        self.assertEqual(self.finish(process)[:2], (128 + signal.SIGTERM, ""))
-        self.assertIsNone(self.cluster.process())
-        process = self.launch_server()
-        process.send_signal(signal.SIGINT)
-        self.assertEqual(self.finish(process)[0], 128 + signal.SIGINT)
-        self.assertIsNone(self.cluster.process())
-
     def test_exit_code_is_passed_through(self) -> None:
         """It is the command's, as a shell would tell it; a command that does not exist is named."""
         self.assertEqual(self.call("run", "--", "sh", "-c", "kill -KILL $$")[0], 128 + signal.SIGKILL)
         missing = (127, "", "no-such-command: No such file or directory")
         self.assertEqual(self.call("run", "--", "no-such-command"), missing)
 
-    def test_external_database_is_used_as_it_is(self) -> None:
-        """Where SQL_HOST names a database, none is made."""
-        result = self.call("run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
-        self.assertEqual(result, (0, "db.example.org", ""))
-        self.assertFalse(self.cluster.home.exists())
-
 
 class SupervisedDatabaseTests(DatabaseTestCase):
     """The database of a command that runs: whatever kills it, it comes back."""
+
+    has_cluster = True
 
     def is_ready(self) -> bool:
         """Whether the database answers."""
