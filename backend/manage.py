@@ -35,7 +35,7 @@ def main() -> None:
 def end_like_the_main_thread(failure: threading.ExceptHookArgs) -> None:
     """End ``runserver``, which asks the database in a thread, with the same advice as any other command."""
     if is_unconnected(failure.exc_value):
-        print(advice_for(failure.exc_value), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{advice_for(failure.exc_value)}\n")
         os._exit(1)
     threading.__excepthook__(failure)
 

@@ -69,8 +69,8 @@ class Command(BaseCommand):
         if unknown:
             names = ", ".join(f"{app}.{name}" for app, name in unknown)
             self.stderr.write(
-                f"The database is newer than this code, which does not have its migrations {names}. "
-                "Serving on; if no newer version is meant to run, update this code or reverse them with a newer one."
+                f"The database is newer than this code, which lacks its migrations {names}. The server starts all the "
+                "same, as in a rollout. Otherwise update this code, or reverse them with the code that has them."
             )
 
     @contextmanager
