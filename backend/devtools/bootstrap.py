@@ -99,8 +99,9 @@ def install(environment: Path, *packages: str, advice: str, is_quiet: bool = Fal
 
 
 def admitted_pythons(packages: str) -> str:
-    """Return the versions of Python that poetry.lock admits, such as ``>=3.12,<3.15``."""
-    return next(line.split('"')[1] for line in packages.splitlines() if line.startswith("python-versions = "))
+    """Return the versions of Python that poetry.lock admits as a whole, such as ``>=3.12,<3.15``."""
+    metadata = packages.partition("\n[metadata]\n")[2]
+    return next(line.split('"')[1] for line in metadata.splitlines() if line.startswith("python-versions = "))
 
 
 def find_python(admitted: str) -> str | None:

@@ -29,7 +29,7 @@ bootstrap.BACKEND = bootstrap.Path(sys.argv[1])
 bootstrap.bring_up_to_date = make_something
 bootstrap.main()
 """
-LOCK = f'[metadata]\npython-versions = "{ADMITTED}"\n'
+LOCK = f'[[package]]\npython-versions = ">=3.9"\n\n[metadata]\npython-versions = "{ADMITTED}"\n'
 
 
 class SetupTests(unittest.TestCase):
@@ -86,6 +86,7 @@ class SetupTests(unittest.TestCase):
 
     def test_newest_python_that_works_is_found(self) -> None:
         """On the PATH, of pyenv or fetched; pyenv's placeholders fail, and Debian's lack modules."""
+        self.assertEqual(bootstrap.admitted_pythons(LOCK), ADMITTED)
         self.assertIsNone(bootstrap.find_python(ADMITTED))
         self.make_program(self.bin / "python3.14", "exit 127")
         self.make_program(self.bin / "python3.15", "exit 0")
