@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER, data_directory, socket_directory
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
@@ -83,8 +84,10 @@ class DatabaseTestCase(unittest.TestCase):
 
     def ask(self, query: str, cluster: Cluster | None = None) -> Any:
         """Return the first value that the running database answers, if any."""
-        address = {"host": str((cluster or self.cluster).socket), "user": EMBEDDED_USER, "dbname": EMBEDDED_DATABASE}
-        with closing(psycopg.connect(**address, autocommit=True)) as connection:
+        address = make_conninfo(
+            host=str((cluster or self.cluster).socket), user=EMBEDDED_USER, dbname=EMBEDDED_DATABASE
+        )
+        with closing(psycopg.connect(address, autocommit=True)) as connection:
             cursor = connection.execute(query)
             row = cursor.fetchone() if cursor.description else None
             return row and row[0]
