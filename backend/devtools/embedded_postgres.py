@@ -300,7 +300,9 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         _say(str(error))
     except OSError as error:
-        _say(f"{error.filename}: {error.strerror}. DATA_DIR must be a folder that you may write to.")
+        _say(
+            f"{error.filename}: {error.strerror}. DATA_DIR must be a folder that you and the database's user may enter."
+        )
     return 1
 
 
