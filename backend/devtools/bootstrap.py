@@ -105,20 +105,21 @@ def admitted_pythons(packages: str) -> str:
 
 
 def find_python(admitted: str) -> str | None:
-    """Return the newest admitted Python on the PATH, of pyenv or of ``.tools`` that can make an environment."""
+    """Return an admitted Python that can make an environment: this one, else the newest on the PATH or of pyenv."""
     oldest, too_new = map(int, re.findall(r"3\.(\d+)", admitted))
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)]
     folders += [*pyenv.glob("versions/*/bin"), *TOOLS.glob("python/*/bin")]
-    for minor in reversed(range(oldest, too_new)):
-        for python in (str(folder / f"python3.{minor}") for folder in folders):
-            if os.access(python, os.X_OK) and can_make_environments(python):
-                return python
-    return None
+    pythons = [str(folder / f"python3.{minor}") for minor in reversed(range(oldest, too_new)) for folder in folders]
+    if oldest <= sys.version_info.minor < too_new:
+        pythons.insert(0, sys.executable)
+    return next(filter(can_make_environments, pythons), None)
 
 
 def can_make_environments(python: str) -> bool:
-    """Whether ``python`` is more than pyenv's placeholder, and has the modules that Debian leaves out."""
+    """Whether ``python`` is there, more than pyenv's placeholder, and has the modules that Debian leaves out."""
+    if not os.access(python, os.X_OK):
+        return False
     probe = [python, "-I", "-c", "import ensurepip, venv"]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 

@@ -300,9 +300,7 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         _say(str(error))
     except OSError as error:
-        _say(
-            f"{error.filename}: {error.strerror}. DATA_DIR must be a folder that you and the database's user may enter."
-        )
+        _say(f"{error.filename}: {error.strerror}. DATA_DIR must be a folder that the database's user may enter.")
     return 1
 
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from ctj_api.tests.common import wait_until
 from devtools import bootstrap
 
-ADMITTED = ">=3.12,<3.15"
+ADMITTED = ">=3.97,<3.100"  # none of this machine's
 # A setup whose command has a child, and tells the number of their process group.
 SETUP = """
 import sys
@@ -84,21 +84,22 @@ class SetupTests(unittest.TestCase):
         self.assertTrue(bootstrap.is_complete(self.venv, LOCK))
         self.assertFalse(self.tools.is_symlink())
 
-    def test_newest_python_that_works_is_found(self) -> None:
+    def test_this_python_or_the_newest_that_works_is_found(self) -> None:
         """On the PATH, of pyenv or fetched; pyenv's placeholders fail, and Debian's lack modules."""
+        self.assertEqual(bootstrap.find_python(">=3.12,<3.100"), sys.executable)
         self.assertEqual(bootstrap.admitted_pythons(LOCK), ADMITTED)
         self.assertIsNone(bootstrap.find_python(ADMITTED))
-        self.make_program(self.bin / "python3.14", "exit 127")
-        self.make_program(self.bin / "python3.15", "exit 0")
-        self.make_program(self.bin / "python3.12", "exit 0")
-        self.assertEqual(bootstrap.find_python(ADMITTED), str(self.bin / "python3.12"))
-        for python in (self.backend / "pyenv/versions/3.13.0/bin/python3.13", self.tools / "python/x/bin/python3.14"):
+        self.make_program(self.bin / "python3.99", "exit 127")
+        self.make_program(self.bin / "python3.100", "exit 0")
+        self.make_program(self.bin / "python3.97", "exit 0")
+        self.assertEqual(bootstrap.find_python(ADMITTED), str(self.bin / "python3.97"))
+        for python in (self.backend / "pyenv/versions/3.98.0/bin/python3.98", self.tools / "python/x/bin/python3.99"):
             self.make_program(python, "exit 0")
             self.assertEqual(bootstrap.find_python(ADMITTED), str(python))
 
     def test_missing_python_is_fetched_by_uv_before_poetry_is_installed(self) -> None:
         """Where it can't be reached, one line says what to install, and Poetry is not tried."""
-        fetched = self.tools / "python/x/bin/python3.13"
+        fetched = self.tools / "python/x/bin/python3.98"
         self.make_program(self.tools / "bin/python", f'echo "$*" >>{self.backend}/pip.log')
         self.make_program(self.tools / "bin/uv", "echo no network; exit 1")
         errors = io.StringIO()

@@ -161,7 +161,7 @@ class AccountTests(DatabaseTestCase):
         file = self.data_dir / "file"
         file.touch()
         process = self.launch("run", *NOTHING, DATA_DIR=str(file))
-        self.assertRegex(process.communicate()[1], r"\A.*DATA_DIR must be a folder that you and .* may enter\.\n\Z")
+        self.assertRegex(process.communicate()[1], r"\A.*DATA_DIR must be a folder that .* may enter\.\n\Z")
 
 
 class NewDatabaseTests(DatabaseTestCase):
