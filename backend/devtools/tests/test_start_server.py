@@ -72,6 +72,23 @@ class StartServerTests(unittest.TestCase):
                     f"startServer.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '{number}'.",
                 )
 
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "needs root, to mount a folder")
+    def test_read_only_checkout_needs_no_place_for_settings_or_data(self) -> None:
+        """It is a developer's without .env, and its database lies elsewhere; here it ends at a wrong setting."""
+        mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$0/startServer.sh"'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", mount, self.backend],
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": "/home/dev", "WEB_CONCURRENCY": "0"},
+            capture_output=True,
+            text=True,
+        )
+        if "mount" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertIn("read-only: the database is in /home/dev/.local/share/civictechjobs", done.stdout)
+        self.assertIn("WEB_CONCURRENCY must be", done.stderr)
+        self.assertFalse((self.backend / ".env").exists())
+
     def test_missing_settings_are_named(self) -> None:
         """All of them, and no traceback."""
         refusal = self.refusal(DJANGO_DEBUG="false", SQL_HOST="", DJANGO_ALLOWED_HOSTS="")
