@@ -15,6 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import TestCase
 
 from backend.environment import BASE_DIR
+from ctj_api.tests.common import PATIENCE_SECONDS
 
 
 class StartServerTests(unittest.TestCase):
@@ -114,6 +115,7 @@ class ManageTests(unittest.TestCase):
                     check=False,
                     capture_output=True,
                     text=True,
+                    timeout=PATIENCE_SECONDS,
                 )
                 self.assertEqual(done.returncode, 1)
                 self.assertIn(advice, done.stderr)
