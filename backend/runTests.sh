@@ -32,7 +32,6 @@ export DJANGO_SSL_REDIRECT=false
 export DJANGO_BEHIND_PROXY=false
 export EMAIL_BACKEND=console
 export PASSWORD_RESET_URL=https://jobs.example.org/reset-password
-export SQL_REPLICA_HOST=
 
 [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4
 if [ -n "${SQL_HOST-}" ]; then

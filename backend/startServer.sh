@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is needed and serves the API in the foreground, until Ctrl-C or SIGTERM.
-# Settings come from the environment or from .env: see docs/operations.md.
+# Settings come from the environment or from .env: see docs/deployment-infra.md.
 # It calls itself with --with-database for the half that needs the database.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -37,17 +37,34 @@ step() {
   fi
 }
 
+random_key() {
+  "$python" -c 'import secrets; print(secrets.token_urlsafe(50))'
+}
+
 write_development_settings() {
   if [ -e .env ] || [ -n "${DJANGO_SECRET_KEY+set}${DJANGO_DEBUG+set}" ]; then
+    return
+  fi
+  if [ ! -w . ]; then
+    DJANGO_SECRET_KEY=$(random_key)
+    export DJANGO_SECRET_KEY DJANGO_DEBUG=true
     return
   fi
   echo 'Writing .env with settings for development.'
   (
     umask 077
-    "$python" -c 'import secrets; print("DJANGO_SECRET_KEY=" + secrets.token_urlsafe(50) + "\nDJANGO_DEBUG=true")' \
-      >.venv/new.env
+    printf 'DJANGO_SECRET_KEY=%s\nDJANGO_DEBUG=true\n' "$(random_key)" >.venv/new.env
   )
   mv .venv/new.env .env
+}
+
+# A read-only checkout keeps its database elsewhere, unless somebody has said where.
+choose_data_folder() {
+  if [ -w . ] || [ -n "${DATA_DIR-}${SQL_HOST-}" ] || grep -qsE '^(DATA_DIR|SQL_HOST)=.' .env; then
+    return
+  fi
+  export DATA_DIR=${XDG_DATA_HOME:-$HOME/.local/share}/civictechjobs
+  echo "This checkout is read-only: the database is in $DATA_DIR."
 }
 
 print_settings() {
@@ -66,15 +83,18 @@ print(*values, "debug" if DEBUG else "production", sep="\t")
 END
 }
 
+check_port() {
+  if ! [[ $PORT =~ ^[1-9][0-9]{3,4}$ ]] || ((PORT < 1024 || PORT > 65535)); then
+    fail "PORT must be a number from 1024 to 65535, not '$PORT'; a proxy can listen on a lower one."
+  fi
+}
+
 read_settings() {
   local settings
   settings=$(trap '' INT && print_settings) || exit 1
   IFS=$'\t' read -r HOST PORT WEB_CONCURRENCY MODE <<<"$settings"
   export HOST PORT WEB_CONCURRENCY MODE
-  case $PORT in
-    '' | *[!0-9]* | ??????*) fail "PORT must be a number, at most 65535, not '$PORT'." ;;
-  esac
-  [ "$PORT" -le 65535 ] || fail "PORT must be a number, at most 65535, not '$PORT'."
+  check_port
   case $WEB_CONCURRENCY in
     [1-9] | [1-9][0-9]) ;;
     *) fail "WEB_CONCURRENCY must be a number of processes from 1 to 99, not '$WEB_CONCURRENCY'." ;;
@@ -95,6 +115,9 @@ is_healthy() {
 }
 
 write_schema() {
+  if [ ! -w . ]; then
+    return
+  fi
   local fresh=.venv/openapi-schema.$$.yml
   step 'Writing openapi-schema.yml' "$python" manage.py spectacular --validate --fail-on-warn --file "$fresh"
   if cmp -s "$fresh" openapi-schema.yml; then
@@ -131,9 +154,11 @@ serve() {
 trap stop INT TERM HUP
 case "${1-}" in
   '')
+    [ -z "${PORT-}" ] || check_port
     command -v python3 >/dev/null || fail 'there is no python3: install Python 3.12 or newer.'
     interruptible python3 -I devtools/bootstrap.py
     write_development_settings
+    choose_data_folder
     read_settings
     if can_connect; then
       fail "port $PORT of $HOST is in use: stop what listens there, or set PORT to another one."

@@ -48,7 +48,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "ctj_api",
-    "import_export",
 ]
 
 MIDDLEWARE = [
@@ -57,7 +56,7 @@ MIDDLEWARE = [
     "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "ctj_api.http.headers.BrowserPolicyMiddleware",
+    "ctj_api.http.middleware.BrowserPolicyMiddleware",
     "ctj_api.http.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "serving.handlers.RefusalMiddleware",
@@ -65,12 +64,15 @@ MIDDLEWARE = [
     "ctj_api.http.middleware.HostCheckMiddleware",
     "ctj_api.http.middleware.PageValidatorMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
-    "ctj_api.http.middleware.RequestContractMiddleware",
+    "ctj_api.http.middleware.StrictRequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+
+# Load balancers and Prometheus ask these, with a Host of their own.
+MACHINE_PATHS = ("/api/healthcheck/", "/metrics/")
 
 ROOT_URLCONF = "backend.urls"
 ASGI_APPLICATION = "backend.asgi.application"
@@ -81,8 +83,6 @@ REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=Range(min=
 REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=0, min_inclusive=False))
 REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
-# Load balancers and Prometheus ask these, with a Host of their own; they don't wait behind other requests.
-MACHINE_PATHS = ("/api/healthcheck/", "/metrics/")
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
 
@@ -231,7 +231,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Matches Hack for LA's volunteers with the opportunities of its projects.",
     "VERSION": __version__,
     "OAS_VERSION": "3.1.1",
-    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.OnceSchemaGenerator",
+    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.CommittedSchemaGenerator",
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENFORCE_NON_BLANK_FIELDS": True,

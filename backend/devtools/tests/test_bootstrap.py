@@ -1,16 +1,35 @@
 """The setup of ``.tools`` and ``.venv``, as far as it goes without a network."""
 
 import contextlib
+import fcntl
 import io
 import os
+import signal
 import subprocess
 import sys
 import unittest
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+from ctj_api.tests.common import wait_until
 from devtools import bootstrap
+
+ADMITTED = ">=3.97,<3.100"  # none of this machine's
+# A setup whose command has a child, and tells the number of their process group.
+SETUP = """
+import sys
+from devtools import bootstrap
+
+def make_something():
+    with bootstrap.setup_lock():
+        bootstrap.run(["/bin/sh", "-c", "echo $$ >group; /bin/sleep 60 & wait"], "")
+
+bootstrap.BACKEND = bootstrap.Path(sys.argv[1])
+bootstrap.bring_up_to_date = make_something
+bootstrap.main()
+"""
+LOCK = f'[[package]]\npython-versions = ">=3.9"\n\n[metadata]\npython-versions = "{ADMITTED}"\n'
 
 
 class SetupTests(unittest.TestCase):
@@ -21,116 +40,116 @@ class SetupTests(unittest.TestCase):
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.backend = Path(folder.name)
-        self.venv = self.backend / ".venv"
+        self.venv, self.tools = self.backend / ".venv", self.backend / ".tools"
+        self.bin = self.backend / "bin"
+        self.bin.mkdir()
         (self.venv / "bin").mkdir(parents=True)
         (self.venv / "bin" / "python").symlink_to(sys.executable)
-        (self.backend / "poetry.lock").write_text("a = 1\n")
-        (self.backend / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.12"\n[tool.ruff]\nline = 1\n')
-        for name, value in (("BACKEND", self.backend), ("VENV", self.venv), ("LOCK", self.backend / "lock")):
-            patcher = patch.object(bootstrap, name, value)
-            patcher.start()
-            self.addCleanup(patcher.stop)
+        (self.backend / "poetry.lock").write_text(LOCK)
+        for name, value in (("BACKEND", self.backend), ("VENV", self.venv), ("TOOLS", self.tools)):
+            self.enterContext(patch.object(bootstrap, name, value))
+        self.enterContext(patch.dict(os.environ, {"PATH": str(self.bin), "PYENV_ROOT": str(self.backend / "pyenv")}))
 
-    def is_complete(self) -> bool:
-        """Whether the environment counts as complete."""
-        return bootstrap.is_complete(self.venv, bootstrap.venv_stamp())
+    def make_program(self, path: Path, script: str) -> None:
+        """Write a program that stands in for a real one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
-    def test_environment_is_complete_once_stamped(self) -> None:
-        """An environment without a stamp was left half made."""
-        self.assertFalse(self.is_complete())
-        bootstrap.write_stamp(self.venv, bootstrap.venv_stamp())
-        self.assertTrue(self.is_complete())
+    def test_environment_is_complete_once_stamped_for_its_contents(self) -> None:
+        """One without a stamp was left half made; other packages need another environment."""
+        self.assertFalse(bootstrap.is_complete(self.venv, "a = 1"))
+        bootstrap.write_stamp(self.venv, "a = 1")
+        self.assertTrue(bootstrap.is_complete(self.venv, "a = 1"))
+        self.assertFalse(bootstrap.is_complete(self.venv, "a = 2"))
 
-    def test_changed_lock_makes_environment_incomplete(self) -> None:
-        """Other packages need another environment."""
-        bootstrap.write_stamp(self.venv, bootstrap.venv_stamp())
-        (self.backend / "poetry.lock").write_text("a = 2\n")
-        self.assertFalse(self.is_complete())
-
-    def test_changed_tool_settings_keep_environment_complete(self) -> None:
-        """The settings of the linters, in the same file, don't matter."""
-        bootstrap.write_stamp(self.venv, bootstrap.venv_stamp())
-        manifest = self.backend / "pyproject.toml"
-        manifest.write_text(manifest.read_text().replace("line = 1", "line = 2"))
-        self.assertTrue(self.is_complete())
-
-    def test_changed_python_requirement_makes_environment_incomplete(self) -> None:
-        """Another Python needs another environment."""
-        bootstrap.write_stamp(self.venv, bootstrap.venv_stamp())
-        manifest = self.backend / "pyproject.toml"
-        manifest.write_text(manifest.read_text().replace("3.12", "3.13"))
-        self.assertFalse(self.is_complete())
-
-    def test_missing_python_makes_environment_incomplete(self) -> None:
-        """The Python that it was made with may be uninstalled."""
+    def test_environment_without_its_python_or_its_place_is_incomplete(self) -> None:
+        """Python may be uninstalled; the scripts of an environment name its folder."""
+        bootstrap.write_stamp(self.venv, LOCK)
+        moved = self.venv.rename(self.backend / "moved")
+        self.assertFalse(bootstrap.is_complete(moved, LOCK))
+        moved.rename(self.venv)
+        self.assertTrue(bootstrap.is_complete(self.venv, LOCK))
         (self.venv / "bin" / "python").unlink()
         (self.venv / "bin" / "python").symlink_to("/nonexistent/python")
-        bootstrap.write_stamp(self.venv, bootstrap.venv_stamp())
-        self.assertFalse(self.is_complete())
+        bootstrap.write_stamp(self.venv, LOCK)
+        self.assertFalse(bootstrap.is_complete(self.venv, LOCK))
 
-    def test_moved_project_makes_environment_incomplete(self) -> None:
-        """The scripts of a virtual environment name its folder."""
-        bootstrap.write_stamp(self.venv, bootstrap.venv_stamp())
-        moved = self.backend / "moved"
-        self.venv.rename(moved)
-        with patch.object(bootstrap, "VENV", moved):
-            self.assertFalse(bootstrap.is_complete(moved, bootstrap.venv_stamp()))
+    def test_environment_of_another_checkout_is_left_alone(self) -> None:
+        """Where there is a link to it, only the link goes."""
+        self.tools.symlink_to(self.venv)
+        bootstrap.write_stamp(self.venv, LOCK)
+        with patch.object(bootstrap, "run"):
+            bootstrap.make_environment(self.tools, sys.executable)
+        self.assertTrue(bootstrap.is_complete(self.venv, LOCK))
+        self.assertFalse(self.tools.is_symlink())
+
+    def test_this_python_or_the_newest_that_works_is_found(self) -> None:
+        """On the PATH, of pyenv or fetched; pyenv's placeholders fail, and Debian's lack modules."""
+        self.assertEqual(bootstrap.find_python(">=3.12,<3.100"), sys.executable)
+        self.assertEqual(bootstrap.admitted_pythons(LOCK), ADMITTED)
+        self.assertIsNone(bootstrap.find_python(ADMITTED))
+        self.make_program(self.bin / "python3.99", "exit 127")
+        self.make_program(self.bin / "python3.100", "exit 0")
+        self.make_program(self.bin / "python3.97", "exit 0")
+        self.assertEqual(bootstrap.find_python(ADMITTED), str(self.bin / "python3.97"))
+        for python in (self.backend / "pyenv/versions/3.98.0/bin/python3.98", self.tools / "python/x/bin/python3.99"):
+            self.make_program(python, "exit 0")
+            self.assertEqual(bootstrap.find_python(ADMITTED), str(python))
+
+    def test_missing_python_is_fetched_by_uv_before_poetry_is_installed(self) -> None:
+        """Where it can't be reached, one line says what to install, and Poetry is not tried."""
+        fetched = self.tools / "python/x/bin/python3.98"
+        self.make_program(self.tools / "bin/python", f'echo "$*" >>{self.backend}/pip.log')
+        self.make_program(self.tools / "bin/uv", "echo no network; exit 1")
+        errors = io.StringIO()
+        with (
+            patch.object(bootstrap, "make_environment"),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(errors),
+        ):
+            with self.assertRaisesRegex(SystemExit, f"^Setup failed. There is no Python {ADMITTED} here.*install one"):
+                bootstrap.make_tools(ADMITTED)
+            self.assertEqual(errors.getvalue(), "")
+            self.assertEqual((self.backend / "pip.log").read_text(), "-m pip install --quiet uv\n")
+            program = f"/bin/mkdir -p {fetched.parent}; echo '#!/bin/sh' >{fetched}; /bin/chmod +x {fetched}"
+            self.make_program(self.tools / "bin/uv", program)
+            bootstrap.make_tools(ADMITTED)
+        self.assertIn("poetry", (self.backend / "pip.log").read_text())
+        self.assertEqual(bootstrap.find_python(ADMITTED), str(fetched))
 
     def test_failed_command_shows_output_and_advice(self) -> None:
         """The end of what the command printed is shown; the advice is the last line."""
         messages = io.StringIO()
-        with (
-            TemporaryFile() as lock,
-            contextlib.redirect_stderr(messages),
-            self.assertRaisesRegex(bootstrap.SetupError, "do this"),
-        ):
-            bootstrap.attempt(["sh", "-c", "echo no network; exit 1"], lock.fileno(), "do this")
+        with contextlib.redirect_stderr(messages), self.assertRaisesRegex(SystemExit, "do this"):
+            bootstrap.run(["/bin/sh", "-c", "echo no network; exit 1"], "do this")
         self.assertEqual(messages.getvalue(), "no network\n")
-
-    def test_missing_venv_module_is_told(self) -> None:
-        """Debian's python3 comes without it."""
-        with (
-            TemporaryFile() as lock,
-            patch("importlib.util.find_spec", return_value=None),
-            self.assertRaisesRegex(bootstrap.SetupError, "apt install python3-venv"),
-        ):
-            bootstrap.make_tools(lock.fileno())
-
-    def test_unsuitable_python_names_the_versions(self) -> None:
-        """The versions that would do are told from pyproject.toml."""
-        self.assertEqual(bootstrap.required_python(), ">=3.12")
-
-    def test_lock_outlives_killed_setup(self) -> None:
-        """A command that goes on after its setup was killed still keeps the next one waiting."""
-        with bootstrap.setup_lock() as lock:
-            child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[lock])
-        probe = [
-            sys.executable,
-            "-c",
-            "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'ab'), 6)",
-            str(bootstrap.LOCK),
-        ]
-        self.assertNotEqual(subprocess.run(probe, capture_output=True, check=False).returncode, 0)
-        child.communicate()
-        self.assertEqual(subprocess.run(probe, capture_output=True, check=False).returncode, 0)
-
-    def test_stop_reaches_grandchildren(self) -> None:
-        """Pip's own children end with it."""
-        process = subprocess.Popen(
-            ["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        assert process.stdout is not None
-        grandchild = int(process.stdout.readline())
-        with process:
-            bootstrap.stop_group(process)
-        status = Path(f"/proc/{grandchild}/stat")
-        if status.exists():
-            self.assertIn(") Z ", status.read_text())
-        else:
-            self.assertRaises(ProcessLookupError, os.kill, grandchild, 0)
 
     def test_developer_environment_does_not_leak_in(self) -> None:
         """An activated environment, and settings of Poetry's, would lead elsewhere."""
         theirs = {"VIRTUAL_ENV": "/theirs", "PYTHONPATH": "/theirs", "POETRY_VIRTUALENVS_CREATE": "false"}
         with patch.dict(os.environ, theirs):
-            self.assertEqual(bootstrap.command_environment().keys() & theirs.keys(), set())
+            bootstrap.run(["/bin/sh", "-c", 'test -z "$VIRTUAL_ENV$PYTHONPATH$POETRY_VIRTUALENVS_CREATE"'], "leaked")
+
+    def test_told_to_end_it_ends_all_that_it_started(self) -> None:
+        """Pip's own children end with it; those of a killed setup go on, and keep the next one waiting."""
+        self.assertFalse(self.is_lock_held_after(signal.SIGTERM))
+        self.assertTrue(self.is_lock_held_after(signal.SIGKILL))
+
+    def is_lock_held_after(self, number: int) -> bool:
+        """Whether a command holds the lock after its setup has got a signal."""
+        started = self.backend / "group"
+        started.unlink(missing_ok=True)
+        with subprocess.Popen([sys.executable, "-c", SETUP, self.backend]) as process:
+            wait_until(lambda: started.exists() and started.read_text().endswith("\n"))
+            process.send_signal(number)
+        group = int(started.read_text())
+        with (self.backend / ".setup.lock").open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+        return False

@@ -1,28 +1,47 @@
-"""``startServer.sh``: what it refuses, in one line that says why."""
+"""What ``startServer.sh``, ``manage.py`` and ``migrate_once`` say where they refuse something or lack a database."""
 
 import os
+import shutil
 import subprocess
+import sys
 import unittest
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import TestCase
 
 from backend.environment import BASE_DIR
+from ctj_api.tests.common import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 300  # it installs what is not up to date
 
+class StartServerTests(unittest.TestCase):
+    """It refuses in one line, before it starts anything."""
 
-class RefusalTests(unittest.TestCase):
-    """It ends before it starts anything."""
+    def setUp(self) -> None:
+        """Give each test a checkout that is installed."""
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.backend = Path(folder.name)
+        shutil.copy(BASE_DIR / "startServer.sh", self.backend)
+        for name in (".venv", "backend", "ctj_api", "serving"):
+            (self.backend / name).symlink_to(Path(sys.prefix) if name == ".venv" else BASE_DIR / name)
+        (self.backend / "devtools").mkdir()
+        (self.backend / "devtools" / "bootstrap.py").touch()
 
     def refusal(self, *arguments: str, **settings: str) -> str:
         """Return what it says as it fails."""
         settings = {"PORT": "8000", "WEB_CONCURRENCY": "1", "SQL_HOST": "example.org"} | settings
         done = subprocess.run(
-            [BASE_DIR / "startServer.sh", *arguments],
+            [self.backend / "startServer.sh", *arguments],
             check=False,
             env=os.environ | settings,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
         )
         self.assertEqual(done.returncode, 1, done.stderr)
         return done.stderr.strip()
@@ -34,23 +53,42 @@ class RefusalTests(unittest.TestCase):
             "startServer.sh: it takes no arguments; settings come from the environment or from .env.",
         )
 
-    def test_port_that_is_none_is_refused(self) -> None:
-        """Before anything listens."""
-        for port in ("http", "65536", "-1", "123456789"):
+    def test_port_that_is_none_is_refused_before_anything_is_installed(self) -> None:
+        """So is one of the system's."""
+        (self.backend / "devtools" / "bootstrap.py").unlink()
+        for port in ("http", "80", "1023", "65536", "-1", "123456789"):
             with self.subTest(port):
                 self.assertEqual(
                     self.refusal(PORT=port),
-                    f"startServer.sh: PORT must be a number, at most 65535, not '{port}'.",
+                    f"startServer.sh: PORT must be a number from 1024 to 65535, not '{port}'; "
+                    "a proxy can listen on a lower one.",
                 )
 
     def test_number_of_processes_that_is_none_is_refused(self) -> None:
         """Gunicorn takes zero, and serves nobody."""
-        for number in ("0", "100", "two", "-1", "01"):
+        for number in ("0", "100"):
             with self.subTest(number):
                 self.assertEqual(
                     self.refusal(WEB_CONCURRENCY=number),
                     f"startServer.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '{number}'.",
                 )
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "needs root, to mount a folder")
+    def test_read_only_checkout_needs_no_place_for_settings_or_data(self) -> None:
+        """It is a developer's without .env, and its database lies elsewhere; here it ends at a wrong setting."""
+        mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$0/startServer.sh"'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", mount, self.backend],
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": "/home/dev", "WEB_CONCURRENCY": "0"},
+            capture_output=True,
+            text=True,
+        )
+        if "mount" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertIn("read-only: the database is in /home/dev/.local/share/civictechjobs", done.stdout)
+        self.assertIn("WEB_CONCURRENCY must be", done.stderr)
+        self.assertFalse((self.backend / ".env").exists())
 
     def test_missing_settings_are_named(self) -> None:
         """All of them, and no traceback."""
@@ -58,3 +96,41 @@ class RefusalTests(unittest.TestCase):
         self.assertNotIn("Traceback", refusal)
         for name in ("startServer.sh: ", "SQL_HOST", "DJANGO_ALLOWED_HOSTS"):
             self.assertIn(name, refusal)
+
+
+class ManageTests(unittest.TestCase):
+    """``manage.py`` says what to do without a database, in place of a traceback."""
+
+    def test_command_without_a_database_says_how_to_get_one(self) -> None:
+        """Also ``runserver``, which asks the database in a thread."""
+        for command, host, advice in (
+            ("migrate", "", "run -- .venv/bin/python manage.py migrate\n"),
+            ("runserver", "/nowhere", "(SQL_HOST)"),
+        ):
+            with self.subTest(command):
+                done = subprocess.run(
+                    [sys.executable, "manage.py", command],
+                    cwd=BASE_DIR,
+                    env=os.environ | {"SQL_HOST": host, "DATA_DIR": "/nowhere", "DJANGO_DEBUG": "true"},
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE_SECONDS,
+                )
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(advice, done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+
+
+class MigrateOnceTests(TestCase):
+    """``migrate_once`` against a database that a newer version of the code has migrated."""
+
+    def test_code_older_than_the_database_says_so_and_goes_on(self) -> None:
+        """As the previous version does in a rollout; an up-to-date one says nothing."""
+        for unknown in ("", "9999_future"):
+            if unknown:
+                MigrationRecorder(connection).record_applied("ctj_api", unknown)
+            errors = StringIO()
+            call_command("migrate_once", verbosity=0, stderr=errors)
+            self.assertEqual("newer than this code" in errors.getvalue(), bool(unknown))
+            self.assertIn(unknown, errors.getvalue())

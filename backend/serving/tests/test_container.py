@@ -73,7 +73,7 @@ class ComposeTests(SimpleTestCase):
 
     def test_every_setting_is_documented(self) -> None:
         """Each setting of .env.example and docker-compose.yml is in the documentation's table."""
-        table = set(re.findall(r"^\| `(\w+)` \|", read("docs/operations.md"), re.MULTILINE))
+        table = set(re.findall(r"^\| `(\w+)` \|", read("docs/deployment-infra.md"), re.MULTILINE))
         named = {name.removesuffix("_FILE") for name in api_environment()}
         self.assertEqual(named - COMPOSE_ONLY - table, set())
 

@@ -9,9 +9,8 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
+from django.db.migrations.loader import MigrationLoader
 from psycopg.errors import LockNotAvailable
-
-from ctj_api.backups import RESTORE_LOCK
 
 # Any number will do, but for those of other locks.
 MIGRATE_LOCK = 6_000_028
@@ -40,10 +39,11 @@ class Command(BaseCommand):
     def handle(self, *_: Any, wait: float, **options: Any) -> None:
         """Migrate; raises ``CommandError`` where another one is not done, or a table not free, in time."""
         until = time.monotonic() + wait
-        with self._locked(MIGRATE_LOCK, until), self._locked(RESTORE_LOCK, until), connection.cursor() as cursor:
+        with self._locked(MIGRATE_LOCK, until), connection.cursor() as cursor:
             for name, value in SESSION.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             self._migrate(until, options["verbosity"])
+            self._warn_of_unknown_migrations()
 
     def _migrate(self, until: float, verbosity: int) -> None:
         while True:
@@ -58,6 +58,18 @@ class Command(BaseCommand):
                 time.sleep(STEP_SECONDS)
             else:
                 return
+
+    def _warn_of_unknown_migrations(self) -> None:
+        """Say so where the database is newer than this code, which goes on serving while a newer version rolls out."""
+        loader = MigrationLoader(connection)
+        applied = {key for key in loader.applied_migrations if key[0] in loader.migrated_apps}
+        unknown = sorted(applied - loader.disk_migrations.keys())
+        if unknown:
+            names = ", ".join(f"{app}.{name}" for app, name in unknown)
+            self.stderr.write(
+                f"The database is newer than this code, which lacks its migrations {names}. The server starts all the "
+                "same, as in a rollout. Otherwise update this code, or reverse them with the code that has them."
+            )
 
     @contextmanager
     def _locked(self, number: int, until: float) -> Iterator[None]:

@@ -29,7 +29,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_PORT, EMBEDDED_USER, data_directory
-from ctj_api.backups import LEFT_OUT
+from ctj_api.tests.databases import LEFT_OUT
 from devtools.embedded_postgres import Cluster, temporary_cluster, temporary_environment
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, SkippedError, lost, worst
 
