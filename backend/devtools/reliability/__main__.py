@@ -1,6 +1,5 @@
 """The command: ``python -m devtools.reliability [NAME...]``, in the folder of ``manage.py``."""
 
-import argparse
 import http.client
 import os
 import secrets
@@ -8,138 +7,80 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from unittest.mock import patch
 
 import aiohttp
 import psycopg
 
-from backend.environment import EMBEDDED_DATABASE, EMBEDDED_USER, data_directory
+from backend.environment import data_directory
 from devtools.benchmarks.measure import BenchmarkError
-from devtools.benchmarks.report import say
-from devtools.benchmarks.servers import ADDRESS
+from devtools.benchmarks.report import DOCS, conditions, parse, say, table, write
+from devtools.benchmarks.servers import ADDRESS, SETTINGS
 from devtools.embedded_postgres import ClusterError, temporary_folder
 
-from .report import PAGE, Report
-from .scenario import FULL, SMALL, Outcome, ReliabilityError, Scale, Scenario, SkippedError
+from .scenario import Outcome, ReliabilityError, Scale, Scenario, SkippedError
 from .scenarios import SCENARIOS
 
+PAGE = DOCS / "reliability.md"
+COMMAND = "devtools.reliability"
+HEAD = ["Fault or attack", "Tried", "Lost", "Back after", "Command"]
 FAILURES = (
     ReliabilityError,
     BenchmarkError,
     ClusterError,
+    ExceptionGroup,
     OSError,
     http.client.HTTPException,
     aiohttp.ClientError,
     psycopg.Error,
     subprocess.SubprocessError,
 )
-# What keeps out what a developer's environment and .env say. The servers are the production's, but for their database.
-LIMITS = {
-    "REQUEST_WAIT_SECONDS": "10",
-    "REQUEST_MAX_BYTES": "2621440",
-    "REQUEST_HEAD_SECONDS": "10",
-    "REQUEST_READ_SECONDS": "30",
-    "RESPONSE_STALL_SECONDS": "30",
-    "KEEP_ALIVE_SECONDS": "75",
-    "CONNECTIONS_MAX": "2000",
-    "SQL_STATEMENT_TIMEOUT_MS": "30000",
-    "SQL_LOCK_TIMEOUT_MS": "5000",
-    "SQL_IDLE_TIMEOUT_MS": "60000",
-    "LOGIN_RATE": "5/15m",
-    "LOGIN_ACCOUNT_RATE": "50/15m",
-    "LOGIN_ADDRESS_RATE": "50/15m",
-    "SIGNUP_RATE": "60/1h",
-    "PASSWORD_RESET_RATE": "20/1h",  # nosec B105: a rate
-    "PASSWORD_MAIL_RATE": "3/1h",  # nosec B105: a rate
-}
-SETTINGS = LIMITS | {
-    "DJANGO_DEBUG": "false",
-    "LOG_FORMAT": "json",
-    "LOG_LEVEL": "INFO",
-    "EMAIL_BACKEND": "console",
-    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",  # nosec B105: an address
-    "DJANGO_ALLOWED_HOSTS": f"{ADDRESS},localhost",
-    "DJANGO_SSL_REDIRECT": "false",
-    "DJANGO_BEHIND_PROXY": "false",
-    "TRUSTED_PROXIES": "",
-    "HOST": ADDRESS,
-    "SQL_HOST": "",
-    "SQL_PORT": "",
-    "SQL_USER": EMBEDDED_USER,
-    "SQL_PASSWORD": "",  # nosec B105: none
-    "SQL_DATABASE": EMBEDDED_DATABASE,
-    "SQL_REPLICA_HOST": "",
-}
+RATES = ("LOGIN_RATE", "LOGIN_ACCOUNT_RATE", "LOGIN_ADDRESS_RATE", "SIGNUP_RATE", "PASSWORD_RESET_RATE")
+# The limits of attempts are tried by tests; here they would end the trials.
+WITHOUT_LIMITS = dict.fromkeys(RATES, "1000000/1d")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Carry out the command line and return the exit code."""
-    options = _parse(arguments)
+    options = parse(arguments, "reliability", "Break things, and see what is lost.", SCENARIOS, PAGE)
     if options.list:
-        width = max(map(len, SCENARIOS))
-        sys.stdout.writelines(f"{name:{width}}  {it.title}: {it.expects}\n" for name, it in SCENARIOS.items())
+        sys.stdout.writelines(f"{name:17} {it.title}: {it.expects}\n" for name, it in SCENARIOS.items())
         return 0
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with _place():
-        report = Report([_try(SCENARIOS[name], _scale(options)) for name in options.names or SCENARIOS])
-    sys.stdout.write(f"{report.screen()}\n")
-    for problem in report.problems():
-        say(f"FAILED: {problem}")
-    if options.write and not report.problems():
-        PAGE.write_text(report.written_into(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-        say(f"Written: {PAGE}")
-    return 1 if report.problems() else 0
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m devtools.reliability", description="Break things, and see what is lost."
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *SCENARIOS], help="default: all")
-    parser.add_argument("--list", action="store_true", help="print the names, and what must hold")
-    parser.add_argument("--small", action="store_true", help="each of them shortly")
-    parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE.relative_to(PAGE.parents[1])}")
-    options = parser.parse_args(arguments)
-    if options.write and (options.names or options.small):
-        parser.error("--write takes all scenarios at full size")
-    return options
-
-
-def _scale(options: argparse.Namespace) -> Scale:
-    return SMALL if options.small else FULL
-
-
-@contextmanager
-def _place() -> Iterator[None]:
-    """Have the environment lead to a folder for this run alone, which goes away with all databases in it."""
     with temporary_folder(data_directory()) as (folder, _):
-        before = dict(os.environ)
-        os.environ |= SETTINGS | {"DATA_DIR": str(folder), "DJANGO_SECRET_KEY": secrets.token_urlsafe(50)}
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ |= before
+        key = {"DATA_DIR": str(folder), "DJANGO_SECRET_KEY": secrets.token_urlsafe(50), "HOST": ADDRESS, "SQL_HOST": ""}
+        with patch.dict(os.environ, SETTINGS | WITHOUT_LIMITS | key):
+            outcomes = [_try(SCENARIOS[name], Scale(options.small)) for name in options.names or SCENARIOS]
+    text = f"{conditions(f'{COMMAND} --write')}\n\n{table([HEAD, *(row for row, _ in outcomes)])}"
+    sys.stdout.write(f"{text}\n")
+    problems = [problem for _, problems in outcomes for problem in problems]
+    for problem in problems:
+        say(f"FAILED: {problem}")
+    if options.write and not problems:
+        write(PAGE, text)
+    return 1 if problems else 0
 
 
-def _try(scenario: Scenario, scale: Scale) -> tuple[Scenario, Outcome | str]:
+def _try(scenario: Scenario, scale: Scale) -> tuple[list[str], list[str]]:
+    """Return the row of a scenario, and what did not hold."""
     say(f"{scenario.name}: {scenario.expects} ...")
     began = time.monotonic()
     try:
         outcome = scenario.run(scale)
     except SkippedError as error:
-        say(f"  skipped: {error}")
-        return scenario, str(error)
-    except (*FAILURES, ExceptionGroup) as error:
+        outcome = Outcome(f"skipped: {error}", "-", "-")
+    except FAILURES as error:
         outcome = Outcome("broken off", "not known", "-", tuple(_texts(error)))
-    say(f"  {'FAILED' if outcome.problems else 'held'}, in {time.monotonic() - began:.1f} s")
-    return scenario, outcome
+    say(f"  {'FAILED' if outcome.problems else outcome.tries}, in {time.monotonic() - began:.1f} s")
+    command = f"`.venv/bin/python -m {COMMAND} {scenario.name}`"
+    row = [scenario.title, outcome.tries, outcome.lost, outcome.recovery, command]
+    return row, [f"{scenario.name}: {problem}" for problem in outcome.problems]
 
 
-def _texts(error: Exception) -> Iterator[str]:
+def _texts(error: BaseException) -> Iterator[str]:
     """Return a text for each error of a group, or for the only one."""
-    if isinstance(error, ExceptionGroup):
+    if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield from _texts(part)
     else:

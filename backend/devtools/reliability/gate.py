@@ -1,28 +1,22 @@
 """A gate in the database: writes wait at it with their transactions half done, so that a fault meets many of them."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 
-from .servers import THREADS, Server, connect, until
+from .servers import THREADS, Server, until
 
 GATE = 6_000_026  # any number that no other advisory lock has
 ENOUGH = THREADS  # one process may have taken all connections
-# In front of what these transactions write last.
-INSTALL = f"""
+# In front of what the transactions that save a listing and a profile write last.
+INSTALL = """
     CREATE FUNCTION pass_the_gate() RETURNS trigger LANGUAGE plpgsql
-        AS 'BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END';
+        AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(6000026); RETURN NEW; END';
     CREATE TRIGGER gate BEFORE INSERT ON django_admin_log FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
+    CREATE TRIGGER gate BEFORE UPDATE ON ctj_api_userprofile FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
 """
-WAITING = "FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-
-
-def put_gate(server: Server) -> None:
-    """Put the gate, open, in front of the entries of the history."""
-    with server.database() as database:
-        database.execute(INSTALL.encode())
+WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
 
 
 @asynccontextmanager
@@ -31,14 +25,9 @@ async def gate_closed(server: Server) -> AsyncIterator[None]:
 
     PostgreSQL would do what they wait for although nobody is there any more, as if they had been killed after it.
     """
-    with closing(connect(server.cluster)) as connection:
-        await asyncio.to_thread(connection.execute, "SELECT pg_advisory_lock(%s)", [GATE])
-        await until(lambda: _waiting(connection) >= ENOUGH, f"{ENOUGH} writes did not wait at the gate")
+    with server.database() as connection:
+        connection.execute("SELECT pg_advisory_lock(6000026)")
+        await until(lambda: len(connection.execute(WAITING).fetchall()) >= ENOUGH, "No writes waited at the gate")
         yield
         with suppress(psycopg.OperationalError):  # the database was killed
-            connection.execute(f"SELECT pg_terminate_backend(pid, 5000) {WAITING}".encode(), [GATE])
-
-
-def _waiting(connection: psycopg.Connection) -> int:
-    (count,) = connection.execute(f"SELECT count(*) {WAITING}".encode(), [GATE]).fetchall()[0]
-    return int(count)
+            connection.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting".encode())

@@ -1,39 +1,51 @@
-"""Fills the database that all servers start with, and tells as JSON who is in it."""
+"""Fills a database with any version of the code, and tells as JSON who and what is in it.
+
+It runs as a file, with the folder of that version as ``PYTHONPATH``, and takes the number of volunteers.
+"""
 
 import json
 import sys
 
-from django.core.management import call_command
+import django
 
-from ctj_api.models import CommunityOfPractice, Project, Role, Skill, UserProfile
-from devtools.benchmarks.inside import sign_in  # sets Django up
+django.setup(set_prefix=False)
 
-VOLUNTEERS = 1000
+from django.core.management import call_command  # noqa: E402 (what these import asks the settings)
+from django.db import transaction  # noqa: E402
+from django.test import Client  # noqa: E402
+
+from ctj_api.models import CommunityOfPractice, Project, Role, Skill, UserProfile  # noqa: E402
+
 MANAGERS = 4
+ROWS = {"communities": CommunityOfPractice, "projects": Project, "roles": Role, "skills": Skill}
 
 
-def main() -> None:
-    """Migrate, load the catalog, make the accounts, and sign them in."""
+def main(volunteers: int) -> None:
+    """Migrate, load the catalog, and make accounts, which have no password."""
     call_command("migrate", verbosity=0)
     call_command("load_catalog", if_empty=True, stdout=sys.stderr)
-    prepared = {
-        "volunteers": _accounts("volunteer", VOLUNTEERS, is_project_manager=False),
-        "managers": _accounts("manager", MANAGERS, is_project_manager=True),
+    people = {
+        "volunteers": [UserProfile(email=f"volunteer{number}@example.org") for number in range(volunteers)],
+        "managers": [
+            UserProfile(email=f"manager{number}@example.org", is_project_manager=True) for number in range(MANAGERS)
+        ],
     }
-    rows = {model._meta.model_name: [str(pk) for pk in model.objects.values_list("pk", flat=True)] for model in _MODELS}
-    json.dump(prepared | {"rows": rows}, sys.stdout)
+    content = {
+        name: [str(pk) for pk in model._default_manager.values_list("pk", flat=True)] for name, model in ROWS.items()
+    }
+    with transaction.atomic():
+        sessions = {
+            kind: [(user.email, session(user)) for user in UserProfile.objects.bulk_create(users)]
+            for kind, users in people.items()
+        }
+    json.dump(content | sessions, sys.stdout)
 
 
-_MODELS: tuple[type[CommunityOfPractice | Project | Role | Skill], ...] = (CommunityOfPractice, Project, Role, Skill)
+def session(user: UserProfile) -> str:
+    """Return the key of a new session of somebody."""
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
 
 
-def _accounts(kind: str, count: int, *, is_project_manager: bool) -> dict[str, str]:
-    """Return e-mail address → the key of a session, of new accounts without a password."""
-    emails = [f"{kind}{number}@example.org" for number in range(count)]
-    users = [UserProfile(email=email, password="!", is_project_manager=is_project_manager) for email in emails]  # nosec B106: none
-    UserProfile.objects.bulk_create(users)
-    return sign_in(emails)
-
-
-if __name__ == "__main__":
-    main()
+main(int(sys.argv[1]))

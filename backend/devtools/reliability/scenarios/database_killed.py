@@ -1,13 +1,13 @@
 """PostgreSQL is killed in the middle of concurrent writes."""
 
 import asyncio
-from pathlib import Path
 
-from devtools.reliability.gate import gate_closed, put_gate
+from devtools.benchmarks.servers import children
+from devtools.reliability.gate import INSTALL, gate_closed
 from devtools.reliability.many import allow_files
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost, worst
-from devtools.reliability.servers import WAIT_SECONDS, Server, kill, serving
-from devtools.reliability.writes import MANY_SIGNUPS, Load
+from devtools.reliability.servers import Server, kill, serving, until
+from devtools.reliability.writes import Load
 
 
 def run(scale: Scale) -> Outcome:
@@ -23,13 +23,12 @@ def run(scale: Scale) -> Outcome:
             async with gate_closed(server):
                 for process in _victims(server, with_all=number % 2 == 1):
                     kill(process)
-            async with asyncio.TaskGroup() as tasks:
-                health, write = tasks.create_task(_recovery_of_health(server)), tasks.create_task(load.recovery())
-            healthy.append(health.result())
-            written.append(write.result())
+            times = await asyncio.gather(until(server.answers, "The server was not healthy"), load.recovery())
+            healthy.append(times[0])
+            written.append(times[1])
 
-    with serving(SIGNUP_RATE=MANY_SIGNUPS) as server:
-        put_gate(server)
+    with serving(volunteers=at_once) as server:
+        server.database().execute(INSTALL)
         load = Load(server, at_once)
         asyncio.run(load.run(writes, fault))
         problems = load.problems()
@@ -39,21 +38,11 @@ def run(scale: Scale) -> Outcome:
     return Outcome(tries, lost(problems), recovery, tuple(problems))
 
 
-async def _recovery_of_health(server: Server) -> float:
-    """Return the seconds until the health check says that the database answers; raises ``TimeoutError``."""
-    began = asyncio.get_running_loop().time()
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not await asyncio.to_thread(server.is_healthy):  # noqa: ASYNC110 (another process tells nobody)
-            await asyncio.sleep(0.05)
-    return asyncio.get_running_loop().time() - began
-
-
 def _victims(server: Server, with_all: bool) -> list[int]:
     postmaster = server.cluster.process()
     if postmaster is None:
         raise ReliabilityError("There is no database to be killed.")
-    lists = [path.read_text() for path in Path(f"/proc/{postmaster}/task").glob("*/children")] if with_all else []
-    return [postmaster, *(int(child) for text in lists for child in text.split())]
+    return [postmaster, *(children(postmaster) if with_all else [])]
 
 
 SCENARIO = Scenario(

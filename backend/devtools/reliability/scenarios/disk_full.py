@@ -3,8 +3,8 @@
 import asyncio
 import os
 import subprocess
-from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -13,56 +13,41 @@ from backend.environment import data_directory
 from devtools.embedded_postgres import temporary_folder
 from devtools.reliability.scenario import Outcome, Scale, Scenario, SkippedError, lost, worst
 from devtools.reliability.servers import Server, launched, prepare, until
-from devtools.reliability.writes import ANONYMOUS, MANY_SIGNUPS, Client, Load, talking
+from devtools.reliability.writes import AT_ONCE, Load
 
 MEGABYTES = 128
 REFUSALS = 30
-READS = ("/api/skills/", "/api/opportunities/", "/api/healthcheck/")
-ANSWERS = {"200", "503"}
 
 
 def run(scale: Scale) -> Outcome:
     """Fill the disk until writes fail, then until PostgreSQL itself can't go on, and free it again."""
     writes, times = scale.pick((100, 1), (600, 3))
     back: list[float] = []
-    reads: Counter[str] = Counter()
 
     async def fault(load: Load) -> None:
-        async with talking(server) as client:
-            for number in range(times):
-                await load.reach(writes * (number + 1) // (times + 1))
-                await _fill(server, load, client, reads)
-                back.append(await load.recovery())
+        for number in range(times):
+            await load.reach(writes * (number + 1) // (times + 1))
+            await _fill(server, load)
+            back.append(await load.recovery())
 
-    with temporary_folder(data_directory()) as (folder, _):
-        disk = folder / "disk"
-        _mount(disk)
-        try:
-            with launched(disk, prepare(disk), SIGNUP_RATE=MANY_SIGNUPS) as server:
-                load = Load(server)
-                asyncio.run(load.run(writes, fault))
-                problems = load.problems()
-        finally:
-            subprocess.run(["umount", "--lazy", disk], check=False)
-    problems += [f"{count} x {status} answered to reads" for status, count in reads.items() if status not in ANSWERS]
-    tries = (
-        f"{times} times, {load.acknowledged:,} writes; {load.statuses['503']} answers 503, PostgreSQL down {times} x"
-    )
+    with _small_disk() as disk, launched(disk, prepare(disk, AT_ONCE)) as server:
+        load = Load(server)
+        asyncio.run(load.run(writes, fault))
+        problems = load.problems()
+    refused = load.statuses["503"]
+    tries = f"{times} times, {load.acknowledged:,} writes; {refused} answers 503, PostgreSQL down {times} x"
     return Outcome(tries, lost(problems), worst(back), tuple(problems))
 
 
-async def _fill(server: Server, load: Load, client: Client, reads: Counter[str]) -> None:
+async def _fill(server: Server, load: Load) -> None:
     """Leave no room until writes are refused and PostgreSQL has gone down, and then give it back."""
     filler = server.cluster.data_dir / "filler"
+    told, refused = _failed_starts(server), load.statuses["503"]
     tasks = [asyncio.create_task(_keep_full(filler))]
-    told = _failed_starts(server)
-    refused = load.statuses["503"]
     try:
-        await until(lambda: load.statuses["503"] >= refused + REFUSALS, "The disk is full, and writes are not refused")
-        await _read(client, reads)
+        await until(lambda: load.statuses["503"] >= refused + REFUSALS, "The full disk had no writes refused")
         tasks.append(asyncio.create_task(_keep_ending_log_files(server)))
-        await until(lambda: _failed_starts(server) > told, "PostgreSQL does not mind the full disk")
-        await _read(client, reads)
+        await until(lambda: _failed_starts(server) > told, "PostgreSQL did not go down")
     finally:
         for task in tasks:
             task.cancel()
@@ -84,11 +69,6 @@ async def _keep_full(filler: Path) -> None:
             await asyncio.sleep(0.05)
 
 
-async def _read(client: Client, reads: Counter[str]) -> None:
-    for path in READS:
-        reads[(await client.send("GET", path, ANONYMOUS)).status] += 1
-
-
 async def _keep_ending_log_files(server: Server) -> None:
     """Have PostgreSQL begin other files of its write-ahead log, until there is no room for one."""
     while True:
@@ -101,22 +81,23 @@ def _end_log_file(server: Server) -> None:
         database.execute("SELECT pg_switch_wal(), pg_logical_emit_message(true, 'fill', 'another file')")
 
 
-def _mount(disk: Path) -> None:
-    """Make a small disk in memory, which goes away with this process at the latest."""
-    if os.geteuid() != 0 or not hasattr(os, "unshare"):
-        raise SkippedError("needs root on Linux, to mount a small disk")
-    disk.mkdir()
-    try:
-        os.unshare(os.CLONE_NEWNS)
-    except OSError as error:
-        raise SkippedError(f"needs the right to mount a small disk ({error.strerror})") from error
-    for command in (
-        ["mount", "--make-rprivate", "/"],
-        ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=755", "tmpfs", str(disk)],
-    ):
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SkippedError(f"a small disk can't be mounted: {done.stderr.strip()}")
+@contextmanager
+def _small_disk() -> Iterator[Path]:
+    """Have a small disk in memory, which goes away with this process at the latest; skips where there can be none."""
+    with temporary_folder(data_directory()) as (folder, _):
+        disk = folder / "disk"
+        disk.mkdir()
+        try:
+            os.unshare(os.CLONE_NEWNS)
+            subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+            options = f"size={MEGABYTES}m,mode=755"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
+        except (AttributeError, OSError, subprocess.CalledProcessError) as error:
+            raise SkippedError(f"needs root on Linux, to mount a small disk ({error})") from error
+        try:
+            yield disk
+        finally:
+            subprocess.run(["umount", "--lazy", disk], check=False)
 
 
 SCENARIO = Scenario(

@@ -3,22 +3,16 @@
 import asyncio
 from contextlib import ExitStack
 
-from devtools.reliability.gate import gate_closed, put_gate
+from devtools.reliability.gate import INSTALL, gate_closed
 from devtools.reliability.scenario import Outcome, Scale, Scenario, lost, worst
-from devtools.reliability.servers import Server, is_free, kill, server_command, serving, started, until
-from devtools.reliability.writes import CUT_OFF, MANY_SIGNUPS, Load
-
-START_SERVER = ("./startServer.sh",)
-SETTINGS = {"SIGNUP_RATE": MANY_SIGNUPS}
+from devtools.reliability.servers import Server, kill, launched, serving, until
+from devtools.reliability.writes import CUT_OFF, Load
 
 
 def run(scale: Scale) -> Outcome:
     """Kill one worker, then all of them, then Gunicorn itself, after which everything is started again."""
     writes, rounds = scale.pick((200, 2), (1000, 4))
-    replaced: list[float] = []
-    ended: list[float] = []
-    restarted: list[float] = []
-    left: list[str] = []
+    replaced, ended, restarted, left = list[float](), list[float](), list[float](), list[str]()
 
     async def fault(load: Load) -> None:
         for number in range(rounds):
@@ -27,15 +21,16 @@ def run(scale: Scale) -> Outcome:
         await load.reach(writes * (rounds + 1) // (rounds + 2))
         async with gate_closed(server):
             kill(server.master())
-        ended.append(await until(lambda: _has_ended(server), "Gunicorn was killed, and not all has ended"))
+        ended.append(await until(lambda: _has_ended(server), "Not all ended with Gunicorn"))
         left.extend(["the database goes on without a server"] if server.cluster.process() else [])
-        command = server_command(server.cluster) if scale.is_small else START_SERVER
-        stack.enter_context(started(command, server.cluster.data_dir, server.port, **SETTINGS, DJANGO_DEBUG="true"))
-        restarted.append(await load.recovery())
+        again = launched(server.cluster.data_dir, server.content, port=server.port)
+        recovered = asyncio.create_task(load.recovery())
+        await asyncio.to_thread(stack.enter_context, again)
+        restarted.append(await recovered)
 
-    with serving(**SETTINGS) as server, ExitStack() as stack:
-        put_gate(server)
-        load = Load(server, allowed=[CUT_OFF])
+    with serving() as server, ExitStack() as stack:
+        server.database().execute(INSTALL)
+        load = Load(server, allowed=["503", CUT_OFF])
         asyncio.run(load.run(writes, fault))
         problems = (*load.problems(), *left)
     tries = f"workers killed {rounds} times, Gunicorn once amid {load.acknowledged:,} writes, {load.at_once} at once"
@@ -43,11 +38,6 @@ def run(scale: Scale) -> Outcome:
         f"{worst(replaced)} by itself; after Gunicorn all ended in {worst(ended)}, up again in {worst(restarted)}"
     )
     return Outcome(tries, lost(problems), recovery, problems)
-
-
-def _has_ended(server: Server) -> bool:
-    """Whether nothing of the server is left, and another one may take its place."""
-    return server.supervisor.poll() is not None and is_free(server.port)
 
 
 async def _kill_workers(server: Server, load: Load, with_all: bool) -> float:
@@ -59,8 +49,13 @@ async def _kill_workers(server: Server, load: Load, with_all: bool) -> float:
             kill(worker)
     seconds = await load.recovery()
     return seconds + await until(
-        lambda: len(server.workers() - set(killed)) == len(workers), "Workers that were killed are not replaced"
+        lambda: len(server.workers() - set(killed)) == len(workers), "Workers that were killed were not replaced"
     )
+
+
+def _has_ended(server: Server) -> bool:
+    """Whether nothing of the server is left, and another one may take its place."""
+    return server.supervisor.poll() is not None and not server.answers()
 
 
 SCENARIO = Scenario(
