@@ -54,9 +54,8 @@ def main(arguments: list[str]) -> int:
     plan = SMALL if options.small else FULL
     with _folder(options.keep) as folder, ExitStack() as opened:
         os.environ |= SETTINGS | {"DJANGO_SECRET_KEY": secrets.token_urlsafe(50)}
-        os.environ["DJANGO_SETTINGS_MODULE"] = "backend.settings"
         os.environ["SQL_HOST"] = str(opened.enter_context(database(folder)))
-        text, failures = measure(Bench(plan, opened), options.names or [*BENCHMARKS, LOAD])
+        text, failures = measure(Bench(plan, folder, opened), options.names or [*BENCHMARKS, LOAD])
         text = f"{conditions('devtools.benchmarks --write')} {_software()}\n\n{text}"
     sys.stdout.write(f"{text}\n")
     for failure in failures:

@@ -4,24 +4,25 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
-from psycopg.sql import SQL, Identifier
 
 from backend.environment import BASE_DIR
+from devtools.reliability.ports import reserved_port
 
-from .client import PASSWORD, Client
+from .client import Client
 from .report import say
-from .servers import OURS, Server, serving
+from .servers import OURS, serving
 
 UNFINISHED = "benchmarks_unfinished"
+PASSWORD = "benchmarks"  # nosec B105: of the demo
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How many listings and volunteers each database has, and how often and for how many seconds things are measured."""
+class Plan(NamedTuple):
+    """How many listings and volunteers each database has, and how often and for how many seconds we measure."""
 
     few: int
     page: int
@@ -39,24 +40,42 @@ FULL = Plan(100, 1_000, 10_000, 100_000, 60, 5, 10, 5, 2, (1, 5, 20, 50, 100, 20
 SMALL = Plan(120, 120, 120, 400, 3, 1, 2, 1, 0.3, (1, 5))
 
 
+class Server(NamedTuple):
+    """A server that runs: where it listens, and the process that has started those that serve."""
+
+    port: int
+    gunicorn: int
+
+
 class Bench:
     """A run: its databases and servers are made when they are first asked for, and shared by the benchmarks."""
 
-    def __init__(self, plan: Plan, opened: ExitStack) -> None:
+    def __init__(self, plan: Plan, folder: Path, opened: ExitStack) -> None:
         self.plan = plan
-        self.opened = opened
-        self.server = cache(self._serve)
+        self._folder = folder
+        self._opened = opened
+        self.server = cache(self.another_server)
 
     def client(self, size: int) -> Client:
         """Return a new client of the shared server with the database of this size."""
-        return self.opened.enter_context(Client(self.server(size)))
+        client = Client(self.server(size).port)
+        self._opened.callback(client.close)
+        return client
 
     def sql(self, size: int) -> psycopg.Connection:
         """Return a new connection to the database of this size."""
-        return self.opened.enter_context(connect(database_of(size)))
+        return self._opened.enter_context(connect(database_of(size)))
 
-    def _serve(self, size: int, application: str = OURS, processes: int = 1) -> Server:
-        return self.opened.enter_context(serving(database_of(size), application, processes))
+    def another_server(self, size: int, command: tuple[str, ...] = OURS, processes: int = 1) -> Server:
+        """Return a server that no other benchmark uses."""
+        settings = {
+            "SQL_DATABASE": database_of(size),
+            "DJANGO_SETTINGS_MODULE": "devtools.benchmarks.settings",
+            "WEB_CONCURRENCY": str(processes),
+        }
+        port = self._opened.enter_context(reserved_port())
+        process = self._opened.enter_context(serving(command, port, self._folder / f"{port}.log", **settings))
+        return Server(port, process.pid)
 
 
 def connect(database: str) -> psycopg.Connection:
@@ -78,21 +97,20 @@ def database_of(size: int) -> str:
     with connect("postgres") as sql:
         if not sql.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
             say(f"  seeding {size:,} listings and volunteers ...")
-            sql.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(UNFINISHED)))
-            sql.execute(SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(Identifier(UNFINISHED)))
+            sql.execute(f"DROP DATABASE IF EXISTS {UNFINISHED}".encode())
+            sql.execute(f"CREATE DATABASE {UNFINISHED} ENCODING 'UTF8' TEMPLATE template0".encode())
             _seed(size)
-            sql.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(UNFINISHED), Identifier(name)))
+            sql.execute(f"ALTER DATABASE {UNFINISHED} RENAME TO {name}".encode())
     return name
 
 
 def _seed(size: int) -> None:
     """Fill the new database; debugging, since the demo is seeded in development only."""
     settings = os.environ | {"SQL_DATABASE": UNFINISHED, "DJANGO_DEBUG": "true"}
-    sizes = (f"--opportunities={size}", f"--volunteers={size}")
-    for command in (("migrate", "--verbosity=0"), ("seed_demo", *sizes, f"--password={PASSWORD}")):
-        subprocess.run(
-            [sys.executable, "manage.py", *command], check=True, cwd=BASE_DIR, env=settings, stdout=sys.stderr
-        )
+    demo = ("seed_demo", f"--opportunities={size}", f"--volunteers={size}", f"--password={PASSWORD}")
+    for command in (("migrate", "--verbosity=0"), demo):
+        arguments = [sys.executable, "manage.py", *command]
+        subprocess.run(arguments, check=True, cwd=BASE_DIR, env=settings, stdout=sys.stderr)
     with connect(UNFINISHED) as sql:
         sql.execute("UPDATE ctj_api_opportunity SET status = 'open' WHERE status <> 'open'")
         sql.execute("VACUUM ANALYZE")

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
+from typing import NamedTuple
 
-PERCENTILES = (50, 95, 99)
+SHARES = (50, 95, 99)
 
 
 class BenchmarkError(Exception):
@@ -24,11 +24,10 @@ class Unit(StrEnum):
         """Return a figure as people read it."""
         if self == Unit.SECONDS:
             return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.2f} ms"
-        return f"{value:,.0f}{'' if self == Unit.PER_SECOND else ' '}{self}"
+        return f"{value:,.0f} {self}"
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A row of the table: ours beside the reference, and the limit of their ratio (at least, or at most)."""
 
     subject: str
@@ -44,23 +43,15 @@ class Comparison:
         """How many times as good ours is, or with ``is_most`` how many times as long (of memory: how much more)."""
         if self.unit == Unit.MEGABYTES:
             return self.ours - self.theirs
-        if self.unit == Unit.PER_SECOND or self.is_most:
-            return self.ours / self.theirs
-        return self.theirs / self.ours
+        return self.ours / self.theirs if self.unit == Unit.PER_SECOND or self.is_most else self.theirs / self.ours
 
     def cells(self) -> list[str]:
-        """Return the row as texts, the missed target in bold."""
+        """Return the row as texts, a missed target in bold."""
         unit = "MB" if self.unit == Unit.MEGABYTES else "x"
+        target = f"{'≤' if self.is_most else '≥'} {self.limit:g} {unit}"
         is_met = self.ratio <= self.limit if self.is_most else self.ratio >= self.limit
-        return [
-            self.subject,
-            self.unit.show(self.ours),
-            self.reference,
-            self.unit.show(self.theirs),
-            f"{self.ratio:.2f} {unit}",
-            f"{'≤' if self.is_most else '≥'} {self.limit:g} {unit}",
-            "yes" if is_met else "**no**",
-        ]
+        figures = [self.unit.show(self.ours), self.reference, self.unit.show(self.theirs)]
+        return [self.subject, *figures, f"{self.ratio:.2f} {unit}", target, "yes" if is_met else "**no**"]
 
 
 def take_time(action: Callable[[], object]) -> float:
@@ -82,9 +73,9 @@ def alternate_figures(rounds: int, *measures: Callable[[], float]) -> list[float
 
 
 def percentiles(times: list[float]) -> list[float]:
-    """Return the smallest of ``times`` that 50, 95 and 99 per cent of them don't exceed."""
+    """Return the smallest of ``times`` that 50, 95 and 99 per cent of them don't exceed; none of none."""
     ordered = sorted(times)
-    return [ordered[-(-len(ordered) * share // 100) - 1] for share in PERCENTILES] if ordered else []
+    return [ordered[-(-len(ordered) * share // 100) - 1] for share in SHARES] if ordered else []
 
 
 def check(is_so: bool, otherwise: str) -> None:

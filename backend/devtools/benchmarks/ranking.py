@@ -1,5 +1,6 @@
 """The benchmarks of the rankings: beside the same in one SQL statement, and right after a change."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +16,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from . import statements
-from .bench import Bench, connect, database_of
+from .bench import PASSWORD, Bench, connect, database_of
 from .client import Client
 from .measure import Comparison, alternate, check, take_time
 from .statements import PAGE, Levels, Page
@@ -77,7 +78,7 @@ def matches_request(bench: Bench) -> Iterator[Comparison]:
     """Compare the whole request for matches with the SQL statement of the ranking alone."""
     client, sql, times = bench.client(bench.plan.many), bench.sql(bench.plan.many), []
     for email, levels in sql.execute(LEARNED, [bench.plan.people]).fetchall():
-        headers = client.sign_in(email)
+        headers = client.sign_in(email, PASSWORD)
         statement = partial(statements.rank_open_opportunities, sql, levels)
         _check_matches(client, headers, statement())
         times.append(alternate(bench.plan.slow_rounds, partial(client.get, MATCHES, headers), statement))
@@ -97,7 +98,7 @@ def matches_after_change(bench: Bench) -> Iterator[Comparison]:
         _check_matches(client, headers, expected)
 
     for email, levels in sql.execute(LEARNED, [bench.plan.people]).fetchall():
-        headers = client.sign_in(email)
+        headers = client.sign_in(email, PASSWORD)
         ask = partial(client.get, MATCHES, headers)
         before = statements.rank_open_opportunities(sql, levels)
         _check_matches(client, headers, before)
@@ -119,7 +120,7 @@ def _compare_rankings(bench: Bench, size: int, name: str, matrices: list[Levels]
 
 def _check_matches(client: Client, headers: dict[str, str], expected: Page) -> None:
     answer = client.get(MATCHES, headers)
-    ids = [UUID(match["opportunity"]["id"]) for match in answer.json()]
+    ids = [UUID(match["opportunity"]["id"]) for match in json.loads(answer.body)]
     check((ids, int(answer.headers["X-Total-Count"])) == expected, "The matches are not those of the SQL statement.")
 
 

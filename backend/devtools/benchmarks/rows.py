@@ -1,26 +1,26 @@
 """The benchmarks of single requests, of processes and of searches."""
 
+import json
 import sys
 from collections.abc import Iterator
 from functools import partial
-from http import HTTPStatus
+from pathlib import Path
 from statistics import mean
 from urllib.parse import urlencode
 
-import orjson
-
 from . import statements
-from .bench import Bench, database_of
+from .bench import PASSWORD, Bench, Server
 from .client import Client, throughput
 from .measure import Comparison, Unit, alternate, alternate_figures, check
 from .report import say
-from .servers import OURS, STOCK, Server, serving
+from .servers import OURS, STOCK, children
 
 EMPTY = "/benchmarks/empty/"
 LISTING = "/api/opportunities/?limit=100"
 PLAIN_LISTING = "/benchmarks/opportunities/?limit=100"
 SKILLS = "/api/skills/"
 MATCHES = "/api/users/me/matches/"
+ROWS = 100
 CONNECTIONS = 16
 MEGABYTE = 1_000_000
 TEXTS = ("data engineer", "react", "user research design", "python", "project manag", "terraform security")
@@ -36,9 +36,9 @@ def empty_view(bench: Bench) -> Iterator[Comparison]:
 def list_orm(bench: Bench) -> Iterator[Comparison]:
     """Compare the listing with a well-written model viewset in the same process."""
     client = bench.client(bench.plan.page)
-    listed = client.get(LISTING).json()
-    check(len(listed) == 100, f"The listing has {len(listed)} rows.")
-    check(listed == client.get(PLAIN_LISTING).json()["results"], "The model viewset lists something else.")
+    listed = json.loads(client.get(LISTING).body)
+    check(len(listed) == ROWS, f"The listing has {len(listed)} rows.")
+    check(listed == json.loads(client.get(PLAIN_LISTING).body)["results"], "The model viewset lists something else.")
     ours, theirs = alternate(bench.plan.rounds, lambda: client.get(LISTING), lambda: client.get(PLAIN_LISTING))
     yield Comparison(f"GET {LISTING} of {bench.plan.page:,}", "ModelViewSet with select_related", ours, theirs, 3)
 
@@ -46,8 +46,8 @@ def list_orm(bench: Bench) -> Iterator[Comparison]:
 def list_bare(bench: Bench) -> Iterator[Comparison]:
     """Compare the listing with a hand-written statement and orjson, without a framework or a server."""
     client, sql = bench.client(bench.plan.page), bench.sql(bench.plan.page)
-    listed = orjson.loads(statements.listing(sql))
-    check(client.get(LISTING).json() == listed, "The statement lists something else.")
+    listed = json.loads(statements.listing(sql))
+    check(json.loads(client.get(LISTING).body) == listed, "The statement lists something else.")
     ours, theirs = alternate(bench.plan.rounds, lambda: client.get(LISTING), lambda: statements.listing(sql))
     reference = "one SQL statement by psycopg, dumped by orjson"
     yield Comparison(f"GET {LISTING} of {bench.plan.page:,}", reference, ours, theirs, 4, is_most=True)
@@ -57,9 +57,7 @@ def skills_304(bench: Bench) -> Iterator[Comparison]:
     """Compare the catalog that the client has already with the catalog."""
     client = bench.client(bench.plan.page)
     known = {"If-None-Match": client.get(SKILLS).headers["ETag"]}
-    ours, theirs = alternate(
-        bench.plan.rounds, lambda: client.get(SKILLS, known, HTTPStatus.NOT_MODIFIED), lambda: client.get(SKILLS)
-    )
+    ours, theirs = alternate(bench.plan.rounds, lambda: client.get(SKILLS, known, "304"), lambda: client.get(SKILLS))
     yield Comparison(f"GET {SKILLS} with If-None-Match: 304", "the same without: 200", ours, theirs, 5)
 
 
@@ -90,7 +88,7 @@ def memory(bench: Bench) -> Iterator[Comparison]:
 
 def _throughputs(bench: Bench, path: str, *servers: Server) -> list[float]:
     def measure(server: Server) -> float:
-        return throughput(server, path, CONNECTIONS, bench.plan.seconds)
+        return throughput(server.port, path, CONNECTIONS, bench.plan.seconds)
 
     return alternate_figures(bench.plan.windows, *(partial(measure, server) for server in servers))
 
@@ -102,9 +100,13 @@ def _search(bench: Bench, text: str, many: Client, few: Client) -> list[float]:
 
 
 def _memory_after_matches(bench: Bench, size: int) -> float:
-    """Return the megabytes that a process of its own uses alone, after some requests of matches."""
-    with serving(database_of(size)) as server, Client(server) as client:
-        headers = client.sign_in("volunteer1@example.org")
-        for _ in range(bench.plan.slow_rounds):
-            client.get(MATCHES, headers)
-        return server.private_memory() / MEGABYTE
+    """Return the megabytes that a process shares with no other one, after some requests of matches."""
+    server = bench.another_server(size)
+    client = Client(server.port)
+    headers = client.sign_in("volunteer1@example.org", PASSWORD)
+    for _ in range(bench.plan.slow_rounds):
+        client.get(MATCHES, headers)
+    client.close()
+    [process] = children(server.gunicorn)
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / MEGABYTE

@@ -16,7 +16,7 @@ import psycopg
 from backend.environment import data_directory
 from devtools.benchmarks.measure import BenchmarkError
 from devtools.benchmarks.report import DOCS, conditions, parse, say, table, write
-from devtools.benchmarks.servers import ADDRESS, SETTINGS
+from devtools.benchmarks.servers import SETTINGS
 from devtools.embedded_postgres import ClusterError, temporary_folder
 
 from .scenario import Outcome, ReliabilityError, Scale, Scenario, SkippedError
@@ -36,9 +36,6 @@ FAILURES = (
     psycopg.Error,
     subprocess.SubprocessError,
 )
-RATES = ("LOGIN_RATE", "LOGIN_ACCOUNT_RATE", "LOGIN_ADDRESS_RATE", "SIGNUP_RATE", "PASSWORD_RESET_RATE")
-# The limits of attempts are tried by tests; here they would end the trials.
-WITHOUT_LIMITS = dict.fromkeys(RATES, "1000000/1d")
 
 
 def main(arguments: list[str]) -> int:
@@ -49,8 +46,8 @@ def main(arguments: list[str]) -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with temporary_folder(data_directory()) as (folder, _):
-        key = {"DATA_DIR": str(folder), "DJANGO_SECRET_KEY": secrets.token_urlsafe(50), "HOST": ADDRESS, "SQL_HOST": ""}
-        with patch.dict(os.environ, SETTINGS | WITHOUT_LIMITS | key):
+        key = {"DATA_DIR": str(folder), "DJANGO_SECRET_KEY": secrets.token_urlsafe(50), "SQL_HOST": ""}
+        with patch.dict(os.environ, SETTINGS | key):
             outcomes = [_try(SCENARIOS[name], Scale(options.small)) for name in options.names or SCENARIOS]
     text = f"{conditions(f'{COMMAND} --write')}\n\n{table([HEAD, *(row for row, _ in outcomes)])}"
     sys.stdout.write(f"{text}\n")

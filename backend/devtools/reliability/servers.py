@@ -1,7 +1,6 @@
 """Servers to break: several processes, and a database that is supervised, as ``startServer.sh`` has them."""
 
 import asyncio
-import http.client
 import json
 import os
 import signal
@@ -9,17 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
-from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 
 from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER, data_directory
-from devtools.benchmarks.client import signed_in
-from devtools.benchmarks.servers import ADDRESS, GUNICORN, OURS, RUN_DATABASE, children, database, running
+from devtools.benchmarks import servers
+from devtools.benchmarks.servers import HEALTH, OURS, RUN_DATABASE, children, database
 from devtools.embedded_postgres import Cluster, temporary_folder
 
 from .ports import reserved_port
@@ -28,36 +25,22 @@ from .scenario import ReliabilityError
 PROCESSES = 2
 THREADS = 4  # of each of them
 WAIT_SECONDS = 90
-HEALTH = "/api/healthcheck/"
+VOLUNTEERS = 50
 INSIDE = BASE_DIR / "devtools" / "reliability" / "inside.py"
-SERVER = (*GUNICORN, OURS)
-
-
-class Account(NamedTuple):
-    """Someone who is signed in."""
-
-    email: str
-    session: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What they send to be known, and to be allowed to write."""
-        return signed_in(self.session)
 
 
 class Content(NamedTuple):
-    """What the database holds when a server starts: accounts, and the ids of the catalog's rows."""
+    """What the database holds when a server starts: sessions by e-mail address, and the ids of the catalog's rows."""
 
-    volunteers: list[Account]
-    managers: list[Account]
+    volunteers: dict[str, str]
+    managers: dict[str, str]
     skills: list[str]
     projects: list[str]
     roles: list[str]
     communities: list[str]
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(NamedTuple):
     """A server that runs; ``supervisor`` watches the database, and ends when the server does."""
 
     port: int
@@ -68,7 +51,7 @@ class Server:
     @property
     def url(self) -> str:
         """The start of every address."""
-        return f"http://{ADDRESS}:{self.port}"
+        return f"http://{servers.ADDRESS}:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -78,7 +61,7 @@ class Server:
     def master(self) -> int:
         """Return the process id of Gunicorn, which starts and replaces the workers."""
         return next(
-            pid for pid in children(self.supervisor.pid) if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid for pid in children(self.supervisor.pid) if "gunicorn" in Path(f"/proc/{pid}/cmdline").read_text()
         )
 
     def workers(self) -> set[int]:
@@ -87,14 +70,7 @@ class Server:
 
     def answers(self, path: str = HEALTH) -> bool:
         """Whether the server answers a GET, and soon."""
-        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return servers.answers(self.port, path)
 
     def database(self) -> psycopg.Connection:
         """Return a new connection to the server's database, each statement a transaction."""
@@ -102,7 +78,7 @@ class Server:
 
 
 @contextmanager
-def serving(volunteers: int = 50, **settings: str) -> Iterator[Server]:
+def serving(volunteers: int = VOLUNTEERS, **settings: str) -> Iterator[Server]:
     """Have a server with a database of its own, in a folder that goes away."""
     with temporary_folder(data_directory()) as (folder, _):
         data_dir = folder / "data"  # the folder itself counts as used
@@ -112,50 +88,30 @@ def serving(volunteers: int = 50, **settings: str) -> Iterator[Server]:
 
 @contextmanager
 def launched(
-    data_dir: Path, content: Content, command: tuple[str, ...] = SERVER, port: int = 0, **settings: str
+    data_dir: Path, content: Content, command: tuple[str, ...] = OURS, port: int = 0, **settings: str
 ) -> Iterator[Server]:
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
+    settings = {
+        "DATA_DIR": str(data_dir),
+        "TMPDIR": str(data_dir.parent),  # what killed processes leave there goes with the data
+        "WEB_CONCURRENCY": str(PROCESSES),
+        "REQUEST_THREADS": str(THREADS),
+        **settings,
+    }
     command = (*RUN_DATABASE, "env", f"SQL_HOST={cluster.socket}", *command)
-    with reserved_port() as free_port, data_dir.with_suffix(".log").open("ab") as log:
+    with reserved_port() as free_port:
         port = port or free_port
-        environment = {
-            "DATA_DIR": str(data_dir),
-            "TMPDIR": str(data_dir.parent),  # what killed processes leave there goes with the data
-            "PORT": str(port),
-            "WEB_CONCURRENCY": str(PROCESSES),
-            "REQUEST_THREADS": str(THREADS),
-        }
-        environment = os.environ | environment | settings
-        with running(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
-            server = Server(port, cluster, content, process)
-            asyncio.run(until(server.answers, "The server did not answer"))
-            yield server
+        with servers.serving(command, port, data_dir.with_suffix(".log"), **settings) as process:
+            yield Server(port, cluster, content, process)
 
 
-def prepare(data_dir: Path, volunteers: int) -> Content:
+def prepare(data_dir: Path, volunteers: int = VOLUNTEERS) -> Content:
     """Put a copy of the database that is the same for all into ``data_dir``, and return what it holds."""
     template, content = _template(data_directory(), volunteers)
     data_dir.mkdir(exist_ok=True)
     subprocess.run(["cp", "-a", template / "postgres", data_dir], check=True)
     return content
-
-
-def fill(socket: Path, volunteers: int, code: Path = BASE_DIR) -> Content:
-    """Fill a new database by this version of the code, and return what it holds."""
-    settings = {"SQL_HOST": str(socket), "DJANGO_SETTINGS_MODULE": "backend.settings", "PYTHONPATH": str(code)}
-    command = [sys.executable, "-P", INSIDE, str(volunteers)]
-    done = subprocess.run(command, check=True, cwd=code, env=os.environ | settings, stdout=subprocess.PIPE)
-    content = json.loads(done.stdout)
-    people = {kind: [Account(*pair) for pair in content[kind]] for kind in ("volunteers", "managers")}
-    return Content(**content | people)
-
-
-def connect(socket: Path) -> psycopg.Connection:
-    """Return a connection to a database, each statement a transaction."""
-    return psycopg.connect(
-        host=str(socket), user=EMBEDDED_USER, dbname=EMBEDDED_DATABASE, autocommit=True, connect_timeout=5
-    )
 
 
 @cache
@@ -166,13 +122,28 @@ def _template(folder: Path, volunteers: int) -> tuple[Path, Content]:
         return template, fill(socket, volunteers)
 
 
-async def until(condition: Callable[[], object], otherwise: str, seconds: float = WAIT_SECONDS) -> float:
+def fill(socket: Path, volunteers: int = VOLUNTEERS, code: Path = BASE_DIR) -> Content:
+    """Fill a new database by this version of the code, and return what it holds."""
+    environment = os.environ | {"SQL_HOST": str(socket), "PYTHONPATH": str(code)}
+    command = [sys.executable, "-P", INSIDE, str(volunteers)]
+    done = subprocess.run(command, check=True, cwd=code, env=environment, stdout=subprocess.PIPE)
+    return Content(**json.loads(done.stdout))
+
+
+def connect(socket: Path) -> psycopg.Connection:
+    """Return a connection to a database, each statement a transaction."""
+    return psycopg.connect(
+        host=str(socket), user=EMBEDDED_USER, dbname=EMBEDDED_DATABASE, autocommit=True, connect_timeout=5
+    )
+
+
+async def until(condition: Callable[[], object], otherwise: str) -> float:
     """Return after how many seconds ``condition`` holds; raises ``ReliabilityError`` where it takes too long."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while not await asyncio.to_thread(condition):
-        if loop.time() - began > seconds:
-            raise ReliabilityError(f"{otherwise} within {seconds:g} s.")
+        if loop.time() - began > WAIT_SECONDS:
+            raise ReliabilityError(f"{otherwise} within {WAIT_SECONDS} s.")
         await asyncio.sleep(0.01)
     return loop.time() - began
 

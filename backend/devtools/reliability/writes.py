@@ -3,21 +3,19 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any, NamedTuple
 
-import aiohttp
 import psycopg
 
-from .servers import Account, Content, Server, until
+from devtools.benchmarks.client import Reply, Request, open_session, send, signed_in
+
+from .servers import THREADS, Content, Server, until
 
 AT_ONCE = 50
 PAUSE_SECONDS = 0.1
 LEVELS = 5
-CUT_OFF = "cut off"
-ANONYMOUS = Account("", "")
 READS = ("/api/skills/", "/api/opportunities/", "/api/opportunities/?search=data", "/api/healthcheck/")
 # Each account by its address and each listing by its body, with all that the writes write.
 STORED = """
@@ -47,77 +45,26 @@ HALVES = {
         AND NOT EXISTS (SELECT FROM ctj_api_opportunity o WHERE o.id::text = l.object_id)
     """,
 }
+# A gate in front of what the transactions that save a listing and a profile write last.
+GATE = """
+    CREATE FUNCTION pass_the_gate() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(6000026); RETURN NEW; END';
+    CREATE TRIGGER gate BEFORE INSERT ON django_admin_log FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
+    CREATE TRIGGER gate BEFORE UPDATE ON ctj_api_userprofile FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
+"""
+WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
+CUT_THEM_OFF = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"  # nosec B608
 
 type Row = list[Any] | None
 
 
-class Request(NamedTuple):
-    """A request; one that writes has the key of what it writes, and the row that it leaves."""
+class Write(NamedTuple):
+    """A request, the key of what it writes, the row that it leaves, and the row before the first one with this key."""
 
-    method: str
-    path: str
-    account: Account = ANONYMOUS
-    body: Any = None
+    request: Request
     key: str = ""
     row: Row = None
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A request that was sent at ``sent_at``, and the status that it was answered with, or ``cut off``."""
-
-    sent_at: float
-    status: str
-    body: bytes = b""
-    session: str | None = None
-
-    @property
-    def is_acknowledged(self) -> bool:
-        """Whether the server has said that it is done."""
-        return self.status.startswith("2")
-
-
-class Client:
-    """Sends requests, over as many connections as it takes."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def send(self, request: Request) -> Attempt:
-        """Send a request once and return what became of it."""
-        sent_at = asyncio.get_running_loop().time()
-        headers = request.account.headers
-        try:
-            async with self._session.request(
-                request.method, request.path, headers=headers, json=request.body
-            ) as response:
-                cookie = response.cookies.get("sessionid")
-                content = await response.read()
-                return Attempt(sent_at, str(response.status), content, cookie.value if cookie else None)
-        except (aiohttp.ClientError, TimeoutError):
-            return Attempt(sent_at, CUT_OFF)
-
-
-@asynccontextmanager
-async def talking(server: Server) -> AsyncIterator[Client]:
-    """Have a client of the server."""
-    async with aiohttp.ClientSession(
-        server.url,
-        connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(60),
-    ) as session:
-        yield Client(session)
-
-
-def send_at_once(server: Server, requests: Iterable[Request]) -> list[Attempt]:
-    """Send all requests at once, and return what became of them, in their order."""
-
-    async def send() -> list[Attempt]:
-        async with talking(server) as client:
-            return await asyncio.gather(*map(client.send, requests))
-
-    return asyncio.run(send())
+    before: Row = None
 
 
 class Load:
@@ -130,20 +77,15 @@ class Load:
         self.slowest = 0.0
         self._server = server
         self._allowed = {"200", "201", *allowed}
-        self._numbers = count(1)
         self._newest = 0.0
         self._possible: dict[str, list[Row]] = {}
         self._sessions: set[str] = set()
         self._strange: list[str] = []
 
-    async def run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> None:
-        """Write until so many writes are acknowledged and ``fault`` is over."""
-        async with talking(self._server) as client, asyncio.TaskGroup() as tasks:
-            fault_task = tasks.create_task(fault(self))
-            for account in self._server.content.volunteers[: self.at_once]:
-                tasks.create_task(
-                    self._keep_sending(client, account, lambda: self.acknowledged < wanted or not fault_task.done())
-                )
+    def run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> list[str]:
+        """Write until so many writes are acknowledged and ``fault`` is over; return the problems."""
+        asyncio.run(self._run(wanted, fault))
+        return self.problems()
 
     async def reach(self, acknowledged: int) -> None:
         """Wait until so many writes are acknowledged."""
@@ -154,20 +96,19 @@ class Load:
         began = asyncio.get_running_loop().time()
         return await until(lambda: self._newest > began, "No write was acknowledged")
 
-    def note(self, request: Request, attempt: Attempt) -> None:
+    def note(self, write: Write, reply: Reply) -> None:
         """Note what became of a request: what is not acknowledged may be done, or not."""
-        self.statuses[attempt.status] += 1
-        if attempt.status not in self._allowed:
-            self._strange.append(f"{request.method} {request.path} gave {attempt.status}: {attempt.body[:300]!r}")
-        if not request.key:
-            return
-        possible = self._possible.setdefault(request.key, [None])
-        if attempt.is_acknowledged:
-            possible.clear()
-            self.acknowledged += 1
-            self._newest = max(self._newest, attempt.sent_at)
-            self._sessions |= {attempt.session} if attempt.session else set()
-        possible.append(request.row)
+        self.statuses[reply.status] += 1
+        if reply.status not in self._allowed:
+            self._strange.append(f"{write.request.method} {write.request.path}: {reply.status} {reply.body[:300]!r}")
+        if write.key:
+            possible = self._possible.setdefault(write.key, [write.before])
+            if reply.is_success:
+                possible.clear()
+                self.acknowledged += 1
+                self._newest = max(self._newest, reply.sent_at)
+                self._sessions |= {reply.session} - {""}
+            possible.append(write.row)
 
     def problems(self) -> list[str]:
         """Return what the database lacks of what was acknowledged, what it has by halves, and wrong answers."""
@@ -177,7 +118,7 @@ class Load:
             halves = list(halves_in(database))
         stored: dict[str, Row] = dict(rows)
         lost = [
-            f"{key} is {stored.get(key)}, none of {possible}"
+            f"{key} is {stored.get(key)}, none of {len(possible)} that are possible"
             for key, possible in self._possible.items()
             if stored.get(key) not in possible
         ]
@@ -185,43 +126,65 @@ class Load:
         lost += [f"{len(self._sessions - sessions)} sessions are lost"] if self._sessions - sessions else []
         return [*self._strange, *lost, *halves]
 
-    async def _keep_sending(self, client: Client, account: Account, is_wanted: Callable[[], bool]) -> None:
-        while is_wanted():
-            request = request_of(self._server.content, account, next(self._numbers))
-            attempt = await client.send(request)
-            self.slowest = max(self.slowest, asyncio.get_running_loop().time() - attempt.sent_at)
-            self.note(request, attempt)
-            if not attempt.is_acknowledged:
-                await asyncio.sleep(PAUSE_SECONDS)
+    async def _run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> None:
+        numbers = count(1)
+        async with await open_session(self._server.port) as session, asyncio.TaskGroup() as tasks:
+            fault_task = tasks.create_task(fault(self))
+
+            async def keep_sending(volunteer: str) -> None:
+                while self.acknowledged < wanted or not fault_task.done():
+                    write = write_of(self._server.content, volunteer, next(numbers))
+                    reply = await send(session, write.request)
+                    self.slowest = max(self.slowest, asyncio.get_running_loop().time() - reply.sent_at)
+                    self.note(write, reply)
+                    if not reply.is_success:
+                        await asyncio.sleep(PAUSE_SECONDS)
+
+            for volunteer in list(self._server.content.volunteers)[: self.at_once]:
+                tasks.create_task(keep_sending(volunteer))
 
 
-def request_of(content: Content, account: Account, number: int) -> Request:
+@asynccontextmanager
+async def gate_closed(server: Server) -> AsyncIterator[None]:
+    """Have writes wait with their transactions half done; those that wait at the end are cut off.
+
+    PostgreSQL would do what they wait for although nobody is there any more, as if they had been killed after it.
+    """
+    with server.database() as database:
+        database.execute("SELECT pg_advisory_lock(6000026)")
+        await until(lambda: len(database.execute(WAITING).fetchall()) >= THREADS, "No writes waited at the gate")
+        yield
+        with suppress(psycopg.OperationalError):  # the database was killed
+            database.execute(CUT_THEM_OFF)
+
+
+def write_of(content: Content, volunteer: str, number: int) -> Write:
     """Return the request with this number: a sign-up, a read, a new listing, or a profile that is saved."""
     match number % 10:
         case 0:
             email, name = f"new{number}@example.org", f"New {number}"
             person = {"email": email, "first_name": name, "password": f"correct horse {number}"}
-            return Request("POST", "/api/auth/signup/", ANONYMOUS, person, email, [name, None, None, None, None])
+            request = Request("/api/auth/signup/", "POST", signed_in(""), person)
+            return Write(request, email, [name, None, None, None, None])
         case 1:
-            return Request("GET", READS[number // 10 % len(READS)])
+            return Write(Request(READS[number // 10 % len(READS)]))
         case 2 | 3 | 4:
             return _listing(content, number)
         case _:
-            answers = answers_of(content, number)
-            return Request("PUT", "/api/users/me/", account, answers, account.email, ["", *answers.values()])
+            body = answers_of(content, number)
+            request = Request("/api/users/me/", "PUT", signed_in(content.volunteers[volunteer]), body)
+            return Write(request, volunteer, ["", *body.values()], ["", None, None, None, None])
 
 
 def answers_of(content: Content, number: int) -> dict[str, Any]:
     """Return what a volunteer answers; each of the four answers tells ``number``."""
     start = f"{number % 1439 // 60:02}:{number % 1439 % 60:02}"
+    slots = [{"day": "mon", "start": start, "end": "24:00"}]
     return {
         "community_of_practice": content.communities[number % len(content.communities)],
         "skills_learned_matrix": levels_of(content, number),
         "max_available_hours": number % 41,
-        "meeting_availability": {
-            "timezone": "America/Los_Angeles",
-            "slots": [{"day": "mon", "start": start, "end": "24:00"}],
-        },
+        "meeting_availability": {"timezone": "America/Los_Angeles", "slots": slots},
     }
 
 
@@ -238,8 +201,8 @@ def halves_in(database: psycopg.Connection) -> Iterator[str]:
             yield f"{number} {what}"
 
 
-def _listing(content: Content, number: int) -> Request:
-    manager = content.managers[number % len(content.managers)]
+def _listing(content: Content, number: int) -> Write:
+    manager = list(content.managers)[number % len(content.managers)]
     body = {
         "project": content.projects[number % len(content.projects)],
         "role": content.roles[number % len(content.roles)],
@@ -248,5 +211,5 @@ def _listing(content: Content, number: int) -> Request:
         "skills_required_matrix": levels_of(content, number),
         "status": "open",
     }
-    row = [number % 41, body["skills_required_matrix"], manager.email]
-    return Request("POST", "/api/opportunities/", manager, body, body["body"], row)
+    request = Request("/api/opportunities/", "POST", signed_in(content.managers[manager]), body)
+    return Write(request, f"Listing {number}", [number % 41, levels_of(content, number), manager])

@@ -19,7 +19,7 @@ from backend.environment import BASE_DIR, data_directory
 from devtools.benchmarks.servers import ADDRESS, database
 from devtools.embedded_postgres import temporary_folder
 from devtools.reliability.ports import reserved_port
-from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, SkippedError, lost, worst
+from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, SkippedError, lost, worst
 from devtools.reliability.servers import Content, connect, fill, launched
 from devtools.reliability.writes import Load
 
@@ -45,7 +45,7 @@ def run(scale: Scale) -> Outcome:
         except SkippedError as reason:
             code, tried = BASE_DIR, f"the version before was not served, as {reason}"
         with database(data_dir) as socket:
-            content = fill(socket, volunteers=50, code=code)
+            content = fill(socket, code=code)
             sizes = (f"--opportunities={rows}", f"--volunteers={rows}", f"--password={PASSWORD}")
             manage(socket, "seed_demo", *sizes, code=code)
         if code != BASE_DIR:
@@ -74,8 +74,7 @@ def serve_the_version_before(
         daphne = (sys.executable, "-m", "daphne", "-b", ADDRESS, "-p", str(port), "backend.asgi:application")
         with launched(data_dir, content, ("env", f"--chdir={code}", *daphne), port) as server:
             load = Load(server, allowed=())
-            asyncio.run(load.run(1, fault))
-            problems = load.problems()
+            problems = load.run(1, fault)
     requests = sum(load.statuses.values())
     return f"migrated {rounds} times under {requests:,} requests, the slowest {load.slowest:.2f} s", problems, took
 
@@ -136,11 +135,3 @@ def _digests(socket: Path) -> Digests:
     with connect(socket) as sql:
         tables = [table for (table,) in sql.execute(TABLES, [NOT_COMPARED])]
         return {table: sql.execute(DIGEST.format(Identifier(table))).fetchall()[0] for table in tables}
-
-
-SCENARIO = Scenario(
-    "migrations",
-    "Migrations over many rows, under the load of the version before",
-    "that version refuses nothing, and every row is equal after going back and forward",
-    run,
-)
