@@ -29,17 +29,20 @@ PACKAGES = ("Django", "djangorestframework", "daphne", "gunicorn", "psycopg", "o
 OPTIONS = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
 FAILURES = (BenchmarkError, ClusterError, OSError, HTTPException, psycopg.Error, aiohttp.ClientError)
 BENCHMARKS: dict[str, Callable[[Bench], Iterable[Comparison]]] = {
-    "empty-view": rows.empty_view,
-    "list-orm": rows.list_orm,
-    "list-bare": rows.list_bare,
-    "skills-304": rows.skills_304,
-    "rank-opportunities": ranking.rank_opportunities,
-    "rank-volunteers": ranking.rank_volunteers,
-    "matches-request": ranking.matches_request,
-    "matches-after-change": ranking.matches_after_change,
-    "search": rows.search,
-    "two-processes": rows.two_processes,
-    "memory": rows.memory,
+    benchmark.__name__.replace("_", "-"): benchmark
+    for benchmark in (
+        rows.empty_view,
+        rows.list_orm,
+        rows.list_bare,
+        rows.skills_304,
+        ranking.rank_opportunities,
+        ranking.rank_volunteers,
+        ranking.matches_request,
+        ranking.matches_after_change,
+        rows.search,
+        rows.two_processes,
+        rows.memory,
+    )
 }
 LOAD = "load"
 

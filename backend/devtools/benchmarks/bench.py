@@ -40,13 +40,6 @@ FULL = Plan(100, 1_000, 10_000, 100_000, 60, 5, 10, 5, 2, (1, 5, 20, 50, 100, 20
 SMALL = Plan(120, 120, 120, 400, 3, 1, 2, 1, 0.3, (1, 5))
 
 
-class Server(NamedTuple):
-    """A server that runs: where it listens, and the process that has started those that serve."""
-
-    port: int
-    gunicorn: int
-
-
 class Bench:
     """A run: its databases and servers are made when they are first asked for, and shared by the benchmarks."""
 
@@ -58,7 +51,7 @@ class Bench:
 
     def client(self, size: int) -> Client:
         """Return a new client of the shared server with the database of this size."""
-        client = Client(self.server(size).port)
+        client = Client(self.server(size)[0])
         self._opened.callback(client.close)
         return client
 
@@ -66,8 +59,8 @@ class Bench:
         """Return a new connection to the database of this size."""
         return self._opened.enter_context(connect(database_of(size)))
 
-    def another_server(self, size: int, command: tuple[str, ...] = OURS, processes: int = 1) -> Server:
-        """Return a server that no other benchmark uses."""
+    def another_server(self, size: int, command: tuple[str, ...] = OURS, processes: int = 1) -> tuple[int, int]:
+        """Return the port and the process of a server that no other benchmark uses."""
         settings = {
             "SQL_DATABASE": database_of(size),
             "DJANGO_SETTINGS_MODULE": "devtools.benchmarks.settings",
@@ -75,7 +68,7 @@ class Bench:
         }
         port = self._opened.enter_context(reserved_port())
         process = self._opened.enter_context(serving(command, port, self._folder / f"{port}.log", **settings))
-        return Server(port, process.pid)
+        return port, process.pid
 
 
 def connect(database: str) -> psycopg.Connection:

@@ -9,7 +9,7 @@ from statistics import mean
 from urllib.parse import urlencode
 
 from . import statements
-from .bench import PASSWORD, Bench, Server
+from .bench import PASSWORD, Bench
 from .client import Client, throughput
 from .measure import Comparison, Unit, alternate, alternate_figures, check
 from .report import say
@@ -86,11 +86,9 @@ def memory(bench: Bench) -> Iterator[Comparison]:
     yield Comparison(subject, reference, many, few, 120, is_most=True, unit=Unit.MEGABYTES)
 
 
-def _throughputs(bench: Bench, path: str, *servers: Server) -> list[float]:
-    def measure(server: Server) -> float:
-        return throughput(server.port, path, CONNECTIONS, bench.plan.seconds)
-
-    return alternate_figures(bench.plan.windows, *(partial(measure, server) for server in servers))
+def _throughputs(bench: Bench, path: str, *servers: tuple[int, int]) -> list[float]:
+    measures = [partial(throughput, port, path, CONNECTIONS, bench.plan.seconds) for port, _ in servers]
+    return alternate_figures(bench.plan.windows, *measures)
 
 
 def _search(bench: Bench, text: str, many: Client, few: Client) -> list[float]:
@@ -101,12 +99,12 @@ def _search(bench: Bench, text: str, many: Client, few: Client) -> list[float]:
 
 def _memory_after_matches(bench: Bench, size: int) -> float:
     """Return the megabytes that a process shares with no other one, after some requests of matches."""
-    server = bench.another_server(size)
-    client = Client(server.port)
+    port, gunicorn = bench.another_server(size)
+    client = Client(port)
     headers = client.sign_in("volunteer1@example.org", PASSWORD)
     for _ in range(bench.plan.slow_rounds):
         client.get(MATCHES, headers)
     client.close()
-    [process] = children(server.gunicorn)
+    [process] = children(gunicorn)
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / MEGABYTE

@@ -1,4 +1,4 @@
-"""The processes that are measured and broken: a durable PostgreSQL, and the project under Gunicorn, as in production."""
+"""The processes that are measured and broken: a durable PostgreSQL, and the project under Gunicorn."""
 
 import http.client
 import os
