@@ -128,7 +128,7 @@ def load(port: int, requests: Sequence[Request], connections: int, seconds: floa
         turn, outcome, began = cycle(requests), Outcome(), time.monotonic()
         async with await open_session(port) as session:
             end = began + seconds
-            await asyncio.gather(*(_keep_sending(session, turn, end, outcome) for _ in range(connections)))
+            await asyncio.gather(*(keep_sending(session, turn, end, outcome) for _ in range(connections)))
         outcome.seconds = time.monotonic() - began
         return outcome
 
@@ -142,9 +142,10 @@ def throughput(port: int, path: str, connections: int, seconds: float) -> float:
     return outcome.throughput
 
 
-async def _keep_sending(
+async def keep_sending(
     session: aiohttp.ClientSession, requests: Iterator[Request], end: float, outcome: Outcome
 ) -> None:
+    """Send one request after the other until the time is over, and note the replies."""
     while (began := time.monotonic()) < end:
         request = next(requests)
         outcome.note(request.kind, await send(session, request), time.monotonic() - began)

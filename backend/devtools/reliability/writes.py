@@ -59,12 +59,11 @@ type Row = list[Any] | None
 
 
 class Write(NamedTuple):
-    """A request, the key of what it writes, the row that it leaves, and the row before the first one with this key."""
+    """A request; one that writes has the key of what it writes, and the row that it leaves."""
 
     request: Request
     key: str = ""
     row: Row = None
-    before: Row = None
 
 
 class Load:
@@ -78,7 +77,7 @@ class Load:
         self._server = server
         self._allowed = {"200", "201", *allowed}
         self._newest = 0.0
-        self._possible: dict[str, list[Row]] = {}
+        self._possible = {key: [row] for key, row in self._stored()}
         self._sessions: set[str] = set()
         self._strange: list[str] = []
 
@@ -102,7 +101,7 @@ class Load:
         if reply.status not in self._allowed:
             self._strange.append(f"{write.request.method} {write.request.path}: {reply.status} {reply.body[:300]!r}")
         if write.key:
-            possible = self._possible.setdefault(write.key, [write.before])
+            possible = self._possible.setdefault(write.key, [None])
             if reply.is_success:
                 possible.clear()
                 self.acknowledged += 1
@@ -112,8 +111,8 @@ class Load:
 
     def problems(self) -> list[str]:
         """Return what the database lacks of what was acknowledged, what it has by halves, and wrong answers."""
+        rows = self._stored()
         with self._server.database() as database:
-            rows = database.execute(STORED).fetchall()
             sessions = {key for (key,) in database.execute("SELECT session_key FROM django_session")}
             halves = list(halves_in(database))
         stored: dict[str, Row] = dict(rows)
@@ -125,6 +124,10 @@ class Load:
         lost += [f"{len(rows) - len(stored)} listings are there twice"] if len(rows) > len(stored) else []
         lost += [f"{len(self._sessions - sessions)} sessions are lost"] if self._sessions - sessions else []
         return [*self._strange, *lost, *halves]
+
+    def _stored(self) -> list[tuple[str, Row]]:
+        with self._server.database() as database:
+            return database.execute(STORED).fetchall()
 
     async def _run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> None:
         numbers = count(1)
@@ -173,7 +176,7 @@ def write_of(content: Content, volunteer: str, number: int) -> Write:
         case _:
             body = answers_of(content, number)
             request = Request("/api/users/me/", "PUT", signed_in(content.volunteers[volunteer]), body)
-            return Write(request, volunteer, ["", *body.values()], ["", None, None, None, None])
+            return Write(request, volunteer, ["", *body.values()])
 
 
 def answers_of(content: Content, number: int) -> dict[str, Any]:

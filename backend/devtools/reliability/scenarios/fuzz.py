@@ -29,16 +29,12 @@ def run(scale: Scale) -> Outcome:
     """Try everything signed out, as a volunteer and as a project manager who has posted listings, all at once."""
     with serving() as server:
         known = json.dumps(_known_ids(server))
-        people = {
-            "signed out": None,
-            "a volunteer": server.content.volunteers[0],
-            "a manager": server.content.managers[0],
-        }
+        people = server.content.volunteers, server.content.managers
+        sessions = ["", *(next(iter(kind.values())) for kind in people)]
+        options = scale.pick(("--phases=fuzzing", "--max-examples=5"), ("--max-examples=100",))
         with ThreadPoolExecutor() as pool:
-            reports = list(pool.map(lambda account: _try(server, account, examples, known), people.values()))
-        problems = [
-            problem for who, report in zip(people, reports, strict=True) for problem in problems_of(who, report)
-        ]
+            reports = list(pool.map(lambda session: _try(server, session, known, options), sessions))
+        problems = [problem for report in reports for problem in problems_of(report)]
         problems += [] if server.answers() else ["the server is not well afterwards"]
         problems += server_errors(server.log.read_text(errors="replace"))
     cases = sum(report["test_cases"]["generated"] for report in reports)
@@ -46,14 +42,14 @@ def run(scale: Scale) -> Outcome:
     return Outcome(tries, lost(problems), "-", tuple(problems))
 
 
-def problems_of(who: str, report: dict[str, Any]) -> Iterator[str]:
+def problems_of(report: dict[str, Any]) -> Iterator[str]:
     """Find in Schemathesis' report what it holds against the server, and what it didn't try."""
     for failure in report["failures"]:
-        yield f"as {who}: {failure['title']} ({failure['count']} times)"
+        yield f"{failure['title']} ({failure['count']} times)"
     if report["errors"] or report["stop_reason"] != "completed":
-        yield f"as {who}: not tried to the end: {report['stop_reason']}, errors: {report['errors']}"
+        yield f"not tried to the end: {report['stop_reason']}, errors: {report['errors']}"
     if not report["operations"] or report["operations"]["tested"] < report["operations"]["selected"]:
-        yield f"as {who}: not all operations were tried"
+        yield "not all operations were tried"
 
 
 def server_errors(log: str) -> Iterator[str]:
