@@ -1,35 +1,82 @@
-"""What the benchmarks and the trials of reliability share: their options, their tables and the pages with them."""
+"""What the benchmarks and the trials of reliability share: options, tables, failures, and the pages of the docs."""
 
 import argparse
 import os
 import platform
+import signal
+import subprocess
 import sys
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 
+import aiohttp
+import psycopg
+
 from backend.environment import BASE_DIR
+from devtools.embedded_postgres import ClusterError
+
+from .measure import BenchmarkError
 
 DOCS = BASE_DIR.parent / "docs"
 BEGIN = "<!-- Written by the command, from here -->"
 END = "<!-- to here. -->"
+FAILURES = (
+    BenchmarkError,
+    ClusterError,
+    ExceptionGroup,
+    OSError,
+    HTTPException,
+    aiohttp.ClientError,
+    psycopg.Error,
+    subprocess.SubprocessError,
+)
 
 
-def parse(
-    arguments: list[str], name: str, description: str, choices: Collection[str], page: Path
-) -> argparse.Namespace:
+def parse(name: str, arguments: Sequence[str], choices: Collection[str]) -> argparse.Namespace:
     """Return the options of a command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m devtools.{name}", description=description)
+    parser = argparse.ArgumentParser(prog=f"python -m devtools.{name}", description=f"Results: docs/{name}.md")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *choices], help="default: all")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--small", action="store_true", help="small and short: only to see that they run")
-    parser.add_argument("--write", action="store_true", help=f"write the tables of docs/{page.name}")
-    if name == "benchmarks":
-        parser.add_argument("--keep", action="store_true", help="keep the databases for the next run with --keep")
+    parser.add_argument("--write", action="store_true", help="write the tables of the page")
+    parser.add_argument("--keep", action="store_true", help="keep the databases of the benchmarks for the next run")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if options.write and (options.names or options.small):
         parser.error("--write takes all of them at full size")
+    options.names = options.names or list(choices)
     return options
+
+
+def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list[str]:
+    """Try all names, and return the problems that the trials tell, and the failures that broke them off."""
+    problems = []
+    for name in names:
+        began = time.monotonic()
+        try:
+            problems += [f"{name}: {problem}" for problem in trial(name)]
+        except FAILURES as error:
+            problems.append(f"{name}: {error!r}")
+        say(f"{name}: {time.monotonic() - began:.1f} s")
+    return problems
+
+
+def finish(page: Path, text: str, problems: list[str], *, is_written: bool) -> int:
+    """Print the tables and the problems, write the page where there are none, and return the exit code."""
+    name = f"devtools.{'benchmarks' if page.stem == 'performance' else page.stem}"
+    command = f"`.venv/bin/python -m {name} --write` in `backend/`"
+    text = f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {_machine()}, by {command}.\n\n{text}"
+    sys.stdout.write(f"{text}\n")
+    for problem in problems:
+        say(f"FAILED: {problem}")
+    if is_written and not problems:
+        before, rest = page.read_text(encoding="utf-8").split(f"{BEGIN}\n")
+        _, after = rest.split(END)
+        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    return 1 if problems else 0
 
 
 def say(text: str) -> None:
@@ -43,21 +90,6 @@ def table(rows: list[list[str]]) -> str:
     lines = [" | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) for row in rows]
     rule = " | ".join("---" for _ in rows[0])
     return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
-
-
-def conditions(command: str) -> str:
-    """Return when, where and by which command figures were taken."""
-    return f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {_machine()}, by `.venv/bin/python -m {command}` in `backend/`."
-
-
-def write(page: Path, text: str) -> None:
-    """Put ``text`` between the marks of a page; raises ``ValueError`` where it has none."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no place for the tables, between {BEGIN} and {END}.")
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
-    say(f"Written: {page}")
 
 
 def _machine() -> str:

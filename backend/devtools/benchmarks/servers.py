@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER
+from backend.environment import BASE_DIR
 from devtools.embedded_postgres import Cluster
 from devtools.reliability import ports
 
@@ -21,6 +21,7 @@ ADDRESS = ports.ADDRESS
 RUN_DATABASE = (sys.executable, "-m", "devtools.embedded_postgres", "run", "--end-with-parent", "--")
 GUNICORN = (sys.executable, "-u", "-m", "gunicorn", "--config", "python:serving.gunicorn_conf")
 OURS = (*GUNICORN, "backend.asgi:application")
+BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
 STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
 HEALTH = "/api/healthcheck/"
 START_SECONDS = 90
@@ -28,25 +29,7 @@ STOP_SECONDS = 20
 PATIENCE_SECONDS = 5
 # Those of production, logs and metrics included, whatever the environment or a developer's .env says. The limits of
 # attempts are tried by tests; here they would end the trials.
-SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "backend.settings",
-    "DJANGO_DEBUG": "false",
-    "DJANGO_ALLOWED_HOSTS": f"{ADDRESS},localhost",
-    "DJANGO_SSL_REDIRECT": "false",
-    "DJANGO_BEHIND_PROXY": "false",
-    "TRUSTED_PROXIES": "",
-    "EMAIL_BACKEND": "console",
-    "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",  # nosec B105: an address
-    "LOG_FORMAT": "json",
-    "LOG_LEVEL": "INFO",
-    "HOST": ADDRESS,
-    "SQL_PORT": "",
-    "SQL_USER": EMBEDDED_USER,
-    "SQL_PASSWORD": "",  # nosec B105: none
-    "SQL_DATABASE": EMBEDDED_DATABASE,
-} | dict.fromkeys(
-    ("LOGIN_RATE", "LOGIN_ACCOUNT_RATE", "LOGIN_ADDRESS_RATE", "SIGNUP_RATE", "PASSWORD_RESET_RATE"), "1000000/1d"
-)
+SETTINGS = dict(line.split("=", 1) for line in (Path(__file__).parent / "production.env").read_text().splitlines())
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devtools.benchmarks.measure import BenchmarkError
 
-class ReliabilityError(Exception):
+
+class ReliabilityError(BenchmarkError):
     """Says why a trial is worthless: it could not be carried out as it was meant."""
 
 

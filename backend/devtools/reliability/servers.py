@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import psycopg
@@ -25,7 +26,7 @@ from .scenario import ReliabilityError
 PROCESSES = 2
 THREADS = 4  # of each of them
 WAIT_SECONDS = 90
-VOLUNTEERS = 50
+PROCESS_SETTINGS = {"WEB_CONCURRENCY": str(PROCESSES), "REQUEST_THREADS": str(THREADS)}
 INSIDE = BASE_DIR / "devtools" / "reliability" / "inside.py"
 
 
@@ -78,55 +79,56 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(volunteers: int = VOLUNTEERS, **settings: str) -> Iterator[Server]:
+def serving(**settings: str) -> Iterator[Server]:
     """Have a server with a database of its own, in a folder that goes away."""
     with temporary_folder(data_directory()) as (folder, _):
         data_dir = folder / "data"  # the folder itself counts as used
-        with launched(data_dir, prepare(data_dir, volunteers), **settings) as server:
+        with launched(data_dir, prepare(data_dir), settings=settings) as server:
             yield server
 
 
 @contextmanager
 def launched(
-    data_dir: Path, content: Content, command: tuple[str, ...] = OURS, port: int = 0, **settings: str
+    data_dir: Path,
+    content: Content,
+    command: tuple[str, ...] = OURS,
+    port: int = 0,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
-    settings = {
-        "DATA_DIR": str(data_dir),
-        "TMPDIR": str(data_dir.parent),  # what killed processes leave there goes with the data
-        "WEB_CONCURRENCY": str(PROCESSES),
-        "REQUEST_THREADS": str(THREADS),
-        **settings,
-    }
     command = (*RUN_DATABASE, "env", f"SQL_HOST={cluster.socket}", *command)
+    places = {
+        "DATA_DIR": str(data_dir),
+        "TMPDIR": str(data_dir.parent),
+    }  # what killed processes leave goes with the data
     with reserved_port() as free_port:
         port = port or free_port
-        with servers.serving(command, port, data_dir.with_suffix(".log"), **settings) as process:
+        log = data_dir.with_suffix(".log")
+        with servers.serving(command, port, log, **PROCESS_SETTINGS, **places, **settings) as process:
             yield Server(port, cluster, content, process)
 
 
-def prepare(data_dir: Path, volunteers: int = VOLUNTEERS) -> Content:
+def prepare(data_dir: Path) -> Content:
     """Put a copy of the database that is the same for all into ``data_dir``, and return what it holds."""
-    template, content = _template(data_directory(), volunteers)
+    template, content = _template(data_directory())
     data_dir.mkdir(exist_ok=True)
     subprocess.run(["cp", "-a", template / "postgres", data_dir], check=True)
     return content
 
 
 @cache
-def _template(folder: Path, volunteers: int) -> tuple[Path, Content]:
-    template = folder / f"template{volunteers}"
+def _template(folder: Path) -> tuple[Path, Content]:
+    template = folder / "template"
     template.mkdir()
     with database(template) as socket:
-        return template, fill(socket, volunteers)
+        return template, fill(socket)
 
 
-def fill(socket: Path, volunteers: int = VOLUNTEERS, code: Path = BASE_DIR) -> Content:
+def fill(socket: Path, code: Path = BASE_DIR) -> Content:
     """Fill a new database by this version of the code, and return what it holds."""
     environment = os.environ | {"SQL_HOST": str(socket), "PYTHONPATH": str(code)}
-    command = [sys.executable, "-P", INSIDE, str(volunteers)]
-    done = subprocess.run(command, check=True, cwd=code, env=environment, stdout=subprocess.PIPE)
+    done = subprocess.run([sys.executable, "-P", INSIDE], check=True, cwd=code, env=environment, stdout=subprocess.PIPE)
     return Content(**json.loads(done.stdout))
 
 

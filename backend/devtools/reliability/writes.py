@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
-from itertools import count
+from itertools import chain, count, islice, repeat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -16,42 +17,11 @@ from .servers import THREADS, Content, Server, until
 AT_ONCE = 50
 PAUSE_SECONDS = 0.1
 LEVELS = 5
+NOBODY = ""
 READS = ("/api/skills/", "/api/opportunities/", "/api/opportunities/?search=data", "/api/healthcheck/")
-# Each account by its address and each listing by its body, with all that the writes write.
-STORED = """
-    SELECT u.email, jsonb_build_array(
-        u.first_name, u.community_of_practice_id, m.levels, u.max_available_hours, u.meeting_availability
-    ) FROM ctj_api_userprofile u LEFT JOIN ctj_api_skillmatrix m ON m.id = u.skills_learned_matrix_id
-    UNION ALL
-    SELECT o.body, jsonb_build_array(o.min_hours_required, m.levels, u.email)
-    FROM ctj_api_opportunity o
-    LEFT JOIN ctj_api_skillmatrix m ON m.id = o.skills_required_matrix_id
-    LEFT JOIN ctj_api_userprofile u ON u.id = o.created_by_id
-"""
-# What no transaction leaves: each query counts halves of what is written together.
-HALVES = {
-    "matrices without an owner": """
-        SELECT count(*) FROM ctj_api_skillmatrix m
-        WHERE NOT EXISTS (SELECT FROM ctj_api_opportunity o WHERE o.skills_required_matrix_id = m.id)
-        AND NOT EXISTS (SELECT FROM ctj_api_userprofile u WHERE u.skills_learned_matrix_id = m.id)
-    """,
-    "listings without one entry of their addition in the history": """
-        SELECT count(*) FROM ctj_api_opportunity o WHERE o.body LIKE 'Listing %'
-        AND 1 <> (SELECT count(*) FROM django_admin_log l WHERE l.object_id = o.id::text AND l.action_flag = 1)
-    """,
-    "entries of the history without their listing": """
-        SELECT count(*) FROM django_admin_log l JOIN django_content_type t ON t.id = l.content_type_id
-        WHERE t.model = 'opportunity' AND l.action_flag = 1
-        AND NOT EXISTS (SELECT FROM ctj_api_opportunity o WHERE o.id::text = l.object_id)
-    """,
-}
-# A gate in front of what the transactions that save a listing and a profile write last.
-GATE = """
-    CREATE FUNCTION pass_the_gate() RETURNS trigger LANGUAGE plpgsql
-        AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(6000026); RETURN NEW; END';
-    CREATE TRIGGER gate BEFORE INSERT ON django_admin_log FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
-    CREATE TRIGGER gate BEFORE UPDATE ON ctj_api_userprofile FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
-"""
+STORED, HALVES, GATE = (
+    (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves", "gate")
+)
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
 CUT_THEM_OFF = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"  # nosec B608
 
@@ -114,7 +84,7 @@ class Load:
         rows = self._stored()
         with self._server.database() as database:
             sessions = {key for (key,) in database.execute("SELECT session_key FROM django_session")}
-            halves = list(halves_in(database))
+            halves = [told for (told,) in database.execute(HALVES)]
         stored: dict[str, Row] = dict(rows)
         lost = [
             f"{key} is {stored.get(key)}, none of {len(possible)} that are possible"
@@ -143,7 +113,8 @@ class Load:
                     if not reply.is_success:
                         await asyncio.sleep(PAUSE_SECONDS)
 
-            for volunteer in list(self._server.content.volunteers)[: self.at_once]:
+            volunteers = chain(self._server.content.volunteers, repeat(NOBODY))
+            for volunteer in islice(volunteers, self.at_once):
                 tasks.create_task(keep_sending(volunteer))
 
 
@@ -171,12 +142,12 @@ def write_of(content: Content, volunteer: str, number: int) -> Write:
             return Write(request, email, [name, None, None, None, None])
         case 1:
             return Write(Request(READS[number // 10 % len(READS)]))
-        case 2 | 3 | 4:
-            return _listing(content, number)
-        case _:
+        case 5 | 6 | 7 | 8 | 9 if volunteer != NOBODY:
             body = answers_of(content, number)
             request = Request("/api/users/me/", "PUT", signed_in(content.volunteers[volunteer]), body)
             return Write(request, volunteer, ["", *body.values()])
+        case _:
+            return _listing(content, number)
 
 
 def answers_of(content: Content, number: int) -> dict[str, Any]:
@@ -194,14 +165,6 @@ def answers_of(content: Content, number: int) -> dict[str, Any]:
 def levels_of(content: Content, number: int) -> dict[str, int]:
     """Return a matrix that tells ``number``, in digits from 1 to 5."""
     return {skill: number // LEVELS**place % LEVELS + 1 for place, skill in enumerate(content.skills[:8])}
-
-
-def halves_in(database: psycopg.Connection) -> Iterator[str]:
-    """Find halves of what is written together."""
-    for what, query in HALVES.items():
-        [(number,)] = database.execute(query.encode()).fetchall()
-        if number:
-            yield f"{number} {what}"
 
 
 def _listing(content: Content, number: int) -> Write:

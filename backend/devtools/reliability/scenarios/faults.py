@@ -38,7 +38,7 @@ def kill_database(scale: Scale) -> Outcome:
             written.append(await load.recovery())
             healthy.append(await health)
 
-    with serving(volunteers=at_once) as server:
+    with serving() as server:
         server.database().execute(GATE)
         load = Load(server, at_once)
         problems = load.run(writes, fault)

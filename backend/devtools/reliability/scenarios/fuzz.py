@@ -65,7 +65,7 @@ def _try(server: Server, session: str, known: str, options: tuple[str, ...]) -> 
         rules = (FOLDER / "schemathesis.toml").read_text()
         configuration.write_text(f'hooks = "{FOLDER / "schemathesis_hooks.py"}"\n{rules}{_sign_in(session)}')
         command = [
-            Path(sys.executable).with_name("schemathesis"),
+            str(Path(sys.executable).with_name("schemathesis")),
             f"--config-file={configuration}",
             "run",
             f"{server.url}/api/schema/",

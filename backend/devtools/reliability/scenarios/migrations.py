@@ -45,7 +45,7 @@ def run(scale: Scale) -> Outcome:
         except SkippedError as reason:
             code, tried = BASE_DIR, f"the version before was not served, as {reason}"
         with database(data_dir) as socket:
-            content = fill(socket, code=code)
+            content = fill(socket, code)
             sizes = (f"--opportunities={rows}", f"--volunteers={rows}", f"--password={PASSWORD}")
             manage(socket, "seed_demo", *sizes, code=code)
         if code != BASE_DIR:
