@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
 
+import django
+
 from .bench import connect
 from .statements import listing
 
+django.setup(set_prefix=False)  # the worker of the server wants it
 connection = cache(connect)
 
 

@@ -1,8 +1,6 @@
 """What every benchmark is given: how much is measured, and the databases and servers for it."""
 
 import os
-import subprocess
-import sys
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -10,12 +8,11 @@ from typing import NamedTuple
 
 import psycopg
 
-from backend.environment import BASE_DIR
 from devtools.reliability.ports import reserved_port
 
 from .client import Client
 from .report import say
-from .servers import OURS, serving
+from .servers import OURS, manage, serving
 
 UNFINISHED = "benchmarks_unfinished"
 PASSWORD = "benchmarks"  # nosec B105: of the demo
@@ -92,18 +89,11 @@ def database_of(size: int) -> str:
             say(f"  seeding {size:,} listings and volunteers ...")
             sql.execute(f"DROP DATABASE IF EXISTS {UNFINISHED}".encode())
             sql.execute(f"CREATE DATABASE {UNFINISHED} ENCODING 'UTF8' TEMPLATE template0".encode())
-            _seed(size)
+            manage("migrate", "--verbosity=0", SQL_DATABASE=UNFINISHED)
+            sizes = (f"--opportunities={size}", f"--volunteers={size}")
+            manage("seed_demo", *sizes, f"--password={PASSWORD}", SQL_DATABASE=UNFINISHED)
+            with connect(UNFINISHED) as seeded:
+                seeded.execute("UPDATE ctj_api_opportunity SET status = 'open' WHERE status <> 'open'")
+                seeded.execute("VACUUM ANALYZE")
             sql.execute(f"ALTER DATABASE {UNFINISHED} RENAME TO {name}".encode())
     return name
-
-
-def _seed(size: int) -> None:
-    """Fill the new database; debugging, since the demo is seeded in development only."""
-    settings = os.environ | {"SQL_DATABASE": UNFINISHED, "DJANGO_DEBUG": "true"}
-    demo = ("seed_demo", f"--opportunities={size}", f"--volunteers={size}", f"--password={PASSWORD}")
-    for command in (("migrate", "--verbosity=0"), demo):
-        arguments = [sys.executable, "manage.py", *command]
-        subprocess.run(arguments, check=True, cwd=BASE_DIR, env=settings, stdout=sys.stderr)
-    with connect(UNFINISHED) as sql:
-        sql.execute("UPDATE ctj_api_opportunity SET status = 'open' WHERE status <> 'open'")
-        sql.execute("VACUUM ANALYZE")

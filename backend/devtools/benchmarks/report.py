@@ -59,7 +59,8 @@ def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list
         try:
             problems += [f"{name}: {problem}" for problem in trial(name)]
         except FAILURES as error:
-            problems.append(f"{name}: {error!r}")
+            told = repr(error) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
+            problems.append(f"{name}: {told}")
         say(f"{name}: {time.monotonic() - began:.1f} s")
     return problems
 

@@ -73,6 +73,14 @@ def serving(command: tuple[str, ...], port: int, log: Path, **settings: str) -> 
         yield process
 
 
+def manage(*arguments: str, code: Path = BASE_DIR, **settings: str) -> float:
+    """Run a management command as in development, where alone the demo may be seeded; return the seconds it took."""
+    began = time.monotonic()
+    environment = os.environ | {"DJANGO_DEBUG": "true"} | settings
+    subprocess.run((sys.executable, "manage.py", *arguments), check=True, cwd=code, env=environment, stdout=sys.stderr)
+    return time.monotonic() - began
+
+
 def answers(port: int, path: str = HEALTH) -> bool:
     """Whether the server on a port answers a GET, and soon."""
     connection = http.client.HTTPConnection(ADDRESS, port, timeout=PATIENCE_SECONDS)

@@ -10,14 +10,14 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
+from functools import partial
 from pathlib import Path
 
 from psycopg.sql import SQL, Identifier
 
 from backend.environment import BASE_DIR, data_directory
-from devtools.benchmarks.servers import ADDRESS, database
-from devtools.embedded_postgres import temporary_folder
+from devtools.benchmarks.servers import ADDRESS, database, manage
+from devtools.embedded_postgres import Cluster, temporary_folder
 from devtools.reliability.ports import reserved_port
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, SkippedError, lost, worst
 from devtools.reliability.servers import Content, connect, fill, launched
@@ -47,7 +47,7 @@ def run(scale: Scale) -> Outcome:
         with database(data_dir) as socket:
             content = fill(socket, code)
             sizes = (f"--opportunities={rows}", f"--volunteers={rows}", f"--password={PASSWORD}")
-            manage(socket, "seed_demo", *sizes, code=code)
+            manage("seed_demo", *sizes, code=code, SQL_HOST=str(socket))
         if code != BASE_DIR:
             tried, problems, took = serve_the_version_before(code, data_dir, content, rounds)
         with database(data_dir) as socket:
@@ -62,13 +62,14 @@ def serve_the_version_before(
 ) -> tuple[str, list[str], list[float]]:
     """Migrate and take that back while the version before answers; return what was done, what failed, and the times."""
     took = []
+    migrate = partial(manage, "migrate", "--verbosity=0", SQL_HOST=str(Cluster(data_dir).socket))
 
     async def fault(_: Load) -> None:
         for number in range(rounds):
-            took.append(await asyncio.to_thread(manage, server.cluster.socket, "migrate"))
+            took.append(await asyncio.to_thread(migrate))
             await asyncio.sleep(REST_SECONDS)
             if number < rounds - 1:
-                await asyncio.to_thread(manage, server.cluster.socket, "migrate", APP, migrations_of(code)[-1])
+                await asyncio.to_thread(migrate, APP, migrations_of(code)[-1])
 
     with reserved_port() as port:
         daphne = (sys.executable, "-m", "daphne", "-b", ADDRESS, "-p", str(port), "backend.asgi:application")
@@ -82,29 +83,13 @@ def serve_the_version_before(
 def back_and_forward(socket: Path) -> tuple[str, list[str]]:
     """Go back to the first migrations and forward again; all that people wrote has to be equal."""
     before = _digests(socket)
-    back, forward = manage(socket, "migrate", APP, FIRST), manage(socket, "migrate")
+    migrate = partial(manage, "migrate", "--verbosity=0", SQL_HOST=str(socket))
+    back, forward = migrate(APP, FIRST), migrate()
     after = _digests(socket)
     changed = sorted(table for table in before.keys() | after.keys() if before.get(table) != after.get(table))
     rows = sum(number for number, _ in before.values())
     told = f"all migrations back to {FIRST[:4]} ({back:.1f} s) and forward ({forward:.1f} s) over {rows:,} rows"
     return told, [f"the rows of {table} are others after going back and forward" for table in changed]
-
-
-def manage(socket: Path, *arguments: str, code: Path = BASE_DIR) -> float:
-    """Run a management command as in development, where alone the demo may be seeded; return the seconds it took."""
-    began = time.monotonic()
-    environment = os.environ | {"SQL_HOST": str(socket), "DJANGO_DEBUG": "true"}
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        check=False,
-        cwd=code,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise ReliabilityError(f"manage.py {' '.join(arguments)}: {done.stderr.strip()}")
-    return time.monotonic() - began
 
 
 def migrations_of(code: Path) -> list[str]:
