@@ -13,9 +13,15 @@ from .statements import listing
 django.setup(set_prefix=False)  # the worker of the server wants it
 connection = cache(connect)
 
+type Message = dict[str, Any]
 
-async def application(_scope: object, _receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+
+async def application(
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
     """Answer any request with the first hundred listings; nothing else waits for the loop."""
-    body = listing(connection(os.environ["SQL_DATABASE"]))
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
+    if scope["type"] == "http":
+        await receive()
+        body = listing(connection(os.environ["SQL_DATABASE"]))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})

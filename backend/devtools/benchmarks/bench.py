@@ -46,9 +46,9 @@ class Bench:
         self._opened = opened
         self.server = cache(self.another_server)
 
-    def client(self, size: int, command: tuple[str, ...] = OURS) -> Client:
+    def client(self, size: int, *command: tuple[str, ...]) -> Client:
         """Return a new client of the shared server with the database of this size."""
-        client = Client(self.server(size, command)[0])
+        client = Client(self.server(size, *command)[0])
         self._opened.callback(client.close)
         return client
 

@@ -98,10 +98,7 @@ def launched(
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
     command = (*RUN_DATABASE, "env", f"SQL_HOST={cluster.socket}", *command)
-    places = {
-        "DATA_DIR": str(data_dir),
-        "TMPDIR": str(data_dir.parent),
-    }  # what killed processes leave goes with the data
+    places = {"DATA_DIR": str(data_dir), "TMPDIR": str(data_dir.parent)}  # leftovers go with the data
     with reserved_port() as free_port:
         port = port or free_port
         log = data_dir.with_suffix(".log")
