@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is needed and serves the API in the foreground, until Ctrl-C or SIGTERM.
-# Settings come from the environment or from .env: see docs/operations.md.
+# Settings come from the environment or from .env: see docs/deployment-infra.md.
 # It calls itself with --with-database for the half that needs the database.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

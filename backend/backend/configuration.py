@@ -23,7 +23,7 @@ def check_settings(settings: dict[str, Any], environment: Env) -> None:
         lines = "".join(f"\n- {problem}" for problem in sorted(problems))
         raise ImproperlyConfigured(
             f"The settings are not complete:{lines}\nIn development set DJANGO_DEBUG=true as well. "
-            "docs/operations.md has all settings."
+            "docs/deployment-infra.md has all settings."
         )
 
 

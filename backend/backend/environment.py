@@ -1,4 +1,4 @@
-"""Where the project lies, and what its environment says, or else a ``.env`` beside ``manage.py``."""
+"""What the environment says, or else a ``.env`` beside ``manage.py``, and where the project lies."""
 
 import hashlib
 import os
@@ -16,7 +16,9 @@ EMBEDDED_DATABASE = "civictechjobs"
 EMBEDDED_USER = "postgres"
 EMBEDDED_PORT = 5432  # no TCP port: a part of the socket's file name
 LONGEST_SOCKET_PATH = 100  # the limit is 108 on Linux and 104 on macOS
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+# TMPDIR may differ from one shell to the next, and be long itself. What is in there is checked before it is used.
+SHORT_DIRECTORY = Path("/tmp")  # nosec B108
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Rate(NamedTuple):
@@ -32,11 +34,11 @@ class Rate(NamedTuple):
         if match is None:
             raise ValueError(f'"{text}" is no rate such as 5/15m: attempts, and a number of s, m, h or d')
         attempts, number, unit = match.groups()
-        return cls(int(attempts), int(number) * UNITS[unit])
+        return cls(int(attempts), int(number) * SECONDS[unit])
 
 
 class Environment(FileAwareEnv):
-    """Reads settings, and collects what is wrong with them, a secret's file that can't be read included."""
+    """Reads settings, and collects secrets' files that can't be read among what is wrong."""
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         try:
@@ -49,31 +51,27 @@ class Environment(FileAwareEnv):
 
 
 def read_environment(*, eager: bool) -> Environment:
-    """Return what reads the environment; a secret may also lie in the file that ``NAME_FILE`` names.
-
-    An eager one raises for the first wrong value, the other one when it is sealed, for all of them.
-    """
+    """Return a reader of settings that raises for the first wrong value, or else for all of them when it is sealed."""
     environment = Environment(eager=eager, strip_whitespace=True)
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
-    environment.add_parser("rate", _checked(Rate.parse))
-    environment.add_parser("networks", _checked(_networks))
+    environment.add_parser("rate", _reported(Rate.parse))
+    environment.add_parser("networks", _reported(_networks))
     environment.add_parser("texts", _texts)
     return environment
 
 
 def data_directory() -> Path:
-    """Return ``DATA_DIR`` of the environment or of ``.env``, else ``backend/.data``."""
+    """Return the folder of the embedded database: ``DATA_DIR``, or ``backend/.data``."""
     return BASE_DIR / (env.str("DATA_DIR", "") or ".data")
 
 
 def socket_directory(data_dir: Path) -> Path:
-    """Return the folder of the socket of the cluster in ``data_dir``: a short one where that path is too long."""
+    """Return the folder of the embedded database's socket, which is a short one where the path would be too long."""
     home = data_dir / "postgres"
     if len(os.fsencode(home / f".s.PGSQL.{EMBEDDED_PORT}")) <= LONGEST_SOCKET_PATH:
         return home
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    # TMPDIR may differ from one shell to the next, and be long itself. The folder is checked before it is used.
-    return Path("/tmp") / f"{EMBEDDED_DATABASE}-{digest}"  # nosec B108
+    return SHORT_DIRECTORY / f"{EMBEDDED_DATABASE}-{digest}"
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -84,7 +82,7 @@ def _texts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _checked[T](parse: Callable[[str], T]) -> Callable[[str], T]:
+def _reported[T](parse: Callable[[str], T]) -> Callable[[str], T]:
     """Return the parser with the exception that environs collects."""
 
     def parse_setting(text: str) -> T:

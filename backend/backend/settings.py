@@ -48,7 +48,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "ctj_api",
-    "import_export",
 ]
 
 MIDDLEWARE = [

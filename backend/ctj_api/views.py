@@ -20,8 +20,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
+from .accounts.limits import PasswordResetThrottle, SignupThrottle
 from .accounts.password_reset import change_password, send_reset_link
-from .accounts.throttles import PasswordResetThrottle, SignupThrottle
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchForm, OpportunityFilter, OpportunityListFilter, ProjectFilter, RoleFilter, SkillFilter
 from .http.caching import public_cache, revalidated, row_versions
@@ -245,8 +245,7 @@ def user_me(request: Request) -> Response:
         user = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
         serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
         serializer.is_valid(raise_exception=True)
-        before = snapshot(user)
-        log_change(user, serializer.save(), before)
+        serializer.save()
     return Response(serializer.data)
 
 

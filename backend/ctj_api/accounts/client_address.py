@@ -1,67 +1,88 @@
-"""Whose request it is: the address of the client, also where trusted proxies stand in front of the server."""
+"""The address of the client, which trusted proxies may tell."""
 
+import logging
+import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from threading import Lock
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-type Address = IPv4Address | IPv6Address
+logger = logging.getLogger(__name__)
 
-# What one household or one server is given: its owner may take any address of it.
+type Address = IPv4Address | IPv6Address
+type Network = IPv4Network | IPv6Network
+
+# One household or server is given all addresses of such a network.
 IPV6_PREFIX = 64
+WARNING_SECONDS = 60
 
 
 class ClientAddressMiddleware:
-    """Put the client's address into ``REMOTE_ADDR``, the one place that everything else reads."""
+    """Put the client's address into ``REMOTE_ADDR``, where everything else reads it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+        self._lock = Lock()
+        self._silent_until = time.monotonic()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the view's response."""
-        request.META["REMOTE_ADDR"] = client_address(
-            request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
-        )
+        peer, forwarded_for = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
+        if forwarded_for and not is_inside(peer, settings.TRUSTED_PROXIES):
+            self._warn()
+        request.META["REMOTE_ADDR"] = client_address(peer, forwarded_for)
         return self.get_response(request)
+
+    def _warn(self) -> None:
+        """Log, once a minute at most, that a header is ignored."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._silent_until:
+                return
+            self._silent_until = now + WARNING_SECONDS
+        logger.warning(
+            "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
+            "If that is a proxy, all of its clients share the limits of one address."
+        )
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
-    """Return the client's address, or an empty text where there is none.
+    """Return the last address that is no trusted proxy's, or an empty text where the peer has none.
 
-    ``forwarded_for`` counts only as far as it was written by trusted proxies: from the right to the first address
-    that is none of theirs. What stands further left is what the client claims.
+    Each proxy appends the address that it was called from, so what stands further left is only a claim.
     """
     address = _parse(peer)
     if address is None:
         return ""
-    for hop in reversed(forwarded_for.split(",")):
-        if not _is_trusted(address) or (before := _parse(hop)) is None:
+    for text in reversed(forwarded_for.split(",")):
+        if not _is_in(address, settings.TRUSTED_PROXIES) or (before := _parse(text)) is None:
             break
         address = before
     return str(address)
 
 
-def is_inside(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+def is_inside(address: str, networks: Iterable[Network]) -> bool:
     """Return whether the address lies in one of the networks."""
     parsed = _parse(address)
-    return parsed is not None and any(parsed in network for network in networks)
+    return parsed is not None and _is_in(parsed, networks)
 
 
 def address_key(request: HttpRequest) -> str:
-    """Return what limits count by: the IPv4 address, or the IPv6 network whose addresses are all one owner's."""
+    """Return what limits count by: the client's IPv4 address or IPv6 network."""
     address = _parse(request.META.get("REMOTE_ADDR") or "")
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, IPV6_PREFIX), strict=False))
     return str(address or "")
 
 
-def _is_trusted(address: Address) -> bool:
-    return any(address in network for network in settings.TRUSTED_PROXIES)
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _parse(text: str) -> Address | None:
-    """Return the address, without a port; an IPv4 address that is written as IPv6 is one of IPv4."""
+    """Return the address without its port, as IPv4 where it is an IPv4 address written as IPv6."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

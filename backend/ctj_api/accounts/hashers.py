@@ -1,14 +1,11 @@
-"""How passwords are stored."""
+"""How passwords are hashed."""
 
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
 
 class FrugalArgon2PasswordHasher(Argon2PasswordHasher):
-    """Argon2id with the parameters of OWASP's password storage cheat sheet: 19 MiB, two passes, one lane.
+    """Hash with the parameters that OWASP recommends, because Django's take 100 MiB and eight threads a sign-in."""
 
-    Django's own take 100 MiB for each sign-in, and eight threads: too much for several at once on a small machine.
-    """
-
-    memory_cost = 19_456
+    memory_cost = 19_456  # KiB
     time_cost = 2
     parallelism = 1

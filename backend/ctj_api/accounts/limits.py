@@ -1,18 +1,21 @@
-"""How often something may be tried: counted in the database, so over all processes and restarts, and exactly.
-
-``docs/decisions/0020-attempts-are-limited.md`` says why.
-"""
+"""Limits on attempts, counted exactly in the database for all processes (``docs/decisions/0020-*.md``)."""
 
 from dataclasses import dataclass
 from math import ceil
 
+from django.conf import settings
 from django.db import connection
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
 
 from ctj_api.models import AttemptCount
 
-# An attempt after the end of the period begins the next one. Each call removes some of the counts that nobody needs.
+from .client_address import address_key
+
+# An attempt after the end of a period begins the next one. Each call also deletes a few counts that ended long ago.
 COUNT_ATTEMPT = """
     WITH ended AS (
         DELETE FROM {table} WHERE key IN (
@@ -36,7 +39,7 @@ type Rate = tuple[int, int]
 
 
 class TooManyAttempts(Throttled):
-    """There have been more attempts than a limit allows; after so many ``seconds`` there may be another one."""
+    """A limit refuses this attempt; the next one may come after ``seconds``."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds, "Too many attempts.")
@@ -45,18 +48,12 @@ class TooManyAttempts(Throttled):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How often ``what`` may be tried by the same one."""
+    """How often ``what`` may be attempted by, or on, whoever the arguments of its methods name."""
 
     what: str
     rate: Rate
 
-    def count(self, *whose: str) -> None:
-        """Count an attempt; raises ``TooManyAttempts`` where it is one too many."""
-        seconds = self.wait_after_counting(*whose)
-        if seconds:
-            raise TooManyAttempts(seconds)
-
-    def wait_after_counting(self, *whose: str) -> int:
+    def count(self, *whose: str) -> int:
         """Count an attempt, and return the seconds to wait where it is one too many, otherwise 0."""
         allowed, period = self.rate
         with connection.cursor() as cursor:
@@ -65,17 +62,48 @@ class Limit:
         return max(1, ceil(seconds)) if attempts > allowed else 0
 
     def take_back(self, *whose: str) -> None:
-        """Count one attempt less: it was none to be limited."""
+        """Count one attempt less."""
         with connection.cursor() as cursor:
             cursor.execute(_sql(TAKE_BACK_ATTEMPT), {"key": self._key(whose)})
 
-    def forget(self, *whose: str) -> None:
-        """Begin anew."""
+    def reset(self, *whose: str) -> None:
+        """Forget all attempts."""
         AttemptCount.objects.filter(key=self._key(whose)).delete()
 
     def _key(self, whose: tuple[str, ...]) -> str:
-        """Return a digest: the table tells nobody's address."""
+        """Return a keyed digest, so that the table holds nobody's address."""
         return salted_hmac(f"ctj_api.accounts.limits.{self.what}", "\n".join(whose), algorithm="sha256").hexdigest()
+
+
+class AddressThrottle(BaseThrottle):
+    """Limit the requests from one address to the rate of a setting."""
+
+    setting: str
+
+    def __init__(self) -> None:
+        self._wait = 0
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Count a POST, and return whether it may go on; a wrong method is refused later."""
+        if request.method == "POST":
+            self._wait = Limit(self.setting, getattr(settings, self.setting)).count(address_key(request._request))
+        return self._wait == 0
+
+    def wait(self) -> float:
+        """Return the seconds until the next request may come."""
+        return self._wait
+
+
+class SignupThrottle(AddressThrottle):
+    """Limit the accounts that one address may ask for."""
+
+    setting = "SIGNUP_RATE"
+
+
+class PasswordResetThrottle(AddressThrottle):
+    """Limit the links that one address may ask for or try."""
+
+    setting = "PASSWORD_RESET_RATE"
 
 
 def _sql(template: str) -> str:

@@ -1,4 +1,4 @@
-"""Sessions in the database, as Django keeps them, that tell a database that is away from a session that has ended."""
+"""Sessions in the database, as Django keeps them, with two corrections."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from django.contrib.sessions.backends.base import UpdateError
 
 from ctj_api.exceptions import is_passing
 
-# Sessions name the class that signed somebody in; those from before it moved are valid for two weeks more.
-MOVED = {"ctj_api.sign_in.LimitedModelBackend": "ctj_api.accounts.sign_in.LimitedModelBackend"}
+# A session names the class that signed its user in. This one moved in 2026-11; sessions live for two weeks.
+MOVED_BACKENDS = {"ctj_api.sign_in.LimitedModelBackend": "ctj_api.accounts.sign_in.LimitedModelBackend"}
 
 
 class SessionStore(db.SessionStore):
-    """Django's own store; it takes whatever the database says of a change for the end of the session."""
+    """Django's store, which doesn't take a database that is away for the end of a session."""
 
     def load(self) -> dict[str, Any]:
-        """Return what is stored, under today's name of the class that signed somebody in."""
+        """Return what is stored, with today's path of the authentication backend."""
         data: dict[str, Any] = super().load()
         backend = data.get(BACKEND_SESSION_KEY)
-        return data | {BACKEND_SESSION_KEY: MOVED[backend]} if backend in MOVED else data
+        return data | {BACKEND_SESSION_KEY: MOVED_BACKENDS[backend]} if backend in MOVED_BACKENDS else data
 
     def save(self, must_create: bool = False) -> None:
-        """Save the session; raises ``UpdateError`` where it is gone, and what else the database raises as it is."""
+        """Save the session; raise ``UpdateError`` if it is gone, and the database's own error if that is away."""
         try:
             super().save(must_create)
         except UpdateError as error:

@@ -1,17 +1,16 @@
-"""Who may sign in: whoever knows the password, and hasn't guessed too often, in the API and in the admin alike."""
+"""Sign-in by password, which limits guessing in the API and in the admin alike."""
 
 import logging
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from prometheus_client import Counter
 
-from ctj_api.accounts.client_address import address_key
 from ctj_api.models import UserProfile
 
+from .client_address import address_key
 from .limits import Limit, TooManyAttempts
 
 logger = logging.getLogger(__name__)
@@ -20,15 +19,12 @@ LOCKOUTS = Counter("ctj_sign_in_lockouts", "Attempts to sign in that a limit ref
 
 
 class LimitedModelBackend(ModelBackend):
-    """Django's own backend, that looks at a password only after it has counted the attempt."""
+    """Django's backend, which counts each attempt before it looks at the password."""
 
-    def authenticate(  # type: ignore[override]
+    def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
-    ) -> AbstractBaseUser | None:
-        """Return the user of these credentials; raises ``TooManyAttempts`` before it hashes anything.
-
-        Who is signed in already gets a new session: Django keeps the session of who signs in again.
-        """
+    ) -> UserProfile | None:
+        """Return the user of these credentials; raises ``TooManyAttempts`` before anything is hashed."""
         email = username if username is not None else kwargs.get(UserProfile.USERNAME_FIELD)
         if email is None or password is None:
             return None
@@ -42,46 +38,43 @@ class LimitedModelBackend(ModelBackend):
 
 
 class Attempt:
-    """An attempt to sign in to an account from an address, of which each is limited, and both together more so."""
+    """An attempt to sign in, limited by account and address together, by address, and by account."""
 
     def __init__(self, email: str, address: str) -> None:
         account = email.strip().lower()
         self._pair = Limit("login", settings.LOGIN_RATE), (account, address)
-        self._whole = (
-            (Limit("login address", settings.LOGIN_ADDRESS_RATE), (address,)),
-            (Limit("login account", settings.LOGIN_ACCOUNT_RATE), (account,)),
-        )
+        self._address = Limit("login address", settings.LOGIN_ADDRESS_RATE), (address,)
+        self._account = Limit("login account", settings.LOGIN_ACCOUNT_RATE), (account,)
 
     def count(self) -> None:
-        """Count it before its password is looked at, so that many at once are no more than the limit.
+        """Count the attempt, or raise ``TooManyAttempts``.
 
-        One address that is locked out of an account doesn't use up what the account has for others.
+        The pair comes first, so that an address that is locked out uses up nothing that the account has for others.
         """
-        for limit, whose in (self._pair, *self._whole):
-            try:
-                limit.count(*whose)
-            except TooManyAttempts:
+        for limit, whose in (self._pair, self._address, self._account):
+            if seconds := limit.count(*whose):
                 LOCKOUTS.labels(limit.what).inc()
                 logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
-                raise
+                raise TooManyAttempts(seconds)
 
     def succeed(self) -> None:
-        """Take it back. The failures of others stay counted, and those from this address to other accounts."""
-        self._forget_pair()
-        for limit, whose in self._whole:
+        """Take back this attempt, but not the failures of others nor those on other accounts."""
+        self._reset(self._pair)
+        for limit, whose in (self._address, self._account):
             limit.take_back(*whose)
 
     def forgive(self) -> None:
-        """Let the account's owner, who has proved to be it in another way, begin anew."""
-        self._forget_pair()
-        limit, whose = self._whole[-1]
-        limit.forget(*whose)
+        """Let the owner, who proved in another way to be it, begin anew."""
+        self._reset(self._pair)
+        self._reset(self._account)
 
-    def _forget_pair(self) -> None:
-        limit, whose = self._pair
-        limit.forget(*whose)
+    @staticmethod
+    def _reset(counted: tuple[Limit, tuple[str, ...]]) -> None:
+        limit, whose = counted
+        limit.reset(*whose)
 
 
-def _renew_session(request: HttpRequest | None, user: AbstractBaseUser) -> None:
+def _renew_session(request: HttpRequest | None, user: UserProfile) -> None:
+    """Give a new session to somebody who signs in again, because Django keeps the old one."""
     if request is not None and request.user == user:
         request.session.cycle_key()

@@ -1,15 +1,14 @@
-"""The catalog of communities, roles, skills and projects: reading it from a JSON file, and loading it.
+"""Reads a catalog of communities, roles, skills and projects from a JSON file, and loads it into the database.
 
-A file never deletes. It adds roles, skills and projects that are missing, a skill's missing communities and a blank
+Loading deletes nothing. It adds roles, skills and projects that are missing, a skill's missing communities and a blank
 skill's description; the names and descriptions of the five communities it replaces, unless its own are blank.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -21,61 +20,13 @@ from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
 MAX_PROBLEMS = 10
 
+type Entry = dict[str, Any]
+type Catalog = dict[str, list[Entry]]
+type Communities = dict[str, CommunityOfPractice]
+
 
 class CatalogError(Exception):
-    """A catalog file that can't be loaded; the message names the file, the entry and what is wrong."""
-
-
-class CommunityEntry(TypedDict):
-    """A community of practice, as the file has it."""
-
-    practice_area: str
-    name: str
-    description: str
-
-
-class RoleEntry(TypedDict):
-    """A role, as the file has it."""
-
-    title: str
-    community_of_practice: str
-
-
-class SkillEntry(TypedDict):
-    """A skill, as the file has it."""
-
-    name: str
-    description: str
-    communities_of_practice: list[str]
-
-
-class ProjectEntry(TypedDict):
-    """A project, as the file has it."""
-
-    name: str
-
-
-class Catalog(TypedDict):
-    """The content of a catalog file; a list that the file leaves out is empty."""
-
-    communities_of_practice: list[CommunityEntry]
-    roles: list[RoleEntry]
-    skills: list[SkillEntry]
-    projects: list[ProjectEntry]
-
-
-@dataclass(frozen=True)
-class CatalogChanges:
-    """How many rows loading a catalog added or updated."""
-
-    skills_added: int = 0
-    skills_updated: int = 0
-    roles_added: int = 0
-    projects_added: int = 0
-    communities_updated: int = 0
-
-    def __str__(self) -> str:
-        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in asdict(self).items())
+    """A catalog file can't be loaded; the message names the file, the entry and what is wrong."""
 
 
 class _EntrySerializer(serializers.Serializer[Any]):
@@ -108,27 +59,37 @@ class _ProjectSerializer(_EntrySerializer):
 
 
 class _CatalogSerializer(_EntrySerializer):
-    source = serializers.CharField(required=False, allow_blank=True)  # type: ignore[assignment]
     communities_of_practice = _CommunitySerializer(many=True, default=list)
     roles = _RoleSerializer(many=True, default=list)
     skills = _SkillSerializer(many=True, default=list)
     projects = _ProjectSerializer(many=True, default=list)
 
-    def validate_communities_of_practice(self, entries: list[CommunityEntry]) -> list[CommunityEntry]:
-        _refuse_repeated(entry["practice_area"] for entry in entries)
-        return entries
+    def validate(self, attrs: Catalog) -> Catalog:
+        errors = {}
+        for part, key_of in KEYS.items():
+            counts = Counter(map(key_of, attrs[part]))
+            errors[part] = [f'"{key}" is listed more than once.' for key, count in counts.items() if count > 1]
+        if any(errors.values()):
+            raise serializers.ValidationError(errors)
+        return attrs
 
-    def validate_roles(self, entries: list[RoleEntry]) -> list[RoleEntry]:
-        _refuse_repeated(f"{entry['title']} ({entry['community_of_practice']})" for entry in entries)
-        return entries
 
-    def validate_skills(self, entries: list[SkillEntry]) -> list[SkillEntry]:
-        _refuse_repeated(lower_name(entry["name"]) for entry in entries)
-        return entries
+def lower_name(name: str) -> str:
+    """Return ``name`` in lower case as PostgreSQL's ``pg_c_utf8`` makes it: one character for each."""
+    return "".join(character.lower()[0] for character in name)
 
-    def validate_projects(self, entries: list[ProjectEntry]) -> list[ProjectEntry]:
-        _refuse_repeated(lower_name(entry["name"]) for entry in entries)
-        return entries
+
+def _name_key(entry: Entry) -> str:
+    return lower_name(entry["name"])
+
+
+# What tells the entries of each part from each other.
+KEYS: dict[str, Callable[[Entry], str]] = {
+    "communities_of_practice": lambda entry: entry["practice_area"],
+    "roles": lambda entry: f"{entry['title']} ({entry['community_of_practice']})",
+    "skills": _name_key,
+    "projects": _name_key,
+}
 
 
 def read_catalog(path: Path) -> Catalog:
@@ -139,6 +100,8 @@ def read_catalog(path: Path) -> Catalog:
         raise CatalogError(f"{path} can't be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise CatalogError(f"{path} is not JSON: {error}") from error
+    if isinstance(content, dict):
+        content.pop("source", None)  # tells readers of the file where the names come from
     serializer = _CatalogSerializer(data=content)
     if not serializer.is_valid():
         problems = list(_problems(serializer.errors, content))
@@ -148,34 +111,45 @@ def read_catalog(path: Path) -> Catalog:
     return catalog
 
 
-@transaction.atomic
-def load_catalog(catalog: Catalog) -> CatalogChanges:
-    """Bring the database up to ``catalog`` and return how much changed, in a number of queries that is fixed."""
-    communities = _communities_locked()
-    skills_added, skills_updated = _load_skills(catalog["skills"], communities)
-    return CatalogChanges(
-        skills_added=skills_added,
-        skills_updated=skills_updated,
-        roles_added=_load_roles(catalog["roles"], communities),
-        projects_added=_load_projects(catalog["projects"]),
-        communities_updated=_load_communities(catalog["communities_of_practice"], communities),
-    )
+def _problems(errors: Any, data: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield a line for each message in the nested ``errors``: where it is in ``data``, and what is wrong."""
+    for key, error in errors.items() if isinstance(errors, dict) else enumerate(errors):
+        if isinstance(error, str):
+            yield f"{', '.join(place)}: {error}" if place else error
+        elif key == "non_field_errors":
+            yield from _problems(error, data, place)
+        elif isinstance(key, str):
+            yield from _problems(error, data.get(key), (*place, key))
+        else:
+            yield from _problems(error, data[key], (*place, f"entry {key + 1}{_quoted_name(data[key])}"))
+
+
+def _quoted_name(entry: object) -> str:
+    name = entry.get("name") or entry.get("title") if isinstance(entry, dict) else None
+    return f' ("{name}")' if name else ""
 
 
 @transaction.atomic
-def load_catalog_if_empty(catalog: Catalog) -> CatalogChanges:
-    """Load ``catalog`` unless there is any skill, and return what that added."""
-    _communities_locked()
-    return CatalogChanges() if Skill.objects.exists() else load_catalog(catalog)
+def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, int]:
+    """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed.
 
-
-def _communities_locked() -> dict[str, CommunityOfPractice]:
-    """Return the communities by practice area; another loading waits for them until this transaction ends."""
+    The number of queries is fixed. Loads at the same time wait for each other, because they lock the communities.
+    """
     rows = CommunityOfPractice.objects.select_for_update(no_key=True)
-    return {row.practice_area: row for row in rows}
+    communities = {row.practice_area: row for row in rows}
+    if only_if_empty and Skill.objects.exists():
+        catalog = {part: [] for part in catalog}
+    skills_added, skills_updated = _load_skills(catalog["skills"], communities)
+    return {
+        "skills added": skills_added,
+        "skills updated": skills_updated,
+        "roles added": _load_roles(catalog["roles"], communities),
+        "projects added": _load_projects(catalog["projects"]),
+        "communities updated": _load_communities(catalog["communities_of_practice"], communities),
+    }
 
 
-def _load_communities(entries: list[CommunityEntry], communities: dict[str, CommunityOfPractice]) -> int:
+def _load_communities(entries: list[Entry], communities: Communities) -> int:
     changed = []
     for entry in entries:
         row = communities[entry["practice_area"]]
@@ -186,7 +160,7 @@ def _load_communities(entries: list[CommunityEntry], communities: dict[str, Comm
     return CommunityOfPractice.objects.bulk_update(changed, ["name", "description", "updated_at"])
 
 
-def _load_roles(entries: list[RoleEntry], communities: dict[str, CommunityOfPractice]) -> int:
+def _load_roles(entries: list[Entry], communities: Communities) -> int:
     known = set(Role.objects.values_list("title", "community_of_practice__practice_area"))
     added = [
         Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
@@ -196,86 +170,40 @@ def _load_roles(entries: list[RoleEntry], communities: dict[str, CommunityOfPrac
     return len(Role.objects.bulk_create(added))
 
 
-def _load_projects(entries: list[ProjectEntry]) -> int:
+def _load_projects(entries: list[Entry]) -> int:
     known = {lower_name(name) for name in Project.objects.values_list("name", flat=True)}
-    added = [Project(name=entry["name"]) for entry in entries if lower_name(entry["name"]) not in known]
+    added = [Project(name=entry["name"]) for entry in entries if _name_key(entry) not in known]
     return len(Project.objects.bulk_create(added))
 
 
-def _load_skills(entries: list[SkillEntry], communities: dict[str, CommunityOfPractice]) -> tuple[int, int]:
+def _load_skills(entries: list[Entry], communities: Communities) -> tuple[int, int]:
+    """Return how many skills were added and how many updated."""
     known = {lower_name(skill.name): skill for skill in Skill.objects.select_for_update(no_key=True)}
+    wanted = {_name_key(entry): entry for entry in entries}
     added = {
-        lower_name(entry["name"]): Skill(name=entry["name"], description=entry["description"])
-        for entry in entries
-        if lower_name(entry["name"]) not in known
+        key: Skill(name=entry["name"], description=entry["description"])
+        for key, entry in wanted.items()
+        if key not in known
     }
     Skill.objects.bulk_create(added.values())
-    described = _describe_skills(entries, known)
-    linked = _link_skills(entries, known | added, communities)
-    updated = [skill for key, skill in known.items() if key in described | linked]
-    for skill in updated:
-        skill.updated_at = timezone.now()
-    return len(added), Skill.objects.bulk_update(updated, ["description", "updated_at"])
+    updated = _link_skills(wanted, known | added, communities) & known.keys()
+    for key in wanted.keys() & known.keys():
+        if wanted[key]["description"] and not known[key].description:
+            known[key].description = wanted[key]["description"]
+            updated.add(key)
+    for key in updated:
+        known[key].updated_at = timezone.now()
+    rows = [known[key] for key in updated]
+    return len(added), Skill.objects.bulk_update(rows, ["description", "updated_at"])
 
 
-def _describe_skills(entries: list[SkillEntry], skills: dict[str, Skill]) -> set[str]:
-    """Give blank descriptions the file's text, unsaved, and return the keys of the skills that got one."""
-    described = set()
-    for entry in entries:
-        skill = skills.get(lower_name(entry["name"]))
-        if skill and entry["description"] and not skill.description:
-            skill.description = entry["description"]
-            described.add(lower_name(entry["name"]))
-    return described
-
-
-def _link_skills(
-    entries: list[SkillEntry], skills: dict[str, Skill], communities: dict[str, CommunityOfPractice]
-) -> set[str]:
-    """Save the links to communities that are missing and return the keys of the skills that got one."""
+def _link_skills(wanted: dict[str, Entry], skills: dict[str, Skill], communities: Communities) -> set[str]:
+    """Add the communities that skills lack, and return the keys of these skills."""
     link = Skill.communities_of_practice.through
     known = set(link._default_manager.values_list("skill_id", "communityofpractice_id"))
-    wanted = {
-        (lower_name(entry["name"]), communities[area].pk)
-        for entry in entries
-        for area in entry["communities_of_practice"]
-    }
-    missing = [(key, community) for key, community in wanted if (skills[key].pk, community) not in known]
+    pairs = {(key, communities[area].pk) for key, entry in wanted.items() for area in entry["communities_of_practice"]}
+    missing = [(key, community) for key, community in pairs if (skills[key].pk, community) not in known]
     link._default_manager.bulk_create(
         link(skill_id=skills[key].pk, communityofpractice_id=community) for key, community in missing
     )
     return {key for key, _ in missing}
-
-
-def lower_name(name: str) -> str:
-    """Return ``name`` in lower case as PostgreSQL's ``pg_c_utf8`` makes it: one character for each."""
-    return "".join(character.lower()[0] for character in name)
-
-
-def _refuse_repeated(names: Iterable[str]) -> None:
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise serializers.ValidationError([f'"{name}" is listed more than once.' for name in repeated])
-
-
-def _problems(errors: Any, data: Any, place: str = "") -> Iterator[str]:
-    """Yield a line for each message in the nested ``errors``: where it is in ``data``, and what is wrong."""
-    if isinstance(errors, dict):
-        for key, nested in errors.items():
-            yield from _problems(nested, *_step(key, data, place))
-        return
-    for index, error in enumerate(errors):
-        if isinstance(error, str):
-            yield f"{place}: {error}" if place else error
-        else:
-            yield from _problems(error, *_step(index, data, place))
-
-
-def _step(key: str | int, data: Any, place: str) -> tuple[Any, str]:
-    """Return the part of ``data`` that ``key`` leads to, and how people call that place."""
-    if key == "non_field_errors":
-        return data, place
-    if isinstance(key, str):
-        return data.get(key), f"{place}, {key}" if place else key
-    entry = data[key]
-    name = entry.get("name") or entry.get("title") if isinstance(entry, dict) else None
-    return entry, f"{place}, entry {key + 1}" + (f' ("{name}")' if name else "")

@@ -1,20 +1,15 @@
 """Values as the admin shows them to people."""
 
+import calendar
 from collections.abc import Iterable
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-DAY_NAMES = {
-    "mon": "Monday",
-    "tue": "Tuesday",
-    "wed": "Wednesday",
-    "thu": "Thursday",
-    "fri": "Friday",
-    "sat": "Saturday",
-    "sun": "Sunday",
-}
+from ctj_api.validators import DAYS
+
+DAY_NAMES = dict(zip(DAYS, calendar.day_name, strict=True))
 
 
 def skill_chips(rated: Iterable[tuple[str, int]]) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django import forms
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
@@ -14,10 +16,11 @@ from ctj_api.enums import SkillLevel, Status
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.validators import clean_skill_levels, quote
 
-from .skill_index import SkillIndex
+from .skill_csv import MAX_FILE_SIZE, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
 
+SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
 CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was opened. Open it again."
 
 
@@ -35,47 +38,24 @@ class SkillLevelsFormField(forms.Field):
 
     widget: SkillPicker = SkillPicker  # type: ignore[assignment]
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.use(SkillIndex())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillLevelsFormField":
-        """Return the field of one form, which reads the catalog afresh."""
-        copy: SkillLevelsFormField = super().__deepcopy__(memo)
-        copy.use(SkillIndex())
-        return copy
-
-    def use(self, skills: SkillIndex) -> None:
-        """Take ``skills`` as the catalog."""
-        self.skills = skills
-        self.widget.skills = skills
-
     def prepare_value(self, value: Any) -> list[SkillRow]:
         """Return the rows to show, by name: those of a matrix, or those that were sent."""
         if not isinstance(value, dict):
             return list(value or [])
-        return [SkillRow(name, str(level)) for name, level in self.skills.rated(value)]
+        return [SkillRow(name, str(level)) for name, level in self.widget.skills.rated(value)]
 
     def to_python(self, value: Iterable[SkillRow] | None) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong rows."""
-        rows = list(value or [])
+        rows, skills = list(value or []), self.widget.skills
         problems = [problem for row in rows for problem in self._problems(row)]
-        chosen = Counter(filter(None, (self.skills.id_of(row.name) for row in rows)))
-        names = self.skills.names
-        problems += [f"{names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
+        chosen = Counter(filter(None, (skills.id_of(row.name) for row in rows)))
+        problems += [f"{skills.names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
         if problems:
             raise ValidationError(list(dict.fromkeys(problems)))
-        return clean_skill_levels({self.skills.id_of(row.name): int(row.level) for row in rows})
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the rows say anything else than the matrix did."""
-        try:
-            return self.to_python(data) != (initial or {})
-        except ValidationError:
-            return True
+        return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
     def _problems(self, row: SkillRow) -> list[str]:
-        if self.skills.id_of(row.name) is None:
+        if self.widget.skills.id_of(row.name) is None:
             return [f"There is no skill {quote(row.name)}. Choose one from the list."]
         if row.level not in map(str, SkillLevel.values):
             return [f"{row.name}: choose a level."]
@@ -99,6 +79,32 @@ class RoleChoiceField(forms.ModelChoiceField[Role]):
     iterator = GroupedRoleIterator
 
 
+class PermissionField(forms.ModelMultipleChoiceField[Permission]):
+    """Permissions, told by what they allow."""
+
+    def label_from_instance(self, obj: Permission) -> str:
+        """Return what the permission allows: "Can add skill"."""
+        return obj.name
+
+
+class SkillFileForm(forms.Form):
+    """The choice of a CSV file of skills; its cleaned form is the rows of the file."""
+
+    import_file = forms.FileField(
+        label="File to import",
+        widget=forms.FileInput({"accept": ".csv,text/csv", "aria-describedby": "file-help"}),
+    )
+
+    def clean_import_file(self) -> list[dict[str, str]]:
+        """Return the rows; raises a ``ValidationError`` for a file that is too large or no list of skills."""
+        file = self.cleaned_data["import_file"]
+        if file.size > MAX_FILE_SIZE:
+            raise ValidationError(
+                f"The file has {file.size / 1e6:.1f} MB; at most {MAX_FILE_SIZE // 1_000_000} MB can be imported."
+            )
+        return read_rows(decode_file(file.read()))
+
+
 class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
     """A row together with the levels of its skill matrix."""
 
@@ -111,7 +117,7 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
 
 
 class OpportunityForm(SkillMatrixForm[Opportunity]):
-    """What a project manager says of a listing."""
+    """What a project manager says of a listing; the admin's field sets name the fields."""
 
     matrix_field = "skills_required_matrix"
 
@@ -130,17 +136,6 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
     )
 
     class Meta:
-        model = Opportunity
-        fields = (
-            "project",
-            "role",
-            "body",
-            "min_experience_required",
-            "skill_levels",
-            "min_hours_required",
-            "work_environment",
-            "status",
-        )
         labels: ClassVar[dict[str, str]] = {
             "min_hours_required": "Hours a week, at least",
             "work_environment": "Where",
@@ -176,7 +171,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):
-    """The rights of an account, and the skills that its owner rated, and may be rating at this moment."""
+    """The rights of an account, and its skills, which the owner may be rating at the same moment."""
 
     matrix_field = "skills_learned_matrix"
 
@@ -184,10 +179,15 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         required=False, label="Skills", help_text="Rated by the volunteers themselves; correct them only if asked to."
     )
     shown_levels = forms.CharField(required=False, widget=forms.HiddenInput)
+    user_permissions = PermissionField(
+        SKILL_PERMISSIONS,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="Skill catalog",
+        help_text="What the account may do here with skills; administrators may do all of it.",
+    )
 
     class Meta:
-        model = UserProfile
-        fields = ("is_active", "is_project_manager", "is_superuser", "skill_levels")
         labels: ClassVar[dict[str, str]] = {"is_superuser": "Administrator"}
         help_texts: ClassVar[dict[str, str]] = {
             "is_active": "Untick it instead of deleting an account: nobody can sign in to it, nothing of it is lost.",
@@ -213,6 +213,12 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         if "skill_levels" in values and self.has_new_levels and is_outdated:
             self.add_error("skill_levels", CHANGED_MEANWHILE)
         return values
+
+    def clean_user_permissions(self) -> QuerySet[Permission]:
+        """Return the chosen permissions, and with them those that this form doesn't show."""
+        hidden = self.instance.user_permissions.exclude(pk__in=SKILL_PERMISSIONS)
+        chosen = [*self.cleaned_data["user_permissions"], *hidden]
+        return Permission.objects.filter(pk__in=[permission.pk for permission in chosen])
 
     def _keep_an_administrator(self, values: dict[str, Any]) -> None:
         """Raise a ``ValidationError`` where nobody would be an administrator any more.

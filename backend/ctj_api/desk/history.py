@@ -1,9 +1,8 @@
-"""Who changed what, field by field, in plain words: the entries of the admin's log, whoever writes them."""
+"""The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, cast
-from uuid import UUID
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -16,11 +15,14 @@ from django.utils.text import get_text_list
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
+type Names = Mapping[Any, str]
+
 NOTHING = "nothing"
-# `is_staff` follows `is_superuser`, signing in changes `last_login`, and Django's groups aren't used.
-UNTRACKED = {"last_login", "is_staff", "groups", "user_permissions"}
-# All else that an account holds is personal: which of it was changed is told, what it was and is isn't kept.
-RIGHTS = {"is_active", "is_project_manager", "is_superuser"}
+NO_NAMES: Names = {}
+# `is_staff` follows the other rights, signing in changes `last_login`, and Django's groups aren't used.
+UNTRACKED = {"last_login", "is_staff", "groups"}
+# The other fields of an account are personal: the history names those that were changed, and keeps no value.
+RIGHTS = {"is_active", "is_project_manager", "is_superuser", "user_permissions"}
 LABELS = {
     "skills_required_matrix": "required skills",
     "skills_learned_matrix": "rated skills",
@@ -29,34 +31,27 @@ LABELS = {
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
 
 
-class Snapshot(NamedTuple):
-    """What a row says at one moment: the values of its tracked fields, as they are stored."""
-
-    model: type[Model]
-    values: dict[str, Any]
+def snapshot(instance: Model) -> dict[str, Any]:
+    """Return the present values of the tracked fields of ``instance``, by their names."""
+    return {field.name: _value(instance, field) for field in _fields(instance._meta.model)}
 
 
-def snapshot(instance: Model) -> Snapshot:
-    """Return what ``instance`` says now, and its skill matrix with it."""
-    model = instance._meta.model
-    return Snapshot(model, {field.name: _value(instance, field) for field in _fields(model)})
+def changes(instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> list[str]:
+    """Return a text for each difference since ``before``: first fields in the model's order, then skills by name.
 
-
-def changes(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return a text for each difference: first fields in the order of the model, then skills by name.
-
-    Takes a query for all changed skills, and one for each reference to other rows that changed.
+    Rows and skills whose ``names`` are given, by id, are not looked up.
     """
     fields: list[str] = []
     skills: list[str] = []
-    for field in _fields(after.model):
-        old, new = before.values[field.name], after.values[field.name]
+    after = snapshot(instance)
+    for field in _fields(instance._meta.model):
+        old, new = before[field.name], after[field.name]
         if old == new:
             continue
         if _is_matrix(field) and not _is_private(field):
-            skills += _level_changes(old, new)
+            skills += _level_changes(old, new, names)
         else:
-            fields.append(_change(field, old, new))
+            fields.append(_change(field, old, new, names))
     return fields + skills
 
 
@@ -70,16 +65,13 @@ def log_addition(user: Requester, instance: Model) -> None:
     _log(user, [instance], ADDITION, [{"added": {}}])
 
 
-def log_change(user: Requester, instance: Model, before: Snapshot) -> None:
-    """Log what ``user`` has changed in ``instance`` since ``before``; nothing where nothing is different."""
-    log_changes(user, [instance], changes(before, snapshot(instance)))
+def log_change(user: Requester, instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> None:
+    """Log what ``user`` has changed in ``instance`` since ``before``, if anything is different."""
+    log_changes(user, [instance], changes(instance, before, names))
 
 
 def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
-    """Log that ``user`` has changed the same in all ``instances``, which are of one model.
-
-    Takes a query to write, however many there are, and one for each kind of row that they are named by, unless loaded.
-    """
+    """Log that ``user`` has made the same changes to all ``instances``, which are of one model."""
     if instances and texts:
         _log(user, instances, CHANGE, _message(texts))
 
@@ -90,13 +82,10 @@ def log_deletion(user: Requester, instance: Model) -> None:
 
 
 class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
-    """Logs changes in the words of this module; additions and deletions are logged by Django."""
+    """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
 
     def save_form(self, request: HttpRequest, form: Any, change: Any) -> Any:
-        """Keep what the stored row says: validation has changed the form's instance by now.
-
-        The row is locked, as everything that changes it does, so that nobody else's change is told as this one.
-        """
+        """Lock the stored row and keep its values: validation has changed the form's instance already."""
         if change:
             locked = self.model._default_manager.select_for_update(no_key=True)
             form.before = snapshot(get_object_or_404(locked, pk=form.instance.pk))
@@ -105,11 +94,11 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
     ) -> list[dict[str, dict[str, list[str]]]]:
-        """Return what is different in the stored row, which may hold less than the form's instance."""
+        """Return the differences between the row as it was stored before and as it is stored now."""
         if add:
             return super().construct_change_message(request, form, formsets, add)
-        after = snapshot(self.model._default_manager.get(pk=form.instance.pk))
-        return _message(changes(form.before, after))
+        stored = self.model._default_manager.get(pk=form.instance.pk)
+        return _message(changes(stored, form.before))
 
     def log_change(self, request: HttpRequest, obj: M, message: Any) -> Any:
         """Log nothing where nothing was changed."""
@@ -121,10 +110,11 @@ def _message(texts: Sequence[str]) -> list[dict[str, dict[str, list[str]]]]:
 
 
 def _log(user: Requester, instances: Collection[Model], flag: int, message: Sequence[Any] = ()) -> None:
-    """Write an entry for each of ``instances``, after loading what they are named by for all at once."""
+    """Write an entry for each of ``instances``, after loading the rows that their names are made of."""
     rows = list(instances)
     prefetch_related_objects(rows, *NAMED_BY.get(rows[0]._meta.model, ()))
-    LogEntry.objects.log_actions(cast("UUID", user.pk), rows, flag, list(message) or "")
+    author: Any = user.pk
+    LogEntry.objects.log_actions(author, rows, flag, list(message) or "")
 
 
 @cache
@@ -135,7 +125,7 @@ def _fields(model: type[Model]) -> list[Any]:
 
 def _value(instance: Model, field: Any) -> Any:
     if isinstance(field, ManyToManyField):
-        return frozenset(getattr(instance, field.name).values_list("pk", flat=True))
+        return frozenset(row.pk for row in getattr(instance, field.name).all())
     if _is_matrix(field):
         matrix: SkillMatrix | None = getattr(instance, field.name)
         return dict(matrix.levels) if matrix else {}
@@ -150,18 +140,18 @@ def _is_private(field: Any) -> bool:
     return field.model is UserProfile and field.name not in RIGHTS
 
 
-def _change(field: Any, old: Any, new: Any) -> str:
+def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
     label = LABELS.get(field.name, str(field.verbose_name))
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
-    was, becomes = _texts(field, old, new)
+    was, becomes = _texts(field, known, old, new)
     return label if was == becomes else f"{label} from {was} to {becomes}"
 
 
-def _texts(field: Any, *values: Any) -> list[str]:
+def _texts(field: Any, known: Names, *values: Any) -> list[str]:
     if field.related_model:
         sets = [value if isinstance(value, frozenset) else {value} - {None} for value in values]
-        names = field.related_model._default_manager.in_bulk(set().union(*sets))
+        names = {**known, **field.related_model._default_manager.in_bulk(set().union(*sets) - known.keys())}
         return [get_text_list(sorted(str(names[pk]) for pk in pks if pk in names), "and") or NOTHING for pks in sets]
     return [_text(field, value) for value in values]
 
@@ -175,9 +165,10 @@ def _text(field: Field[Any, Any], value: Any) -> str:
     return NOTHING if value in (None, "") else str(value)
 
 
-def _level_changes(old: dict[str, int], new: dict[str, int]) -> list[str]:
+def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> list[str]:
     """Return the changed levels, then the added skills, then the removed ones, each by name."""
-    names = Skill.objects.names_of(skill for skill in old | new if old.get(skill) != new.get(skill))
+    changed = {skill for skill in old | new if old.get(skill) != new.get(skill)}
+    names = {skill: known[skill] for skill in changed & known.keys()} | Skill.objects.names_of(changed - known.keys())
     by_name = sorted(names.items(), key=lambda item: (item[1], item[0]))
     kept = [(skill, name) for skill, name in by_name if skill in old and skill in new]
     return [

@@ -1,80 +1,120 @@
-"""What administrators do with many skills at once: merging duplicates, and the catalog as a file."""
+"""The skill catalog in the admin: its list, the merging of duplicates, and its import and export as a CSV file."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import ManyToManyField, QuerySet
+from django.forms import CheckboxSelectMultiple
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from import_export.admin import ImportExportMixin
+from django.urls import URLPattern, path
+from django.utils.text import Truncator
 
 from ctj_api.enums import PracticeArea
-from ctj_api.models import Opportunity, Skill
+from ctj_api.models import Opportunity, Skill, SkillMatrix
 from ctj_api.querysets import Usage
 
+from .forms import SkillFileForm
 from .history import log_changes
-from .skill_csv import (
-    COLUMNS,
-    FIRST_ROW,
-    MAX_FILE_SIZE,
-    MAX_ROWS,
-    ConfirmationStorage,
-    SkillConfirmForm,
-    SkillCSV,
-    SkillImportForm,
-    SkillResource,
-    UnusableFileError,
-    reason_of_failure,
-)
+from .site import DeskAdmin, answered
+from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_ROWS, SkillImport, sign, unsign, write_skills
 
+LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
-MAX_NAMES = 5
+FEWEST_TO_MERGE = 2
+MAX_SHOWN_DESCRIPTION = 80
+ABOUT_FILES = {
+    "columns": COLUMNS,
+    "practice_areas": PracticeArea.values,
+    "max_rows": MAX_ROWS,
+    "max_megabytes": MAX_FILE_SIZE // 1_000_000,
+}
 
 
-class SkillMergeMixin(admin.ModelAdmin[Skill]):
-    """Makes one skill of several, after asking which name stays."""
+class SkillAdmin(DeskAdmin[Skill]):
+    """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
+
+    list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
+    list_filter = ("communities_of_practice",)
+    search_fields = ("name", "description")
+    formfield_overrides: ClassVar = {
+        **DeskAdmin.formfield_overrides,
+        ManyToManyField: {"widget": CheckboxSelectMultiple},
+    }
+    actions = (MERGE,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Skill]:
+        """Return the skills with their communities and with how often they are rated."""
+        return Skill.objects.with_usage().prefetch_related("communities_of_practice")
+
+    @admin.display(description="description", ordering="description")
+    def short_description(self, skill: Skill) -> str:
+        """Return the beginning of the description."""
+        return Truncator(skill.description).chars(MAX_SHOWN_DESCRIPTION)
+
+    @admin.display(description="practice areas")
+    def practice_areas(self, skill: Skill) -> str:
+        """Return the names of the communities."""
+        return ", ".join(community.name for community in skill.communities_of_practice.all())
+
+    @admin.display(description="Opportunities", ordering="opportunity_count")
+    def opportunities(self, skill: Any) -> Any:
+        """Return how many opportunities require the skill."""
+        return skill.opportunity_count
+
+    @admin.display(description="Volunteers", ordering="volunteer_count")
+    def volunteers(self, skill: Any) -> Any:
+        """Return how many volunteers rate the skill."""
+        return skill.volunteer_count
+
+    def get_deleted_objects(
+        self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        """Return what a deletion would take along, with the skills in use as protected.
+
+        The skills are locked, so that nobody rates one between this check and its deletion; by id, as the
+        trigger of matrices locks them, so that neither waits for the other.
+        """
+        locked = Skill.objects.select_for_update().filter(pk__in=[skill.pk for skill in objs])
+        skills = list(locked.order_by("pk"))
+        to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
+        return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
     def has_merge_permission(self, request: HttpRequest) -> bool:
         """Let those merge who may change and delete skills."""
         return self.has_change_permission(request) and self.has_delete_permission(request)
 
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        """Let those import and export who may add and change skills."""
+        return self.has_add_permission(request) and self.has_change_permission(request)
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the list; whoever may not merge is told so, instead of being shown the list again."""
+        """Return the list, or refuse an action to those who may not merge, whom Django would show the list again."""
         if request.POST.get("action") == MERGE and not self.has_merge_permission(request):
             raise PermissionDenied
-        return super().changelist_view(request, extra_context)
+        context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
+        return super().changelist_view(request, context)
 
     @admin.action(description="Merge selected skills", permissions=["merge"])
     def merge_selected(self, request: HttpRequest, chosen: QuerySet[Skill]) -> HttpResponse | None:
         """Ask which of the skills stays, or merge the others into it."""
         skills = list(chosen)
-        if len(skills) < 2:  # noqa: PLR2004
+        if len(skills) < FEWEST_TO_MERGE:
             messages.error(request, "Select at least two skills to merge them.")
             return None
         is_answer = "post" in request.POST
         kept = next((skill for skill in skills if str(skill.pk) == request.POST.get("kept")), None)
-        if not is_answer or kept is None:
-            return self._ask_which_stays(request, skills, is_missing=is_answer)
-        self._merge(request, kept, [skill for skill in skills if skill != kept])
-        return None
-
-    def _ask_which_stays(self, request: HttpRequest, skills: list[Skill], *, is_missing: bool) -> TemplateResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Merge skills",
-            "opts": self.opts,
-            "skills": skills,
-            "is_missing": is_missing,
-            "action": MERGE,
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/ctj_api/skill/merge.html", context)
+        if is_answer and kept is not None:
+            self._merge(request, kept, [skill for skill in skills if skill != kept])
+            return None
+        context = {"skills": skills, "is_missing": is_answer, "action": MERGE, "checkbox_name": ACTION_CHECKBOX_NAME}
+        return self._page(request, "merge", "Merge skills", context)
 
     def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
         names = ", ".join(skill.name for skill in dropped)
@@ -83,71 +123,68 @@ class SkillMergeMixin(admin.ModelAdmin[Skill]):
             listings = Opportunity.objects.requiring_any([str(skill.pk)])
             log_changes(request.user, list(listings), [f"{skill}, which became {kept}"])
         usage = merged.merge_into(kept)
-        log, user = LogEntry.objects.log_actions, request.user.pk
-        log(user, [kept], CHANGE, f"Merged into it: {names}.")  # type: ignore[arg-type]
-        log(user, dropped, DELETION, f"Merged into {kept}.")  # type: ignore[arg-type]
+        author: Any = request.user.pk
+        LogEntry.objects.log_actions(author, [kept], CHANGE, f"Merged into it: {names}.")
+        LogEntry.objects.log_actions(author, dropped, DELETION, f"Merged into {kept}.")
         messages.success(request, _merged(kept, dropped, usage))
 
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages, with those of the file."""
+        views = {"import": self.import_view, "export": self.export_view}
+        pages = [
+            path(f"{name}/", self.admin_site.admin_view(view), name=f"ctj_api_skill_{name}")
+            for name, view in views.items()
+        ]
+        return [*pages, *super().get_urls()]
 
-class SkillFilesMixin(ImportExportMixin, admin.ModelAdmin[Skill]):  # type: ignore[misc]
-    """The catalog as a CSV file: exported at once, imported after a preview."""
+    @answered
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a file, show what it would change, and import it once that is confirmed."""
+        if not self.has_import_permission(request):
+            raise PermissionDenied
+        if "previewed" in request.POST:
+            return self._import(request, SkillImport(unsign(request.POST["previewed"])))
+        is_sent = request.method == "POST"
+        form = SkillFileForm(request.POST, request.FILES) if is_sent else SkillFileForm()
+        context = {"form": form, **ABOUT_FILES}
+        if is_sent and form.is_valid():
+            rows = form.cleaned_data["import_file"]
+            context |= {"preview": SkillImport(rows), "previewed": sign(rows)}
+        return self._page(request, "import", "Import skills", context)
 
-    resource_classes = (SkillResource,)
-    formats = (SkillCSV,)
-    import_form_class = SkillImportForm
-    confirm_form_class = SkillConfirmForm
-    tmp_storage_class = ConfirmationStorage
-    import_template_name = "admin/ctj_api/skill/import.html"
-    skip_export_form = True
-    to_encoding = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
+    def _import(self, request: HttpRequest, skills: SkillImport) -> HttpResponse:
+        skills.save(request.user)
+        new, changed, unchanged = (skills.totals[outcome] for outcome in ("new", "changed", "unchanged"))
+        messages.success(request, f"Skills imported: {new} new, {changed} changed, {unchanged} as they were.")
+        return redirect(LIST)
 
-    def has_import_permission(self, request: HttpRequest) -> bool:
-        """Let those import who may add and change skills."""
-        return self.has_add_permission(request) and self.has_change_permission(request)
+    @answered
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the file of the skills that the list shows."""
+        if not self.has_import_permission(request):
+            raise PermissionDenied
+        text = write_skills(self.get_changelist_instance(request).queryset)
+        mark_of_utf8 = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
+        headers = {"Content-Disposition": 'attachment; filename="skills.csv"'}
+        return HttpResponse(text.encode(mark_of_utf8), content_type="text/csv; charset=utf-8", headers=headers)
 
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        """Let those export who may import."""
-        return self.has_import_permission(request)
+    def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
+        request.current_app = self.admin_site.name
+        shared = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        return TemplateResponse(request, f"admin/ctj_api/skill/{name}.html", shared | context)
 
-    def get_import_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Return what the page says of the file."""
-        return {
-            **super().get_import_context_data(**kwargs),
-            "columns": COLUMNS,
-            "practice_areas": PracticeArea.values,
-            "max_rows": MAX_ROWS,
-            "max_megabytes": MAX_FILE_SIZE // 1_000_000,
-            "rows_before_first": FIRST_ROW - 1,
-        }
 
-    def add_data_read_fail_error_to_form(self, form: SkillImportForm, e: Exception) -> None:
-        """Say what is wrong with the file."""
-        if not isinstance(e, UnusableFileError):
-            raise e
-        form.add_error("import_file", str(e))
-
-    def process_dataset(self, dataset: Any, form: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return the result of the import; nothing is written where any row is wrong."""
-        return super().process_dataset(dataset, form, request, rollback_on_validation_errors=True, **kwargs)
-
-    def process_result(self, result: Any, request: HttpRequest) -> HttpResponse:
-        """Log and tell what was done, or why nothing was."""
-        if result.has_errors() or result.has_validation_errors():
-            messages.error(request, f"Nothing was imported. {reason_of_failure(result)} Try again.")
-            return HttpResponseRedirect(reverse("admin:ctj_api_skill_import"))
-        response: HttpResponse = super().process_result(result, request)
-        return response
-
-    def add_success_message(self, result: Any, request: HttpRequest) -> None:
-        """Say how many skills are new and changed."""
-        totals = result.totals
-        messages.success(
-            request, f"Skills imported: {totals['new']} new, {totals['update']} changed, {totals['skip']} as they were."
-        )
+def _uses_of(skills: Iterable[Skill]) -> list[str]:
+    return [
+        f"{skill}: required by {usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} "
+        f"and rated by {usage.volunteers} volunteer{pluralize(usage.volunteers)}"
+        for skill, usage in SkillMatrix.objects.usage_of(skills).items()
+        if usage.opportunities or usage.volunteers
+    ]
 
 
 def _merged(kept: Skill, dropped: list[Skill], usage: Usage) -> str:
-    names = ", ".join(skill.name for skill in dropped) if len(dropped) <= MAX_NAMES else f"{len(dropped)} skills"
+    names = ", ".join(skill.name for skill in dropped)
     return (
         f"{names} {pluralize(len(dropped), 'was,were')} merged into {kept}: "
         f"{usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} and "

@@ -1,6 +1,6 @@
 """Which volunteers fit a listing, as the admin tells project managers."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.utils import timezone
 
@@ -13,21 +13,15 @@ from ctj_api.serializers import VolunteerMatchReadSerializer
 BEST = 10
 
 
-class WhoFits(NamedTuple):
-    """The best matches in the shape of the API, each with its score in percent, and a sentence about all of them."""
-
-    summary: str
-    matches: list[dict[str, Any]]
-
-
-def who_fits(listing: Opportunity) -> WhoFits:
-    """Return the best matches of a stored listing, ranked as ``GET /api/opportunities/{id}/matches/`` ranks them."""
+def who_fits(listing: Opportunity) -> dict[str, Any]:
+    """Return the best matches of a stored listing as the API ranks them, and a sentence about all of them."""
     required = listing.skills_required_matrix.levels
     best = VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST]
     told = VolunteerMatchReadSerializer(best, many=True).data
     summary = coverage_text(required, count_volunteers({None: required})[None])
     pairs = zip(told, best, strict=True)
-    return WhoFits(summary, [{**match, "percent": _percent(exact.score)} for match, exact in pairs])
+    matches = [{**match, "percent": _percent(exact.score)} for match, exact in pairs]
+    return {"summary": summary, "matches": matches}
 
 
 def coverage_text(required: dict[str, int], coverage: Coverage) -> str:

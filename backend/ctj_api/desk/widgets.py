@@ -1,15 +1,44 @@
-"""Widgets of the admin's forms."""
+"""The widget of the admin's forms that edits a skill matrix, and the catalog as the widget needs it."""
 
-from collections.abc import Mapping
+from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 from django import forms
-from django.utils.datastructures import MultiValueDict
 
+from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import SkillLevel
+from ctj_api.models import Skill
 
-from .skill_index import SkillIndex
+
+class SkillIndex:
+    """All skills, loaded with the first question in two queries."""
+
+    @cached_property
+    def _skills(self) -> list[Skill]:
+        return list(Skill.objects.prefetch_related("communities_of_practice"))
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Id → name of all skills."""
+        return {str(skill.pk): skill.name for skill in self._skills}
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        return {lower_name(skill.name): str(skill.pk) for skill in self._skills}
+
+    def id_of(self, name: str) -> str | None:
+        """Return the id of the skill with this name, in any case; ``None`` where there is none."""
+        return self._ids.get(lower_name(name))
+
+    def with_communities(self) -> list[tuple[str, list[str]]]:
+        """Return the name of each skill with the names of its communities."""
+        return [(skill.name, [str(area) for area in skill.communities_of_practice.all()]) for skill in self._skills]
+
+    def rated(self, levels: dict[str, int]) -> list[tuple[str, int]]:
+        """Return name and level of the skills of a matrix, highest level first, then by name."""
+        rated = [(self.names[skill], level) for skill, level in levels.items() if skill in self.names]
+        return sorted(rated, key=lambda entry: (-entry[1], entry[0]))
 
 
 class SkillRow(NamedTuple):
@@ -28,26 +57,28 @@ class SkillPicker(forms.Widget):
     template_name = "ctj_api/widgets/skill_picker.html"
     use_fieldset = True
     spare_rows = 5
-    skills: SkillIndex
 
     def __init__(self, *, count_url: object = None) -> None:
         """Take the address that answers in words how many volunteers there are for the rows, if that is of use."""
         super().__init__()
         self.count_url = count_url
+        self.skills = SkillIndex()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillPicker":
+        """Return a copy for one form, which reads the catalog anew."""
+        copy: SkillPicker = super().__deepcopy__(memo)
+        copy.skills = SkillIndex()
+        return copy
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/skill_picker.css"]}
         js: ClassVar[list[str]] = ["ctj_api/skill_picker.js"]
 
-    def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> list[SkillRow]:
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[SkillRow]:
         """Return the rows that were sent, without those left empty."""
-        names, levels = (_values(data, f"{name}_{part}") for part in SkillRow._fields)
-        rows = (SkillRow(str(skill).strip(), str(level)) for skill, level in zip_longest(names, levels, fillvalue=""))
+        names, levels = (data.getlist(f"{name}_{part}") for part in SkillRow._fields)
+        rows = (SkillRow(skill.strip(), level) for skill, level in zip_longest(names, levels, fillvalue=""))
         return [row for row in rows if row.name]
-
-    def value_omitted_from_data(self, data: Mapping[str, Any], files: Any, name: str) -> bool:
-        """Return whether no row was sent, not even an empty one."""
-        return f"{name}_name" not in data
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
@@ -58,10 +89,3 @@ class SkillPicker(forms.Widget):
         context["widget"]["count_url"] = self.count_url
         context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]
         return context
-
-
-def _values(data: Mapping[str, Any], name: str) -> list[Any]:
-    if isinstance(data, MultiValueDict):
-        return data.getlist(name)
-    value = data.get(name, [])
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,4 +1,4 @@
-"""Factory helpers: each call saves new rows. Only communities are shared, because there are five and no more."""
+"""Factory helpers: each call saves new rows, but for communities, of which there are five and no more."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import psycopg
+from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
@@ -40,15 +41,29 @@ def make_admin_user(**fields: Any) -> UserProfile:
     return make_regular_user(**{"is_staff": True, "is_superuser": True, **fields})
 
 
-def make_cop(practice_area: str = "engineering", **fields: Any) -> CommunityOfPractice:
-    """Return the community of ``practice_area``, which the migrations made, with ``fields`` changed."""
-    return CommunityOfPractice.objects.update_or_create(practice_area=practice_area, defaults=fields)[0]
+def make_staff_user(*permissions: str, **fields: Any) -> UserProfile:
+    """Return a member of the staff with Django's ``permissions``, named as in ``change_skill``."""
+    user = make_regular_user(**{"is_staff": True, **fields})
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def make_cop(practice_area: str | None = None, **fields: Any) -> CommunityOfPractice:
+    """Return the community of ``practice_area``, else one that nothing uses yet, or the first where all are used."""
+    communities = CommunityOfPractice.objects
+    if practice_area is None:
+        unused = communities.filter(roles=None, skills=None, members=None).exclude(name__startswith="Community ")
+        if community := unused.first():
+            fields = {"name": f"Community {next(_numbers):04}", **fields}
+        practice_area = (community or communities.earliest("practice_area")).practice_area
+    return communities.update_or_create(practice_area=practice_area, defaults=fields)[0]
 
 
 def make_role(**fields: Any) -> Role:
-    """Return a role of the engineering community."""
-    number = next(_numbers)
-    return Role.objects.create(**{"title": f"Role {number:04}", "community_of_practice": make_cop(), **fields})
+    """Return a role, of a community of its own as far as there are any."""
+    if "community_of_practice" not in fields:
+        fields["community_of_practice"] = make_cop()
+    return Role.objects.create(**{"title": f"Role {next(_numbers):04}", **fields})
 
 
 def make_skill(**fields: Any) -> Skill:

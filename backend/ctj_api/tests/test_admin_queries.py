@@ -19,7 +19,7 @@ ROW_PAGES = ("change", "history", "delete")
 
 
 class AdminQueryTests(TestCase):
-    """Every page of the admin's registry."""
+    """Every page of every model in the admin."""
 
     def setUp(self) -> None:
         """Make a few rows of each kind."""
@@ -84,7 +84,7 @@ class AdminQueryTests(TestCase):
             self.client.get(path)
         return len(queries)
 
-    def test_page_takes_a_constant_number_of_queries(self) -> None:
+    def test_administrators_and_project_managers_open_pages_with_a_constant_number_of_queries(self) -> None:
         """For administrators and for project managers."""
         paths = list(self.paths())
         counts = {}

@@ -3,12 +3,13 @@
 from typing import Any
 from unittest.mock import patch
 
+from django.contrib.auth.models import Permission
 from django.core import mail
-from django.core.exceptions import ValidationError
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
 from backend.environment import Rate
+from ctj_api.desk.forms import CHANGED_MEANWHILE, UserProfileForm
 from ctj_api.models import Skill, SkillMatrix, UserProfile
 
 from .common import (
@@ -20,6 +21,7 @@ from .common import (
     make_project,
     make_regular_user,
     make_skill,
+    make_staff_user,
 )
 
 LOGIN = reverse("admin:login")
@@ -28,11 +30,13 @@ PASSWORD_CHANGE = reverse("admin:password_change")
 NEW_PASSWORD = "another-long-passphrase"
 LIST = reverse("admin:ctj_api_userprofile_changelist")
 DESK = reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"})
+SKILLS = reverse("admin:ctj_api_skill_changelist")
+COUNT = reverse("admin:ctj_api_opportunity_volunteer_count")
 RIGHTS = ("is_active", "is_project_manager", "is_superuser")
 
 
-class SignInTests(TestCase):
-    """The door."""
+class AdminSignInTests(TestCase):
+    """Who gets in to the admin."""
 
     def sign_in(self, user: UserProfile, password: str = PASSWORD) -> Any:
         """Return the page that follows the form."""
@@ -40,7 +44,7 @@ class SignInTests(TestCase):
             f"{LOGIN}?next={INDEX}", {"username": user.email.upper(), "password": password}, follow=True
         )
 
-    def test_pm_lands_on_own_listings(self) -> None:
+    def test_pm_user_lands_on_own_listings(self) -> None:
         """With nothing but the flag of a project manager."""
         pm = make_pm_user()
         own = make_opportunity(created_by=pm, status="draft")
@@ -50,17 +54,16 @@ class SignInTests(TestCase):
         self.assertEqual(list(page.context["cl"].result_list), [own])
         self.assertContains(page, "Your opportunities")
 
-    def test_admin_user_lands_on_the_overview(self) -> None:
+    def test_administrator_lands_on_the_overview(self) -> None:
         """Also one who is a project manager besides."""
         page = self.sign_in(make_admin_user(is_project_manager=True))
         self.assertContains(page, "Administration")
         self.assertContains(page, LIST)
 
-    def test_others_stay_outside(self) -> None:
+    def test_regular_user_stays_outside(self) -> None:
         """Volunteers, inactive project managers and wrong passwords get the same words."""
         cases = [
             (make_regular_user(), PASSWORD),
-            (make_regular_user(is_staff=True), PASSWORD),
             (make_pm_user(is_active=False), PASSWORD),
             (make_admin_user(is_active=False), PASSWORD),
             (make_pm_user(), "wrong"),
@@ -71,14 +74,27 @@ class SignInTests(TestCase):
                 self.assertContains(page, "This is not the e-mail address and password of a project manager")
                 self.assertNotIn("_auth_user_id", self.client.session)
 
-    def test_pm_without_the_flag_is_outside_at_once(self) -> None:
+    def test_staff_user_lands_on_what_their_permissions_open(self) -> None:
+        """They see the skills and nothing else, and without a permission they see that they have none."""
+        closed = [LIST, DESK, reverse("admin:ctj_api_role_changelist"), COUNT]
+        for permissions, text in ((("view_skill",), SKILLS), ((), "have permission to view or edit anything")):
+            with self.subTest(permissions):
+                page = self.sign_in(make_staff_user(*permissions))
+                self.assertEqual(page.status_code, 200)
+                self.assertContains(page, text)
+                for url in closed:
+                    self.assertNotContains(page, url)
+                    self.assertEqual(self.client.get(url).status_code, 403)
+                self.client.logout()
+
+    def test_former_pm_is_outside_at_once(self) -> None:
         """A session doesn't outlive the right."""
         pm = make_pm_user()
         self.sign_in(pm)
         UserProfile.objects.filter(pk=pm.pk).update(is_project_manager=False)
         self.assertRedirects(self.client.get(DESK), f"{LOGIN}?next=/admin/ctj_api/opportunity/%3Fposted_by%3Dme")
 
-    def test_pm_reads_reference_data_in_words(self) -> None:
+    def test_pm_user_reads_reference_data_in_words(self) -> None:
         """A project's meetings by day and time."""
         self.client.force_login(make_pm_user())
         slots = [{"day": "mon", "start": "18:00", "end": "20:00", "name": "Team <meeting>"}]
@@ -102,7 +118,7 @@ class PasswordChangeTests(TestCase):
     def change(self, old: str = PASSWORD, new: str = NEW_PASSWORD) -> Any:
         """Return what the form is answered."""
         with (
-            patch("ctj_api.accounts.password_reset.do_later", lambda job: job()),
+            patch("ctj_api.accounts.password_reset.send_later", lambda send: send()),
             self.captureOnCommitCallbacks(execute=True),
         ):
             return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
@@ -127,7 +143,7 @@ class PasswordChangeTests(TestCase):
             (message.to, message.subject), (["ana@example.org"], "Your CivicTechJobs password has been changed")
         )
 
-    def test_change_keeps_what_was_written_meanwhile(self) -> None:
+    def test_owner_changing_a_password_keeps_what_was_written_meanwhile(self) -> None:
         """Only the password is saved."""
         check = UserProfile.check_password
 
@@ -154,13 +170,13 @@ class PasswordChangeTests(TestCase):
         self.pm.refresh_from_db()
         self.assertTrue(self.pm.check_password(PASSWORD))
 
-    def test_right_old_password_is_no_guess(self) -> None:
+    def test_owner_with_the_right_old_password_is_not_locked_out(self) -> None:
         """Whoever thinks about the new one for long isn't locked out."""
         for _ in range(5):
             self.assertContains(self.change(new="short"), "This password is too short.")
         self.assertEqual(self.change().status_code, 302)
 
-    def test_new_password_is_one_that_the_api_takes(self) -> None:
+    def test_owner_choosing_a_password_is_held_to_the_rules_of_the_api(self) -> None:
         """Up to 128 characters."""
         page = self.change(new="Xy9-" * 32 + "z")
         self.assertContains(page, "Your password must have at most 128 characters")
@@ -172,7 +188,7 @@ class PasswordChangeTests(TestCase):
         self.assertEqual(response.status_code, 200)
 
 
-class RightsTests(TestCase):
+class AdminUserTests(TestCase):
     """What administrators do with accounts."""
 
     def setUp(self) -> None:
@@ -200,7 +216,7 @@ class RightsTests(TestCase):
         selected = [str(user.pk) for user in users]
         return self.client.post(LIST, {"action": action, "_selected_action": selected}, follow=True)
 
-    def test_admin_user_makes_pms_by_one_action(self) -> None:
+    def test_administrator_makes_project_managers_by_one_action(self) -> None:
         """And takes the right away again; who has it already is left alone."""
         ana, bo = make_regular_user(email="ana@example.org"), make_regular_user(email="bo@example.org")
         self.assertContains(self.act("make_project_manager", ana), "Now project managers: ana@example.org.")
@@ -211,7 +227,7 @@ class RightsTests(TestCase):
         self.assertContains(page, "No project managers any more: ana@example.org, bo@example.org.")
         self.assertFalse(UserProfile.objects.filter(is_project_manager=True).exists())
 
-    def test_admin_user_reads_in_the_history_who_gave_rights(self) -> None:
+    def test_administrator_reads_in_the_history_who_gave_rights(self) -> None:
         """From the list as from the form."""
         user = make_regular_user()
         self.act("make_project_manager", user)
@@ -220,7 +236,7 @@ class RightsTests(TestCase):
         for text in ("Changed project manager from no to yes.", "Changed project manager from yes to no."):
             self.assertContains(page, text)
 
-    def test_admin_user_gives_rights_but_no_identity(self) -> None:
+    def test_administrator_gives_rights_but_no_identity(self) -> None:
         """What a forged form says of name and address is left out."""
         user = make_regular_user(email="ana@example.org", first_name="Ana")
         self.save(user, "is_active", "is_project_manager", email="other@example.org", first_name="X", password="x")
@@ -228,25 +244,30 @@ class RightsTests(TestCase):
             (user.is_project_manager, user.is_staff, user.email, user.first_name, user.check_password(PASSWORD)),
             (True, False, "ana@example.org", "Ana", True),
         )
+        page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
+        for right in RIGHTS:
+            self.assertContains(page, f'name="{right}"')
 
-    def test_person_name_is_one_line_of_text_for_the_admin_as_well(self) -> None:
-        """Whoever saves an account by its model's rules."""
-        user = make_regular_user(email="ana@example.org")
-        for field in ("first_name", "last_name"):
-            with self.subTest(field), self.assertRaises(ValidationError) as caught:
-                setattr(user, field, "Ana\nReyes")
-                user.full_clean()
-            self.assertEqual(set(caught.exception.message_dict), {field})
-            setattr(user, field, "")
+    def test_administrator_lets_a_user_curate_skills(self) -> None:
+        """Ticking a permission lets them in, unticking the last shuts them out; what the form hides stays."""
+        change = Permission.objects.get(codename="change_skill")
+        for user, kept in ((make_regular_user(), set()), (make_staff_user("view_role"), {"view_role"})):
+            for names in ({"change_skill"}, set()):
+                chosen = {"user_permissions": str(change.pk)} if names else {}
+                self.save(user, "is_active", rated=(), **chosen)
+                codenames = set(user.user_permissions.values_list("codename", flat=True))
+                self.assertEqual((codenames, user.is_staff), (names | kept, bool(names | kept)))
+            page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[user.pk]))
+            self.assertContains(page, "Can change skill", count=2)
 
-    def test_admin_user_makes_administrators(self) -> None:
+    def test_administrator_makes_administrators(self) -> None:
         """One box is enough to let them in, and to shut them out."""
         user = make_regular_user()
         for rights in (("is_active", "is_superuser"), ("is_active",)):
             self.save(user, *rights)
             self.assertEqual((user.is_superuser, user.is_staff), ("is_superuser" in rights, "is_superuser" in rights))
 
-    def test_last_admin_user_stays_one(self) -> None:
+    def test_administrator_who_is_the_last_stays_one(self) -> None:
         """Neither demoted nor made inactive, while an inactive administrator doesn't count."""
         make_admin_user(is_active=False)
         for rights in (("is_active",), ("is_superuser",), ()):
@@ -257,7 +278,7 @@ class RightsTests(TestCase):
         self.save(self.administrator, "is_active", "is_superuser", "is_project_manager")
         self.assertTrue(self.administrator.is_project_manager)
 
-    def test_admin_user_who_is_not_the_last_may_go(self) -> None:
+    def test_administrator_who_is_not_the_last_may_go(self) -> None:
         """Whoever of them it is."""
         other = make_admin_user()
         self.save(other, "is_active")
@@ -266,7 +287,7 @@ class RightsTests(TestCase):
         self.save(self.administrator, "is_active")
         self.assertFalse(self.administrator.is_superuser)
 
-    def test_admin_user_corrects_skills_by_the_same_picker(self) -> None:
+    def test_administrator_corrects_skills_by_the_same_picker(self) -> None:
         """The row of the matrix is kept; without a change none is made."""
         react, sql = make_skill(name="React"), make_skill(name="SQL")
         user = make_regular_user({react: 4})
@@ -284,7 +305,7 @@ class RightsTests(TestCase):
         assert newcomer.skills_learned_matrix is not None
         self.assertEqual(newcomer.skills_learned_matrix.levels, {str(react.pk): 1})
 
-    def test_admin_user_does_not_undo_what_the_owner_rates_meanwhile(self) -> None:
+    def test_administrator_does_not_undo_what_the_owner_rates_meanwhile(self) -> None:
         """Rights are saved; new skills are refused, and those of the owner stay."""
         react = make_skill(name="React")
         user = make_regular_user({react: 3})
@@ -296,10 +317,26 @@ class RightsTests(TestCase):
         for outdated in (shown, "", "[" * 10_000):
             with self.subTest(outdated[:10]):
                 page = self.save(user, "is_active", rated=((react, 1),), shown_levels=outdated)
-                self.assertContains(page, "The volunteer has changed their skills since this page was opened.")
+                self.assertContains(page, CHANGED_MEANWHILE)
                 self.assertEqual(SkillMatrix.objects.get().levels, {str(react.pk): 5})
 
-    def test_admin_user_reads_availability_in_words(self) -> None:
+    def test_administrator_overtaken_by_the_owner_is_told_so(self) -> None:
+        """Nothing of the form is saved, and the log takes it for no error."""
+        react = make_skill(name="React")
+        user = make_regular_user({react: 3})
+        check = UserProfileForm.clean
+
+        def rate_after_check(form: UserProfileForm) -> dict[str, Any]:
+            values = check(form)
+            SkillMatrix.objects.update(levels={str(react.pk): 5})
+            return values
+
+        with patch.object(UserProfileForm, "clean", rate_after_check), self.assertNoLogs("ctj_api"):
+            page = self.save(user, "is_active", "is_project_manager", rated=((react, 1),))
+        self.assertContains(page, CHANGED_MEANWHILE)
+        self.assertEqual((user.is_project_manager, SkillMatrix.objects.get().levels), (False, {str(react.pk): 3}))
+
+    def test_administrator_reads_availability_in_words(self) -> None:
         """By day and time, or that there is none."""
         weeks: list[tuple[Any, str]] = [
             (WEEK, "<li>Monday 18:00 to 20:00</li>"),
@@ -311,14 +348,3 @@ class RightsTests(TestCase):
                 user = make_regular_user(meeting_availability=week)
                 page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
                 self.assertContains(page, text, html=text.startswith("<"))
-
-    def test_admin_user_changes_rights_of_many_at_once(self) -> None:
-        """The list of rights is that of the form."""
-        users = [make_regular_user() for _ in range(3)]
-        self.act("make_project_manager", *users)
-        self.assertEqual(
-            UserProfile.objects.filter(pk__in=[user.pk for user in users], is_project_manager=True).count(), 3
-        )
-        page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[users[0].pk]))
-        for right in RIGHTS:
-            self.assertContains(page, f'name="{right}"')

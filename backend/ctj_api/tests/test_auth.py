@@ -4,17 +4,20 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock, patch
 
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.sessions.models import Session
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from psycopg.errors import DeadlockDetected, DiskFull
 from rest_framework.test import APIClient, APITestCase
 
+from ctj_api.accounts.sessions import SessionStore
 from ctj_api.models import UserProfile
 
-from .common import PASSWORD, browser, error_of, make_regular_user, refresh_csrf_token
+from .common import PASSWORD, browser, error_of, make_admin_user, make_regular_user, refresh_csrf_token
 
 CSRF, SIGNUP, LOGIN, LOGOUT = (f"/api/auth/{name}/" for name in ("csrf", "signup", "login", "logout"))
 ME = "/api/users/me/"
+ANA = {"email": "ana@example.org", "password": PASSWORD}
 
 
 class CsrfTests(APITestCase):
@@ -27,38 +30,29 @@ class CsrfTests(APITestCase):
         self.assertIn("csrftoken", response.cookies)
         self.assertEqual(response["Cache-Control"], "private, no-store")
 
-    def test_anonymous_unsafe_request_without_token_returns_403(self) -> None:
-        """Also those that need no account."""
-        for url in (SIGNUP, LOGIN, LOGOUT):
-            with self.subTest(url):
-                response = APIClient(enforce_csrf_checks=True).post(
-                    url, {"email": "a@example.org", "password": PASSWORD}
-                )
-                self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+    def test_anonymous_unsafe_request_without_right_token_returns_403(self) -> None:
+        """Endpoints that need no account refuse a missing token, and one that does not belong to the cookie."""
+        wrong = browser()
+        wrong.credentials(HTTP_X_CSRFTOKEN="x" * 64)
+        for client in (APIClient(enforce_csrf_checks=True), wrong):
+            for url in (SIGNUP, LOGIN, LOGOUT):
+                with self.subTest(url):
+                    response = client.post(url, ANA)
+                    self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
         self.assertFalse(UserProfile.objects.exists())
-
-    def test_anonymous_unsafe_request_with_wrong_token_returns_403(self) -> None:
-        """A token that does not belong to the cookie is none."""
-        client = browser()
-        client.credentials(HTTP_X_CSRFTOKEN="x" * 64)
-        self.assertEqual(error_of(client.post(LOGOUT))["code"], "permission_denied")
-
-
-class SecureCsrfTests(APITestCase):
-    """Over HTTPS the origin counts as well."""
 
     def post(self, **headers: str) -> Any:
         """Return the answer to signing out over HTTPS, with a token and these headers."""
         return browser().post(LOGOUT, secure=True, headers=headers)
 
     def test_anonymous_secure_request_from_trusted_origin_returns_204(self) -> None:
-        """The API's own origin, and those that the settings name."""
+        """The API's own origin is trusted, and those that the settings name."""
         self.assertEqual(self.post(origin="https://testserver").status_code, 204)
         with self.settings(CSRF_TRUSTED_ORIGINS=["https://jobs.example.org"]):
             self.assertEqual(self.post(origin="https://jobs.example.org").status_code, 204)
 
     def test_anonymous_secure_request_from_elsewhere_returns_403(self) -> None:
-        """Another origin, and none at all."""
+        """Another origin is refused, and none at all."""
         for response in (self.post(), self.post(origin="https://evil.example")):
             self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
 
@@ -69,6 +63,10 @@ class SignupTests(APITestCase):
     def setUp(self) -> None:
         """Open a browser."""
         self.browser = browser()
+
+    def assert_refused(self, response: Any, *fields: str) -> None:
+        """Fail unless the response is a 400 that names these fields."""
+        self.assertEqual((response.status_code, tuple(error_of(response)["fields"])), (400, fields))
 
     def test_anonymous_signup_returns_201_and_signs_in(self) -> None:
         """The account is there, and the session is its own."""
@@ -82,47 +80,36 @@ class SignupTests(APITestCase):
 
     def test_anonymous_signup_with_only_required_fields_returns_201(self) -> None:
         """Names are optional."""
-        response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD})
+        response = self.browser.post(SIGNUP, ANA)
         self.assertEqual((response.status_code, response.json()["name"]), (201, ""))
 
     def test_anonymous_signup_takes_names_of_all_scripts(self) -> None:
-        """Some are written with joiners that can't be seen; blanks around a name are left out."""
+        """Joiners that some scripts need are kept, and blanks around a name are left out."""
         names = {"first_name": " ක්\u200dෂ\n", "last_name": "మన్\u200cహా"}
-        response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD, **names})
+        response = self.browser.post(SIGNUP, {**ANA, **names})
         self.assertEqual((response.status_code, response.json()["name"]), (201, "ක්\u200dෂ మన్\u200cహా"))
 
     def test_anonymous_signup_cannot_grant_itself_rights(self) -> None:
         """Fields that are not offered change nothing."""
-        self.browser.post(
-            SIGNUP,
-            {
-                "email": "ana@example.org",
-                "password": PASSWORD,
-                "is_project_manager": True,
-                "is_staff": True,
-                "is_superuser": True,
-            },
-        )
+        rights = ("is_project_manager", "is_staff", "is_superuser")
+        self.browser.post(SIGNUP, {**ANA, **dict.fromkeys(rights, True)})
         user = UserProfile.objects.get()
-        self.assertEqual((user.is_project_manager, user.is_staff, user.is_superuser), (False, False, False))
+        self.assertEqual([getattr(user, name) for name in rights], [False] * 3)
 
     def test_anonymous_signup_with_taken_address_returns_400(self) -> None:
         """One address is one account, whatever its case."""
         make_regular_user(email="ana@example.org")
-        response = self.browser.post(SIGNUP, {"email": "ANA@example.org", "password": PASSWORD})
-        self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["email"]))
+        self.assert_refused(self.browser.post(SIGNUP, {**ANA, "email": "ANA@example.org"}), "email")
         self.assertEqual(UserProfile.objects.count(), 1)
 
     def test_anonymous_signup_losing_a_race_returns_400(self) -> None:
-        """Two sign-ups at once: the database decides, and the second is told as usual."""
+        """The database decides between two sign-ups at once, and the second is told as usual."""
         make_regular_user(email="ana@example.org")
         with patch("ctj_api.serializers.SignupWriteSerializer.validate_email", side_effect=str):
-            response = self.browser.post(SIGNUP, {"email": "ana@example.org", "password": PASSWORD})
-        self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["email"]))
+            self.assert_refused(self.browser.post(SIGNUP, ANA), "email")
 
     def test_anonymous_signup_with_bad_input_returns_400(self) -> None:
         """Each wrong value is named, and no account is made."""
-        good = {"email": "ana@example.org", "password": PASSWORD}
         cases: list[tuple[str, object]] = [
             ("email", "ana"),
             ("email", "\u212aate@example.org"),
@@ -148,15 +135,13 @@ class SignupTests(APITestCase):
         ]
         for field, value in cases:
             with self.subTest(field=field, value=value):
-                response = self.browser.post(SIGNUP, {**good, field: value})
-                self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [field]))
+                self.assert_refused(self.browser.post(SIGNUP, {**ANA, field: value}), field)
         self.assertFalse(UserProfile.objects.exists())
 
     def test_anonymous_signup_with_lone_surrogate_returns_400(self) -> None:
         """Text that UTF-8 can't hold is refused in words that it can."""
         body = '{"email": "ana@example.org", "password": "a-long-\\ud800-passphrase"}'
-        response = self.browser.post(SIGNUP, body, content_type="application/json")
-        self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, ["password"]))
+        self.assert_refused(self.browser.post(SIGNUP, body, content_type="application/json"), "password")
 
 
 class LoginTests(APITestCase):
@@ -169,30 +154,23 @@ class LoginTests(APITestCase):
 
     def test_regular_user_login_returns_200_and_a_session(self) -> None:
         """The address counts in any case."""
-        response = self.browser.post(LOGIN, {"email": "ANA@example.org", "password": PASSWORD})
+        response = self.browser.post(LOGIN, {**ANA, "email": "ANA@example.org"})
         self.assertEqual((response.status_code, response.json()["id"]), (200, str(self.user.pk)))
         self.assertEqual(self.browser.get(ME).json()["id"], str(self.user.pk))
 
-    def test_regular_user_login_changes_session_and_token(self) -> None:
-        """What was known before signing in is worth nothing afterwards."""
+    def test_regular_user_login_changes_token(self) -> None:
+        """A token that was known before is worth nothing afterwards."""
         token = self.browser.cookies["csrftoken"].value
-        self.browser.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+        self.browser.post(LOGIN, ANA)
         self.assertNotEqual(self.browser.cookies["csrftoken"].value, token)
         self.assertEqual(error_of(self.browser.post(LOGOUT))["code"], "permission_denied")
 
-    def test_wrong_credentials_get_403_whether_or_not_the_account_exists(self) -> None:
-        """The answer does not tell which of the two was wrong."""
+    def test_anonymous_login_with_wrong_credentials_returns_the_same_403(self) -> None:
+        """The answer does not tell whether the account exists, is inactive, or has another password."""
         inactive = make_regular_user(is_active=False)
-        answers = [
-            self.browser.post(LOGIN, {"email": email, "password": password})
-            for email, password in (
-                ("ana@example.org", "wrong"),
-                ("nobody@example.org", PASSWORD),
-                (inactive.email, PASSWORD),
-            )
-        ]
-        self.assertEqual({answer.status_code for answer in answers}, {403})
-        self.assertEqual({answer.content for answer in answers}, {answers[0].content})
+        cases = (("ana@example.org", "wrong"), ("nobody@example.org", PASSWORD), (inactive.email, PASSWORD))
+        answers = [self.browser.post(LOGIN, {"email": email, "password": password}) for email, password in cases]
+        self.assertEqual({(answer.status_code, answer.content) for answer in answers}, {(403, answers[0].content)})
         self.assertEqual(error_of(answers[0])["code"], "authentication_failed")
         self.assertNotIn("sessionid", self.browser.cookies)
 
@@ -203,13 +181,11 @@ class LoginTests(APITestCase):
 
     def test_regular_user_logout_returns_204_and_ends_the_session(self) -> None:
         """The session is gone from the database, too."""
-        self.browser.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+        self.browser.post(LOGIN, ANA)
         refresh_csrf_token(self.browser)
         self.assertEqual(self.browser.post(LOGOUT).status_code, 204)
         self.assertEqual(error_of(self.browser.get(ME))["code"], "not_authenticated")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM django_session")
-            self.assertEqual(cursor.fetchone(), (0,))
+        self.assertFalse(Session.objects.exists())
 
     def test_anonymous_logout_returns_204(self) -> None:
         """Signing out twice is fine."""
@@ -217,10 +193,20 @@ class LoginTests(APITestCase):
 
 
 class SessionStoreTests(APITestCase):
-    """What is told of a session that can't be saved after the view has answered."""
+    """Sessions from before the move, and sessions that can't be saved after the view has answered."""
+
+    def test_administrator_with_session_from_before_the_move_stays_signed_in(self) -> None:
+        """The former path of the authentication backend counts in the API and in the admin."""
+        make_admin_user(email="ana@example.org")
+        client = browser()
+        client.post(LOGIN, ANA)
+        session = SessionStore(client.cookies["sessionid"].value)
+        session[BACKEND_SESSION_KEY] = "ctj_api.sign_in.LimitedModelBackend"
+        session.save()
+        self.assertEqual([client.get(url).status_code for url in (ME, "/admin/")], [200, 200])
 
     def log_in(self, change: Callable[..., object]) -> Any:
-        """Return the answer to a sign-in, where ``change`` stands for the change of the session that was made."""
+        """Return the answer to a sign-in, with ``change`` called just before the session is saved again."""
         save = Session.save
 
         def save_or_change(session: Session, *args: Any, **kwargs: Any) -> None:
@@ -232,7 +218,7 @@ class SessionStoreTests(APITestCase):
         client = browser()
         client.raise_request_exception = False
         with patch.object(Session, "save", save_or_change):
-            return client.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+            return client.post(LOGIN, ANA)
 
     def test_anonymous_login_while_the_disk_is_full_gets_503(self) -> None:
         """The request was right, and may be sent again."""

@@ -361,7 +361,7 @@ class IntegrityTests(TestCase):
 
     def test_deleting_what_others_refer_to_is_refused(self) -> None:
         """Communities, roles and projects stay while a listing or a role needs them."""
-        for row in (self.opportunity.project, self.opportunity.role, make_cop()):
+        for row in (self.opportunity.project, self.opportunity.role, self.opportunity.role.community_of_practice):
             self.assertRaises(ProtectedError, row.delete)
 
     def test_deleting_the_author_keeps_the_listing(self) -> None:

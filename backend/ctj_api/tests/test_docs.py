@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,23 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
+from prometheus_client import REGISTRY
 
-from ctj_api.admin import NOT_DONE
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
-from ctj_api.desk.site import SignInForm
+from ctj_api.desk.site import OVERTAKEN, SignInForm
 from ctj_api.desk.transitions import TRANSITIONS
 from ctj_api.enums import SkillLevel
 from ctj_api.exceptions import ErrorCode
 from ctj_api.matching import compare, score
 from devtools.reliability.scenarios import SCENARIOS
 
-ROOT = Path(settings.BASE_DIR).parent
+BACKEND = Path(settings.BASE_DIR)
+ROOT = BACKEND.parent
+PACKAGES = [path.parent for path in BACKEND.glob("*/__init__.py")]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
 READ_BY_SHELL = {"DATABASE_WAIT_SECONDS", "WEB_CONCURRENCY"}
+READ_BY_COMPOSE = {"API_MEMORY", "HTTPS_PORT", "HTTP_PORT", "PROXY_NETWORK", "SITE_ADDRESS"}
+EXAMPLE = re.compile(r"\b(work_environment|WorkEnvironment)\b")
 TOUR = re.compile(r"<!-- tour -->\n```bash\n(.*?)```\n```text\n(.*?)```", re.DOTALL)
 VARYING = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
@@ -69,7 +74,7 @@ class TourTests(LiveServerTestCase):
             "SQL_DATABASE": connection.settings_dict["NAME"],
         }
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "backend").symlink_to(settings.BASE_DIR)
+            (Path(folder) / "backend").symlink_to(BACKEND)
             done = subprocess.run(
                 ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
@@ -103,18 +108,28 @@ class DocsTests(SimpleTestCase):
                         self.assertIn(heading, anchors(target))
 
     def test_every_proof_exists(self) -> None:
-        """Tests and scenarios that pages name as proving something are there."""
-        tests = {path.name: path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")}
-        named = {
-            name for page in PAGES for name in re.findall(r"`(test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8"))
-        }
-        self.assertGreater(len(named), 40)
-        for name in named:
-            with self.subTest(name):
-                self.assertTrue(name in tests or any(f"def {name}(" in text for text in tests.values()))
-        page = read("docs/threat-model.md")
-        for sentence in re.findall(r"the scenarios? ((?:`[a-z-]+`(?: and )?)+)", page):
-            self.assertLessEqual(set(re.findall(r"`([a-z-]+)`", sentence)), set(SCENARIOS))
+        """Test files and scenarios that pages name as proving something are there, but for records of the past."""
+        files = [path for package in PACKAGES for path in package.rglob("test_*.py")]
+        tests = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}
+        pages = [page.read_text(encoding="utf-8") for page in PAGES]
+        in_force = "".join(text for text in pages if "Status: Superseded" not in text)
+        named = set(re.findall(r"`(?:\w+/)*(test_\w+(?:\.py)?)`", in_force))
+        self.assertGreater(len(named), 20)
+        self.assertEqual(named - tests - {path.name for path in files}, set())
+        sentences = re.findall(r"the scenarios? ((?:`[a-z-]+`(?: and )?)+)", read("docs/threat-model.md"))
+        self.assertGreater(len(sentences), 2)
+        self.assertLessEqual(set(re.findall(r"`([a-z-]+)`", "".join(sentences))), set(SCENARIOS))
+
+    def test_every_page_that_code_names_exists(self) -> None:
+        """Nobody is sent to a page that is gone."""
+        tracked = subprocess.check_output(
+            ["git", "ls-files", "*.py", "*.sh", "*.yml", ".env.example"], cwd=ROOT, text=True
+        )
+        for name in tracked.split():
+            text = (ROOT / name).read_text(encoding="utf-8")
+            for page in re.findall(r"\bdocs/[\w/-]+\.md", text):
+                with self.subTest(name):
+                    self.assertTrue((ROOT / page).exists(), page)
 
     def test_every_fault_has_a_row(self) -> None:
         """The table of what was tried is that of a run of all scenarios, and nothing was lost."""
@@ -139,19 +154,21 @@ class DocsTests(SimpleTestCase):
         self.assertEqual(documented, patterns)
 
     def test_every_setting_is_documented(self) -> None:
-        """The table of the operations page names what is read from the environment, and nothing else."""
-        code = Path(settings.BASE_DIR) / "backend"
-        names = {name for module in code.glob("*.py") for name, _ in settings_read_in(module)}
-        self.assertEqual(set(settings_table()), {*names, *READ_BY_SHELL})
+        """The table of the deployment page names what is read from the environment, and nothing else."""
+        modules = [*(BACKEND / "backend").glob("*.py"), *(BACKEND / "serving").glob("*.py")]
+        names = {name for module in modules for name, _ in settings_read_in(module)}
+        self.assertEqual(set(settings_table()), names | READ_BY_SHELL | READ_BY_COMPOSE)
         for name in READ_BY_SHELL:
-            self.assertIn(name, (Path(settings.BASE_DIR) / "entrypoint.sh").read_text(encoding="utf-8"))
+            self.assertIn(name, read("backend/entrypoint.sh"))
+        for name in READ_BY_COMPOSE:
+            self.assertIn(f"${{{name}:-{settings_table()[name].strip('`')}}}", read("docker-compose.yml"))
 
     def test_every_default_is_documented(self) -> None:
         """As far as it is one value; what depends on other settings is told in words."""
         table = settings_table()
         defaults = {
             name: default
-            for name, default in settings_read_in(Path(settings.BASE_DIR) / "backend" / "settings.py")
+            for name, default in settings_read_in(BACKEND / "backend" / "settings.py")
             if default not in {"", None}
         }
         self.assertGreater(len(defaults), 20)
@@ -159,6 +176,13 @@ class DocsTests(SimpleTestCase):
             with self.subTest(name):
                 told = str(default).lower() if isinstance(default, bool) else str(default)
                 self.assertTrue(table[name].startswith(f"`{told}`"), f"{told} is not {table[name]}")
+
+    def test_every_metric_is_documented(self) -> None:
+        """Operators find what each of our metrics means, and no metric that is gone."""
+        documented = re.findall(r"`(ctj_\w+?)(?:_total)?(?:\{[\w,]+\})?`", read("docs/deployment-infra.md"))
+        import_module("serving.metrics")
+        metrics = {metric.name for metric in REGISTRY.collect() if metric.name.startswith("ctj_")}
+        self.assertEqual(set(documented), metrics)
 
     def test_worked_example_of_matching_is_right(self) -> None:
         """Real skills, the explanation in the API's order, and the score that the formula gives."""
@@ -184,7 +208,7 @@ class DocsTests(SimpleTestCase):
         for step in TRANSITIONS:
             self.assertIn(f"| {step.verb} | {', '.join(source.label.lower() for source in step.sources)} |", page)
         self.assertIn(str(SignInForm.error_messages["invalid_login"]).partition(". ")[0], page)
-        self.assertIn(NOT_DONE, page)
+        self.assertIn(OVERTAKEN, page)
 
     def test_every_image_is_shown(self) -> None:
         """None is left over."""
@@ -193,26 +217,65 @@ class DocsTests(SimpleTestCase):
         }
         self.assertEqual({image.name for image in (ROOT / "docs" / "images").iterdir()}, shown)
 
-    def test_every_decision_is_listed(self) -> None:
-        """The index names each record by its own title."""
-        index = read("docs/decisions/README.md")
-        for record in (ROOT / "docs" / "decisions").glob("0*.md"):
-            number, _, title = record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").partition(" ")
-            self.assertIn(f"{number} [{title}]({record.name})\n", index)
+    def test_every_decision_is_listed_with_its_status(self) -> None:
+        """The index names each record by its own title and status, and each record that it names is there."""
+        listed = []
+        for record in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
+            text = record.read_text(encoding="utf-8")
+            status = re.search(r"^Status: (Accepted|Superseded by \[\d+\]\([\w-]+\.md\))", text, re.MULTILINE)
+            with self.subTest(record.name):
+                self.assertIsNotNone(status)
+            number, _, title = text.splitlines()[0].removeprefix("# ").partition(" ")
+            superseded = f": s{status[1][1:]}" if status and status[1] != "Accepted" else ""
+            listed.append(f"{number} [{title}]({record.name}){superseded}")
+        self.assertEqual(re.findall(r"^\d+\. .+$", read("docs/decisions/README.md"), re.MULTILINE), listed)
 
-    def test_every_module_is_in_the_map(self) -> None:
+    def test_maintainer_adding_a_field_finds_each_place(self) -> None:
+        """The recipe names each place where a field of a listing stands, and the field stands in each."""
+        recipe = read("docs/development.md").split("## Add a field to a listing")[1].split("## ")[0]
+        places = re.findall(r"^\| `([\w/.-]+)`(?: `(\w+)`)? \|", recipe, re.MULTILINE)
+        self.assertGreater(len(places), 9)
+        for name, symbol in places:
+            with self.subTest(name, symbol=symbol):
+                self.assertRegex(told_in(found(name), symbol), EXAMPLE)
+        others = {
+            str(module.relative_to(BACKEND))
+            for package in PACKAGES
+            for module in package.rglob("*.py")
+            if EXAMPLE.search(module.read_text(encoding="utf-8"))
+            and not {"migrations", "tests", "devtools"} & set(module.parts)
+        }
+        self.assertEqual({name for name in others if f"`{name}`" not in recipe and name != "ctj_api/enums.py"}, set())
+
+    def test_map_names_every_room(self) -> None:
         """A newcomer finds the place of a change, and no place that is gone."""
-        page = read("docs/development.md").split("## Where a change goes")[1]
-        app = Path(settings.BASE_DIR) / "ctj_api"
-        for module in app.glob("*.py"):
+        page = read("docs/development.md").split("## The map")[1].split("## ")[0]
+        rooms = PACKAGES + [
+            path for path in (BACKEND / "ctj_api").iterdir() if path.is_dir() and path.name != "__pycache__"
+        ]
+        for room in rooms:
+            self.assertIn(f"`{room.relative_to(BACKEND)}/`", page)
+        for module in (BACKEND / "ctj_api").glob("*.py"):
             if module.name not in {"__init__.py", "apps.py"}:
                 self.assertIn(f"`{module.name}`", page)
-        for folder in app.iterdir():
-            if folder.is_dir() and folder.name != "__pycache__":
-                self.assertRegex(page, rf"`{folder.name}/")
         for name in re.findall(r"`(\w[\w/]*(?:/|\.py))`", page):
-            places = (app, app / "tests", Path(settings.BASE_DIR) / "backend", ROOT)
+            places = (BACKEND, BACKEND / "ctj_api", BACKEND / "ctj_api" / "tests")
             self.assertTrue(any((place / name).exists() for place in places), name)
+
+
+def found(name: str) -> Path:
+    """Return the file or folder that a page names from the backend or from the top of the repository."""
+    return BACKEND / name if (BACKEND / name).exists() else ROOT / name
+
+
+def told_in(place: Path, symbol: str) -> str:
+    """Return the text of a file or a folder's modules, or of one class or function of a module."""
+    modules = sorted(place.glob("*.py")) if place.is_dir() else [place]
+    text = "".join(module.read_text(encoding="utf-8") for module in modules)
+    if not symbol:
+        return text
+    definitions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    return ast.get_source_segment(text, definitions[symbol]) or ""
 
 
 def anchors(page: Path) -> set[str]:
@@ -222,8 +285,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def settings_table() -> dict[str, str]:
-    """Return setting → what the operations page says of its default."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| ", read("docs/operations.md"), re.MULTILINE)
+    """Return setting → what the deployment page says of its default."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| ", read("docs/deployment-infra.md"), re.MULTILINE)
     return dict(rows)
 
 

@@ -10,9 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
-from ctj_api.backups import LEFT_OUT
-
-from .databases import new_database, table_digests, using
+from .databases import LEFT_OUT, new_database, table_digests, using
 
 APP = "ctj_api"
 # What tells when and by which transaction, not what anybody wrote.

@@ -1,4 +1,4 @@
-"""The code of docs/nextjs.md: type-checked against the API's schema, and run from sign-up to the ranked list."""
+"""The files of docs/nextjs/: type-checked against the API's schema, and run from sign-up to the ranked list."""
 
 import fcntl
 import hashlib
@@ -17,27 +17,31 @@ from typing import Any
 from unittest import mock
 
 from django.conf import settings
+from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
+from django.utils.encoding import force_bytes
+from django.utils.http import urlencode, urlsafe_base64_encode
 
-from ctj_api.models import Project, Role, Skill
-from ctj_api.tests.common import make_opportunity
+from ctj_api.models import Project, Role, Skill, UserProfile
+from ctj_api.tests.common import make_opportunity, make_regular_user
 
 HERE = Path(__file__).parent / "nextjs"
-PAGE = Path(settings.BASE_DIR).parent / "docs" / "nextjs.md"
+FILES = Path(settings.BASE_DIR).parent / "docs" / "nextjs"
+PAGE = FILES.with_suffix(".md")
 SCHEMA = Path(settings.BASE_DIR) / "openapi-schema.yml"
 NODE_MODULES = HERE / "node_modules"
 STAMP = NODE_MODULES / ".complete"
 OLDEST_NODE = 18
 
-CODE = re.compile(r"^```(?:ts|tsx|js|jsx)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"^```tsx?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TYPES_COMMAND = re.compile(r"^npx (openapi-typescript) (\S+) (.+)$", re.MULTILINE)
 COMMENT = re.compile(r"//.*|/\*.*?\*/")
 ESCAPE_HATCH = re.compile(r"\bany\b|\bas (?!const\b)|[\w\])]!(?!=)|@ts-|eslint-disable")
 
 
 @contextmanager
-def pasted_project() -> Iterator[Path]:
+def copied_project() -> Iterator[Path]:
     """Give a project that a developer has made by following the page, with the harness in it."""
     install_packages()
     with tempfile.TemporaryDirectory() as folder:
@@ -45,25 +49,15 @@ def pasted_project() -> Iterator[Path]:
         (project / "node_modules").symlink_to(NODE_MODULES)
         shutil.copy(HERE / "tsconfig.json", project)
         shutil.copytree(HERE / "harness", project / "harness")
-        for name, code in snippets().items():
-            path = project / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(code, encoding="utf-8")
+        shutil.copytree(FILES, project, dirs_exist_ok=True)
         [(tool, _, options)] = TYPES_COMMAND.findall(PAGE.read_text(encoding="utf-8"))
         run([f"node_modules/.bin/{tool}", str(SCHEMA), *options.split()], project)
         yield project
 
 
-def snippets() -> dict[str, str]:
-    """Return path → code of the page's files; each says its path in its first line."""
-    files = {}
-    for code in CODE.findall(PAGE.read_text(encoding="utf-8")):
-        first_line = code.partition("\n")[0]
-        name = first_line.removeprefix("// ")
-        if not re.fullmatch(r"// [\w/-]+\.tsx?", first_line) or name in files:
-            raise AssertionError(f"A block of code of the page doesn't begin with a path of its own: {first_line}")
-        files[name] = code
-    return files
+def sources() -> dict[str, str]:
+    """Return name → code of the files."""
+    return {str(path.relative_to(FILES)): path.read_text(encoding="utf-8") for path in FILES.rglob("*.ts*")}
 
 
 def install_packages() -> None:
@@ -88,7 +82,7 @@ def give_up(reason: str) -> None:
     """Skip the test, or fail it where REQUIRE_NODE=true insists, as ``.ci/run`` does."""
     if os.environ.get("REQUIRE_NODE") == "true":
         raise AssertionError(reason)
-    raise unittest.SkipTest(f"{reason} The code of docs/nextjs.md was not tried.")
+    raise unittest.SkipTest(f"{reason} The code of docs/nextjs was not tried.")
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
@@ -107,19 +101,29 @@ def run(command: list[str], folder: Path, **environment: str) -> str:
     return done.stdout
 
 
-class SnippetTypeTests(SimpleTestCase):
-    """The page's code, as the compiler sees it."""
+class SourceTests(SimpleTestCase):
+    """The files, as the compiler and a reader see them."""
 
-    def test_snippets_in_strict_mode_have_no_type_error(self) -> None:
+    def test_files_in_strict_mode_have_no_type_error(self) -> None:
         """Each path, field and value that they use is in the schema."""
-        with pasted_project() as project:
+        with copied_project() as project:
             run(["node_modules/.bin/tsc", "--project", "."], project)
 
-    def test_snippets_never_silence_the_compiler(self) -> None:
+    def test_files_never_silence_the_compiler(self) -> None:
         """No any, no cast, no assertion that something is not null."""
-        for name, code in snippets().items():
+        for name, code in sources().items():
             with self.subTest(name):
                 self.assertNotRegex(COMMENT.sub("", code), ESCAPE_HATCH)
+
+    def test_page_shows_and_names_what_is_in_the_files(self) -> None:
+        """Each block of code of the page stands in a file, and the page leads to each file."""
+        page = PAGE.read_text(encoding="utf-8")
+        blocks = CODE.findall(page)
+        self.assertGreater(len(blocks), 1)
+        for block in blocks:
+            self.assertTrue(any(block in code for code in sources().values()), block)
+        for name in sources():
+            self.assertIn(f"](nextjs/{name})", page)
 
     def test_tests_without_node_are_skipped_with_a_word_or_fail(self) -> None:
         """A developer may do without it, and the checks may not."""
@@ -137,7 +141,7 @@ class SnippetTypeTests(SimpleTestCase):
     SESSION_COOKIE_SECURE=False, CSRF_COOKIE_SECURE=False, CSRF_TRUSTED_ORIGINS=["http://localhost:3000"]
 )
 class JourneyTests(LiveServerTestCase):
-    """The page's code, against a live server."""
+    """The files, against a live server."""
 
     serialized_rollback = True
     host = "127.0.0.1"
@@ -163,11 +167,12 @@ class JourneyTests(LiveServerTestCase):
 
     def test_volunteer_following_the_page_gets_from_sign_up_to_the_ranked_list(self) -> None:
         """Every page and action works, says what is wrong, and is closed after signing out."""
-        with pasted_project() as project:
+        with copied_project() as project:
             printed = run(
                 ["node", "--require", "./harness/register.cjs", "--enable-source-maps", "harness/journey.tsx"],
                 project,
                 API_URL=self.live_server_url,
+                RESET_LINK=f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}",
             )
         self.assertIn("The journey is done.", printed)
 
@@ -180,3 +185,9 @@ def post(title: str, project: str, levels: dict[str, int], **fields: Any) -> Non
         project=Project.objects.get(name=project),
         **fields,
     )
+
+
+def reset_query(user: UserProfile) -> str:
+    """Return the query of the link that lets a user choose a new password."""
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    return urlencode({"uid": uid, "token": default_token_generator.make_token(user)})

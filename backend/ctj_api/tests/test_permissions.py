@@ -117,7 +117,6 @@ ADMIN_MODELS = {
         "add": admins(200),
         "delete": admins(200),
         "import": admins(200),
-        "process_import": admins(302),
         "export": admins(200),
     },
     "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
@@ -133,7 +132,7 @@ ADMIN_MODELS = {
     },
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on", "shown_levels": "{}"}
-LISTS = {"changelist", "add", "volunteer_count", "import", "process_import", "export"}
+LISTS = {"changelist", "add", "volunteer_count", "import", "export"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {
     **{f"{model}_history": site_page(200) for model in ADMIN_MODELS},
@@ -146,7 +145,6 @@ ADMIN_POSTS = {
     "skill_change": admins(302),
     "skill_delete": admins(302),
     "skill_import": admins(200),
-    "skill_process_import": admins(200),
     "skill_export": admins(200),
     "opportunity_add": site_page(200),
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},

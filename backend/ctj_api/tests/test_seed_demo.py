@@ -1,7 +1,5 @@
 """``manage.py seed_demo``: what a demo holds, that it is the same each time, and where it is refused."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -9,7 +7,9 @@ from unittest.mock import patch
 
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import Model
 from django.test import TestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ctj_api.catalog.demo.texts import read_texts
@@ -27,39 +27,19 @@ def seed(**options: Any) -> str:
     return output.getvalue()
 
 
-def opportunity_rows() -> dict[object, dict[str, Any]]:
-    """Return the listings by id, without the times, which follow the clock."""
-    fields = (
-        "pk",
-        "project_id",
-        "role_id",
-        "body",
-        "min_experience_required",
-        "min_hours_required",
-        "work_environment",
-        "skills_required_matrix_id",
-        "skills_required_matrix__levels",
-        "status",
-        "created_by_id",
-    )
-    return {row["pk"]: row for row in Opportunity.objects.values(*fields)}
+def rows_of(model: type[Model], *related: str) -> dict[object, dict[str, Any]]:
+    """Return the rows by id, without the times, which follow the clock, and the password."""
+    left_out = {"created_at", "updated_at", "date_joined", "last_login", "password", "search_document"}
+    fields = [field.attname for field in model._meta.concrete_fields if field.attname not in left_out]
+    return {row["id"]: row for row in model._default_manager.values(*fields, *related)}
 
 
-def account_rows() -> dict[object, dict[str, Any]]:
-    """Return the accounts by id, without the times and the password."""
-    fields = (
-        "pk",
-        "email",
-        "first_name",
-        "last_name",
-        "community_of_practice_id",
-        "skills_learned_matrix_id",
-        "skills_learned_matrix__levels",
-        "max_available_hours",
-        "meeting_availability",
-        "is_project_manager",
+def demo_rows() -> tuple[dict[object, dict[str, Any]], dict[object, dict[str, Any]]]:
+    """Return the listings and the accounts."""
+    return (
+        rows_of(Opportunity, "skills_required_matrix__levels"),
+        rows_of(UserProfile, "skills_learned_matrix__levels"),
     )
-    return {row["pk"]: row for row in UserProfile.objects.values(*fields)}
 
 
 def delete_demo() -> None:
@@ -68,27 +48,15 @@ def delete_demo() -> None:
     UserProfile.objects.all().delete()
 
 
-@contextmanager
-def counted_queries() -> Iterator[list[str]]:
-    """Collect the queries of the block; the command itself empties Django's log of them."""
-    queries: list[str] = []
-
-    def collect(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
-        queries.append(sql)
-        return execute(sql, *arguments)
-
-    with connection.execute_wrapper(collect):
-        yield queries
-
-
 @override_settings(DEBUG=True, PASSWORD_HASHERS=[FAST_HASHER])
 class DemoTests(TestCase):
     """The command in a development set-up, starting from a database that has been migrated and nothing more."""
 
-    def test_demo_has_accounts_and_listings_of_every_kind(self) -> None:
-        """The default demo shows every state that the site has."""
+    def test_maintainer_gets_accounts_and_listings_of_every_kind(self) -> None:
+        """The default demo shows every state that the site has, and two managers are there even in the smallest one."""
+        self.assertIn("0 opportunities, 2 project managers and 0 volunteers", seed(opportunities=0, volunteers=0))
         printed = seed(password="demo")
-        self.assertEqual(printed, "Demo: 40 opportunities, 4 project managers and 30 volunteers added.\n")
+        self.assertEqual(printed, "Demo: 40 opportunities, 2 project managers and 30 volunteers added.\n")
         self.assertEqual(Skill.objects.count(), 227)
         statuses = list(Opportunity.objects.values_list("status", flat=True))
         self.assertEqual(set(statuses), set(Status))
@@ -99,34 +67,24 @@ class DemoTests(TestCase):
         self.assertEqual(set(communities), set(PracticeArea))
         self.assertGreater(Opportunity.objects.values("created_by").distinct().count(), 1)
         self.assertFalse(Project.objects.filter(meeting_times__isnull=True).exists())
-
-    def test_accounts_have_predictable_addresses_and_no_privileges(self) -> None:
-        """Project managers are flagged as such; nobody is an administrator."""
-        seed(opportunities=25, volunteers=3)
-        managers = UserProfile.objects.filter(is_project_manager=True).values_list("email", flat=True)
-        volunteers = UserProfile.objects.filter(is_project_manager=False).values_list("email", flat=True)
-        self.assertEqual(set(managers), {f"pm{number}@example.org" for number in (1, 2, 3)})
-        self.assertEqual(set(volunteers), {f"volunteer{number}@example.org" for number in (1, 2, 3)})
-        self.assertFalse(UserProfile.objects.filter(is_superuser=True).exists())
-        self.assertFalse(UserProfile.objects.filter(is_staff=True).exists())
-
-    def test_volunteers_include_some_who_stopped_half_way(self) -> None:
-        """A few have no matrix, and a few more no availability."""
-        seed()
         volunteers = UserProfile.objects.filter(is_project_manager=False)
         self.assertEqual(volunteers.filter(skills_learned_matrix=None).count(), 3)
         self.assertEqual(volunteers.filter(meeting_availability__isnull=True).count(), 6)
 
-    def test_rows_satisfy_every_validator(self) -> None:
-        """What the models would refuse is never made."""
-        seed(opportunities=150, volunteers=150)
+    def test_maintainer_gets_accounts_with_predictable_addresses(self) -> None:
+        """Project managers are flagged as such; nobody is an administrator."""
+        seed(opportunities=25, volunteers=3)
+        expected = {f"{kind}{number}@example.org": kind == "pm" for kind in ("pm", "volunteer") for number in (1, 2, 3)}
+        accounts = UserProfile.objects.filter(is_superuser=False, is_staff=False)
+        self.assertEqual(dict(accounts.values_list("email", "is_project_manager")), expected)
+        self.assertEqual(UserProfile.objects.count(), 6)
+
+    def test_maintainer_gets_rows_that_satisfy_every_validator(self) -> None:
+        """What the models would refuse is never made, and most skills of a volunteer are of their community."""
+        seed(opportunities=100, volunteers=100)
         for model in (Opportunity, UserProfile, Project, SkillMatrix):
             for row in model._default_manager.all():
                 row.clean_fields()
-
-    def test_volunteers_rate_skills_mostly_of_their_community(self) -> None:
-        """Each matrix has 3 to 12 skills, at most one of them from elsewhere."""
-        seed(opportunities=0, volunteers=100)
         communities = {
             pk: {str(skill) for skill in Skill.objects.filter(communities_of_practice=pk).values_list("pk", flat=True)}
             for pk in CommunityOfPractice.objects.values_list("pk", flat=True)
@@ -136,7 +94,7 @@ class DemoTests(TestCase):
             self.assertIn(len(levels), range(3, 13))
             self.assertLessEqual(len(levels.keys() - communities[community]), 1)
 
-    def test_rows_date_from_past_120_days(self) -> None:
+    def test_maintainer_gets_rows_of_the_past_120_days(self) -> None:
         """Managers joined before the first listing, and nothing comes from the future."""
         seed(opportunities=100, volunteers=100)
         now = timezone.now()
@@ -148,66 +106,44 @@ class DemoTests(TestCase):
         self.assertLess(max([*volunteers, *listings]), now)
         self.assertGreater(max(listings) - min(listings), timedelta(days=100))
 
-    def test_seed_gives_same_rows_again(self) -> None:
-        """After everything was deleted, the same ids, texts and levels come back."""
-        seed()
-        before = opportunity_rows(), account_rows()
+    def test_maintainer_gets_the_same_rows_again(self) -> None:
+        """The same ids, texts and levels come back in batches of any size, and in a larger demo."""
+        seed(opportunities=60, volunteers=50)
+        large = demo_rows()
         delete_demo()
         self.assertFalse(SkillMatrix.objects.exists())
-        seed()
-        self.assertEqual((opportunity_rows(), account_rows()), before)
+        seed(opportunities=15, volunteers=10)
+        for small_rows, large_rows in zip(demo_rows(), large, strict=True):
+            self.assertLessEqual(small_rows.items(), large_rows.items())
+        with patch("ctj_api.catalog.demo.seeding.BATCH_SIZE", 7):
+            seed(opportunities=60, volunteers=50)
+        self.assertEqual(demo_rows(), large)
 
-    def test_another_seed_adds_other_listings_for_same_accounts(self) -> None:
+    def test_maintainer_gets_other_listings_by_another_seed(self) -> None:
         """E-mail addresses are taken by then, so the accounts that have them post the new listings."""
         seed()
         printed = seed(seed=2)
         self.assertEqual(printed, "Demo: 40 opportunities, 0 project managers and 0 volunteers added.\n")
-        self.assertEqual(len(opportunity_rows()), 80)
         self.assertEqual(Opportunity.objects.values("body").distinct().count(), 80)
 
-    def test_larger_demo_contains_smaller_one(self) -> None:
-        """Rows that a smaller demo made are the same in a larger one made at once."""
-        seed(opportunities=60, volunteers=50)
-        large = opportunity_rows(), account_rows()
-        delete_demo()
-        seed(opportunities=15, volunteers=10)
-        for small_rows, large_rows in zip((opportunity_rows(), account_rows()), large, strict=True):
-            self.assertLessEqual(small_rows.items(), large_rows.items())
-        seed(opportunities=60, volunteers=50)
-        self.assertEqual((opportunity_rows(), account_rows()), large)
-
-    def test_batches_make_same_rows_as_one(self) -> None:
-        """Where a batch ends does not show."""
-        seed(opportunities=25, volunteers=25)
-        at_once = opportunity_rows(), account_rows()
-        delete_demo()
-        with patch("ctj_api.catalog.demo.seeding.BATCH_SIZE", 7):
-            seed(opportunities=25, volunteers=25)
-        self.assertEqual((opportunity_rows(), account_rows()), at_once)
-
-    def test_second_run_leaves_rows_as_they_are(self) -> None:
-        """Edits stay, and only what was deleted comes back."""
-        seed()
-        edited, deleted = Opportunity.objects.values_list("pk", flat=True)[:2]
-        Opportunity.objects.filter(pk=edited).update(body="Edited.")
-        UserProfile.objects.filter(email="volunteer1@example.org").update(email="renamed@example.org")
-        Project.objects.filter(name="VRMS").update(meeting_times={"timezone": "UTC", "slots": []})
-        Opportunity.objects.filter(pk=deleted).delete()
-        printed = seed()
-        self.assertEqual(printed, "Demo: 1 opportunities, 0 project managers and 0 volunteers added.\n")
-        self.assertEqual(Opportunity.objects.get(pk=edited).body, "Edited.")
-        self.assertTrue(Opportunity.objects.filter(pk=deleted).exists())
-        self.assertEqual(Project.objects.get(name="VRMS").meeting_times, {"timezone": "UTC", "slots": []})
-
-    def test_taken_address_leaves_its_account_alone(self) -> None:
-        """Somebody's own account at a demo address keeps its name and password."""
+    def test_maintainer_running_it_twice_keeps_what_was_edited(self) -> None:
+        """Edits stay, somebody's own account at a demo address is left alone, and what was deleted comes back."""
         UserProfile.objects.create_user("pm1@example.org", "own password", first_name="Own")
         seed(password="demo")
         account = UserProfile.objects.get(email="pm1@example.org")
         self.assertEqual(account.first_name, "Own")
         self.assertTrue(account.check_password("own password"))
+        edited, deleted = Opportunity.objects.values_list("pk", flat=True)[:2]
+        Opportunity.objects.filter(pk=edited).update(body="Edited.")
+        UserProfile.objects.filter(email="volunteer1@example.org").update(email="renamed@example.org")
+        Project.objects.filter(name="VRMS").update(meeting_times={"timezone": "UTC", "slots": []})
+        Opportunity.objects.filter(pk=deleted).delete()
+        self.assertEqual(seed(), "Demo: 1 opportunities, 0 project managers and 0 volunteers added.\n")
+        self.assertEqual(Opportunity.objects.get(pk=edited).body, "Edited.")
+        self.assertTrue(Opportunity.objects.filter(pk=deleted).exists())
+        self.assertEqual(Project.objects.get(name="VRMS").meeting_times, {"timezone": "UTC", "slots": []})
 
-    def test_catalog_of_other_kind_is_used_as_it_is(self) -> None:
+    def test_maintainer_with_another_catalog_keeps_it(self) -> None:
         """Roles and projects that the texts don't know get general words, and skills of their community."""
         devops = CommunityOfPractice.objects.get(practice_area="devops")
         Role.objects.create(title="Gardener", community_of_practice=devops)
@@ -219,53 +155,43 @@ class DemoTests(TestCase):
             self.assertIn("{Garden} 100%", opportunity.body)
             self.assertEqual(opportunity.skills_required_matrix.levels.keys(), {str(skill.pk)})
 
-    def test_password_given_is_that_of_all_accounts(self) -> None:
+    def test_maintainer_may_give_the_password_of_all_accounts(self) -> None:
         """It is set for accounts of an earlier run as well, and never printed."""
         seed(volunteers=1, password="first")
-        printed = seed(volunteers=2, password="second")
-        self.assertNotIn("password", printed)
-        passwords = UserProfile.objects.values_list("password", flat=True)
-        self.assertEqual(len(set(passwords)), 1)
+        self.assertNotIn("password", seed(volunteers=2, password="second"))
+        self.assertEqual(UserProfile.objects.values("password").distinct().count(), 1)
         self.assertTrue(UserProfile.objects.get(email="pm1@example.org").check_password("second"))
 
-    def test_password_not_given_is_printed_once(self) -> None:
-        """The random one is told when it was given to an account, and only then."""
-        printed = seed()
-        password = printed.split()[-1]
+    def test_maintainer_is_told_a_random_password_once(self) -> None:
+        """It is printed when it was given to an account, and only then."""
+        password = seed().split()[-1]
         self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
         self.assertNotIn("password", seed())
         self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
 
-    def test_size_zero_adds_two_managers_only(self) -> None:
-        """There is somebody to sign in as even in the smallest demo."""
-        printed = seed(opportunities=0, volunteers=0)
-        self.assertTrue(printed.startswith("Demo: 0 opportunities, 2 project managers and 0 volunteers added.\n"))
-
-    def test_size_out_of_range_is_refused(self) -> None:
+    def test_maintainer_with_a_size_out_of_range_is_refused(self) -> None:
         """The message names the option and its range, and nothing is added."""
         for name in ("opportunities", "volunteers"):
             for value in (-1, 1_000_001):
-                with self.subTest(name, value=value):
-                    message = f"--{name} must be from 0 to 1,000,000, not {value}."
-                    with self.assertRaisesMessage(CommandError, message):
-                        seed(**{name: value})
+                message = f"--{name} must be from 0 to 1,000,000, not {value}."
+                with self.subTest(name, value=value), self.assertRaisesMessage(CommandError, message):
+                    seed(**{name: value})
         self.assertFalse(UserProfile.objects.exists())
 
     @override_settings(DEBUG=False)
-    def test_production_is_refused(self) -> None:
+    def test_operator_of_production_is_refused(self) -> None:
         """Accounts with well-known addresses never come into production."""
         with self.assertRaisesMessage(CommandError, "seed_demo runs in development only (DJANGO_DEBUG=true)"):
             seed()
-        self.assertFalse(UserProfile.objects.exists())
-        self.assertFalse(Skill.objects.exists())
+        self.assertFalse(UserProfile.objects.exists() or Skill.objects.exists())
 
-    def test_query_count_does_not_grow_with_size(self) -> None:
+    def test_maintainer_gets_any_size_in_as_many_queries(self) -> None:
         """Rows are written by the batch."""
         seed(opportunities=0, volunteers=0)
         counts = []
         for size in (1, 200):
             delete_demo()
-            with counted_queries() as queries:
+            with patch("ctj_api.catalog.demo.seeding.reset_queries"), CaptureQueriesContext(connection) as queries:
                 seed(opportunities=size, volunteers=size)
             counts.append(len(queries))
         self.assertEqual(counts[0], counts[1])
@@ -275,16 +201,12 @@ class DemoTests(TestCase):
 class DemoTextTests(TestCase):
     """The words of the demo fit the shipped catalog."""
 
-    def test_texts_know_every_role_and_project(self) -> None:
+    def test_texts_know_every_role_project_and_choice(self) -> None:
         """No listing of the shipped catalog falls back to general words."""
         catalog, texts = read_catalog(SHIPPED_CATALOG), read_texts()
         titles = {(area, title) for area, roles in texts["roles"].items() for title in roles}
         self.assertEqual(titles, {(role["community_of_practice"], role["title"]) for role in catalog["roles"]})
         self.assertEqual(texts["projects"].keys(), {project["name"] for project in catalog["projects"]})
-
-    def test_texts_have_words_for_every_choice(self) -> None:
-        """Each community, experience and work environment is spoken of."""
-        texts = read_texts()
         self.assertEqual(texts["roles"].keys(), set(PracticeArea))
         self.assertEqual(texts["communities"].keys(), set(PracticeArea))
         self.assertEqual(texts["experiences"].keys(), set(Experience))

@@ -72,7 +72,7 @@ class ComposeTests(SimpleTestCase):
 
     def test_every_setting_is_one(self) -> None:
         """Nothing in .env.example or docker-compose.yml is misspelt, or gone: all of it is in the table of settings."""
-        table = set(re.findall(r"^\| `(\w+)` \|", read("docs/operations.md"), re.MULTILINE))
+        table = set(re.findall(r"^\| `(\w+)` \|", read("docs/deployment-infra.md"), re.MULTILINE))
         named = {name.removesuffix("_FILE") for name in api_environment()}
         self.assertEqual(named - COMPOSE_ONLY - table, set())
 

@@ -158,17 +158,6 @@ class EntrypointTests(TransactionTestCase):
         self.assertIn("A table was in use for too long", output)
         self.assertNotIn("Traceback", output)
 
-    def test_migration_waits_for_a_restore_and_says_so(self) -> None:
-        """It is not done into a database that is being replaced."""
-        from ctj_api.backups import RESTORE_LOCK  # noqa: PLC0415
-
-        with new_database("restoring") as database:
-            self.connected(database).execute("SELECT pg_advisory_lock(%s)", [RESTORE_LOCK])
-            with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
-                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-            self.assertEqual(process.returncode, 1)
-            self.assertIn("a backup is being restored", output)
-
     def test_database_that_is_away_ends_it_after_the_limit(self) -> None:
         """With a line that says why."""
         with self.started("nowhere", DATABASE_WAIT_SECONDS="1") as process:

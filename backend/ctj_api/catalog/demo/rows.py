@@ -1,4 +1,4 @@
-"""Builds demo rows, unsaved. All that a row holds follows from the seed, its kind and its number."""
+"""Builds demo rows, unsaved, of which all but the times follows from the seed, their kind and their number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,27 +12,15 @@ from ctj_api.enums import Experience, Status, WorkEnvironment
 from ctj_api.models import Opportunity, SkillMatrix, UserProfile
 from ctj_api.validators import DAYS
 
-from . import people
-from .texts import RoleText, read_texts
+from .texts import read_people, read_texts
 
 PERIOD = timedelta(days=120)
 FIRST_DAY = timedelta(days=1)
 OPPORTUNITIES_PER_MANAGER = 10
 MIN_MANAGERS = 2
 CYCLE = 10
-# By the last digit of the row's number.
-STATUSES = (
-    Status.CLOSED,
-    Status.OPEN,
-    Status.OPEN,
-    Status.OPEN,
-    Status.DRAFT,
-    Status.OPEN,
-    Status.OPEN,
-    Status.ON_HOLD,
-    Status.OPEN,
-    Status.FILLED,
-)
+# By the last digit of the row's number; all others are open.
+STATUSES = {0: Status.CLOSED, 4: Status.DRAFT, 7: Status.ON_HOLD, 9: Status.FILLED}
 STOPPED_BEFORE_SKILLS = 4
 STOPPED_BEFORE_AVAILABILITY = 8
 
@@ -47,6 +35,7 @@ OTHER_EXPERIENCES = (Experience.ANY, Experience.JUNIOR, Experience.JUNIOR, Exper
 LEAD_HOURS = (6, 8, 10)
 OTHER_HOURS = (3, 4, 5, 6, 8, 10)
 AVAILABLE_HOURS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
+WEEKDAYS, WEEKEND = DAYS[:5], DAYS[5:]
 
 MIXED_NAME_SHARE = 0.15
 HOME_TIMEZONE_SHARE = 0.75
@@ -56,20 +45,20 @@ SECOND_MEETING_SHARE = 0.6
 
 @dataclass(frozen=True)
 class DemoRole:
-    """A role of the catalog with its words and the ids of the skills that suit it, and those of its community."""
+    """A role with its words, and the ids of the skills that suit it and its community."""
 
     pk: UUID
     title: str
     practice_area: str
     community_of_practice: UUID
-    text: RoleText
+    text: dict[str, Any]
     skills: Sequence[str]
     community_skills: Sequence[str]
 
 
 @dataclass(frozen=True)
 class DemoCatalog:
-    """What the catalog offers demo rows: communities by practice area, the roles of each, projects, ids of skills."""
+    """The rows that demo rows refer to: communities by practice area, the roles of each, projects, ids of skills."""
 
     communities: Mapping[str, UUID]
     roles: Sequence[Sequence[DemoRole]]
@@ -78,7 +67,7 @@ class DemoCatalog:
 
 
 class DemoRow:
-    """A numbered demo row: its own generator of random numbers, and the ids, which are drawn first."""
+    """A numbered demo row, with random numbers and ids of its own."""
 
     def __init__(self, seed: int, kind: str, number: int) -> None:
         self.number = number
@@ -89,18 +78,18 @@ class DemoRow:
 
 
 def generator(seed: int, kind: str, key: int | str) -> Random:
-    """Return the generator of random numbers that belongs to one row."""
-    # Demo data holds no secret, and has to be the same each time.
+    """Return the random numbers of one row, which are the same each time."""
+    # Demo data holds no secret.
     return Random(f"{seed}:{kind}:{key}")  # nosec B311
 
 
 def manager_count(opportunities: int) -> int:
-    """Return how many project managers post this many opportunities."""
+    """Return how many project managers write this many listings."""
     return max(MIN_MANAGERS, ceil(opportunities / OPPORTUNITIES_PER_MANAGER))
 
 
 def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUID], now: datetime) -> Opportunity:
-    """Return a listing with its matrix, posted by one of ``managers`` that a smaller demo has as well."""
+    """Return a listing with its matrix, by one of those ``managers`` that a smaller demo has as well."""
     rng = row.rng
     role = rng.choice(rng.choice(catalog.roles))
     project, project_name = rng.choice(catalog.projects)
@@ -123,20 +112,20 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
             levels={skill: rng.randint(*LEVELS[experience]) for skill in skills},
             created_at=created_at,
         ),
-        status=STATUSES[row.number % CYCLE],
+        status=STATUSES.get(row.number % CYCLE, Status.OPEN),
         created_by_id=managers[rng.randrange(manager_count(row.number))],
         created_at=created_at,
     )
 
 
 def build_manager(row: DemoRow, community: UUID, password: str, now: datetime) -> UserProfile:
-    """Return a project manager who joined before the first listing; ``password`` is a hash."""
+    """Return a project manager, with a hashed password, who joined before the first listing."""
     joined_at = now - PERIOD + FIRST_DAY * row.rng.random()
     return _account(row, password, joined_at, is_project_manager=True, community_of_practice_id=community)
 
 
 def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: datetime) -> UserProfile:
-    """Return a volunteer with what they filled in: some stopped half way. ``password`` is a hash."""
+    """Return a volunteer, with a hashed password and what they filled in; some stopped half way."""
     rng = row.rng
     role = rng.choice(rng.choice(catalog.roles))
     joined_at = _moment(rng, now)
@@ -153,12 +142,13 @@ def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: date
 
 def build_meeting_times(rng: Random) -> dict[str, Any]:
     """Return the weekly meetings of a project: one of the whole team, and often another one."""
-    team_day, side_day = rng.sample(people.WEEKDAYS[:4], 2)
-    slots = [{**_slot(team_day, rng.choice(people.TEAM_MEETINGS)), "name": "Team meeting"}]
+    people = read_people()
+    team_day, side_day = rng.sample(WEEKDAYS[:4], 2)
+    slots = [_slot(team_day, rng.choice(people["team_meetings"])) | {"name": "Team meeting"}]
     if rng.random() < SECOND_MEETING_SHARE:
-        hours = rng.choice(people.SIDE_MEETING_HOURS)
-        slots.append({**_slot(side_day, hours), "name": rng.choice(people.SIDE_MEETINGS)})
-    return _week(people.HOME_TIMEZONE, slots)
+        hours = rng.choice(people["side_meeting_hours"])
+        slots.append(_slot(side_day, hours) | {"name": rng.choice(people["side_meetings"])})
+    return _week(people["home_timezone"], slots)
 
 
 def _draw_id(rng: Random) -> UUID:
@@ -171,15 +161,16 @@ def _moment(rng: Random, now: datetime) -> datetime:
 
 
 def _account(row: DemoRow, password: str, joined_at: datetime, **fields: Any) -> UserProfile:
-    first_names, last_names = row.rng.choice(people.NAMES)
+    names = read_people()["names"]
+    first = last = row.rng.choice(names)
     if row.rng.random() < MIXED_NAME_SHARE:
-        last_names = row.rng.choice(people.NAMES)[1]
+        last = row.rng.choice(names)
     return UserProfile(
         id=row.pk,
         email=row.email,
         password=password,
-        first_name=row.rng.choice(first_names),
-        last_name=row.rng.choice(last_names),
+        first_name=row.rng.choice(first["first"]),
+        last_name=row.rng.choice(last["last"]),
         created_at=joined_at,
         date_joined=joined_at,
         **fields,
@@ -198,17 +189,18 @@ def _learned_levels(rng: Random, role: DemoRole, all_skills: Sequence[str]) -> d
 
 
 def _availability(rng: Random) -> dict[str, Any]:
-    timezone = people.HOME_TIMEZONE if rng.random() < HOME_TIMEZONE_SHARE else rng.choice(people.OTHER_TIMEZONES)
-    hours = rng.choice(people.WEEKDAY_HOURS)
-    slots = [_slot(day, hours) for day in rng.sample(people.WEEKDAYS, rng.randint(1, 4))]
+    people = read_people()
+    is_at_home = rng.random() < HOME_TIMEZONE_SHARE
+    timezone = people["home_timezone"] if is_at_home else rng.choice(people["other_timezones"])
+    hours = rng.choice(people["weekday_hours"])
+    slots = [_slot(day, hours) for day in rng.sample(WEEKDAYS, rng.randint(1, 4))]
     if rng.random() < WEEKEND_SHARE:
-        slots.append(_slot(rng.choice(people.WEEKEND), rng.choice(people.WEEKEND_HOURS)))
+        slots.append(_slot(rng.choice(WEEKEND), rng.choice(people["weekend_hours"])))
     return _week(timezone, slots)
 
 
 def _slot(day: str, hours: tuple[str, str]) -> dict[str, str]:
-    start, end = hours
-    return {"day": day, "start": start, "end": end}
+    return {"day": day, "start": hours[0], "end": hours[1]}
 
 
 def _week(timezone: str, slots: list[dict[str, str]]) -> dict[str, Any]:

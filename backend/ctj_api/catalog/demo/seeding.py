@@ -1,9 +1,9 @@
-"""Writes demo rows: the missing ones only, in batches of one transaction each."""
+"""Writes the demo rows that are missing, in batches of one transaction each."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import batched
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -31,23 +31,16 @@ from .texts import read_texts
 BATCH_SIZE = 1000
 
 
-@dataclass
-class DemoCounts:
+class DemoCounts(NamedTuple):
     """How many rows seeding added."""
 
-    managers: int = 0
-    volunteers: int = 0
-    opportunities: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.opportunities} opportunities, {self.managers} project managers "
-            f"and {self.volunteers} volunteers added"
-        )
+    managers: int
+    volunteers: int
+    opportunities: int
 
 
 def prepare_catalog(seed: int) -> DemoCatalog:
-    """Return what demo rows refer to; an empty catalog is loaded first, and projects without meetings get some."""
+    """Load a catalog if there is none, give meetings to projects without any, and return what demo rows refer to."""
     if not all(model._default_manager.exists() for model in (Skill, Role, Project)):
         load_catalog(read_catalog(SHIPPED_CATALOG))
     _add_meeting_times(seed)
@@ -61,9 +54,9 @@ def prepare_catalog(seed: int) -> DemoCatalog:
 
 
 class DemoSeeder:
-    """Adds the demo that belongs to a seed; calls ``progress`` with the number of rows after each batch.
+    """Adds the demo of a seed, and calls ``progress`` with the number of rows after each batch.
 
-    The accounts that it adds get ``password``; with ``reset_passwords`` those that it added before get it too.
+    New accounts get ``password``; with ``reset_passwords`` those of an earlier run get it too.
     """
 
     def __init__(
@@ -81,55 +74,51 @@ class DemoSeeder:
         self._reset_passwords = reset_passwords
         self._progress = progress
         self._now = timezone.now()
-        self._counts = DemoCounts()
         self._managers: list[UUID] = []
 
     def add(self, opportunities: int, volunteers: int) -> DemoCounts:
         """Add what is missing of a demo of this size and return how much that was."""
-        self._in_batches("pm", manager_count(opportunities), self._add_managers)
-        self._in_batches("volunteer", volunteers, self._add_volunteers)
-        self._in_batches("opportunity", opportunities, self._add_opportunities)
+        counts = DemoCounts(
+            self._in_batches("pm", manager_count(opportunities), self._add_managers),
+            self._in_batches("volunteer", volunteers, self._add_volunteers),
+            self._in_batches("opportunity", opportunities, self._add_opportunities),
+        )
         _count_rows_for_planner()
-        return self._counts
+        return counts
 
-    def _in_batches(self, kind: str, count: int, add: Callable[[Sequence[DemoRow]], None]) -> None:
+    def _in_batches(self, kind: str, count: int, add: Callable[[Sequence[DemoRow]], int]) -> int:
+        added = 0
         for numbers in batched(range(1, count + 1), BATCH_SIZE):
             with transaction.atomic():
-                add([DemoRow(self._seed, kind, number) for number in numbers])
+                added += add([DemoRow(self._seed, kind, number) for number in numbers])
             reset_queries()  # which Django keeps while debugging
             self._progress(len(numbers))
+        return added
 
-    def _add_managers(self, rows: Sequence[DemoRow]) -> None:
+    def _add_managers(self, rows: Sequence[DemoRow]) -> int:
         community = self._catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
         known = self._known_accounts(rows)
-        added = [build_manager(row, community, self._password, self._now) for row in rows if row.email not in known]
-        self._renew_passwords(rows)
-        UserProfile.objects.bulk_create(added)
         self._managers += [known.get(row.email, row.pk) for row in rows]
-        self._counts.managers += len(added)
-
-    def _add_volunteers(self, rows: Sequence[DemoRow]) -> None:
-        known = self._known_accounts(rows)
-        added = [
-            build_volunteer(row, self._catalog, self._password, self._now) for row in rows if row.email not in known
-        ]
         self._renew_passwords(rows)
-        matrices = [volunteer.skills_learned_matrix for volunteer in added]
-        SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
-        UserProfile.objects.bulk_create(added)
-        self._counts.volunteers += len(added)
+        missing = (row for row in rows if row.email not in known)
+        return _create_accounts(build_manager(row, community, self._password, self._now) for row in missing)
 
-    def _add_opportunities(self, rows: Sequence[DemoRow]) -> None:
+    def _add_volunteers(self, rows: Sequence[DemoRow]) -> int:
+        known = self._known_accounts(rows)
+        self._renew_passwords(rows)
+        missing = (row for row in rows if row.email not in known)
+        return _create_accounts(build_volunteer(row, self._catalog, self._password, self._now) for row in missing)
+
+    def _add_opportunities(self, rows: Sequence[DemoRow]) -> int:
         known = set(Opportunity.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
-        added = [
-            build_opportunity(row, self._catalog, self._managers, self._now) for row in rows if row.pk not in known
-        ]
+        missing = (row for row in rows if row.pk not in known)
+        added = [build_opportunity(row, self._catalog, self._managers, self._now) for row in missing]
         SkillMatrix.objects.bulk_create(opportunity.skills_required_matrix for opportunity in added)
-        Opportunity.objects.bulk_create(added)
-        self._counts.opportunities += len(added)
+        return len(Opportunity.objects.bulk_create(added))
 
-    def _known_accounts(self, rows: Sequence[DemoRow]) -> dict[str, UUID]:
-        """Return which account stands for each row that has one: by id, or else by e-mail address."""
+    @staticmethod
+    def _known_accounts(rows: Sequence[DemoRow]) -> Mapping[str, UUID]:
+        """Return which account stands for each row that has one, by id or by e-mail address."""
         pks, emails = [row.pk for row in rows], [row.email for row in rows]
         accounts = UserProfile.objects.filter(Q(pk__in=pks) | Q(email__in=emails)).values_list("email", "pk")
         by_email = dict(accounts)
@@ -139,6 +128,13 @@ class DemoSeeder:
     def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
         if self._reset_passwords:
             UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
+
+
+def _create_accounts(accounts: Iterable[UserProfile]) -> int:
+    added = list(accounts)
+    matrices = [account.skills_learned_matrix for account in added]
+    SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
+    return len(UserProfile.objects.bulk_create(added))
 
 
 def _count_rows_for_planner() -> None:
@@ -156,7 +152,7 @@ def _add_meeting_times(seed: int) -> None:
     Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
 
 
-def _read_roles(skill_ids: dict[str, str]) -> list[list[DemoRole]]:
+def _read_roles(skill_ids: Mapping[str, str]) -> list[list[DemoRole]]:
     """Return the roles of each community that has any; ``skill_ids`` are by name in lower case."""
     texts = read_texts()
     nearby = _skills_by_community()
@@ -174,9 +170,7 @@ def _read_roles(skill_ids: dict[str, str]) -> list[list[DemoRole]]:
 
 def _skills_by_community() -> dict[str, list[str]]:
     skills = defaultdict(list)
-    rows = Skill.objects.filter(communities_of_practice__isnull=False).values_list(
-        "communities_of_practice__practice_area", "pk"
-    )
-    for area, pk in rows:
+    linked = Skill.objects.filter(communities_of_practice__isnull=False)
+    for area, pk in linked.values_list("communities_of_practice__practice_area", "pk"):
         skills[area].append(str(pk))
     return skills

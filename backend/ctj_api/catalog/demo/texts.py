@@ -1,41 +1,25 @@
-"""The words that demo listings are put together from; they are in ``data/demo_texts.json``.
-
-``{project}``, ``{role}`` and ``{hours}`` stand for those of the listing. Skills are named as the shipped catalog
-names them.
-"""
+"""The words, names and hours that demo rows are put together from, which lie in ``catalog/data``."""
 
 import json
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
-DEMO_TEXTS = Path(__file__).parent.parent / "data" / "demo_texts.json"
-
-
-class RoleText(TypedDict):
-    """What listings say of a role: opening sentences, things to do, and the skills that help."""
-
-    introductions: list[str]
-    tasks: list[str]
-    skills: list[str]
-
-
-class DemoTexts(TypedDict):
-    """Alternatives for each part of a listing."""
-
-    projects: dict[str, list[str]]
-    other_project: list[str]
-    roles: dict[str, dict[str, RoleText]]
-    other_role: RoleText
-    task_headings: list[str]
-    communities: dict[str, list[str]]
-    experiences: dict[str, list[str]]
-    work_environments: dict[str, list[str]]
-    closings: list[str]
+DATA = Path(__file__).parent.parent / "data"
 
 
 @cache
-def read_texts() -> DemoTexts:
-    """Return the texts; roles are by practice area and title."""
-    texts: DemoTexts = json.loads(DEMO_TEXTS.read_text(encoding="utf-8"))
-    return texts
+def read_texts() -> dict[str, Any]:
+    """Return alternatives for each part of a listing, in which ``{project}``, ``{role}`` and ``{hours}`` stand."""
+    return _read("demo_texts.json")
+
+
+@cache
+def read_people() -> dict[str, Any]:
+    """Return first and last names that are often heard together, time zones, free hours and meetings."""
+    return _read("demo_people.json")
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((DATA / name).read_text(encoding="utf-8"))
+    return content

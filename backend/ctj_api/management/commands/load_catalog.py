@@ -5,17 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ctj_api.catalog.loading import (
-    SHIPPED_CATALOG,
-    CatalogError,
-    load_catalog,
-    load_catalog_if_empty,
-    read_catalog,
-)
+from ctj_api.catalog.loading import SHIPPED_CATALOG, CatalogError, load_catalog, read_catalog
 
 
 class Command(BaseCommand):
-    """Brings the database up to a catalog file; running it again changes nothing."""
+    """Bring the database up to a catalog file."""
 
     help = (
         "Load communities of practice, roles, skills and projects from a JSON file. "
@@ -31,9 +25,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Load the file and say what changed; raises ``CommandError`` for one that is no catalog."""
-        load = load_catalog_if_empty if options["if_empty"] else load_catalog
         try:
-            changes = load(read_catalog(Path(options["file"])))
+            changes = load_catalog(read_catalog(Path(options["file"])), only_if_empty=options["if_empty"])
         except CatalogError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Catalog: {changes}.")
+        self.stdout.write(f"Catalog: {', '.join(f'{count} {name}' for name, count in changes.items())}.")

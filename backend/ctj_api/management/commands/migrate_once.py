@@ -11,8 +11,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
-from ctj_api.backups import RESTORE_LOCK
-
 # Any number will do, but for those of other locks.
 MIGRATE_LOCK = 6_000_028
 STEP_SECONDS = 0.2
@@ -40,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, wait: float, **options: Any) -> None:
         """Migrate; raises ``CommandError`` where another one is not done, or a table not free, in time."""
         until = time.monotonic() + wait
-        with self._locked(MIGRATE_LOCK, until), self._locked(RESTORE_LOCK, until), connection.cursor() as cursor:
+        with self._locked(MIGRATE_LOCK, until), connection.cursor() as cursor:
             for name, value in SESSION.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             self._migrate(until, options["verbosity"])

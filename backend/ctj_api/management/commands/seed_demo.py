@@ -14,7 +14,7 @@ MAX_ROWS = 1_000_000
 
 
 class Command(BaseCommand):
-    """Adds what is missing of a demo; the same seed always gives the same rows."""
+    """Add what is missing of a demo."""
 
     help = (
         "Add demo accounts and listings. Project managers are pm1@example.org, pm2@example.org and so on (one for "
@@ -35,30 +35,25 @@ class Command(BaseCommand):
             "printed at the end, for the accounts that are added",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, password: str | None, **options: Any) -> None:
         """Add the rows; raises ``CommandError`` in production and for a size out of range."""
         if not settings.DEBUG:
             raise CommandError(
                 "seed_demo runs in development only (DJANGO_DEBUG=true): "
                 "its accounts have well-known addresses and share one password."
             )
-        opportunities = _size("opportunities", options["opportunities"])
-        volunteers = _size("volunteers", options["volunteers"])
-        given_password: str | None = options["password"]
-        password = secrets.token_urlsafe(12) if given_password is None else given_password
-        total = manager_count(opportunities) + volunteers + opportunities
-        with tqdm(total=total, unit=" rows", disable=None) as bar:
-            catalog = prepare_catalog(options["seed"])
-            seeder = DemoSeeder(
-                catalog, options["seed"], password, reset_passwords=given_password is not None, progress=bar.update
-            )
-            counts = seeder.add(opportunities, volunteers)
-        self.stdout.write(f"Demo: {counts}.")
-        if given_password is None and counts.managers + counts.volunteers:
-            self.stdout.write(f"The added accounts have the password {password}")
-
-
-def _size(name: str, value: int) -> int:
-    if not 0 <= value <= MAX_ROWS:
-        raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {value}.")
-    return value
+        for name in ("opportunities", "volunteers"):
+            if not 0 <= options[name] <= MAX_ROWS:
+                raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {options[name]}.")
+        opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
+        used = secrets.token_urlsafe(12) if password is None else password
+        with tqdm(total=manager_count(opportunities) + volunteers + opportunities, unit=" rows", disable=None) as bar:
+            catalog = prepare_catalog(seed)
+            seeder = DemoSeeder(catalog, seed, used, reset_passwords=password is not None, progress=bar.update)
+            added = seeder.add(opportunities, volunteers)
+        self.stdout.write(
+            f"Demo: {added.opportunities} opportunities, {added.managers} project managers "
+            f"and {added.volunteers} volunteers added."
+        )
+        if password is None and added.managers + added.volunteers:
+            self.stdout.write(f"The added accounts have the password {used}")

@@ -129,15 +129,15 @@ class AdminPageTests(AdminPageTestCase):
                 page.goto(path)
                 self.look_at(page)
 
-    def test_admin_user_can_use_every_page(self) -> None:
+    def test_administrator_can_use_every_page(self) -> None:
         """Lists, forms, questions and histories of all models."""
         self.look_at_all(self.administrator)
 
-    def test_pm_can_use_every_page(self) -> None:
+    def test_pm_user_can_use_every_page(self) -> None:
         """Their own listings, those of others, and the catalogs."""
         self.look_at_all(self.pm)
 
-    def test_pages_are_all_that_there_are(self) -> None:
+    def test_everyone_opens_all_pages_that_there_are(self) -> None:
         """Every model's lists, rows and histories are among them."""
         wanted = {
             f"admin:{self.prefix(model)}{page}": self.prefix(model)
@@ -175,7 +175,7 @@ class AdminStepTests(AdminPageTestCase):
             expect(page.get_by_role("link", name="Log in again")).to_be_visible()
             self.look_at(page)
 
-    def test_admin_user_can_use_what_actions_show(self) -> None:
+    def test_administrator_can_use_what_actions_show(self) -> None:
         """Each action of each list, with all rows chosen: a question, or a message."""
         page = self.open_page(user=self.administrator)
         for model in admin.site._registry:
@@ -190,7 +190,7 @@ class AdminStepTests(AdminPageTestCase):
                     page.get_by_role("button", name="Run").or_(page.get_by_role("button", name="Go")).first.click()
                     self.look_at(page)
 
-    def test_admin_user_can_use_forms_that_were_refused(self) -> None:
+    def test_administrator_can_use_forms_that_were_refused(self) -> None:
         """Those to add a row, without anything in them, and that of the password."""
         page = self.open_page(user=self.administrator)
         for route in admin_routes():

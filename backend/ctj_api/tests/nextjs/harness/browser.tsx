@@ -94,8 +94,10 @@ export function fill(label: string, value: string) {
   control(label).value = value;
 }
 
-export function choose(label: string) {
-  control(label).click();
+/** Chooses what people read in a select. */
+export function pick(label: string, option: string) {
+  const found = [...control(label).querySelectorAll("option")].find(({ label }) => label === option);
+  fill(label, found?.value ?? "");
 }
 
 /** Presses a button or follows a link. */

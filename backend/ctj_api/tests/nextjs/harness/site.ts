@@ -50,6 +50,7 @@ export function asServerActions(exports: Record<string, Action>) {
 export async function cookies() {
   const { request, response, isAction } = currentExchange();
   return {
+    has: (name: string) => response.cookies.has(name) || request.cookies.has(name),
     get: (name: string) => response.cookies.get(name) ?? request.cookies.get(name),
     set: (cookie: Parameters<typeof response.cookies.set>[0] & object) => {
       if (!isAction) {

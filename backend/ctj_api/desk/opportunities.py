@@ -1,0 +1,253 @@
+"""The listings in the admin: the desk of project managers."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import BooleanField, Case, QuerySet, When
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.timesince import timesince
+from django.views.decorators.http import require_safe
+
+from ctj_api.enums import Status
+from ctj_api.matching import Coverage
+from ctj_api.models import Opportunity, SkillMatrix, UserProfile
+from ctj_api.querysets import OpportunityQuerySet, is_administrator
+from ctj_api.ranking.live_index import count_volunteers
+
+from .display import skill_chips, status_word
+from .forms import OpportunityForm, SkillLevelsFormField
+from .history import change_of, log_changes
+from .site import DeskAdmin, manages_listings
+from .transitions import TRANSITIONS, Transition
+from .who_fits import coverage_text, who_fits
+from .widgets import SkillIndex
+
+
+class PostedByFilter(admin.SimpleListFilter):
+    """Narrows the list to one's own listings."""
+
+    title = "who posted it"
+    parameter_name = "posted_by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the one choice besides everybody."""
+        return [("me", "Me")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
+        """Return the listings of the requester, or all."""
+        return queryset.filter(created_by=request.user.pk) if self.value() == "me" else queryset
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Narrows the list to a status, to what is current, or to the archive."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the two groups, and each status."""
+        return [("current", "Current"), ("archive", "Archive"), *Status.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
+        """Return the listings with the chosen status, or all."""
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        groups = {"current": [Status.DRAFT, Status.OPEN, Status.ON_HOLD], "archive": [Status.FILLED, Status.CLOSED]}
+        return queryset.filter(status__in=groups.get(chosen, [chosen]))
+
+
+def action_of(transition: Transition) -> Callable[..., None]:
+    """Return the action of the list that takes the step with the chosen listings."""
+
+    @admin.action(description=transition.verb, permissions=["change"])
+    def take_step(model_admin: "OpportunityAdmin", request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
+        model_admin.take(transition, request, chosen)
+
+    take_step.__name__ = transition.name
+    return take_step
+
+
+class OpportunityAdmin(DeskAdmin[Opportunity]):
+    """The listings: one's own first, to be changed, and those of all others, to be read.
+
+    Who may do what is what the API says, by the same querysets; administrators may change any listing.
+    """
+
+    form = OpportunityForm
+    list_display = (
+        "role",
+        "project",
+        "status_label",
+        "required_skills",
+        "volunteers",
+        "min_hours_required",
+        "min_experience_required",
+        "age",
+    )
+    list_filter = (
+        PostedByFilter,
+        StatusFilter,
+        "role__community_of_practice",
+        ("project", admin.RelatedOnlyFieldListFilter),
+    )
+    list_per_page = 50
+    search_fields = ("search_document",)
+    date_hierarchy = "created_at"
+    actions = tuple(map(action_of, TRANSITIONS))
+    fieldsets = (
+        ("What", {"fields": ("project", "role", "body")}),
+        ("Who for", {"fields": ("min_experience_required",)}),
+        ("Skills", {"fields": ("skill_levels",)}),
+        ("Conditions", {"fields": ("min_hours_required", "work_environment")}),
+        ("Status", {"fields": ("status",)}),
+    )
+
+    def has_view_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
+        """Let project managers and administrators see, add and delete any listing, but no other staff."""
+        return manages_listings(request.user)
+
+    has_add_permission = has_delete_permission = has_view_permission
+
+    def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
+        """Let project managers change what they have posted, and administrators any listing."""
+        editable = _unless_administrator(request, Opportunity.objects.editable_by(request.user))
+        return manages_listings(request.user) and (obj is None or editable.filter(pk=obj.pk).exists())
+
+    def get_queryset(self, request: HttpRequest) -> OpportunityQuerySet:
+        """Return the listings that the requester may see, each with whether it is their own."""
+        is_own = Case(When(created_by=request.user.pk, then=True), default=False, output_field=BooleanField())
+        rows = _unless_administrator(request, Opportunity.objects.visible_to(request.user))
+        return rows.with_details().annotate(is_own=is_own)
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Put the requester's own listings first, the newest first among them."""
+        return ("-is_own", "-created_at", "id")
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return a page of the list, with what the columns show loaded for all of its rows at once."""
+        page = super().get_changelist_instance(request)
+        page.title = "Your opportunities" if page.params.get("posted_by") == "me" else "Opportunities"
+        rows: list[Any] = list(page.result_list)
+        counts = count_volunteers({row.pk: row.skills_required_matrix.levels for row in rows})
+        skills = SkillIndex()
+        for row in rows:
+            row.volunteer_count = counts[row.pk]
+            row.rated_skills = skills.rated(row.skills_required_matrix.levels)
+        page.result_list = rows
+        return page
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[OpportunityQuerySet, bool]:
+        """Search as the API does."""
+        return queryset.search(search_term), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages, and what the skill picker asks."""
+        count = self.admin_site.admin_view(require_safe(self.volunteer_count_view))
+        return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
+
+    def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
+        """Return in words how many volunteers there are for the rows of the skill picker."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        field = SkillLevelsFormField(required=False)
+        try:
+            levels = field.clean(field.widget.value_from_datadict(request.GET, None, "skill_levels"))
+        except ValidationError as error:
+            return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
+        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Show below the form of a stored listing who fits."""
+        shown: Opportunity | None = context["original"]
+        # A form that was refused has changed the row that it shows.
+        listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
+        if listing is not None:
+            context["who_fits"] = who_fits(listing)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
+        """Save the listing with its skill matrix, and stamp a new one with who posts it.
+
+        One that is changed was locked by the history, so before its matrix: the order of the API.
+        """
+        matrix = obj.skills_required_matrix if change else None
+        obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
+        if not change:
+            obj.created_by_id = request.user.pk
+        super().save_model(request, obj, form, change)
+
+    def take(self, step: Transition, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
+        """Take a step with those of ``chosen`` that allow it, and say what became of the others."""
+        locked = Opportunity.objects.select_for_update().filter(pk__in=chosen.values("pk")).order_by("pk")
+        ids = list(locked.values_list("pk", flat=True))
+        rows = _unless_administrator(request, Opportunity.objects.editable_by(request.user))
+        own = rows.filter(pk__in=ids).select_related("role", "project")
+        moving = [listing for listing in own if listing.status in step.sources]
+        for source in step.sources:
+            told = change_of(Opportunity, "status", source, step.target)
+            log_changes(request.user, [listing for listing in moving if listing.status == source], [told])
+        moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in moving])
+        moved.update(status=step.target, updated_at=timezone.now())
+        _tell(request, step, len(moving), len(own) - len(moving), len(ids) - len(own))
+
+    @admin.display(description="status", ordering="status")
+    def status_label(self, listing: Opportunity) -> str:
+        """Return the status as a coloured word."""
+        return status_word(listing.status, listing.get_status_display())
+
+    @admin.display(description="required skills")
+    def required_skills(self, listing: Any) -> str:
+        """Return the skills with their levels as chips."""
+        return skill_chips(listing.rated_skills)
+
+    @admin.display(description="volunteers")
+    def volunteers(self, listing: Any) -> str:
+        """Return how many volunteers the listing goes with, and how many of them meet everything."""
+        count: Coverage = listing.volunteer_count
+        url = reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
+        html = '<a href="{}#who-fits">{} <small>{} meet all</small></a>'
+        return format_html(html, url, count.overlapping, count.complete)
+
+    @admin.display(description="age", ordering="-created_at")
+    def age(self, listing: Any) -> str:
+        """Return for how long it has been there, and who posted it."""
+        poster = "you" if listing.is_own else _name(listing.created_by)
+        return format_html("{} <small>by {}</small>", timesince(listing.created_at, depth=1), poster)
+
+    @admin.display(description="required skills")
+    def skill_levels(self, listing: Opportunity) -> str:
+        """Return the skills for those who may only read the listing."""
+        return skill_chips(SkillIndex().rated(listing.skills_required_matrix.levels))
+
+
+def _unless_administrator(request: HttpRequest, rows: OpportunityQuerySet) -> OpportunityQuerySet:
+    """Return ``rows``, which a rule of the API allows, or for an administrator all."""
+    return Opportunity.objects.all() if is_administrator(request.user) else rows
+
+
+def _tell(request: HttpRequest, step: Transition, moved: int, unsuitable: int, foreign: int) -> None:
+    if moved:
+        messages.success(request, f"{_listings(moved)} {step.done}.")
+    if unsuitable:
+        allowed = " or ".join(source.label.lower() for source in step.sources)
+        messages.warning(request, f"{_listings(unsuitable)} not {step.done}: only what is {allowed} can be.")
+    if foreign:
+        messages.error(request, f"{_listings(foreign)} not {step.done}: only who has posted a listing can change it.")
+
+
+def _name(user: UserProfile | None) -> str:
+    return str(user.get_full_name() or user) if user else "somebody who has left"
+
+
+def _listings(number: int) -> str:
+    return "1 listing was" if number == 1 else f"{number} listings were"

@@ -1,0 +1,32 @@
+"use server";
+
+import { api } from "@/lib/api";
+import { finish, type FormState, textOf } from "@/lib/form";
+import { DAYS, ROWS } from "@/lib/qualifier";
+import type { components } from "@/lib/schema";
+
+export async function saveCommunity(_: FormState, form: FormData) {
+  return save(form, { community_of_practice: textOf(form, "community_of_practice") });
+}
+
+/** Sends the whole matrix: the fields that aren't named like those of React are the ids of skills. */
+export async function saveSkills(_: FormState, form: FormData) {
+  const rated = [...form.keys()].filter((name) => !name.startsWith("$") && textOf(form, name) !== "");
+  return save(form, { skills_learned_matrix: Object.fromEntries(rated.map((id) => [id, Number(textOf(form, id))])) });
+}
+
+export async function saveTime(_: FormState, form: FormData) {
+  const [hours, timezone] = [textOf(form, "max_available_hours"), textOf(form, "timezone")];
+  const slots = ROWS.flatMap((row) => {
+    const day = DAYS.find((known) => known === textOf(form, `day ${row}`));
+    return day ? [{ day, start: textOf(form, `start ${row}`), end: textOf(form, `end ${row}`) }] : [];
+  });
+  return save(form, {
+    max_available_hours: hours === "" ? null : Number(hours),
+    meeting_availability: slots.length === 0 ? null : { timezone, slots },
+  });
+}
+
+async function save(form: FormData, body: components["schemas"]["PatchedUserWrite"]) {
+  return finish(form, api.PATCH("/api/users/me/", { body }), "/qualifier");
+}
