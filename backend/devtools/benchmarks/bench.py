@@ -15,7 +15,7 @@ from .report import say
 from .servers import OURS, manage, serving
 
 UNFINISHED = "benchmarks_unfinished"
-PASSWORD = "benchmarks"  # nosec B105: of the demo
+PASSWORD = "benchmarks"  # nosec B105
 
 
 class Plan(NamedTuple):

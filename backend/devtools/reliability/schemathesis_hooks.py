@@ -22,7 +22,7 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     """Send the cookie that belongs to the token; let valid requests name rows that exist, often."""
     case.cookies = {**(case.cookies or {}), "csrftoken": CSRF_COOKIE}
     if case.meta is not None and case.meta.generation.mode.is_positive:
-        chance = Random(repr((case.path_parameters, case.query, case.body)))  # nosec B311: the same for the same request
+        chance = Random(repr((case.path_parameters, case.query, case.body)))  # nosec B311
         for part in ("path_parameters", "query", "body"):
             values = getattr(case, part)
             if isinstance(values, dict):

@@ -23,7 +23,7 @@ STORED, HALVES, GATE = (
     (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves", "gate")
 )
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
-CUT_THEM_OFF = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"  # nosec B608
+CUT_THEM_OFF = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"
 
 type Row = list[Any] | None
 

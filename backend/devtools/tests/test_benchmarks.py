@@ -14,7 +14,7 @@ from django.test import SimpleTestCase
 from devtools.benchmarks.__main__ import BENCHMARKS, main, measure
 from devtools.benchmarks.client import CUT_OFF, RETRY_LATER, Outcome, Reply, Request, keep_sending, open_session
 from devtools.benchmarks.load import cells
-from devtools.benchmarks.measure import BenchmarkError, Comparison, Unit, alternate_figures, check, percentiles
+from devtools.benchmarks.measure import Comparison, Unit, alternate_figures, percentiles
 
 
 class MeasureTests(SimpleTestCase):
@@ -51,12 +51,6 @@ class MeasureTests(SimpleTestCase):
         self.assertEqual(percentiles([float(time) for time in range(200, 0, -1)]), [100, 190, 198])
         self.assertEqual(percentiles([7.0]), [7, 7, 7])
         self.assertEqual(percentiles([]), [])
-
-    def test_check_raises_where_something_is_not_so(self) -> None:
-        """And is silent where it is so."""
-        check(True, "never told")
-        with self.assertRaisesMessage(BenchmarkError, "told"):
-            check(False, "told")
 
 
 class LoadTests(IsolatedAsyncioTestCase):

@@ -13,15 +13,7 @@ from unittest.mock import Mock, patch
 
 from django.test import Client, TransactionTestCase
 
-from ctj_api.tests.common import (
-    make_cop,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-    other_connection,
-)
+from ctj_api.tests import common
 from devtools.benchmarks.client import CUT_OFF, Reply
 from devtools.benchmarks.report import BEGIN, END
 from devtools.reliability import __main__ as command
@@ -96,14 +88,14 @@ class OracleTests(TransactionTestCase):
     def setUp(self) -> None:
         """Have a volunteer, a project manager, a catalog and a load of twenty requests that were all answered."""
         self.content = Content(
-            volunteers=self.signed_in(make_regular_user(email="ana@example.org", first_name="")),
-            managers=self.signed_in(make_pm_user(email="pm@example.org")),
-            skills=[str(make_skill().pk) for _ in range(8)],
-            projects=[str(make_project().pk)],
-            roles=[str(make_role().pk)],
-            communities=[str(make_cop().pk)],
+            volunteers=self.signed_in(common.make_regular_user(email="ana@example.org", first_name="")),
+            managers=self.signed_in(common.make_pm_user(email="pm@example.org")),
+            skills=[str(common.make_skill().pk) for _ in range(8)],
+            projects=[str(common.make_project().pk)],
+            roles=[str(common.make_role().pk)],
+            communities=[str(common.make_cop().pk)],
         )
-        self.database = self.enterContext(other_connection())
+        self.database = self.enterContext(common.other_connection())
         self.load = Load(Mock(content=self.content, database=lambda: nullcontext(self.database)))
 
     def signed_in(self, user: Any) -> dict[str, str]:

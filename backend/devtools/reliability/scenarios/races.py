@@ -12,7 +12,7 @@ from devtools.reliability.writes import HALVES, answers_of
 
 TABS = 50
 PROFILE = "/api/users/me/"
-PERSON = {"email": "everybody@example.org", "password": "a-long-enough-passphrase"}  # nosec B105: of nobody
+PERSON = {"email": "everybody@example.org", "password": "a-long-enough-passphrase"}  # nosec B105
 
 
 def sign_up_at_once(scale: Scale) -> Outcome:
