@@ -23,7 +23,10 @@ STORED, HALVES, GATE = (
     (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves", "gate")
 )
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
-CUT_THEM_OFF = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"
+CUT_THEM_OFF = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+    WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted
+"""
 
 type Row = list[Any] | None
 
@@ -116,6 +119,12 @@ class Load:
             volunteers = chain(self._server.content.volunteers, repeat(NOBODY))
             for volunteer in islice(volunteers, self.at_once):
                 tasks.create_task(keep_sending(volunteer))
+
+
+def put_gate(server: Server) -> None:
+    """Put the gate, open, in front of the last write of a transaction."""
+    with server.database() as database:
+        database.execute(GATE)
 
 
 @asynccontextmanager

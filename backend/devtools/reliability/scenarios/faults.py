@@ -16,7 +16,7 @@ from devtools.embedded_postgres import temporary_folder
 from devtools.reliability.many import allow_files
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, SkippedError, lost, worst
 from devtools.reliability.servers import Server, kill, launched, prepare, serving, until
-from devtools.reliability.writes import GATE, Load, gate_closed
+from devtools.reliability.writes import Load, gate_closed, put_gate
 
 DISK = "size=128m,mode=755"
 REFUSALS = 30
@@ -39,7 +39,7 @@ def kill_database(scale: Scale) -> Outcome:
             healthy.append(await health)
 
     with serving() as server:
-        server.database().execute(GATE)
+        put_gate(server)
         load = Load(server, at_once)
         problems = load.run(writes, fault)
     tries = (
@@ -69,7 +69,7 @@ def kill_server(scale: Scale) -> Outcome:
         restarted.append(await recovery)
 
     with serving() as server, ExitStack() as stack:
-        server.database().execute(GATE)
+        put_gate(server)
         load = Load(server, allowed=["503", CUT_OFF])
         problems = load.run(writes, fault) + left
     tries = f"workers killed {rounds} times, Gunicorn once amid {load.acknowledged:,} writes, {load.at_once} at once"
