@@ -56,20 +56,23 @@ MIDDLEWARE = [
     "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "ctj_api.http.headers.BrowserPolicyMiddleware",
+    "ctj_api.http.middleware.BrowserPolicyMiddleware",
     "ctj_api.http.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.http.middleware.HostCheckMiddleware",
     "ctj_api.http.middleware.PageValidatorMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
-    "ctj_api.http.middleware.RequestContractMiddleware",
+    "ctj_api.http.middleware.StrictRequestMiddleware",
     "serving.replica.ReplicaMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+
+# Load balancers and Prometheus ask these, with a Host of their own.
+MACHINE_PATHS = ("/api/healthcheck/", "/metrics/")
 
 ROOT_URLCONF = "backend.urls"
 ASGI_APPLICATION = "backend.asgi.application"
@@ -88,7 +91,7 @@ CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000, validate=Range(min=1))
 REFUSAL_MIDDLEWARE = [
     "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "ctj_api.http.headers.BrowserPolicyMiddleware",
+    "ctj_api.http.middleware.BrowserPolicyMiddleware",
     "serving.refusals.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -241,7 +244,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Matches Hack for LA's volunteers with the opportunities of its projects.",
     "VERSION": __version__,
     "OAS_VERSION": "3.1.1",
-    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.OnceSchemaGenerator",
+    "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.CommittedSchemaGenerator",
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENFORCE_NON_BLANK_FIELDS": True,

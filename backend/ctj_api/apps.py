@@ -8,7 +8,3 @@ class CtjApiConfig(AppConfig):
 
     name = "ctj_api"
     verbose_name = "CivicTechJobs"
-
-    def ready(self) -> None:
-        """Register the description of the authentication with drf-spectacular."""
-        from .http import schema  # noqa: F401, PLC0415

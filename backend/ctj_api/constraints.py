@@ -55,7 +55,7 @@ def filled_constraint(field: str, name: str, at_most: int | None = None) -> Chec
 
 
 def person_name_constraint(field: str, name: str) -> CheckConstraint:
-    """Return the constraint that ``field`` has nothing that would break a line, or turn the text around it."""
+    """Return the constraint that ``field`` has no character that ends a line or changes the direction of text."""
     return CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=name)
 
 

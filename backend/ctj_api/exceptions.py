@@ -1,4 +1,4 @@
-"""The error envelope: every failure under ``/api/`` is told in this one shape."""
+"""The error envelope: every failure under ``/api/`` has this one shape."""
 
 import logging
 from collections.abc import Iterator
@@ -6,9 +6,16 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.http import JsonResponse
-from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
+from django.db import IntegrityError, InterfaceError, OperationalError
+from django.http import HttpRequest, JsonResponse
+from psycopg.errors import (
+    CheckViolation,
+    DeadlockDetected,
+    ForeignKeyViolation,
+    LockNotAvailable,
+    QueryCanceled,
+    UniqueViolation,
+)
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -20,6 +27,8 @@ from .validators import make_encodable
 logger = logging.getLogger(__name__)
 
 NON_FIELD_ERRORS = "non_field_errors"
+CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
+NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
 
 
@@ -118,28 +127,34 @@ def error_response(status: int, fields: dict[str, list[str]] | None = None) -> J
     return response
 
 
-def is_database_away(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` says that the database can't be reached or has cut the connection."""
-    return isinstance(exc, OperationalError | InterfaceError) and not is_deadlock(exc)
+def is_api_request(request: HttpRequest) -> bool:
+    """Return whether the request's path belongs to the API."""
+    return request.path_info == "/api" or request.path_info.startswith("/api/")
 
 
 def is_passing(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` is no fault of the request, which may be sent again: the database is away or busy."""
+    """Return whether ``exc`` passes, so that the request may be sent again: the database is away or busy."""
     return isinstance(exc, OperationalError | InterfaceError)
 
 
-def is_timeout(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` says that a query, or its wait for a lock, took longer than it may."""
-    return isinstance(exc, OperationalError) and isinstance(exc.__cause__, QueryCanceled | LockNotAvailable)
+def violated_constraint(exc: BaseException) -> str | None:
+    """Return the name of the unique constraint, check, foreign key or trigger that a write breaks, or ``None``.
+
+    Clients can cause these; whatever else the database refuses is a defect of ours.
+    """
+    cause = exc.__cause__
+    if isinstance(exc, IntegrityError) and isinstance(cause, UniqueViolation | ForeignKeyViolation | CheckViolation):
+        return cause.diag.constraint_name or ""
+    return None
 
 
 def is_deadlock(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` says that two transactions waited for each other, and that this one was given up."""
+    """Return whether ``exc`` says that two transactions waited for each other, so that PostgreSQL ended this one."""
     return isinstance(exc, OperationalError) and isinstance(exc.__cause__, DeadlockDetected)
 
 
 def flatten(detail: Any) -> dict[str, list[str]]:
-    """Return DRF's nested error detail as field → messages; what lies deeper is named in its message."""
+    """Return DRF's nested error detail as field → messages, which begin with the names of deeper fields."""
     if isinstance(detail, dict):
         return {make_encodable(str(field)): list(_messages(errors)) for field, errors in detail.items()}
     return {NON_FIELD_ERRORS: list(_messages(detail))}
@@ -160,15 +175,23 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
     return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
+def _log_passing(exc: Exception) -> None:
+    """Log a race of two requests as a warning, and whatever else keeps the database from answering as an error."""
+    match exc.__cause__:
+        case DeadlockDetected() | LockNotAvailable():
+            logger.warning("A request waited for another one, and was given up: %s", exc)
+        case QueryCanceled():
+            logger.error("The database took too long: %s", exc)
+        case _:
+            logger.error("The database is away: %s", exc)
+
+
 def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
-    if is_database_away(exc):
-        logger.error("The database took too long: %s" if is_timeout(exc) else "The database is away: %s", exc)
+    if is_passing(exc):
+        _log_passing(exc)
         return ServiceUnavailable()
-    if is_deadlock(exc):
-        logger.warning("Two transactions waited for each other", exc_info=exc)
-        return ServiceUnavailable()
-    if isinstance(exc, IntegrityError | DataError) and request is not None and request.method not in SAFE_METHODS:
-        logger.warning("The database refused a write", exc_info=exc)
-        message = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
-        return exceptions.ValidationError({NON_FIELD_ERRORS: [message]})
+    constraint = violated_constraint(exc)
+    if constraint is not None and request is not None and request.method not in SAFE_METHODS:
+        logger.warning("A write broke the constraint %s", constraint)
+        return exceptions.ValidationError({NON_FIELD_ERRORS: [CONFLICT]})
     return exc

@@ -1,4 +1,4 @@
-"""Model fields whose stored form is a normal form."""
+"""Model fields that store their values in a normal form."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class LowercaseEmailField(models.EmailField[str, str]):
         return _lower(super().to_python(value))
 
     def get_prep_value(self, value: Any) -> Any:
-        """Return what the database is asked for or given: the address in lower case."""
+        """Return the address in lower case, for queries as well."""
         return _lower(super().get_prep_value(value))
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:

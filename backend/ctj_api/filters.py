@@ -1,173 +1,56 @@
-"""The filters of lists. A value that a filter can't use is refused, never ignored."""
+"""The filters of each list, which its view applies and the OpenAPI document describes."""
 
-import re
 from collections.abc import Iterable
-from decimal import Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
-import django_filters
-from django import forms
 from django.db import models
-from rest_framework.exceptions import ValidationError
-from rest_framework.request import Request
 
-from .enums import Experience, Ordering, PracticeArea, Status, WorkEnvironment
-from .models import CommunityOfPractice, Project, Role, Skill
-from .parameters import MAX_SEARCH, ME
+from .enums import Experience, Ordering, Status, WorkEnvironment
+from .http.query_parameters import (
+    ChoiceField,
+    ChoicesField,
+    CommunityField,
+    PagedFilterSet,
+    Parameter,
+    RowField,
+    ScoreField,
+    SearchField,
+    Setting,
+    SkillIdsField,
+    StrictFilterSet,
+    SwitchField,
+    WholeNumberField,
+)
+from .models import Project, Role
 from .querysets import OpportunityQuerySet, SkillQuerySet
 from .ranking.matches import Narrowing
-from .validators import MAX_HOURS, clean_whole_number, is_uuid, unknown_skill
+from .validators import MAX_HOURS
 
-MAX_SCORE_DIGITS = 21
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-
-
-def _choice_messages(values: Iterable[str]) -> dict[str, str]:
-    """Return the message for a value that is none of ``values``; Django fills in the value that was given."""
-    names = ", ".join(value or '"" (any)' for value in values)
-    return {"invalid_choice": f'"%(value)s" is not one of {names}.'}
+DEFAULT_MATCH_LIMIT = 20
+MAX_MATCH_LIMIT = 100
+ME = "me"
+_ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 
-def _any_of(choices: type[models.TextChoices]) -> django_filters.MultipleChoiceFilter:
-    """Return a filter of a column; without DISTINCT, since nothing is joined that could repeat a row."""
-    return django_filters.MultipleChoiceFilter(
-        choices=choices.choices, distinct=False, error_messages=_choice_messages(choices.values)
-    )
+def _search(description: str, **lookup: Any) -> Parameter:
+    return Parameter(SearchField(), "react", description, allow_empty=True, **lookup)
 
 
-class RowField(forms.ModelChoiceField[models.Model]):
-    """A row, given by its id with the hyphens, as everywhere else."""
-
-    def to_python(self, value: Any) -> Any:
-        """Return the row; raises a ``ValidationError`` where there is none."""
-        if value and not is_uuid(value):
-            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
-        return super().to_python(value)
+def _community(field_name: str) -> Parameter:
+    description = "A community of practice, by id or by its `practice_area`."
+    return Parameter(CommunityField(), "engineering", description, field_name=field_name)
 
 
-class RowFilter(django_filters.ModelChoiceFilter):
-    """Narrow to what refers to one row."""
-
-    field_class = RowField  # type: ignore[assignment]
-
-
-def _row_of(model: type[models.Model]) -> RowFilter:
-    message = f"There is no such {model._meta.verbose_name}. Give its id."
-    return RowFilter(queryset=model._default_manager.all(), error_messages={"invalid_choice": message})
-
-
-class CommunityField(forms.CharField):
-    """A community of practice, given by its id or its practice area."""
-
-    def clean(self, value: Any) -> CommunityOfPractice | None:
-        """Return the community; raises a ``ValidationError`` where there is none."""
-        if value is None:
-            return None
-        community = _community(str(value))
-        if community is None:
-            raise forms.ValidationError(
-                f"There is no such community of practice. Give its id or one of {', '.join(PracticeArea.values)}."
-            )
-        return community
-
-
-class CommunityFilter(django_filters.Filter):
-    """Narrow to what belongs to one community of practice."""
-
-    field_class = CommunityField
-
-
-class SkillIdsField(forms.Field):
-    """Skills, given by their ids in any case."""
-
-    widget = forms.SelectMultiple
-
-    def clean(self, value: list[str]) -> list[str]:
-        """Return the ids in lower case; raises a ``ValidationError`` that names those of no skill."""
-        known = Skill.objects.names_of(value)
-        if problems := [unknown_skill(id_) for id_ in value if id_.lower() not in known]:
-            raise forms.ValidationError(problems)
-        return list(known)
-
-
-class HoursField(forms.CharField):
-    """A number of hours that a week has."""
-
-    def clean(self, value: Any) -> int | None:
-        """Return the number; raises a ``ValidationError`` for anything else."""
-        return None if value is None else clean_whole_number(str(value), 0, MAX_HOURS)
-
-
-class HoursFilter(django_filters.Filter):
-    """Compare with a number of hours."""
-
-    field_class = HoursField
-
-
-class ScoreField(forms.DecimalField):
-    """A number from 0 to 1, as JSON writes numbers."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            required=False, min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1
-        )
-
-    def to_python(self, value: Any) -> Decimal | None:  # type: ignore[override]
-        """Return the number; raises a ``ValidationError`` for other ways to write one."""
-        if value and not _NUMBER.fullmatch(str(value)):
-            raise forms.ValidationError("Give a number from 0 to 1.")
-        return super().to_python(value)
-
-
-class SkillsFilter(django_filters.Filter):
-    """Narrow by skills."""
-
-    field_class = SkillIdsField
-
-
-class SwitchField(forms.ChoiceField):
-    """``true`` or ``false``, the latter when absent."""
-
-    def __init__(self) -> None:
-        values = ("true", "false")
-        super().__init__(
-            choices=[(value, value) for value in values], required=False, error_messages=_choice_messages(values)
-        )
-
-    def clean(self, value: Any) -> bool:
-        """Return whether it is on; raises a ``ValidationError`` for anything but the two words."""
-        return bool(super().clean(value) == "true")
-
-
-class StrictFilterSet(django_filters.FilterSet):
-    """A filter set for function-based views that refuses what it can't use."""
-
-    @classmethod
-    def narrow[Rows: models.QuerySet[Any]](cls, request: Request, queryset: Rows) -> Rows:
-        """Return the rows that the request asks for; raises DRF's ``ValidationError`` naming the parameter."""
-        if not cls.is_asked(request):
-            return queryset
-        filters = cls(request.query_params, queryset=queryset, request=request)
-        if not filters.is_valid():
-            raise ValidationError(filters.errors)
-        return cast("Rows", filters.qs)
-
-    @classmethod
-    def is_asked(cls, request: Request) -> bool:
-        """Return whether the request has any of these filters."""
-        return any(name in request.query_params for name in cls.base_filters)
+def _any_of(choices: type[models.TextChoices], *documentation: str, allow_empty: bool = False) -> Parameter:
+    return Parameter(ChoicesField(choices), *documentation, allow_empty=allow_empty, lookup_expr="in")
 
 
 class SkillFilter(StrictFilterSet):
     """Skills of a community, or with a text in their name or description."""
 
-    community_of_practice = CommunityFilter(field_name="communities_of_practice")
-    search = django_filters.CharFilter(method="filter_search", max_length=MAX_SEARCH)
-
-    class Meta:
-        model = Skill
-        fields = ("community_of_practice", "search")
+    community_of_practice = _community("communities_of_practice")
+    search = _search("Text that the name or the description contains, in any case.", method="filter_search")
 
     def filter_search(self, queryset: SkillQuerySet, name: str, text: str) -> SkillQuerySet:
         """Return the skills that have ``text`` in their name or description."""
@@ -177,34 +60,41 @@ class SkillFilter(StrictFilterSet):
 class RoleFilter(StrictFilterSet):
     """Roles of a community."""
 
-    community_of_practice = CommunityFilter()
-
-    class Meta:
-        model = Role
-        fields = ("community_of_practice",)
+    community_of_practice = _community("community_of_practice")
 
 
 class ProjectFilter(StrictFilterSet):
     """Projects with a text in their name."""
 
-    search = django_filters.CharFilter(field_name="name", lookup_expr="icontains", max_length=MAX_SEARCH)
-
-    class Meta:
-        model = Project
-        fields = ("search",)
+    search = _search("Text that the name contains, in any case.", field_name="name", lookup_expr="icontains")
 
 
 class OpportunityFilter(StrictFilterSet):
     """Opportunities by what they ask for and offer."""
 
-    work_environment = _any_of(WorkEnvironment)
-    min_experience_required = _any_of(Experience)
-    project = _row_of(Project)
-    role = _row_of(Role)
-    community_of_practice = CommunityFilter(field_name="role__community_of_practice")
-    skill = SkillsFilter(method="filter_skills")
-    max_hours = HoursFilter(field_name="min_hours_required", lookup_expr="lte")
-    search = django_filters.CharFilter(method="filter_search", max_length=MAX_SEARCH)
+    work_environment = _any_of(WorkEnvironment, "remote", "Where the work is done.")
+    min_experience_required = _any_of(
+        Experience,
+        "junior",
+        "How much experience is asked for; the empty value finds those that ask for none.",
+        allow_empty=True,
+    )
+    project = Parameter(RowField(Project), _ID, "The id of a project.")
+    role = Parameter(RowField(Role), _ID, "The id of a role.")
+    community_of_practice = _community("role__community_of_practice")
+    skill = Parameter(SkillIdsField(), _ID, "The id of a skill that is required, at any level.", method="filter_skills")
+    max_hours = Parameter(
+        WholeNumberField(0, MAX_HOURS),
+        6,
+        "No more hours a week than these are asked for.",
+        field_name="min_hours_required",
+        lookup_expr="lte",
+    )
+    search = _search(
+        "Words that the role's title, the project's name, the names of the required skills and the description "
+        "contain, all of them, in any grammatical form; the last one may be unfinished.",
+        method="filter_search",
+    )
 
     def filter_skills(self, queryset: OpportunityQuerySet, name: str, skills: list[str]) -> OpportunityQuerySet:
         """Return the opportunities that require any of ``skills``."""
@@ -215,54 +105,79 @@ class OpportunityFilter(StrictFilterSet):
         return queryset.search(text)
 
 
-class OpportunityListFilter(OpportunityFilter):
+class OpportunityListFilter(OpportunityFilter, PagedFilterSet):
     """The filters of the listing, which are also about its writing, and its order."""
 
-    status = _any_of(Status)
-    created_by = django_filters.ChoiceFilter(
-        choices=[(ME, ME)], method="filter_created_by", error_messages=_choice_messages([ME])
+    status = _any_of(Status, "open", "Where the listing stands.")
+    created_by = Parameter(
+        ChoiceField([ME]), ME, "`me` for what the signed-in user has posted.", method="filter_created_by"
     )
-    ordering = django_filters.ChoiceFilter(
-        choices=Ordering.choices, method="order", error_messages=_choice_messages(Ordering.values)
+    ordering = Parameter(
+        ChoiceField(Ordering.values),
+        Ordering.RECENTLY_CHANGED,
+        "The order, with `-` for descending, and by id among equals. "
+        f"`{Ordering.RELEVANCE}` puts the best hits of `search` first, the newest among equals.",
+        default=Ordering.NEWEST,
+        method="order",
     )
+
+    def problems(self) -> dict[str, list[str]]:
+        """Return parameter → messages, those included that only mean something together with another or a session."""
+        problems = super().problems()
+        values = self.form.cleaned_data
+        if values.get("created_by") and not self.request.user.is_authenticated:
+            problems["created_by"] = ["Sign in to ask for what you have posted."]
+        if values.get("ordering") == Ordering.RELEVANCE and not values.get("search"):
+            problems["ordering"] = [f'"{Ordering.RELEVANCE}" needs a search.']
+        return problems
 
     def filter_created_by(self, queryset: OpportunityQuerySet, name: str, value: str) -> OpportunityQuerySet:
-        """Return what the signed-in user has posted; raises ``ValidationError`` where nobody is."""
-        user = cast("Request", self.request).user
-        if not user.is_authenticated:
-            raise ValidationError({name: ["Sign in to ask for what you have posted."]})
-        return queryset.filter(created_by=user.pk)
+        """Return what the signed-in user has posted."""
+        return queryset.filter(created_by=self.request.user.pk)
 
     def order(self, queryset: OpportunityQuerySet, name: str, ordering: str) -> OpportunityQuerySet:
-        """Return the opportunities in the order asked for; raises ``ValidationError`` for relevance to nothing."""
-        if ordering != Ordering.RELEVANCE:
-            return queryset.order_by(ordering, "id")
-        text = self.form.cleaned_data["search"]
-        if not text:
-            raise ValidationError({name: [f'"{Ordering.RELEVANCE}" needs a search.']})
-        return queryset.by_relevance(text)
+        """Return the opportunities in the order asked for."""
+        if ordering == Ordering.RELEVANCE:
+            return queryset.by_relevance(self.form.cleaned_data["search"])
+        return queryset.order_by(ordering, "id")
+
+    def read_page(self, columns: Iterable[str]) -> tuple[int, list[tuple[Any, ...]]]:
+        """Return how many opportunities are found, and of those on the page the ``columns``, with the id first."""
+        found: Any = self.qs
+        page = self.page.rows
+        if not self.form.cleaned_data.get("search"):
+            count = found.count()
+            return count, list(found[page].values_list(*columns)) if page.start < count else []
+        count, ids = found.hits(page)
+        rows = {row[0]: row for row in found.order_by().filter(pk__in=ids).values_list(*columns)} if ids else {}
+        return count, [rows[pk] for pk in ids if pk in rows]
 
 
-class MatchForm(forms.Form):
-    """How far a ranked list is narrowed."""
+class MatchFilter(PagedFilterSet):
+    """How far a ranking is narrowed."""
 
-    min_score = ScoreField()
-    require_all = SwitchField()
-    fits = SwitchField()
+    min_score = Setting(
+        ScoreField(),
+        0.5,
+        "The lowest score to list; compared with the exact score, before it is rounded.",
+        default=0,
+    )
+    require_all = Setting(SwitchField(), True, "`true` lists only where every required skill is met.", default=False)
+    fits = Setting(
+        SwitchField(), True, "`true` leaves out where `fits_hours` or `fits_meetings` is false.", default=False
+    )
+    limit = Setting(WholeNumberField(1, MAX_MATCH_LIMIT), 10, "How many rows at most.", default=DEFAULT_MATCH_LIMIT)
 
-    @classmethod
-    def narrowing(cls, request: Request) -> Narrowing:
-        """Return what the request asks for; raises DRF's ``ValidationError`` naming the parameter."""
-        form = cls(request.query_params)
-        if not form.is_valid():
-            raise ValidationError(cast("Any", form.errors))
-        values = form.cleaned_data
-        return Narrowing(Fraction(values["min_score"] or 0), values["require_all"], values["fits"])
+    @property
+    def narrowing(self) -> Narrowing:
+        """What the request asks for."""
+        return Narrowing(Fraction(self.value_of("min_score")), self.value_of("require_all"), self.value_of("fits"))
 
 
-def _community(value: str) -> CommunityOfPractice | None:
-    if value in PracticeArea.values:
-        return CommunityOfPractice.objects.filter(practice_area=value).first()
-    if is_uuid(value):
-        return CommunityOfPractice.objects.filter(pk=value).first()
-    return None
+class OpportunityMatchFilter(MatchFilter, OpportunityFilter):
+    """How far the ranking of opportunities is narrowed, by their filters as well."""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some of the opportunities are left out before they are ranked."""
+        return any(name in self.query for name in OpportunityFilter.base_filters)

@@ -114,7 +114,7 @@ class Project(TimestampedModel):
 
 
 class Skill(TimestampedModel):
-    """A skill of the catalog, which matrices rate. One in use can't be deleted: a trigger guards it."""
+    """A skill of the catalog; a trigger keeps one that a matrix rates from being deleted."""
 
     name = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
     description = models.TextField(blank=True)
@@ -138,10 +138,7 @@ class Skill(TimestampedModel):
 
 
 class SkillMatrix(TimestampedModel):
-    """The levels, 1 to 5, of the skills that a volunteer has or an opportunity requires.
-
-    It belongs to exactly one of them: triggers delete it with its owner and refuse one without an owner.
-    """
+    """The levels, 1 to 5, of the skills that a volunteer has or an opportunity requires; triggers give it one owner."""
 
     levels = SkillLevelsField(default=dict, blank=True)
 
@@ -257,7 +254,7 @@ class Opportunity(TimestampedModel):
 
 
 class AttemptCount(models.Model):
-    """How often something has been tried in a period; ``key`` is a digest of what, and by whom."""
+    """The number of attempts at something in a period; ``key`` is a digest of what was tried, and by whom."""
 
     key = models.CharField(max_length=64, primary_key=True)
     attempts = models.PositiveIntegerField()

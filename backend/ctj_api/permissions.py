@@ -1,4 +1,4 @@
-"""Who may use which endpoint. The rules of opportunities stand in their queryset; these classes ask it."""
+"""Who may use which endpoint. Whose an opportunity is to edit, its queryset has told: ``with_rights_of``."""
 
 from rest_framework import permissions
 from rest_framework.request import Request
@@ -9,15 +9,13 @@ from .querysets import is_project_manager
 
 
 class OpportunityPermission(permissions.BasePermission):
-    """Anyone reads; project managers create, and delete any; the creator updates."""
+    """Anyone reads; project managers create, delete any, and update their own."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Let anyone read, project managers create and delete, and leave updates to the check of the object."""
+        """Let anyone read, and project managers write."""
         if request.method in permissions.SAFE_METHODS:
             return True
-        if request.method in {"POST", "DELETE"}:
-            return is_project_manager(request.user)
-        if request.method == "PUT":
+        if request.method in {"POST", "PUT", "DELETE"} and is_project_manager(request.user):
             return True
         return False
 
@@ -25,10 +23,10 @@ class OpportunityPermission(permissions.BasePermission):
         """Let anyone read, the creator update, and any project manager delete."""
         if request.method in permissions.SAFE_METHODS:
             return True
-        if request.method == "PUT":
-            return Opportunity.objects.editable_by(request.user).filter(pk=obj.pk).exists()
-        if request.method == "DELETE":
-            return Opportunity.objects.deletable_by(request.user).filter(pk=obj.pk).exists()
+        if request.method == "PUT" and getattr(obj, "is_editable", False):
+            return True
+        if request.method == "DELETE" and is_project_manager(request.user):
+            return True
         return False
 
 
@@ -37,7 +35,9 @@ class IsProjectManagerPermission(permissions.BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Let project managers at anything."""
-        return is_project_manager(request.user)
+        if is_project_manager(request.user):
+            return True
+        return False
 
 
 class UserDetailPermission(permissions.BasePermission):

@@ -8,13 +8,11 @@ from uuid import UUID
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchRank
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
-from django.db.models import Count, F, Func, OuterRef, Q, Subquery, Value, Window
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Greatest, JSONObject
+from django.db.models import Count, Exists, F, Func, OuterRef, Q, Subquery, Window
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from .enums import Status
@@ -37,30 +35,6 @@ def is_administrator(user: Requester) -> bool:
     return user.is_active and getattr(user, "is_superuser", False)
 
 
-class JSONKeys(Func):
-    """A row for each key of the object in a ``jsonb`` column."""
-
-    function = "jsonb_object_keys"
-    output_field = models.TextField()
-    set_returning = True
-
-
-class Without(Func):
-    """A ``jsonb`` object without some of its keys."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " - "
-    output_field = models.JSONField()
-
-
-class JoinedObjects(Func):
-    """Two ``jsonb`` objects as one; where both have a key, the second counts."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " || "
-    output_field = models.JSONField()
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """By how many opportunities and how many volunteers something is rated."""
@@ -81,19 +55,13 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         )
 
     def lock_with_owners(self) -> "list[Skill]":
-        """Lock these skills, after the opportunities and volunteers who rate them: the order of the API.
-
-        From then on nobody else can rate them: who tries waits, and finds them as they are by then.
-        """
+        """Lock these skills, after all who rate them as the API does, so that nobody else rates them meanwhile."""
         _lock_owners([str(pk) for pk in self.values_list("pk", flat=True)])
         return list(self.select_for_update().order_by("pk"))
 
     @transaction.atomic
     def merge_into(self, kept: "Skill") -> Usage:
-        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed.
-
-        The matrices are changed last, in one statement, which sees what was rated before the skills were locked.
-        """
+        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed."""
         dropped = [str(skill.pk) for skill in self.exclude(pk=kept.pk)]
         chosen = {str(kept.pk), *dropped}
         skills = self.model._default_manager.filter(pk__in=chosen)
@@ -108,12 +76,16 @@ class SkillQuerySet(models.QuerySet["Skill"]):
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
+    def names(self) -> dict[str, str]:
+        """Return id → name of these skills; the ids are texts, as in matrices."""
+        return dict(self.order_by().values_list(Cast("pk", models.TextField()), "name"))
+
     def search(self, text: str) -> Self:
         """Return the skills that have ``text`` in their name or description, in any case."""
         return self.filter(Q(name__icontains=text) | Q(description__icontains=text))
 
     def names_of(self, ids: Iterable[object]) -> dict[str, str]:
-        """Return lower-case id → name of those of ``ids`` that are a skill's, whatever else is among them."""
+        """Return lower-case id → name of those among ``ids`` that are the id of a skill."""
         wanted = {id_.lower() for id_ in ids if isinstance(id_, str) and is_uuid(id_)}
         return {str(pk): name for pk, name in self.filter(pk__in=wanted).values_list("pk", "name")}
 
@@ -123,11 +95,8 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
 
     def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, Usage]":
         """Return by how many opportunities and how many volunteers each of ``skills`` is rated, in one query."""
-        by_key = {str(skill.pk): skill for skill in skills}
-        rated = self.rating_any(by_key).annotate(key=JSONKeys("levels")).values("key")
-        counted = rated.annotate(opportunities=Count("opportunity"), volunteers=Count("volunteer"))
-        found = {row["key"]: Usage(row["opportunities"], row["volunteers"]) for row in counted}
-        return {skill: found.get(key, Usage(0, 0)) for key, skill in by_key.items()}
+        counted: Any = apps.get_model("ctj_api", "Skill")._default_manager.filter(pk__in=[skill.pk for skill in skills])
+        return {skill: Usage(skill.opportunity_count, skill.volunteer_count) for skill in counted.with_usage()}
 
     def rating_any(self, skills: Iterable[str]) -> Self:
         """Return those that rate at least one of ``skills``, given by their ids."""
@@ -138,14 +107,14 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
         return Usage(**self.aggregate(opportunities=Count("opportunity"), volunteers=Count("volunteer")))
 
     def replace_skills(self, dropped: list[str], kept: str) -> None:
-        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels.
-
-        It is one statement, which computes from the row as it is when it is written, so that no change is lost.
-        """
-        levels = [Cast(KeyTextTransform(skill, "levels"), models.IntegerField()) for skill in (kept, *dropped)]
-        others = Without(F("levels"), Value(dropped, output_field=ArrayField(models.TextField())))
-        merged = JoinedObjects(others, JSONObject(**{kept: Greatest(*levels)}))
-        self.rating_any(dropped).update(levels=merged, updated_at=timezone.now())
+        """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels."""
+        matrices = list(self.rating_any(dropped).select_for_update().order_by("pk"))
+        for matrix in matrices:
+            highest = max(matrix.levels[skill] for skill in (kept, *dropped) if skill in matrix.levels)
+            others = {skill: level for skill, level in matrix.levels.items() if skill not in dropped}
+            matrix.levels = {**others, kept: highest}
+            matrix.updated_at = timezone.now()
+        self.bulk_update(matrices, ["levels", "updated_at"], batch_size=500)
 
     def store(self, levels: dict[str, int], into: "SkillMatrix | None" = None) -> "SkillMatrix":
         """Write ``levels`` into the given row, or into a new one whose owner the same transaction must save."""
@@ -166,14 +135,17 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         return self.exclude(status=Status.DRAFT)
 
     def editable_by(self, user: Requester) -> Self:
-        """Return what ``user`` may change: what they have posted."""
-        return self.filter(created_by=user.pk) if user.is_authenticated else self.none()
+        """Return what ``user`` may change: what they have posted, for as long as they are a project manager."""
+        return self.filter(created_by=user.pk) if is_project_manager(user) else self.none()
+
+    def with_rights_of(self, user: Requester) -> Self:
+        """Annotate each opportunity with ``is_editable``: whether ``user`` may change it."""
+        editable = self.model._default_manager.editable_by(user).filter(pk=OuterRef("pk"))
+        return self.annotate(is_editable=Exists(editable))
 
     def deletable_by(self, user: Requester) -> Self:
         """Return what ``user`` may delete: a project manager any."""
-        if is_project_manager(user):
-            return self.all()
-        return self.none()
+        return self.all() if is_project_manager(user) else self.none()
 
     def open(self) -> Self:
         """Return what volunteers can apply for."""
@@ -184,10 +156,9 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         return self.filter(search_document=search_query(text)) if text.strip() else self
 
     def hits(self, page: slice) -> tuple[int, list[UUID]]:
-        """Return how many these are, of which some were searched for, and the ids of a page, going through them once.
+        """Return how many hits of a search these are, and the ids of a page of them, in one query.
 
-        PostgreSQL doesn't know how dear it is to read search documents: told nothing, it reads all of the table, or
-        along another index, for words that are common.
+        PostgreSQL underrates the cost of reading search documents: for common words it would read the whole table.
         """
         with transaction.atomic(using=self.db), connections[self.db].cursor() as cursor:
             cursor.execute(
@@ -213,7 +184,7 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
 
 
 class OpportunityManager(models.Manager["Opportunity"]):
-    """Leaves the search document in the database: it is large, and its triggers write it."""
+    """Doesn't load the search document, which is large and written by triggers."""
 
     def get_queryset(self) -> models.QuerySet["Opportunity"]:
         """Return all opportunities, without their search documents."""
@@ -258,7 +229,7 @@ def _matrices() -> SkillMatrixQuerySet:
 
 
 def _count(matrices: SkillMatrixQuerySet) -> Subquery:
-    """Return the number of ``matrices`` as an expression; an aggregate would group them, and find no row for none."""
+    """Return the number of ``matrices`` as a subquery, which is 0 where there are none."""
     return Subquery(matrices.values(number=Func(F("pk"), function="COUNT", output_field=models.IntegerField())))
 
 

@@ -1,4 +1,4 @@
-"""What people type into a search box, as a query for PostgreSQL's full-text search.
+"""Turns what people type into a search box into a query of PostgreSQL's full-text search.
 
 The document of an opportunity is kept by the triggers of migration 0004, which take the same signs for spaces.
 """

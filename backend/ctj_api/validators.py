@@ -5,6 +5,7 @@ Models, serializers and admin forms all come here; ``constraints.py`` holds the 
 
 import re
 import zoneinfo
+from collections.abc import Mapping
 from functools import cache
 
 from django.apps import apps
@@ -31,30 +32,26 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def clean_skill_levels(value: object) -> dict[str, int]:
-    """Return the skill matrix ``{skill id: level}`` in its normal form, with lower-case ids.
+def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
+    """Return the skill matrix ``{skill id: level}`` with lower-case ids.
 
-    Raises a ``ValidationError`` with one message for each entry that is wrong: an id that is no skill's,
-    the same skill twice, or a level that is not a whole number from 1 to 5.
+    Raises a ``ValidationError`` with a message for each wrong entry: an id that is no skill's, a skill that is rated
+    twice, a level that is not a whole number from 1 to 5. The ``names`` of all skills are looked up unless given.
     """
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {_describe(value)}.")
     if len(value) > MAX_SKILLS:
         raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
-    names = apps.get_model("ctj_api", "Skill").objects.names_of(value)
+    if names is None:
+        names = apps.get_model("ctj_api", "Skill").objects.names_of(value)
     levels: dict[str, int] = {}
     problems = []
     for key, level in value.items():
         skill = str(key).lower()
         if skill not in names:
             problems.append(unknown_skill(key))
-        elif skill in levels:
-            problems.append(f"{names[skill]}: this skill is rated twice.")
-        elif not _is_level(level):
-            problems.append(
-                f"{names[skill]}: the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, "
-                f"not {_describe(level)}."
-            )
+        elif problem := _level_problem(level, is_repeated=skill in levels):
+            problems.append(f"{names[skill]}: {problem}")
         levels[skill] = level
     if problems:
         raise ValidationError(problems)
@@ -72,7 +69,7 @@ def validate_meeting_times(value: object) -> None:
 
 
 def validate_person_name(value: str) -> None:
-    """Raise a ``ValidationError`` for what would break a line, or turn the text around a name: it is a stranger's."""
+    """Raise a ``ValidationError`` for characters that end a line, or change the direction of the text around a name."""
     if re.search(NO_PART_OF_A_NAME, value):
         raise ValidationError("A name is one line of text, without control characters.")
 
@@ -91,7 +88,7 @@ class MaximumLengthValidator:
 
 
 def validate_ascii(value: str) -> None:
-    """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some are those of another address."""
+    """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some become those of another address."""
     if not value.isascii():
         raise ValidationError("Use letters from a to z, digits and signs only; write the domain in Punycode.")
 
@@ -115,7 +112,7 @@ def quote(value: object) -> str:
 
 
 def make_encodable(text: str) -> str:
-    """Return ``text`` with what UTF-8 can't hold replaced: messages may quote a client's lone surrogates."""
+    """Return ``text`` with the lone surrogates replaced that messages may quote: UTF-8 can't encode them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -156,6 +153,14 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     if "name" in slot and not _is_slot_name(slot["name"]):
         problems.append(f"the name must be a text of at most {MAX_SLOT_NAME} characters.")
     return problems
+
+
+def _level_problem(level: object, *, is_repeated: bool) -> str | None:
+    if is_repeated:
+        return "this skill is rated twice."
+    if not _is_level(level):
+        return f"the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, not {_describe(level)}."
+    return None
 
 
 def _is_level(value: object) -> bool:

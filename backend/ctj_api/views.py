@@ -1,10 +1,10 @@
 """The endpoints. What needs less than full CRUD is a function whose method and permissions stand on top of it."""
 
-from typing import Any, ClassVar, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import authenticate, login, logout
-from django.db import router, transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.http import HttpResponseBase
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404
@@ -23,20 +23,19 @@ from rest_framework.viewsets import ModelViewSet
 from .accounts.limits import PasswordResetThrottle, SignupThrottle
 from .accounts.password_reset import change_password, send_reset_link
 from .desk.history import log_addition, log_change, log_deletion, snapshot
-from .filters import MatchForm, OpportunityFilter, OpportunityListFilter, ProjectFilter, RoleFilter, SkillFilter
-from .http.caching import public_cache, revalidated, row_versions
-from .http.pagination import HeaderPagination, MatchPagination, OpportunityPagination
-from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
-from .parameters import (
-    COMMUNITY,
-    MATCH_LIST,
-    MATCHED_FILTERS,
-    NAME_SEARCH,
-    OPPORTUNITY_LIST,
-    PAGE_HEADERS,
-    SEARCH,
-    query_parameters,
+from .filters import (
+    MatchFilter,
+    OpportunityListFilter,
+    OpportunityMatchFilter,
+    ProjectFilter,
+    RoleFilter,
+    SkillFilter,
 )
+from .http.caching import catalog_response, public_cache, public_read, revalidated
+from .http.pagination import paged_response, ranking_response
+from .http.schema import described
+from .http.serializer_fields import all_skill_names
+from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking
@@ -60,22 +59,18 @@ from .serializers import (
 )
 
 
-@public_cache
-@query_parameters(COMMUNITY, SEARCH)
-@extend_schema(responses=SkillReadSerializer(many=True))
+@public_read(SkillReadSerializer(many=True), SkillFilter)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
 def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
     skills = SkillFilter.narrow(request, Skill.objects.prefetch_related("communities_of_practice"))
-    serializer = SkillReadSerializer(skills, many=True)
     tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
-    return revalidated(request, lambda: row_versions(*tables), lambda: Response(serializer.data))
+    return catalog_response(request, SkillReadSerializer(skills, many=True), *tables)
 
 
-@public_cache
-@extend_schema(responses=SkillReadSerializer)
+@public_read(SkillReadSerializer)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
@@ -84,20 +79,17 @@ def skill_detail(request: Request, pk: UUID) -> Response:
     return Response(SkillReadSerializer(get_object_or_404(Skill, pk=pk)).data)
 
 
-@public_cache
-@extend_schema(responses=CommunityOfPracticeReadSerializer(many=True))
+@public_read(CommunityOfPracticeReadSerializer(many=True))
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
 def community_of_practice_list(request: Request) -> HttpResponseBase:
     """Return the five communities of practice, by practice area."""
-    communities = CommunityOfPractice.objects.all()
-    serializer = CommunityOfPracticeReadSerializer(communities, many=True)
-    return revalidated(request, lambda: row_versions(CommunityOfPractice), lambda: Response(serializer.data))
+    communities = CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True)
+    return catalog_response(request, communities, CommunityOfPractice)
 
 
-@public_cache
-@extend_schema(responses=CommunityOfPracticeReadSerializer)
+@public_read(CommunityOfPracticeReadSerializer)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
@@ -106,21 +98,17 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
     return Response(CommunityOfPracticeReadSerializer(get_object_or_404(CommunityOfPractice, pk=pk)).data)
 
 
-@public_cache
-@query_parameters(COMMUNITY)
-@extend_schema(responses=RoleReadSerializer(many=True))
+@public_read(RoleReadSerializer(many=True), RoleFilter)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
     roles = RoleFilter.narrow(request, Role.objects.all())
-    serializer = RoleReadSerializer(roles, many=True)
-    return revalidated(request, lambda: row_versions(Role, CommunityOfPractice), lambda: Response(serializer.data))
+    return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
 
 
-@public_cache
-@extend_schema(responses=RoleReadSerializer)
+@public_read(RoleReadSerializer)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
@@ -129,21 +117,17 @@ def role_detail(request: Request, pk: UUID) -> Response:
     return Response(RoleReadSerializer(get_object_or_404(Role, pk=pk)).data)
 
 
-@public_cache
-@query_parameters(NAME_SEARCH)
-@extend_schema(responses=ProjectReadSerializer(many=True))
+@public_read(ProjectReadSerializer(many=True), ProjectFilter)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
 def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
     projects = ProjectFilter.narrow(request, Project.objects.all())
-    serializer = ProjectReadSerializer(projects, many=True)
-    return revalidated(request, lambda: row_versions(Project), lambda: Response(serializer.data))
+    return catalog_response(request, ProjectReadSerializer(projects, many=True), Project)
 
 
-@public_cache
-@extend_schema(responses=ProjectReadSerializer)
+@public_read(ProjectReadSerializer)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([AllowAny])
@@ -249,36 +233,30 @@ def user_me(request: Request) -> Response:
     return Response(serializer.data)
 
 
-@query_parameters(*MATCHED_FILTERS, *MATCH_LIST)
-@extend_schema(responses=OpportunityMatchReadSerializer(many=True))
+@described(OpportunityMatchReadSerializer(many=True), OpportunityMatchFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated])
 def user_me_matches(request: Request) -> Response:
     """Return the open opportunities that the signed-in user's skills overlap with, best first, and why."""
-    opportunities = OpportunityFilter.narrow(request, Opportunity.objects.visible_to(request.user).open())
+    filters = OpportunityMatchFilter.read(request, Opportunity.objects.visible_to(request.user).open())
+    opportunities: Any = filters.qs
+    volunteer: Any = request.user
     ranking = OpportunityRanking(
-        cast("UserProfile", request.user),
-        opportunities,
-        MatchForm.narrowing(request),
-        timezone.now(),
-        filtered=OpportunityFilter.is_asked(request),
+        volunteer, opportunities, filters.narrowing, timezone.now(), filtered=filters.is_filtered
     )
-    pagination = MatchPagination()
-    matches = pagination.paginate_queryset(ranking, request)
-    return pagination.get_paginated_response(OpportunityMatchReadSerializer(matches, many=True).data)
+    return ranking_response(request, ranking, filters.page, OpportunityMatchReadSerializer)
 
 
-@query_parameters(*MATCH_LIST)
-@extend_schema(responses=VolunteerMatchReadSerializer(many=True))
+@described(VolunteerMatchReadSerializer(many=True), MatchFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated, IsProjectManagerPermission])
 def opportunity_matches(request: Request, pk: UUID) -> Response:
     """Return the volunteers whose skills overlap with what an opportunity requires, best first, and why."""
-    opportunity = get_object_or_404(Opportunity.objects.visible_to(request.user).with_details(), pk=pk)
-    ranking = VolunteerRanking(opportunity, MatchForm.narrowing(request), timezone.now())
-    pagination = MatchPagination()
-    matches = pagination.paginate_queryset(ranking, request)
-    return pagination.get_paginated_response(VolunteerMatchReadSerializer(matches, many=True).data)
+    opportunities = Opportunity.objects.visible_to(request.user)
+    filters = MatchFilter.read(request, opportunities)
+    opportunity = get_object_or_404(opportunities.with_details(), pk=pk)
+    ranking = VolunteerRanking(opportunity, filters.narrowing, timezone.now())
+    return ranking_response(request, ranking, filters.page, VolunteerMatchReadSerializer)
 
 
 @extend_schema(responses=UserReadSerializer)
@@ -294,7 +272,7 @@ def user_detail(request: Request, pk: UUID) -> Response:
 @extend_schema_view(
     list=extend_schema(
         description="Return the opportunities that the user may see, newest first, then by id.",
-        parameters=[*OPPORTUNITY_LIST, *PAGE_HEADERS],
+        parameters=OpportunityListFilter.documented(),
     ),
     retrieve=extend_schema(description="Return one opportunity; a draft is there for project managers only."),
     create=extend_schema(
@@ -308,10 +286,8 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
     """Opportunities: a public listing that project managers write."""
 
     permission_classes = (IsAuthenticatedOrReadOnly, OpportunityPermission)
-    pagination_class = OpportunityPagination
     http_method_names = ["get", "head", "options", "post", "put", "delete"]  # noqa: RUF012 (a list by its type)
     lookup_value_converter = "uuid"
-    query_parameters: ClassVar[dict[str, Any]] = {"list": OPPORTUNITY_LIST}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a method that is not served before asking who may use it."""
@@ -320,31 +296,34 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         super().initial(request, *args, **kwargs)
 
     def get_queryset(self) -> OpportunityQuerySet:
-        """Return the opportunities that the user may see; one about to be written is locked, without its joins.
-
-        PostgreSQL would drop a locked row whose joined columns another transaction has changed meanwhile.
-        """
+        """Return the opportunities that the user may see."""
         opportunities = Opportunity.objects.visible_to(self.request.user)
-        if self.action in {"update", "destroy"}:
-            return opportunities.select_for_update()
         return opportunities if self.action == "list" else opportunities.with_details()
 
-    def filter_queryset(self, queryset: OpportunityQuerySet) -> OpportunityQuerySet:  # type: ignore[override]
-        """Return the opportunities of the listing that the request asks for."""
-        return OpportunityListFilter.narrow(self.request, queryset) if self.action == "list" else queryset
+    def get_object(self) -> Opportunity:
+        """Return the opportunity, after locking it where it is written.
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
+        """
+        opportunities = self.get_queryset()
+        if self.action in {"update", "destroy"}:
+            Opportunity.objects.select_for_update().filter(pk=self.kwargs["pk"]).values_list("pk").first()
+            opportunities = opportunities.with_rights_of(self.request.user)
+        opportunity = get_object_or_404(opportunities, pk=self.kwargs["pk"])
+        self.check_object_permissions(self.request, opportunity)
+        return opportunity
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return a page of the listing; 304 where no listing has changed since an anonymous reader's copy."""
-        opportunities = self.filter_queryset(self.get_queryset())
-        cast("HeaderPagination", self.paginator).read_parameters(request)
-        return revalidated(request, lambda: self._version(request), lambda: self._page(opportunities))
+        filters = OpportunityListFilter.read(request, self.get_queryset())
+        return revalidated(request, lambda: self._version(request), lambda: self._page(request, filters))
 
     def _version(self, request: Request) -> str | None:
-        return None if request.user.is_authenticated else version_of(Kind.LISTING, router.db_for_read(Opportunity))
+        return None if request.user.is_authenticated else version_of(Kind.LISTING, DEFAULT_DB_ALIAS)
 
-    def _page(self, opportunities: OpportunityQuerySet) -> Response:
-        page = self.paginate_queryset(opportunities)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+    def _page(self, request: Request, filters: OpportunityListFilter) -> Response:
+        count, rows = filters.read_page(OpportunityReadSerializer.columns.values())
+        return paged_response(request, filters.page, count, self.get_serializer(rows, many=True).data)
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""
@@ -358,9 +337,12 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         log_addition(self.request.user, serializer.save(created_by=self.request.user))
 
     def perform_update(self, serializer: BaseSerializer[Opportunity]) -> None:
-        """Save the listing, and log what is different."""
-        before = snapshot(cast("Opportunity", serializer.instance))
-        log_change(self.request.user, serializer.save(), before)
+        """Save the listing, whose creator is the one who sends it, and log what is different."""
+        listing: Any = serializer.instance
+        before, names = snapshot(listing), _names_in(listing)
+        changed = serializer.save(created_by=self.request.user)
+        skills = all_skill_names(serializer.context)
+        log_change(self.request.user, changed, before, {**names, **_names_in(changed), **skills})
 
     def perform_destroy(self, instance: Opportunity) -> None:
         """Delete the listing, and log who did."""
@@ -376,3 +358,8 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Delete an opportunity. Any project manager may."""
         return super().destroy(request, *args, **kwargs)
+
+
+def _names_in(listing: Opportunity) -> dict[Any, str]:
+    """Return id → name of the rows that a listing refers to, as far as its history tells of them."""
+    return {listing.project_id: str(listing.project), listing.role_id: str(listing.role)}

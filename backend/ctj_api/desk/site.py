@@ -24,11 +24,10 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
-from psycopg.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
 from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.password_reset import change_password
-from ctj_api.exceptions import is_deadlock
+from ctj_api.exceptions import is_deadlock, violated_constraint
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
@@ -169,8 +168,7 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
 
 
 def _is_overtaken(error: DatabaseError) -> bool:
-    is_conflict = isinstance(error.__cause__, UniqueViolation | ForeignKeyViolation | CheckViolation)
-    return is_conflict or is_deadlock(error)
+    return violated_constraint(error) is not None or is_deadlock(error)
 
 
 class DeskAdmin[M: Model](HistoryAdmin[M]):

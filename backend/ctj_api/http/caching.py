@@ -1,27 +1,31 @@
-"""What caches may keep, and whether it is still true. Everything is private unless a view says otherwise."""
+"""What caches may keep, and whether it is still current. Every answer is private unless a view says otherwise."""
 
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
 from http import HTTPStatus
-from pathlib import Path
+from typing import Any
 
-from django.db import connections, router
+from django.conf import settings
+from django.db import connection
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
 from psycopg.sql import SQL, Identifier
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from .query_parameters import StrictFilterSet
+from .schema import described
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
 VERSIONS = SQL("SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), {})")
 CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 
-# What is different for another release, which may give the same rows another shape.
-_MODULES = sorted(Path(__file__).parent.parent.rglob("*.py"))
-RELEASE = sha256(b"".join(module.read_bytes() for module in _MODULES)).hexdigest()
+# Another release may give the same rows another shape.
+RELEASE = settings.SPECTACULAR_SETTINGS["VERSION"]
 
 type View = Callable[..., HttpResponseBase]
 
@@ -40,12 +44,17 @@ def public_cache(view: View) -> View:
     return cached
 
 
+def public_read(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[View], View]:
+    """Let caches keep what a function-based view reads for everybody alike, and describe it in the OpenAPI document."""
+    return lambda view: public_cache(described(shape, filters)(view))
+
+
 def revalidated(
     request: Request, read_version: Callable[[], str | None], answer: Callable[[], Response]
 ) -> HttpResponseBase:
-    """Return 304 where the client's copy is of the version that there is, else ``answer()`` with it as the validator.
+    """Return 304 where the client has the current version, else ``answer()`` with that version as its ``ETag``.
 
-    Where there is no version, or another one after the answer was made, the answer is compared, by a middleware.
+    Without a version, or where it changed meanwhile, ``PageValidatorMiddleware`` makes an ``ETag`` of the content.
     """
     version = read_version()
     if version is None:
@@ -60,13 +69,18 @@ def revalidated(
     return response
 
 
-def row_versions(*tables: type[Model]) -> str:
-    """Return what is another text after every change of small tables.
+def catalog_response(request: Request, serializer: BaseSerializer[Any], *tables: type[Model]) -> HttpResponseBase:
+    """Return a list of small tables, or 304 where no row of them has changed since the client's copy."""
+    return revalidated(request, lambda: row_versions(*tables), lambda: Response(serializer.data))
 
-    ``xmin`` is the transaction that wrote a row as it is, ``ctid`` where. The sums don't depend on the rows' order.
+
+def row_versions(*tables: type[Model]) -> str:
+    """Return a text that changes with every change of these small tables.
+
+    ``xmin`` is the transaction that wrote a row, ``ctid`` its place. The sums don't depend on the rows' order.
     """
     sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
-    with connections[router.db_for_read(tables[0])].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(VERSIONS.format(sums).as_string())
         version: str = cursor.fetchone()[0]
     return version

@@ -13,14 +13,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
-from ctj_api.exceptions import error_response, is_passing
-from ctj_api.parameters import parameter_problems
+from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing
 
-HEALTHCHECK_PATH = "/api/healthcheck/"
-# Load balancers and Prometheus send a Host of their own.
-ANY_HOST_PATHS = (HEALTHCHECK_PATH, "/metrics/")
+ANY_HOST_PATHS = settings.MACHINE_PATHS
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = (
     "Allow",
@@ -31,17 +29,51 @@ HEADERS_COPIED_TO_ENVELOPE = (
     "Cross-Origin-Opener-Policy",
 )
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
+# What browsers could give away to a page; none of it is needed here.
+BROWSER_FEATURES = (
+    "accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
+    "gyroscope", "magnetometer", "microphone", "midi", "payment", "publickey-credentials-get", "screen-wake-lock",
+    "usb", "xr-spatial-tracking",
+)  # fmt: skip
+BROWSER_POLICY = {
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in BROWSER_FEATURES),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # The page of the docs asks for less, for sign-ins in other windows, which there are none of.
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
-def is_api_request(request: HttpRequest) -> bool:
-    """Return whether the request's path belongs to the API."""
-    return request.path_info == "/api" or request.path_info.startswith("/api/")
+class HeadMiddleware:
+    """Answer HEAD without a body: Daphne would send what is beyond 64 KiB, as the start of the next answer."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response, with the headers that GET gives."""
+        response = self.get_response(request)
+        if request.method == "HEAD" and isinstance(response, HttpResponse):
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+            response.content = b""
+        elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
+            response.streaming_content = ()
+        return response
+
+
+class BrowserPolicyMiddleware(MiddlewareMixin):
+    """Let browsers give pages no camera or location, and other sites embed nothing that is served here."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response with these headers."""
+        for name, value in BROWSER_POLICY.items():
+            response[name] = value
+        return response
 
 
 class ErrorEnvelopeMiddleware:
-    """Turn every failure that is not enveloped yet into the envelope: Django's own pages, in debug mode as well."""
+    """Replace Django's own error pages under the API by the error envelope, in debug mode as well."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -61,25 +93,16 @@ class ErrorEnvelopeMiddleware:
         return enveloped
 
 
-class HeadMiddleware:
-    """Answer HEAD without a body: past the first 64 KiB, Daphne would send it, as the start of the next answer."""
+class HostCheckMiddleware(CommonMiddleware):
+    """Refuse foreign ``Host`` headers, except on the paths of load balancers and Prometheus, which send their own."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response, with the headers that GET gives."""
-        response = self.get_response(request)
-        if request.method == "HEAD" and isinstance(response, HttpResponse):
-            response.headers.setdefault("Content-Length", str(len(response.content)))
-            response.content = b""
-        elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
-            response.streaming_content = ()
-        return response
+    def process_request(self, request: HttpRequest) -> Any:
+        """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
+        return None if request.path_info in settings.MACHINE_PATHS else super().process_request(request)
 
 
 class PageValidatorMiddleware(ConditionalGetMiddleware):
-    """Answer with 304 what a client has; the ``ETag`` of a page covers the total, which its ``Link`` follows from."""
+    """Give answers an ``ETag``, that of a page made of the total as well, and answer 304 where a client has it."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with its ``ETag``, or a 304."""
@@ -90,40 +113,19 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
         return super().process_response(request, response)
 
 
-class HostCheckMiddleware(CommonMiddleware):
-    """Refuse foreign ``Host`` headers, but where machines ask."""
-
-    def process_request(self, request: HttpRequest) -> HttpResponse | None:  # type: ignore[override]
-        """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
-        if request.path_info in ANY_HOST_PATHS:
-            return None
-        return super().process_request(request)
-
-
-class CachePolicyMiddleware:
+class CachePolicyMiddleware(MiddlewareMixin):
     """Keep API answers out of every cache, except where the view has allowed it."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response with ``Cache-Control``."""
-        response = self.get_response(request)
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response with ``Cache-Control``."""
         if is_api_request(request) and "Cache-Control" not in response:
             patch_cache_control(response, private=True, no_store=True)
             patch_vary_headers(response, ("Cookie",))
         return response
 
 
-class RequestContractMiddleware:
-    """Refuse what nothing here understands: unknown query parameters, bodies that are not UTF-8, null characters."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response."""
-        return self.get_response(request)
+class StrictRequestMiddleware(MiddlewareMixin):
+    """Refuse other charsets, bodies beyond the limit, and query parameters of views without a filter set."""
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
@@ -132,16 +134,30 @@ class RequestContractMiddleware:
         if not is_api_request(request):
             _refuse_null_characters(request)
             return None
-        if _is_unknown_route(request):
+        if request.resolver_match is not None and request.resolver_match.url_name == NOT_FOUND_ROUTE:
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         try:
             _measure_chunked_body(request)
-            problems = parameter_problems(view, request)
+            unknown = {name: [NO_SUCH_PARAMETER] for name in request.GET}
         except (RequestDataTooBig, TooManyFieldsSent):
             return error_response(HTTPStatus.BAD_REQUEST)
-        return error_response(HTTPStatus.BAD_REQUEST, problems) if problems else None
+        if not unknown or _leaves_parameters_to_the_view(view, request):
+            return None
+        return error_response(HTTPStatus.BAD_REQUEST, unknown)
+
+
+def _leaves_parameters_to_the_view(view: Any, request: HttpRequest) -> bool:
+    """Return whether the view reads query parameters by a filter set, or refuses the method, which comes first."""
+    method = "get" if request.method == "HEAD" else str(request.method).lower()
+    if method == "options":
+        return True
+    if hasattr(view, "actions"):
+        return bool(view.actions.get(method, "list") == "list")
+    if not hasattr(view, "cls"):
+        return False
+    return method not in view.cls.http_method_names or hasattr(view.cls, "filterset_class")
 
 
 def _refuse_null_characters(request: HttpRequest) -> None:
@@ -150,7 +166,7 @@ def _refuse_null_characters(request: HttpRequest) -> None:
 
 
 def _measure_chunked_body(request: HttpRequest) -> None:
-    """State the length of a body that came in chunks: REST framework reads no other."""
+    """Set the length of a body that came in chunks, without which REST framework doesn't read it."""
     if request.headers.get("Transfer-Encoding") and "CONTENT_LENGTH" not in request.META:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = request.read(limit + 1)
@@ -160,12 +176,8 @@ def _measure_chunked_body(request: HttpRequest) -> None:
         request.META["CONTENT_LENGTH"] = str(len(body))
 
 
-def _is_unknown_route(request: HttpRequest) -> bool:
-    return request.resolver_match is not None and request.resolver_match.url_name == NOT_FOUND_ROUTE
-
-
-def _remember_exception(request: HttpRequest, **_: object) -> None:
-    request.unhandled_exception = sys.exc_info()[1]  # type: ignore[attr-defined]
+def _remember_exception(request: Any, **_: object) -> None:
+    request.unhandled_exception = sys.exc_info()[1]
 
 
 def _is_json(response: HttpResponseBase) -> bool:

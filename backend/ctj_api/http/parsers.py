@@ -21,13 +21,14 @@ class StrictJSONParser(JSONParser):
         try:
             text = stream.read().decode("utf-8")
             data = json.loads(text, parse_constant=strict_constant, object_pairs_hook=_object)
+            depth = _depth(data)
         except RecursionError as error:
             raise _too_deep() from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ParseError(f"JSON parse error - {error}") from error
         except ValueError as error:
             raise ParseError("JSON parse error - a number is too long, or none at all.") from error
-        if _is_deeper_than(MAX_DEPTH, data):
+        if depth > MAX_DEPTH:
             raise _too_deep()
         return data
 
@@ -43,14 +44,7 @@ def _too_deep() -> ParseError:
     return ParseError(f"JSON parse error - nested deeper than {MAX_DEPTH} levels.")
 
 
-def _is_deeper_than(limit: int, data: Any) -> bool:
-    layer = [data]
-    for _ in range(limit + 1):
-        layer = [child for node in layer for child in _children(node)]
-    return bool(layer)
-
-
-def _children(node: Any) -> list[Any]:
+def _depth(node: Any) -> int:
     if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
+        return 1 + max(map(_depth, node.values()), default=0)
+    return 1 + max(map(_depth, node), default=0) if isinstance(node, list) else 0

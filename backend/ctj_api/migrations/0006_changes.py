@@ -1,6 +1,6 @@
 """Note which transaction last changed a row, for the processes that keep something of it, and for validators.
 
-``ctj_api/changes.py`` reads it; ``docs/decisions/0018-matching-index.md`` says why. Of each kind there is one note for
+``ranking/row_changes.py`` reads it; ``docs/decisions/0018-matching-index.md`` says why. Of each kind there is one note for
 each row that was written since this migration; that of a deleted row stays, and takes 60 bytes.
 
 - ``opportunity`` and ``volunteer``: what decides whether and where they are ranked.

@@ -1,12 +1,12 @@
 """The indexes of ``matching.py`` in the memory of this process, brought up to date before each use.
 
-An index remembers the snapshot that it was read in, and reads again what was changed by transactions that this snapshot
-does not show. One cheap query tells which rows these are, and it is right whatever other transactions, threads and
-processes do. ``docs/decisions/0018-matching-index.md`` says why.
+An index remembers the snapshot that it was read in, and reads again the rows that were changed by transactions which
+this snapshot does not show (``docs/decisions/0018-matching-index.md``).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from fractions import Fraction
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -16,10 +16,10 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 
-from ctj_api.matching import Candidate, Coverage, IndexRanking, Levels, OpportunityIndex, Selection, VolunteerIndex
+from ctj_api.matching import Coverage, IndexRanking, Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, UserProfile
 
-from .row_changes import Kind, changes_since
+from .row_changes import Changes, Kind, changes_since
 
 ROWS_AT_ONCE = 5_000
 
@@ -28,50 +28,68 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
     """An index of the rows of a queryset, shared by the threads of this process."""
 
     def __init__(self, kind: Kind, matrix: str, make: Callable[[], I], rows: Callable[[], QuerySet[Any]]) -> None:
-        """Take the kind of changes that concern it, the rows' field with the matrix, an empty index, and the rows."""
+        """Take the kind of changes that concern it, the field with the matrix, how to make an index, and the rows."""
         self._kind = kind
         self._matrix = matrix
         self._make = make
         self._rows = rows
-        self._lock = Lock()
+        self._in_use = Lock()
+        self._being_built = Lock()
         self._index = make()
         self._snapshot: str | None = None
         self._history = ""
-        self._unsettled: list[UUID] = []
+        self._uncommitted: set[UUID] = set()
 
     def read[T](self, ask: Callable[[I], T]) -> T:
-        """Return what ``ask`` finds in the index, which then knows all that this connection sees in the database."""
-        with self._lock:
-            self._refresh()
-            return ask(self._index)
+        """Return what ``ask`` finds in the index, once it knows all that this connection sees in the database.
 
-    def _refresh(self) -> None:
+        While one thread builds the index anew, those that see nothing new ask the old one, and the others wait.
+        """
+        while True:
+            with self._in_use:
+                changes = self._catch_up()
+                if changes is None:
+                    return ask(self._index)
+                is_builder = self._being_built.acquire(blocking=False)
+            if is_builder:
+                try:
+                    return self._build(changes, ask)
+                finally:
+                    self._being_built.release()
+            with self._being_built:
+                continue
+
+    def _catch_up(self) -> Changes | None:
+        """Read the rows that have changed, or return the changes where all rows have to be read."""
         changes = changes_since(self._snapshot, self._kind)
-        if changes.history != self._history:
-            self._snapshot = None
-        changed = {*changes.changed, *self._unsettled}
-        if changes.history != self._history or self._index.is_sparse or len(changed) > ROWS_AT_ONCE:
-            self._index = self._built()
-        elif changed:
-            rows = list(_candidates(self._values().filter(pk__in=changed)))
+        changed = self._uncommitted.union(changes.changed)
+        if changes.history != self._history or len(changed) > ROWS_AT_ONCE:
+            return changes
+        if changed:
+            rows = list(self._values().filter(pk__in=changed))
             self._index.remove(changed)
-            self._index.put(rows)
+            self._put(rows, self._index)
         self._snapshot = changes.snapshot or self._snapshot
-        self._history = changes.history if self._snapshot else ""
-        self._unsettled = changes.unsettled if changes.snapshot else list(changed.union(changes.unsettled))
+        self._uncommitted = set() if changes.snapshot else changed
+        return None
 
-    def _built(self) -> I:
+    def _build[T](self, changes: Changes, ask: Callable[[I], T]) -> T:
+        """Ask a new index, and keep it unless it may show what this transaction has yet to commit."""
         index = self._make()
-        index.put(_candidates(self._values().iterator(ROWS_AT_ONCE)))
-        return index
+        self._put(self._values().iterator(ROWS_AT_ONCE), index)
+        with self._in_use:
+            if changes.snapshot:
+                self._index, self._snapshot, self._history = index, changes.snapshot, changes.history
+                self._uncommitted = set()
+            return ask(index)
 
     def _values(self) -> QuerySet[Any, tuple[UUID, str, datetime]]:
         levels = Cast(f"{self._matrix}__levels", TextField())
         return self._rows().using(DEFAULT_DB_ALIAS).order_by().values_list("pk", levels, "created_at")
 
-
-def _candidates(values: Iterable[tuple[UUID, str, datetime]]) -> Iterator[Candidate[UUID]]:
-    return (Candidate(pk, orjson.loads(levels), created_at.timestamp()) for pk, levels, created_at in values)
+    def _put(self, values: Iterable[tuple[UUID, str, datetime]], index: I) -> None:
+        for pk, levels, created_at in values:
+            index.put(pk, orjson.loads(levels), created_at.timestamp())
 
 
 _open_opportunities = LiveIndex(
@@ -86,14 +104,14 @@ def make_indexes() -> None:
         index.read(len)
 
 
-def rank_open_opportunities(learned: Levels, selection: Selection[UUID]) -> IndexRanking[UUID]:
+def rank_open_opportunities(learned: Levels, minimum: Fraction, within: set[UUID] | None) -> IndexRanking[UUID]:
     """Return the ids of the open opportunities that overlap with what a volunteer has, best first."""
-    return _open_opportunities.read(lambda index: index.rank(learned, selection))
+    return _open_opportunities.read(lambda index: index.rank(learned, minimum, within))
 
 
-def rank_volunteers(required: Levels, selection: Selection[UUID]) -> IndexRanking[UUID]:
+def rank_volunteers(required: Levels, minimum: Fraction, within: set[UUID] | None) -> IndexRanking[UUID]:
     """Return the ids of the volunteers who overlap with what an opportunity requires, best first."""
-    return _volunteers.read(lambda index: index.rank(required, selection))
+    return _volunteers.read(lambda index: index.rank(required, minimum, within))
 
 
 def count_volunteers[Key](requirements: Mapping[Key, Levels]) -> dict[Key, Coverage]:

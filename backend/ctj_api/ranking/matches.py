@@ -1,4 +1,4 @@
-"""Which opportunities and volunteers go together, by the indexes of ``matching.py`` and by their times."""
+"""Which opportunities and volunteers go together, by their skills and by their times."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from functools import cached_property
 from uuid import UUID
 
 from ctj_api import matching
-from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet
 
-from .availability import MeetingWeek, fits_hours
+from .availability import MeetingWeek, WeekSlots, fits_hours
 from .live_index import rank_open_opportunities, rank_volunteers
 
 
@@ -55,20 +55,15 @@ class Ranking(ABC):
     @cached_property
     def _ids(self) -> matching.IndexRanking[UUID]:
         minimum = Fraction(1) if self._narrowing.require_all else self._narrowing.min_score
-        clashing = self._clashing() if self._narrowing.fits else set()
-        return self._rank(matching.Selection(minimum, self._within(), clashing))
+        return self._rank(minimum, self._within())
 
+    @abstractmethod
     def _within(self) -> set[UUID] | None:
-        """Return the ids of those who are ranked, or ``None`` for all of the index."""
-        return None
+        """Return the ids of those who pass the filters and, where that is asked, have the time; ``None`` for all."""
 
     @abstractmethod
-    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
+    def _rank(self, minimum: Fraction, within: set[UUID] | None) -> matching.IndexRanking[UUID]:
         """Return the ids of those who overlap, best first."""
-
-    @abstractmethod
-    def _clashing(self) -> set[UUID]:
-        """Return the ids of those whose hours or meetings don't fit."""
 
     @abstractmethod
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
@@ -89,34 +84,29 @@ class OpportunityRanking(Ranking):
         """Take ``filtered=False`` where ``opportunities`` are all that are open: their ids need not be looked up."""
         super().__init__(narrowing, now)
         self._volunteer = volunteer
-        self._learned = _levels(volunteer.skills_learned_matrix)
+        self._learned = volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}
         self._overlapping = opportunities.requiring_any(self._learned).order_by()
-        self._filtered = filtered
+        self._is_filtered = filtered
 
     def _within(self) -> set[UUID] | None:
-        return set(self._overlapping.values_list("pk", flat=True)) if self._filtered else None
-
-    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
-        return rank_open_opportunities(self._learned, selection)
-
-    def _clashing(self) -> set[UUID]:
+        if not self._narrowing.fits:
+            return set(self._overlapping.values_list("pk", flat=True)) if self._is_filtered else None
         available = self._volunteer.max_available_hours
-        unfit_projects = self._unfit_projects()
-        rows = self._overlapping.values_list("pk", "min_hours_required", "project")
-        return {pk for pk, hours, project in rows if fits_hours(available, hours) is False or project in unfit_projects}
+        meetings = Project.objects.values_list("pk", "meeting_times")
+        clashing = {project for project, week in meetings if self._fits_meetings(week) is False}
+        rows = self._overlapping.exclude(project__in=clashing).values_list("pk", "min_hours_required")
+        return {pk for pk, required in rows if fits_hours(available, required) is not False}
 
-    def _unfit_projects(self) -> set[UUID]:
-        availability = self._volunteer.meeting_availability
-        if availability is None:
-            return set()
-        projects = Project.objects.values_list("pk", "meeting_times")
-        return {pk for pk, week in projects if MeetingWeek(week, self._now).fits(availability) is False}
+    def _fits_meetings(self, week: WeekSlots | None) -> bool | None:
+        return MeetingWeek(week, self._now).fits(self._volunteer.meeting_availability)
+
+    def _rank(self, minimum: Fraction, within: set[UUID] | None) -> matching.IndexRanking[UUID]:
+        return rank_open_opportunities(self._learned, minimum, within)
 
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
         rows = self._overlapping.with_details().in_bulk(ids)
         return {
-            pk: _match(row, self._volunteer, MeetingWeek(row.project.meeting_times, self._now))
-            for pk, row in rows.items()
+            pk: _match(row, self._volunteer, self._fits_meetings(row.project.meeting_times)) for pk, row in rows.items()
         }
 
 
@@ -130,36 +120,36 @@ class VolunteerRanking(Ranking):
         self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
         self._overlapping = UserProfile.objects.volunteers().having_any(self._required).order_by()
 
-    def _rank(self, selection: matching.Selection[UUID]) -> matching.IndexRanking[UUID]:
-        return rank_volunteers(self._required, selection)
-
-    def _clashing(self) -> set[UUID]:
+    def _within(self) -> set[UUID] | None:
+        if not self._narrowing.fits:
+            return None
         required = self._opportunity.min_hours_required
         rows = self._overlapping.values_list("pk", "max_available_hours", "meeting_availability")
         return {
             pk
             for pk, hours, availability in rows
-            if fits_hours(hours, required) is False or self._meetings.fits(availability) is False
+            if fits_hours(hours, required) is not False and self._meetings.fits(availability) is not False
         }
+
+    def _rank(self, minimum: Fraction, within: set[UUID] | None) -> matching.IndexRanking[UUID]:
+        return rank_volunteers(self._required, minimum, within)
 
     def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
         rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
-        return {pk: _match(self._opportunity, row, self._meetings) for pk, row in rows.items()}
+        return {
+            pk: _match(self._opportunity, row, self._meetings.fits(row.meeting_availability))
+            for pk, row in rows.items()
+        }
 
 
-def _match(opportunity: Opportunity, volunteer: UserProfile, meetings: MeetingWeek) -> Match:
+def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool | None) -> Match:
     required = opportunity.skills_required_matrix.levels
-    learned = _levels(volunteer.skills_learned_matrix)
+    learned = volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}
     return Match(
         opportunity=opportunity,
         volunteer=volunteer,
         score=matching.score(required, learned),
         skills=matching.compare(required, learned),
         fits_hours=fits_hours(volunteer.max_available_hours, opportunity.min_hours_required),
-        fits_meetings=meetings.fits(volunteer.meeting_availability),
+        fits_meetings=fits_meetings,
     )
-
-
-def _levels(matrix: SkillMatrix | None) -> matching.Levels:
-    levels: matching.Levels = matrix.levels if matrix else {}
-    return levels

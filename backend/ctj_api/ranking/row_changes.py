@@ -1,6 +1,6 @@
-"""Which rows were changed since a snapshot, and a version that is another one after every change.
+"""Which rows were changed since a snapshot, and a version that differs after every change.
 
-Triggers note which transaction last changed a row (migration 0006). Transactions come to light in another order than
+Triggers note which transaction last changed a row (migration 0006). Transactions become visible in another order than
 that of their numbers, so the highest number tells nothing by itself: what counts is what a snapshot shows.
 """
 
@@ -29,8 +29,7 @@ CHANGES = """
                 AND changed_by >= pg_snapshot_xmin(%(snapshot)s)
                 AND changed_by <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
                 AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
-        ),
-        ARRAY(SELECT owner FROM ctj_change WHERE kind = %(kind)s AND changed_by = pg_current_xact_id_if_assigned())
+        )
 """
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
 VERSION = """
@@ -54,11 +53,7 @@ VERSION = """
 
 
 class Kind(StrEnum):
-    """What a change is of.
-
-    ``OPPORTUNITY`` and ``VOLUNTEER``: whether and where the row is ranked. ``LISTING``: what anybody is told of an
-    opportunity, the names of what it refers to included.
-    """
+    """What has changed: where an opportunity or a volunteer is ranked, or what anybody is told of a listing."""
 
     OPPORTUNITY = "opportunity"
     VOLUNTEER = "volunteer"
@@ -66,22 +61,17 @@ class Kind(StrEnum):
 
 
 class Changes(NamedTuple):
-    """What the database tells of the time since a snapshot.
+    """The rows that have changed since a snapshot, and the snapshot to ask by the next time."""
 
-    There is no new snapshot within a transaction that writes, since it would show what is not committed yet.
-    ``history`` is another one when rows may have changed without a note: the server is another one, was started anew,
-    or a table has another file. ``unsettled`` are the rows that the own transaction has changed, which may yet be
-    rolled back.
-    """
-
+    # None in a transaction that writes: it sees what is not committed yet.
     snapshot: str | None
+    # Another one where rows may have changed without a note: a server started anew, or a rewritten table.
     history: str
     changed: list[UUID]
-    unsettled: list[UUID]
 
 
 def changes_since(snapshot: str | None, kind: Kind) -> Changes:
-    """Return the changes that ``snapshot`` does not show; none where there is no snapshot yet."""
+    """Return the changes that ``snapshot`` does not show, those of the own transaction among them."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(CHANGES, {"kind": kind, "snapshot": snapshot, "tables": TABLES})
         return Changes(*cursor.fetchone())

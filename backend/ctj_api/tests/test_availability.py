@@ -1,17 +1,20 @@
-"""Hours and meetings: intervals on the volunteer's clock, time zones and daylight saving."""
+"""Hours and meetings: minutes of the week on the volunteer's clock, time zones and daylight saving."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctj_api.ranking.availability import MINUTES_A_DAY, MINUTES_A_WEEK, MeetingWeek, fits_hours, merge
+from ctj_api.ranking.availability import MeetingWeek, fits_hours
 from ctj_api.validators import DAYS
 
+from .matching_oracle import naive_fit
+
 PACIFIC = "America/Los_Angeles"
+NEW_YORK = "America/New_York"
+LONDON = "Europe/London"
 WINTER = datetime(2026, 1, 14, 20, tzinfo=UTC)
 
 
@@ -20,7 +23,7 @@ def clock(quarter: int) -> str:
     return f"{quarter // 4:02}:{quarter % 4 * 15:02}"
 
 
-zone_names = st.sampled_from([PACIFIC, "Europe/London", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Chatham", "UTC"])
+zone_names = st.sampled_from([PACIFIC, LONDON, "Asia/Kolkata", "Pacific/Auckland", "Pacific/Chatham", "UTC"])
 slots = st.builds(
     lambda day, start, length: f"{day} {clock(start)}-{clock(min(start + length, 96))}",
     st.sampled_from(DAYS),
@@ -31,17 +34,8 @@ slots = st.builds(
 
 def week(timezone: str, *slots: str) -> dict[str, Any]:
     """Return week slots, each of them given as ``mon 18:00-20:00``."""
-    parsed = []
-    for slot in slots:
-        day, _, times = slot.partition(" ")
-        start, _, end = times.partition("-")
-        parsed.append({"day": day, "start": start, "end": end})
+    parsed = [{"day": slot[:3], "start": slot[4:9], "end": slot[10:]} for slot in slots]
     return {"timezone": timezone, "slots": parsed}
-
-
-def fits(meetings: Any, availability: Any, now: datetime = WINTER) -> bool | None:
-    """Return whether the availability leaves room for a meeting."""
-    return MeetingWeek(meetings, now).fits(availability)
 
 
 class HoursTests(SimpleTestCase):
@@ -58,165 +52,102 @@ class HoursTests(SimpleTestCase):
 class MeetingTests(SimpleTestCase):
     """Meetings of a project."""
 
+    def assert_fits(self, expected: bool | None, meetings: Any, availability: Any, now: datetime = WINTER) -> None:
+        """Fail unless the availability leaves room for a meeting as it should."""
+        with self.subTest(meetings=meetings, availability=availability, now=now):
+            self.assertIs(MeetingWeek(meetings, now).fits(availability), expected)
+
     def test_meeting_fits_when_the_whole_of_it_is_free(self) -> None:
-        """To the minute, on both ends."""
+        """To the minute, on both ends, and until midnight."""
         meeting = week(PACIFIC, "mon 18:00-19:30")
-        for slot, expected in (
-            ("mon 18:00-19:30", True),
-            ("mon 17:00-21:00", True),
-            ("mon 18:00-19:29", False),
-            ("mon 18:01-19:30", False),
-            ("tue 18:00-19:30", False),
-        ):
-            with self.subTest(slot):
-                self.assertIs(fits(meeting, week(PACIFIC, slot)), expected)
+        for slot in ("mon 18:00-19:30", "mon 17:00-21:00"):
+            self.assert_fits(True, meeting, week(PACIFIC, slot))
+        for slot in ("mon 18:00-19:29", "mon 18:01-19:30", "tue 18:00-19:30"):
+            self.assert_fits(False, meeting, week(PACIFIC, slot))
+        self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-24:00"))
 
     def test_one_of_several_meetings_is_enough(self) -> None:
         """A volunteer need not come to all of them."""
         meetings = week(PACIFIC, "mon 18:00-19:00", "thu 12:00-13:00")
-        self.assertIs(fits(meetings, week(PACIFIC, "thu 12:00-13:00")), True)
-        self.assertIs(fits(meetings, week(PACIFIC, "fri 12:00-13:00")), False)
+        self.assert_fits(True, meetings, week(PACIFIC, "thu 12:00-13:00"))
+        self.assert_fits(False, meetings, week(PACIFIC, "fri 12:00-13:00"))
 
     def test_adjacent_and_overlapping_slots_count_as_one(self) -> None:
         """Free from 17:00 to 20:00, however that is cut."""
         meeting = week(PACIFIC, "mon 18:30-19:30")
-        self.assertIs(fits(meeting, week(PACIFIC, "mon 19:00-20:00", "mon 17:00-19:00")), True)
-        self.assertIs(fits(meeting, week(PACIFIC, "mon 18:00-19:15", "mon 19:05-20:00")), True)
-        self.assertIs(fits(meeting, week(PACIFIC, "mon 18:00-19:00", "mon 19:01-20:00")), False)
+        self.assert_fits(True, meeting, week(PACIFIC, "mon 19:00-20:00", "mon 17:00-19:00"))
+        self.assert_fits(True, meeting, week(PACIFIC, "mon 18:00-19:15", "mon 19:05-20:00"))
+        self.assert_fits(False, meeting, week(PACIFIC, "mon 18:00-19:00", "mon 19:01-20:00"))
 
     def test_meeting_may_run_over_midnight_on_the_volunteers_clock(self) -> None:
-        """Monday 21:00 to 22:30 in Los Angeles is Tuesday 00:00 to 01:30 in New York, and Sunday runs into Monday."""
-        self.assertIs(fits(week(PACIFIC, "mon 20:30-21:30"), week("America/New_York", "mon 22:00-24:00")), False)
-        over_midnight = week("America/New_York", "mon 22:00-24:00", "tue 00:00-02:00")
-        self.assertIs(fits(week(PACIFIC, "mon 20:30-21:30"), over_midnight), True)
-        into_monday = week("America/New_York", "sun 23:00-24:00", "mon 00:00-01:00")
-        self.assertIs(fits(week(PACIFIC, "sun 20:30-21:30"), into_monday), True)
-        self.assertIs(fits(week(PACIFIC, "sun 21:00-22:00"), into_monday), True)
-        self.assertIs(fits(week(PACIFIC, "sun 21:00-22:01"), into_monday), False)
-
-    def test_meeting_until_midnight_fits_a_slot_until_midnight(self) -> None:
-        """``24:00`` is the end of the day on both sides."""
-        self.assertIs(fits(week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-24:00")), True)
-
-    def test_days_change_with_the_time_zone(self) -> None:
-        """Monday evening in Los Angeles is Tuesday noon in Tokyo."""
-        meeting = week(PACIFIC, "mon 19:00-20:00")
-        self.assertIs(fits(meeting, week("Asia/Tokyo", "tue 12:00-13:00")), True)
-        self.assertIs(fits(meeting, week("Asia/Tokyo", "mon 12:00-13:00")), False)
-        self.assertIs(fits(meeting, week("Asia/Kolkata", "tue 08:30-09:30")), True)
+        """Monday 20:30 to 21:30 in Los Angeles is 23:30 to 00:30 in New York, and Tuesday noon in Tokyo."""
+        monday = week(PACIFIC, "mon 20:30-21:30")
+        self.assert_fits(False, monday, week(NEW_YORK, "mon 22:00-24:00"))
+        self.assert_fits(True, monday, week(NEW_YORK, "mon 22:00-24:00", "tue 00:00-02:00"))
+        self.assert_fits(True, monday, week("Asia/Tokyo", "tue 13:30-14:30"))
+        self.assert_fits(False, monday, week("Asia/Tokyo", "mon 13:30-14:30"))
+        into_monday = week(NEW_YORK, "sun 23:00-24:00", "mon 00:00-01:00")
+        self.assert_fits(True, week(PACIFIC, "sun 20:30-21:30"), into_monday)
+        self.assert_fits(True, week(PACIFIC, "sun 21:00-22:00"), into_monday)
+        self.assert_fits(False, week(PACIFIC, "sun 21:00-22:01"), into_monday)
 
     def test_offsets_are_those_of_the_coming_week(self) -> None:
         """In March, Los Angeles changes its clocks three weeks before London; in Phoenix nobody does."""
         meeting = week(PACIFIC, "wed 10:00-11:00")
-        in_winter, between, in_summer = (
-            datetime(2026, month, day, 12, tzinfo=UTC) for month, day in ((3, 2), (3, 10), (4, 1))
-        )
-        for zone, now, hours in (
-            ("Europe/London", in_winter, "18:00-19:00"),
-            ("Europe/London", between, "17:00-18:00"),
-            ("Europe/London", in_summer, "18:00-19:00"),
-            ("America/Phoenix", in_winter, "11:00-12:00"),
-            ("America/Phoenix", between, "10:00-11:00"),
+        for zone, month, day, hours in (
+            (LONDON, 3, 2, "18:00-19:00"),
+            (LONDON, 3, 10, "17:00-18:00"),
+            (LONDON, 4, 1, "18:00-19:00"),
+            ("America/Phoenix", 3, 2, "11:00-12:00"),
+            ("America/Phoenix", 3, 10, "10:00-11:00"),
         ):
-            with self.subTest(zone=zone, now=now):
-                self.assertIs(fits(meeting, week(zone, f"wed {hours}"), now), True)
-                later = "20:00-21:00"
-                self.assertIs(fits(meeting, week(zone, f"wed {later}"), now), False)
+            now = datetime(2026, month, day, 12, tzinfo=UTC)
+            self.assert_fits(True, meeting, week(zone, f"wed {hours}"), now)
+            self.assert_fits(False, meeting, week(zone, "wed 20:00-21:00"), now)
 
     def test_offsets_change_on_the_day_within_the_week(self) -> None:
         """On Saturday, 7 March 2026, Los Angeles is 8 hours behind London; from Sunday on, 7."""
         now = datetime(2026, 3, 6, 20, tzinfo=UTC)
-        self.assertIs(fits(week(PACIFIC, "sat 09:00-10:00"), week("Europe/London", "sat 17:00-18:00"), now), True)
-        self.assertIs(fits(week(PACIFIC, "sun 09:00-10:00"), week("Europe/London", "sun 16:00-17:00"), now), True)
-        self.assertIs(fits(week(PACIFIC, "sun 09:00-10:00"), week("Europe/London", "sun 17:00-18:00"), now), False)
+        self.assert_fits(True, week(PACIFIC, "sat 09:00-10:00"), week(LONDON, "sat 17:00-18:00"), now)
+        self.assert_fits(True, week(PACIFIC, "sun 09:00-10:00"), week(LONDON, "sun 16:00-17:00"), now)
+        self.assert_fits(False, week(PACIFIC, "sun 09:00-10:00"), week(LONDON, "sun 17:00-18:00"), now)
 
     def test_hour_that_the_clocks_skip_is_not_in_the_meeting(self) -> None:
         """In Berlin, 01:00 UTC is 03:00 on that Sunday: one hour after 01:00."""
         now = datetime(2027, 3, 26, 12, tzinfo=UTC)
         free = week("Europe/Berlin", "sun 00:00-02:00", "sun 03:00-04:00")
         for hours, expected in (("00:00-01:00", True), ("00:20-01:40", True), ("00:20-02:20", False)):
-            with self.subTest(hours):
-                self.assertIs(fits(week("UTC", f"sun {hours}"), free, now), expected)
+            self.assert_fits(expected, week("UTC", f"sun {hours}"), free, now)
 
-    def test_hour_that_the_clocks_skip_is_no_error(self) -> None:
-        """Nor is the one that they repeat."""
+    def test_hour_that_the_clocks_skip_or_repeat_is_no_error(self) -> None:
+        """Only a meeting that lies all in a skipped hour doesn't take place that week."""
         all_week = week(PACIFIC, *(f"{day} 00:00-24:00" for day in DAYS))
-        for now in (datetime(2026, 3, 6, tzinfo=UTC), datetime(2026, 10, 30, tzinfo=UTC)):
+        spring, autumn = datetime(2026, 3, 6, tzinfo=UTC), datetime(2026, 10, 30, tzinfo=UTC)
+        for now in (spring, autumn):
             for hours in ("01:30-02:00", "01:00-03:00", "00:00-24:00"):
-                with self.subTest(now=now, hours=hours):
-                    self.assertIs(fits(week(PACIFIC, f"sun {hours}"), all_week, now), True)
-
-    def test_meeting_in_the_hour_that_the_clocks_skip_does_not_take_place(self) -> None:
-        """That week there is nothing to come to."""
-        now = datetime(2026, 3, 6, tzinfo=UTC)
-        self.assertIsNone(fits(week(PACIFIC, "sun 02:30-03:00"), week(PACIFIC, "sun 00:00-24:00"), now))
+                self.assert_fits(True, week(PACIFIC, f"sun {hours}"), all_week, now)
+        self.assert_fits(None, week(PACIFIC, "sun 02:30-03:00"), all_week, spring)
 
     def test_nothing_given_fits_neither_way(self) -> None:
         """No availability, no meetings, or an empty list of meetings; an empty availability is never free."""
         meeting = week(PACIFIC, "mon 18:00-19:00")
-        self.assertIsNone(fits(None, meeting))
-        self.assertIsNone(fits(meeting, None))
-        self.assertIsNone(fits(week(PACIFIC), meeting))
-        self.assertIs(fits(meeting, week(PACIFIC)), False)
+        self.assert_fits(None, None, meeting)
+        self.assert_fits(None, meeting, None)
+        self.assert_fits(None, week(PACIFIC), meeting)
+        self.assert_fits(False, meeting, week(PACIFIC))
 
     def test_unknown_time_zone_counts_as_nothing_given(self) -> None:
         """A zone that another edition of the tz database knew breaks nobody's list."""
         meeting = week(PACIFIC, "mon 18:00-19:00")
         for zone in ("Mars/Olympus", "", "America", "../etc/passwd"):
-            with self.subTest(zone):
-                self.assertIsNone(fits(meeting, week(zone, "mon 18:00-19:00")))
-                self.assertIsNone(fits(week(zone, "mon 18:00-19:00"), meeting))
+            self.assert_fits(None, meeting, week(zone, "mon 18:00-19:00"))
+            self.assert_fits(None, week(zone, "mon 18:00-19:00"), meeting)
 
-    @given(zone_names, zone_names, slots, st.lists(slots, max_size=8), st.integers(0, 364))
-    def test_meeting_fits_as_it_does_quarter_by_quarter(
-        self, meeting_zone: str, own_zone: str, meeting_slot: str, free: list[str], days: int
+    @given(zone_names, zone_names, st.lists(slots, max_size=2), st.lists(slots, max_size=8), st.integers(0, 364))
+    def test_meetings_fit_as_they_do_quarter_by_quarter(
+        self, meeting_zone: str, own_zone: str, meeting_slots: list[str], free: list[str], days: int
     ) -> None:
-        """A volunteer is free when each quarter of an hour of the meeting, on their clock, lies in a slot."""
+        """A volunteer is free when each quarter of an hour of a meeting, on their clock, lies in a slot."""
         now = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(days=days)
-        meeting, availability = week(meeting_zone, meeting_slot), week(own_zone, *free)
-        begin, end = concrete_meeting(meeting, now)
-        quarters = int((end - begin) / timedelta(minutes=15))
-        moments = [
-            (begin + number * timedelta(minutes=15)).astimezone(ZoneInfo(own_zone)) for number in range(quarters)
-        ]
-        if quarters > 0:
-            self.assertEqual(fits(meeting, availability, now), all(is_free(moment, availability) for moment in moments))
-
-
-class MergeTests(SimpleTestCase):
-    """Free time as intervals."""
-
-    def test_slots_of_a_whole_week_merge_into_one(self) -> None:
-        """It runs on into the next one."""
-        days = [(number * MINUTES_A_DAY, (number + 1) * MINUTES_A_DAY) for number in range(7)]
-        self.assertEqual(merge(reversed(days)), [(0, 2 * MINUTES_A_WEEK)])
-
-    def test_no_slots_merge_into_nothing(self) -> None:
-        """Never free."""
-        self.assertEqual(merge([]), [])
-
-
-def concrete_meeting(meeting: dict[str, Any], now: datetime) -> tuple[datetime, datetime]:
-    """Return start and end, in UTC, of a meeting on its day among the seven that begin today."""
-    zone = ZoneInfo(meeting["timezone"])
-    (slot,) = meeting["slots"]
-    midnight = now.astimezone(zone).replace(hour=0, minute=0)
-    while DAYS[midnight.weekday()] != slot["day"]:
-        midnight += timedelta(days=1)
-    start, end = (midnight + timedelta(minutes=minute_of(slot[edge])) for edge in ("start", "end"))
-    return start.astimezone(UTC), end.astimezone(UTC)
-
-
-def is_free(moment: datetime, availability: dict[str, Any]) -> bool:
-    """Return whether a local moment lies in one of the slots."""
-    minute = moment.hour * 60 + moment.minute
-    return any(
-        slot["day"] == DAYS[moment.weekday()] and minute_of(slot["start"]) <= minute < minute_of(slot["end"])
-        for slot in availability["slots"]
-    )
-
-
-def minute_of(clock: str) -> int:
-    """Return how many minutes of the day have passed."""
-    hours, minutes = clock.split(":")
-    return int(hours) * 60 + int(minutes)
+        meetings, availability = week(meeting_zone, *meeting_slots), week(own_zone, *free)
+        self.assertIs(MeetingWeek(meetings, now).fits(availability), naive_fit(meetings, availability, now))

@@ -31,6 +31,7 @@ from .common import (
 THREADS = 8
 ROUNDS = 10
 ME = "/api/users/me/"
+URL = "/api/opportunities/"
 
 
 def at_once[T](*calls: Callable[[], T]) -> list[T]:
@@ -52,12 +53,6 @@ class ConcurrencyTests(TransactionTestCase):
     """Transactions that are really committed."""
 
     serialized_rollback = True
-
-    def pm_client(self) -> APIClient:
-        """Return a client of the project manager."""
-        client = APIClient()
-        client.force_authenticate(self.pm)
-        return client
 
     def setUp(self) -> None:
         """Make a project manager with a listing."""
@@ -83,7 +78,7 @@ class ConcurrencyTests(TransactionTestCase):
             opportunity_payload(body=f"Version {number}", skills_required_matrix={str(skill.pk): 3})
             for number, skill in enumerate(skills)
         ]
-        answers = at_once(*(partial(self.pm_client().put, self.url, payload) for payload in payloads))
+        answers = at_once(*(partial(client_of(self.pm).put, self.url, payload) for payload in payloads))
         self.assertEqual({answer.status_code for answer in answers}, {200})
         self.opportunity.refresh_from_db()
         winner = payloads[int(self.opportunity.body.rsplit(" ", 1)[1])]
@@ -93,17 +88,11 @@ class ConcurrencyTests(TransactionTestCase):
     def test_updates_during_a_deletion_do_not_bring_the_listing_back(self) -> None:
         """Whoever comes after the deletion gets a 404."""
         payload = opportunity_payload()
-        updates = [partial(self.pm_client().put, self.url, payload) for _ in range(THREADS - 1)]
-        answers = at_once(*updates, partial(self.pm_client().delete, self.url))
+        updates = [partial(client_of(self.pm).put, self.url, payload) for _ in range(THREADS - 1)]
+        answers = at_once(*updates, partial(client_of(self.pm).delete, self.url))
         self.assertEqual(answers[-1].status_code, 204)
         self.assertLessEqual({answer.status_code for answer in answers[:-1]}, {200, 404})
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
-
-    def volunteer_client(self, user: UserProfile) -> APIClient:
-        """Return another tab of a volunteer."""
-        client = APIClient()
-        client.force_authenticate(user)
-        return client
 
     def test_simultaneous_saves_of_the_qualifier_store_one_of_them_whole(self) -> None:
         """Hours and matrix come from the same tab, before there is a matrix and after, and no row is left over."""
@@ -119,7 +108,7 @@ class ConcurrencyTests(TransactionTestCase):
             for number, skill in enumerate(skills)
         ]
         for user, method in product(users, ("put", "patch")):
-            saves = [partial(getattr(self.volunteer_client(user), method), ME, answer) for answer in answers]
+            saves = [partial(getattr(client_of(user), method), ME, answer) for answer in answers]
             responses = at_once(*saves)
             self.assertEqual({response.status_code for response in responses}, {200})
             user.refresh_from_db()
@@ -139,9 +128,9 @@ class ConcurrencyTests(TransactionTestCase):
             {"meeting_availability": WEEK},
             {"community_of_practice": str(make_cop("devops").pk)},
         ]
-        responses = at_once(*(partial(self.volunteer_client(user).patch, ME, step) for step in steps))
+        responses = at_once(*(partial(client_of(user).patch, ME, step) for step in steps))
         self.assertEqual({response.status_code for response in responses}, {200})
-        body = self.volunteer_client(user).get(ME).json()
+        body = client_of(user).get(ME).json()
         for step in steps:
             self.assertLessEqual(step.items(), body.items())
 
@@ -151,10 +140,7 @@ class ConcurrencyTests(TransactionTestCase):
         calls: list[Callable[[], Any]] = []
         for skill in skills:
             payload = opportunity_payload(skills_required_matrix={str(skill.pk): 3})
-            calls += [
-                partial(self.pm_client().post, "/api/opportunities/", payload),
-                partial(delete_unless_rated, skill),
-            ]
+            calls += [partial(client_of(self.pm).post, URL, payload), partial(delete_unless_rated, skill)]
         answers = at_once(*calls)
         self.assertLessEqual({answer.status_code for answer in answers[::2]}, {201, 400})
         self.assertEqual(*self.rated_and_existing())
@@ -166,12 +152,10 @@ class ConcurrencyTests(TransactionTestCase):
         url = reverse("admin:ctj_api_skill_changelist")
         calls: list[Callable[[], Any]] = []
         for number in range(4):
-            client = Client()
-            client.force_login(admin)
             chosen = [str(skill.pk) for skill in skills[number:]]
             action = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
             payload = opportunity_payload(skills_required_matrix=dict.fromkeys(reversed(chosen), 3))
-            calls += [partial(client.post, url, action), partial(self.pm_client().post, "/api/opportunities/", payload)]
+            calls += [partial(form_client(admin).post, url, action), partial(client_of(self.pm).post, URL, payload)]
         answers = at_once(*calls)
         self.assertLessEqual({answer.status_code for answer in answers[::2]}, {200, 302})
         self.assertLessEqual({answer.status_code for answer in answers[1::2]}, {201, 400})
@@ -182,9 +166,8 @@ class ConcurrencyTests(TransactionTestCase):
         for number in range(ROUNDS):
             skill = make_skill(name=f"Zeppelin{number}")
             payload = opportunity_payload(skills_required_matrix={str(skill.pk): 3})
-            posts: list[Callable[[], Any]] = [
-                partial(self.pm_client().post, "/api/opportunities/", payload) for _ in range(THREADS - 1)
-            ]
+            posts: list[Callable[[], Any]]
+            posts = [partial(client_of(self.pm).post, URL, payload) for _ in range(THREADS - 1)]
             *answers, renamed = at_once(*posts, partial(rename, skill, f"Gondola{number}"))
             self.assertEqual({answer.status_code for answer in answers}, {201})
             self.assertEqual(renamed, 1)
@@ -199,7 +182,7 @@ class ConcurrencyTests(TransactionTestCase):
             taken = make_skill()
             levels = {str(kept.pk): 1 + number % 5, str(taken.pk): 3}
             payload = opportunity_payload(**fields, skills_required_matrix=levels)
-            calls: list[Callable[[], Any]] = [partial(self.pm_client().put, self.url, payload) for _ in range(3)]
+            calls: list[Callable[[], Any]] = [partial(client_of(self.pm).put, self.url, payload) for _ in range(3)]
             calls += [partial(rename, row, f"Gondola{number}{row.pk}") for row in (project, kept, taken)]
             answers = at_once(*calls)
             self.assertEqual({answer.status_code for answer in answers[:3]}, {200})
@@ -210,13 +193,12 @@ class ConcurrencyTests(TransactionTestCase):
     def test_admin_user_and_api_changing_one_listing_do_not_wait_for_each_other(self) -> None:
         """Both lock the listing first and its matrix then."""
         skills = [make_skill() for _ in range(2)]
-        client = Client()
-        client.force_login(make_admin_user())
+        client = form_client(make_admin_user())
         url = reverse("admin:ctj_api_opportunity_change", args=[self.opportunity.pk])
         for _ in range(ROUNDS):
             payload = opportunity_payload(skills_required_matrix={str(skills[0].pk): 3})
             form = {**payload, "skill_levels_name": [skills[1].name], "skill_levels_level": ["4"]}
-            puts: list[Callable[[], Any]] = [partial(self.pm_client().put, self.url, payload) for _ in range(3)]
+            puts: list[Callable[[], Any]] = [partial(client_of(self.pm).put, self.url, payload) for _ in range(3)]
             saved, *answers = at_once(partial(client.post, url, form), *puts)
             self.assertRedirects(saved, reverse("admin:ctj_api_opportunity_changelist"), fetch_redirect_response=False)
             self.assertEqual({answer.status_code for answer in answers}, {200})
@@ -229,10 +211,8 @@ class ConcurrencyTests(TransactionTestCase):
                 pair = [make_admin_user() for _ in range(2)]
                 calls = []
                 for user, other in (pair, reversed(pair)):
-                    client = Client()
-                    client.force_login(user)
                     url = reverse("admin:ctj_api_userprofile_change", args=[other.pk])
-                    calls.append(partial(client.post, url, {"is_active": "on", "shown_levels": "{}"}))
+                    calls.append(partial(form_client(user).post, url, {"is_active": "on", "shown_levels": "{}"}))
                 at_once(*calls)
                 self.assertEqual(UserProfile.objects.administrators().count(), 1)
 
@@ -240,6 +220,20 @@ class ConcurrencyTests(TransactionTestCase):
         """Return the ids of the skills that matrices rate, and of those that there are."""
         rated = {key for levels in SkillMatrix.objects.values_list("levels", flat=True) for key in levels}
         return rated, {str(pk) for pk in Skill.objects.values_list("pk", flat=True)}
+
+
+def client_of(user: UserProfile) -> APIClient:
+    """Return another tab of somebody who is signed in."""
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+def form_client(user: UserProfile) -> Client:
+    """Return a browser in which an administrator is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 def rename(row: Skill | Project, name: str) -> int:

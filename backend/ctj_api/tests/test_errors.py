@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO
+from itertools import product
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -10,14 +11,19 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, NotNullViolation, UniqueViolation
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
-from ctj_api.exceptions import CODE_OF_EXCEPTION, CODE_OF_STATUS, civic_exception_handler, flatten
+from ctj_api.exceptions import (
+    CODE_OF_EXCEPTION,
+    CODE_OF_STATUS,
+    civic_exception_handler,
+    flatten,
+)
 from ctj_api.models import Opportunity
 
 from .common import (
@@ -35,7 +41,7 @@ OPPORTUNITIES = "/api/opportunities/"
 JSON = "application/json"
 
 
-class ErrorsTests(APITestCase):
+class ErrorTests(APITestCase):
     """One shape for all failures, and never a page of HTML."""
 
     def setUp(self) -> None:
@@ -72,73 +78,42 @@ class ErrorsTests(APITestCase):
                 self.assert_error(self.client.get("/api/skills/", HTTP_HOST="a b"), 400, "bad_request")
 
     def test_anyone_with_unknown_query_parameter_gets_400(self) -> None:
-        """No endpoint ignores a parameter, and the message names it."""
+        """What is no list ignores none either, and the message names it; test_schema.py asks the lists."""
         detail = f"{OPPORTUNITIES}{make_opportunity().pk}/"
-        for path in (
-            "/api/skills/",
-            "/api/roles/",
-            "/api/projects/",
-            "/api/communities-of-practice/",
-            "/api/schema/",
-            "/api/docs/",
-            "/api/healthcheck/",
-            "/api/auth/csrf/",
-            "/api/users/me/",
-            OPPORTUNITIES,
-            detail,
-        ):
+        for path in ("/api/schema/", "/api/docs/", "/api/healthcheck/", "/api/users/me/", detail):
             with self.subTest(path):
                 error = self.assert_error(self.client.get(path, {"nonsense": 1}), 400, "validation_error")
                 self.assertEqual(list(error["fields"]), ["nonsense"])
         self.assert_error(self.client.post(f"{OPPORTUNITIES}?limit=1", {}), 400, "validation_error")
 
-    def test_anyone_with_query_that_is_not_utf8_gets_400(self) -> None:
-        """What can't be read is not guessed."""
-        for value in ("%FF", "%ED%A0%80", "react%F0%9F"):
-            error = self.assert_error(self.client.get(f"/api/skills/?search={value}"), 400, "validation_error")
-            self.assertEqual(list(error["fields"]), ["search"])
+    def test_anyone_with_unreadable_or_repeated_query_parameter_gets_400(self) -> None:
+        """What can't be read is not guessed, and of two values neither wins in silence."""
+        for path, name in (
+            ("/api/skills/?search=%FF", "search"),
+            ("/api/skills/?search=%ED%A0%80", "search"),
+            ("/api/skills/?search=react%F0%9F", "search"),
+            (f"{OPPORTUNITIES}?limit=1&limit=2", "limit"),
+        ):
+            error = self.assert_error(self.client.get(path), 400, "validation_error")
+            self.assertEqual(list(error["fields"]), [name])
 
     def test_anyone_with_too_many_query_parameters_gets_400(self) -> None:
         """More than Django reads at all, with debugging on and off."""
         query = "&".join(f"a{number}=1" for number in range(1001))
-        for debug in (True, False):
+        for debug, path in product((True, False), ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES)):
             with self.settings(DEBUG=debug):
-                for path in ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES):
-                    self.assert_error(self.client.get(f"{path}?{query}"), 400, "bad_request")
-
-    def test_anyone_asking_for_options_of_a_page_gets_405(self) -> None:
-        """The document and its page are read, and nothing else."""
-        for path in ("/api/docs/", "/api/schema/"):
-            self.assert_error(self.client.options(path), 405, "method_not_allowed")
-
-    def test_anyone_with_repeated_query_parameter_gets_400(self) -> None:
-        """Neither value wins in silence."""
-        error = self.assert_error(self.client.get(f"{OPPORTUNITIES}?limit=1&limit=2"), 400, "validation_error")
-        self.assertEqual(list(error["fields"]), ["limit"])
+                self.assert_error(self.client.get(f"{path}?{query}"), 400, "bad_request")
 
     def test_pm_user_with_other_content_type_gets_415(self) -> None:
-        """JSON in UTF-8, and nothing else."""
-        for content_type in (
-            "text/plain",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
-            "application/xml",
-            "x",
-            f"{JSON}; charset=utf-16",
-            f"{JSON}; charset=zlib",
-            f"{JSON}; charset=nonsense",
-        ):
+        """JSON in UTF-8, and nothing else; also where the CSRF check looks for a token in a form."""
+        forms = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data")
+        charsets = tuple(f"{JSON}; charset={charset}" for charset in ("utf-16", "zlib", "nonsense"))
+        for content_type in ("text/plain", "application/xml", "x", *forms, *charsets):
             with self.subTest(content_type):
-                response = self.client.post(OPPORTUNITIES, b"{}", content_type=content_type)
-                self.assert_error(response, 415, "unsupported_media_type")
-
-    def test_browser_with_a_form_gets_415(self) -> None:
-        """Also where the CSRF check looks for a token in it."""
-        client = browser()
-        client.credentials()
-        for body, content_type in ((b"x", "multipart/form-data"), (b"a=b", "application/x-www-form-urlencoded")):
-            response = client.post("/api/auth/logout/", body, content_type=content_type)
-            self.assert_error(response, 415, "unsupported_media_type")
+                for client, path in ((self.client, OPPORTUNITIES), (browser(), "/api/auth/logout/")):
+                    client.credentials()
+                    response = client.post(path, b"a=b", content_type=content_type)
+                    self.assert_error(response, 415, "unsupported_media_type")
 
     def test_anyone_with_suspicious_request_gets_400(self) -> None:
         """What Django refuses in the middle of a view is told as malformed, with debugging on and off."""
@@ -155,24 +130,17 @@ class ErrorsTests(APITestCase):
 
     def test_pm_user_with_unreadable_body_gets_parse_error(self) -> None:
         """Broken JSON, nested too deep, out of range or not UTF-8."""
-        bodies = (
-            b"{",
-            b"'",
-            b"\xff",
-            b'{"a": NaN}',
-            b'{"a": 1, "a": 2}',
-            b'{"a": {"b": 1, "b": 1}}',
-            b'{"a": ' + b"9" * 5000 + b"}",
-            b"[" * 5_000 + b"]" * 5_000,
-            b"[" * 200_000 + b"]" * 200_000,
-            b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
-            b'{"status": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
-            b"1" * 5_000,
-        )
-        for body in bodies:
+        broken = (b"{", b"'", b"\xff", b'{"a": NaN}', b'{"a": 1, "a": 2}', b'{"a": {"b": 1, "b": 1}}')
+        too_long = (b'{"a": ' + b"9" * 5000 + b"}", b"1" * 5_000)
+        lists = tuple(b"[" * depth + b"]" * depth for depth in (5_000, 200_000))
+        objects = (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b'{"status": ' + lists[0] + b"}")
+        for body in (*broken, *too_long, *lists, *objects):
             with self.subTest(body[:20]):
                 response = self.client.post(OPPORTUNITIES, body, content_type=JSON)
                 self.assert_error(response, 400, "parse_error")
+        for depth, code in ((16, "validation_error"), (17, "parse_error")):
+            body = b"[" * depth + b"]" * depth
+            self.assert_error(self.client.post(OPPORTUNITIES, body, content_type=JSON), 400, code)
 
     def test_pm_user_with_body_that_is_no_object_gets_400(self) -> None:
         """What concerns no field stands under ``non_field_errors``."""
@@ -197,61 +165,42 @@ class ErrorsTests(APITestCase):
         self.assertFalse(Opportunity.objects.exists())
 
     def test_anyone_with_unserved_method_gets_405(self) -> None:
-        """The answer says which methods there are."""
+        """The answer says which methods there are; what a query means is not the question then, nor for OPTIONS."""
         for path in ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES):
             response = self.client.delete(path)
             self.assert_error(response, 405, "method_not_allowed")
             self.assertIn("GET", response["Allow"])
-
-    def test_anyone_with_unserved_method_and_a_query_gets_405(self) -> None:
-        """What the query means is not the question then; OPTIONS doesn't ask it either."""
-        self.client.force_authenticate(make_pm_user())
         for method in ("post", "put", "patch", "delete"):
             for path in ("/api/skills/?search=x", "/api/skills/?nonsense=1", "/api/users/me/matches/?fits=true"):
                 self.assert_error(getattr(self.client, method)(path), 405, "method_not_allowed")
         self.assert_error(self.client.put(f"{OPPORTUNITIES}?status=open"), 405, "method_not_allowed")
         self.assertEqual(self.client.options("/api/skills/?search=x").status_code, 200)
+        for path in ("/api/docs/", "/api/schema/"):
+            self.assert_error(self.client.options(path), 405, "method_not_allowed")
 
-    def test_anyone_while_database_is_away_gets_503(self) -> None:
-        """Whichever way the connection breaks, in a view or in the session, with debugging on and off."""
-        for failure in (OperationalError("gone"), InterfaceError("closed")):
-            for debug in (True, False):
-                with self.settings(DEBUG=debug), patch("ctj_api.views.Role.objects.all", side_effect=failure):
+    def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
+        """Whichever way it fails, in a view and where the session is saved, with debugging on and off."""
+        deadlock = OperationalError("deadlock detected")
+        deadlock.__cause__ = DeadlockDetected()
+        for failure, debug in product((OperationalError("gone"), InterfaceError("closed"), deadlock), (True, False)):
+            for broken in (
+                patch("ctj_api.views.Role.objects.all", side_effect=failure),
+                patch.object(SessionMiddleware, "process_response", side_effect=failure),
+            ):
+                with self.subTest(failure=failure, debug=debug), self.settings(DEBUG=debug), broken:
                     response = self.client.get("/api/roles/")
-                self.assert_error(response, 503, "service_unavailable")
-                self.assertGreater(int(response["Retry-After"]), 0)
+                    self.assert_error(response, 503, "service_unavailable")
+                    self.assertGreater(int(response["Retry-After"]), 0)
 
-    def test_anyone_in_a_deadlock_gets_503(self) -> None:
-        """The same request may be sent again; the log doesn't blame the database."""
+    def test_operator_reads_of_a_deadlock_that_it_was_one(self) -> None:
+        """The log warns, and doesn't blame the database."""
         deadlock = OperationalError("deadlock detected")
         deadlock.__cause__ = DeadlockDetected()
-        with (
-            patch("ctj_api.views.Role.objects.all", side_effect=deadlock),
-            self.assertLogs("ctj_api", "WARNING") as logs,
-        ):
-            response = self.client.get("/api/roles/")
-        self.assert_error(response, 503, "service_unavailable")
+        broken = patch("ctj_api.views.Role.objects.all", side_effect=deadlock)
+        with broken, self.assertLogs("ctj_api", "WARNING") as logs:
+            self.client.get("/api/roles/")
+        self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
         self.assertNotIn("away", logs.output[0])
-
-    def test_anyone_while_sessions_cannot_be_saved_gets_503(self) -> None:
-        """A failure outside of any view is told in the same way."""
-        for debug in (True, False):
-            failure = patch.object(SessionMiddleware, "process_response", side_effect=OperationalError("gone"))
-            with self.settings(DEBUG=debug), failure:
-                response = self.client.get("/api/roles/")
-            self.assert_error(response, 503, "service_unavailable")
-            self.assertGreater(int(response["Retry-After"]), 0)
-
-    def test_anyone_in_a_deadlock_outside_of_a_view_gets_503(self) -> None:
-        """A session that two requests save is no bug of ours either."""
-        deadlock = OperationalError("deadlock detected")
-        deadlock.__cause__ = DeadlockDetected()
-        for debug in (True, False):
-            failure = patch.object(SessionMiddleware, "process_response", side_effect=deadlock)
-            with self.settings(DEBUG=debug), failure:
-                response = self.client.get("/api/roles/")
-            self.assert_error(response, 503, "service_unavailable")
-            self.assertGreater(int(response["Retry-After"]), 0)
 
     def test_administrator_while_database_is_away_gets_a_page_with_503(self) -> None:
         """In words, and with the headers of every page."""
@@ -284,13 +233,31 @@ class ErrorsTests(APITestCase):
             self.assertNotIn(b"secret", response.content)
 
     def test_pm_user_meeting_a_conflict_gets_400(self) -> None:
-        """What only the database can know is told as a conflict; nothing is half-written."""
+        """What only the database can know is told as a conflict, logged as no error, and nothing is half-written."""
         payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
-        with patch("ctj_api.querysets.SkillQuerySet.names_of", return_value={UNKNOWN_ID: "Deleted meanwhile"}):
+        names = patch("ctj_api.querysets.SkillQuerySet.names", return_value={UNKNOWN_ID: "Deleted meanwhile"})
+        with names, self.assertLogs("ctj_api", "WARNING") as logs:
             response = self.client.post(OPPORTUNITIES, payload)
         error = self.assert_error(response, 400, "validation_error")
         self.assertEqual(list(error["fields"]), ["non_field_errors"])
+        self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
+        self.assertIn("skill_matrix_rated_skills_exist", logs.output[0])
         self.assertFalse(Opportunity.objects.exists())
+
+    def test_pm_user_meeting_a_value_of_ours_that_the_database_refuses_gets_500(self) -> None:
+        """A column of the wrong type, or one left out, is a defect and no conflict: its traceback is in the log."""
+        for sql in ("SELECT 1/0", "SELECT 'x'::int", "INSERT INTO ctj_api_skill (id) VALUES (gen_random_uuid())"):
+            defect = patch("ctj_api.views.log_addition", lambda *_, sql=sql: execute(sql))
+            with self.subTest(sql), defect, self.assertLogs("django.request", "ERROR") as logs:
+                self.assert_error(self.client.post(OPPORTUNITIES, opportunity_payload()), 500, "server_error")
+            self.assertIsNotNone(logs.records[0].exc_info)
+        self.assertFalse(Opportunity.objects.exists())
+
+
+def execute(sql: str) -> None:
+    """Let the database execute a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 class ChunkedBodyTests(APITestCase):
@@ -331,7 +298,7 @@ class ChunkedBodyTests(APITestCase):
 class ExceptionHandlerTests(APITestCase):
     """The mapping of exceptions to codes."""
 
-    def test_each_exception_has_the_code_of_the_specification(self) -> None:
+    def test_client_gets_the_code_of_the_specification_for_each_exception(self) -> None:
         """Its table, word by word."""
         table: list[tuple[exceptions.APIException, str]] = [
             (exceptions.ValidationError("x"), "validation_error"),
@@ -351,27 +318,31 @@ class ExceptionHandlerTests(APITestCase):
             assert response is not None
             self.assertEqual(response.data["error"]["code"], code)
 
-    def test_status_without_exception_has_the_code_of_its_exception(self) -> None:
+    def test_client_gets_the_code_of_a_status_without_exception(self) -> None:
         """A failure is told alike, whether DRF raised it or the middleware found it."""
         for cls, code in CODE_OF_EXCEPTION.items():
             if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
                 self.assertEqual(CODE_OF_STATUS[cls.status_code][0], code)
 
-    def test_throttled_request_is_told_when_to_retry(self) -> None:
+    def test_client_is_told_when_to_retry(self) -> None:
         """The header survives the envelope."""
         response = civic_exception_handler(exceptions.Throttled(wait=7), {})
         assert response is not None
         self.assertEqual((response.status_code, response["Retry-After"]), (429, "7"))
 
-    def test_refused_write_is_a_client_error_and_refused_read_a_bug(self) -> None:
-        """What the database can't hold is no bug of ours, unless nothing was written at all."""
+    def test_client_is_told_of_a_conflict_after_a_write_only(self) -> None:
+        """A read that breaks a rule of the database is a defect, and so is a write that breaks no rule for clients."""
+        conflict, defect = IntegrityError(), IntegrityError()
+        conflict.__cause__, defect.__cause__ = UniqueViolation(), NotNullViolation()
         factory = APIRequestFactory()
-        response = civic_exception_handler(DataError(), {"request": factory.post("/")})
+        response = civic_exception_handler(conflict, {"request": factory.post("/")})
         assert response is not None
         self.assertEqual(response.data["error"]["code"], "validation_error")
-        self.assertIsNone(civic_exception_handler(DataError(), {"request": factory.get("/")}))
+        self.assertIsNone(civic_exception_handler(conflict, {"request": factory.get("/")}))
+        for exc in (defect, DataError()):
+            self.assertIsNone(civic_exception_handler(exc, {"request": factory.post("/")}))
 
-    def test_nested_errors_are_flattened(self) -> None:
+    def test_client_gets_nested_errors_flattened(self) -> None:
         """Deeper keys are named in the message."""
         self.assertEqual(flatten({"a": {"b": ["x", {"c": ["y"]}]}, "d": "z"}), {"a": ["b: x", "b: c: y"], "d": ["z"]})
         self.assertEqual(flatten(["x", "\ud800"]), {"non_field_errors": ["x", "?"]})

@@ -71,12 +71,12 @@ class HeaderTests(TestCase):
         self.assertEqual(statuses, {200, 302, 304, 400, 403, 404, 405, 500, 503})
 
     def test_nonce_is_new_for_every_page(self) -> None:
-        """Who has read one knows nothing about the next."""
+        """Each page has a nonce of its own."""
         first, second = (self.client.get("/api/docs/")["Content-Security-Policy"] for _ in range(2))
         self.assertIn("'nonce-", first)
         self.assertNotEqual(first, second)
 
-    def test_admin_page_is_kept_by_no_cache(self) -> None:
+    def test_administrator_pages_are_kept_by_no_cache(self) -> None:
         """Nor is the page on which to sign in."""
         self.client.force_login(make_admin_user())
         for path in ("/admin/login/", "/admin/", "/admin/ctj_api/userprofile/"):
@@ -84,6 +84,6 @@ class HeaderTests(TestCase):
 
     @override_settings(SECURE_SSL_REDIRECT=True)
     def test_plain_http_is_sent_on_to_https(self) -> None:
-        """But for the health check, which load balancers make inside."""
+        """But for the health check, which load balancers make without."""
         self.assertEqual(self.client.get("/api/skills/").status_code, 301)
         self.assertEqual(self.client.get("/api/healthcheck/").status_code, 200)

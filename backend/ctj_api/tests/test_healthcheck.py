@@ -21,12 +21,7 @@ class HealthcheckTests(APITestCase):
         body = self.client.get(URL).json()
         self.assertEqual(
             body | {"uptime_seconds": 0},
-            {
-                "status": "ok",
-                "version": __version__,
-                "uptime_seconds": 0,
-                "database": "ok",
-            },
+            {"status": "ok", "version": __version__, "uptime_seconds": 0, "database": "ok"},
         )
         self.assertGreaterEqual(body["uptime_seconds"], 0)
 

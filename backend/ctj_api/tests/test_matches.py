@@ -16,6 +16,7 @@ from .common import (
     WEEK,
     browser,
     error_of,
+    make_admin_user,
     make_cop,
     make_opportunity,
     make_pm_user,
@@ -34,7 +35,7 @@ def matches_of(opportunity: Opportunity) -> str:
     return f"/api/opportunities/{opportunity.pk}/matches/"
 
 
-class MatchesTests(APITestCase):
+class MatchAssertions(APITestCase):
     """What both directions share."""
 
     def setUp(self) -> None:
@@ -64,41 +65,8 @@ class MatchesTests(APITestCase):
         matches: list[dict[str, Any]] = response.json()
         return matches
 
-    def assert_narrowing_is_strict(self, url: str) -> None:
-        """Fail unless what narrows a ranked list refuses what it can't use, naming the parameter."""
-        bad = {
-            "min_score": (
-                "-0.1",
-                "1.1",
-                "x",
-                "nan",
-                "inf",
-                "",
-                "1e999999999",
-                "1e-999999999",
-                "½",
-                "0.5_0",
-                " 0.5",
-                ".5",
-                "0." + "1" * 30,
-            ),
-            "require_all": ("True", "1", "yes", ""),
-            "fits": ("False", "0", ""),
-            "limit": ("0", "101", "x", ""),
-            "offset": ("-1", "x", ""),
-            "ordering": ("created_at",),
-            "created_by": ("me",),
-            "status": ("open",),
-            "nonsense": ("1",),
-        }
-        for name, values in bad.items():
-            for value in values:
-                with self.subTest(name=name, value=value):
-                    response = self.client.get(url, {name: value})
-                    self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
 
-
-class OpportunityMatchesTests(MatchesTests):
+class OpportunityMatchReadTests(MatchAssertions):
     """The open opportunities, ranked for the signed-in volunteer."""
 
     def mine(self, **query: Any) -> list[dict[str, Any]]:
@@ -109,7 +77,7 @@ class OpportunityMatchesTests(MatchesTests):
         """Return the ids of the volunteer's opportunities, best first."""
         return [match["opportunity"]["id"] for match in self.mine(**query)]
 
-    def test_authenticated_user_match_explains_itself(self) -> None:
+    def test_authenticated_user_sees_each_match_explained(self) -> None:
         """Score, counts, and each required skill with what is there of it: unmet first, by gap, then by name."""
         opportunity = self.opportunity({self.react: 3, self.css: 4, self.sql: 2})
         (match,) = self.mine()
@@ -179,39 +147,28 @@ class OpportunityMatchesTests(MatchesTests):
                 self.assertEqual(self.ids(fits="true"), [str(opportunity.pk)] if fits else [])
                 self.assertEqual(self.ids(fits="false"), [str(opportunity.pk)])
                 opportunity.delete()
-
-    def test_authenticated_user_who_gave_no_times_fits_everywhere(self) -> None:
-        """Null on both counts, and nothing is left out."""
-        opportunity = self.opportunity({self.react: 3})
+        self.opportunity({self.react: 3})
         UserProfile.objects.filter(pk=self.volunteer.pk).update(max_available_hours=None, meeting_availability=None)
         self.volunteer.refresh_from_db()
         (match,) = self.mine(fits="true")
         self.assertEqual((match["fits_hours"], match["fits_meetings"]), (None, None))
-        self.assertEqual(match["opportunity"]["id"], str(opportunity.pk))
 
-    def test_authenticated_user_can_narrow_by_score(self) -> None:
-        """The exact score counts, not the rounded one."""
-        third = self.opportunity({self.react: 3, self.sql: 5, self.css: 1})
+    def test_authenticated_user_can_narrow_by_score_and_to_what_is_met(self) -> None:
+        """The exact score counts, neither rounded to places nor to a float; ``require_all`` leaves nothing unmet."""
+        partly = self.opportunity({self.react: 3, self.sql: 5, self.css: 1})
         whole = self.opportunity({self.react: 3})
-        both = [str(whole.pk), str(third.pk)]
+        both = [str(whole.pk), str(partly.pk)]
         self.assertEqual([match["score"] for match in self.mine()], [1.0, 0.4444])
         for minimum in ("0", "0.4444", "0.44444444444444", "4e-1"):
             self.assertEqual(self.ids(min_score=minimum), both)
         for minimum in ("0.4445", "1", "1.0"):
             self.assertEqual(self.ids(min_score=minimum), [str(whole.pk)])
-
-    def test_authenticated_user_can_narrow_by_score_between_two_floats(self) -> None:
-        """A third lies between numbers that are the same as floats."""
-        third = self.opportunity({self.react: 1, self.sql: 2})
-        self.assertEqual(self.ids(min_score="0.33333333333333333333"), [str(third.pk)])
+        self.assertEqual(self.ids(require_all="true"), [str(whole.pk)])
+        self.assertEqual(self.ids(require_all="false"), both)
+        Opportunity.objects.all().delete()
+        exact = self.opportunity({self.react: 1, self.sql: 2})
+        self.assertEqual(self.ids(min_score="0.33333333333333333333"), [str(exact.pk)])
         self.assertEqual(self.ids(min_score="0.33333333333333333334"), [])
-
-    def test_authenticated_user_can_narrow_to_what_is_met(self) -> None:
-        """``require_all=true`` leaves nothing unmet."""
-        self.opportunity({self.react: 3, self.sql: 1})
-        met = self.opportunity({self.react: 2, self.css: 2})
-        self.assertEqual(self.ids(require_all="true"), [str(met.pk)])
-        self.assertEqual(len(self.ids(require_all="false")), 2)
 
     def test_authenticated_user_can_use_the_filters_of_the_listing(self) -> None:
         """Each finds one of two."""
@@ -241,46 +198,26 @@ class OpportunityMatchesTests(MatchesTests):
         response = self.client.get(MY_MATCHES, {"work_environment": "nonsense"})
         self.assertEqual(list(error_of(response)["fields"]), ["work_environment"])
 
-    def test_authenticated_user_matches_come_in_pages(self) -> None:
-        """Twenty unless asked otherwise; the pages tile the ranking."""
+    def test_authenticated_user_sees_pages(self) -> None:
+        """Twenty unless asked otherwise, which no cache keeps; the pages tile the ranking."""
         for _ in range(23):
             self.opportunity({self.react: 3})
         self.client.force_authenticate(self.volunteer)
         response = self.client.get(MY_MATCHES)
         self.assertEqual((len(response.json()), response["X-Total-Count"]), (20, "23"))
+        self.assertEqual(response["Cache-Control"], "private, no-store")
         self.assertIn(f'<http://testserver{MY_MATCHES}?limit=20&offset=20>; rel="next"', response["Link"])
         everything = self.ids(limit=100)
         self.assertEqual(self.ids(limit=10) + self.ids(limit=10, offset=10) + self.ids(limit=10, offset=20), everything)
         self.assertEqual(self.ids(offset=23), [])
-
-    def test_authenticated_user_matches_refuse_bad_values(self) -> None:
-        """``ordering`` among them: the score is the order."""
-        self.client.force_authenticate(self.volunteer)
-        self.assert_narrowing_is_strict(MY_MATCHES)
-
-    def test_authenticated_user_matches_are_private(self) -> None:
-        """No cache keeps them."""
-        self.client.force_authenticate(self.volunteer)
-        self.assertEqual(self.client.get(MY_MATCHES)["Cache-Control"], "private, no-store")
 
     def test_anonymous_cannot_list_matches(self) -> None:
         """There is nobody to rank for."""
         response = self.client.get(MY_MATCHES)
         self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
 
-    def test_authenticated_user_matches_take_a_constant_number_of_queries(self) -> None:
-        """Session, user, matrix, candidates, the page, names; and with ``fits`` projects and times."""
-        client = browser()
-        client.force_login(self.volunteer)
-        for rows in (1, 50):
-            for _ in range(rows):
-                self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))
-            for query, queries in (({}, 7), ({"fits": "true", "limit": "100"}, 9)):
-                with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
-                    client.get(MY_MATCHES, query)
 
-
-class VolunteerMatchesTests(MatchesTests):
+class VolunteerMatchReadTests(MatchAssertions):
     """The volunteers, ranked for an opportunity, as project managers see them."""
 
     def setUp(self) -> None:
@@ -293,7 +230,7 @@ class VolunteerMatchesTests(MatchesTests):
         """Return the e-mail addresses of the volunteers that a project manager sees, best first."""
         return [match["volunteer"]["email"] for match in self.listed(self.url, self.pm, **query)]
 
-    def test_pm_user_match_explains_itself(self) -> None:
+    def test_pm_user_sees_each_match_explained(self) -> None:
         """Who it is, and the same score and explanation that the volunteer sees."""
         (match,) = self.listed(self.url, self.pm)
         (seen_by_volunteer,) = self.listed(MY_MATCHES, self.volunteer)
@@ -310,32 +247,12 @@ class VolunteerMatchesTests(MatchesTests):
         seen_by_volunteer.pop("opportunity")
         self.assertEqual(match, seen_by_volunteer)
 
-    def test_pm_user_sees_the_best_first(self) -> None:
-        """By score, then fewer unmet skills, then the newest account, then by id."""
-        now = timezone.now() + timedelta(days=1)
-
-        def volunteer(name: str, levels: dict[Skill, int], days: int = 0) -> UserProfile:
-            return make_regular_user(levels, email=f"{name}@example.org", created_at=now - timedelta(days=days))
-
-        volunteer("none", {make_skill(): 5})
-        volunteer("two-gaps", {self.react: 3, self.css: 2})
-        volunteer("one-gap", {self.react: 3, self.sql: 2})
-        volunteer("older", {self.react: 5, self.css: 5, self.sql: 5}, days=1)
-        twins = [volunteer(f"twin{number}", {self.react: 3, self.css: 4, self.sql: 2}) for number in range(2)]
-        self.volunteer.delete()
-        expected = [*(twin.email for twin in sorted(twins, key=lambda twin: twin.pk)), "older@example.org"]
-        self.assertEqual(self.ranked(), [*expected, "one-gap@example.org", "two-gaps@example.org"])
-
-    def test_pm_user_sees_active_users_only(self) -> None:
-        """An account that was made inactive is found by nobody."""
-        UserProfile.objects.filter(pk=self.volunteer.pk).update(is_active=False)
-        self.assertEqual(self.ranked(), [])
-
-    def test_pm_user_is_listed_once_they_have_rated_skills(self) -> None:
-        """A project manager may volunteer, too."""
-        make_pm_user()
+    def test_pm_user_sees_active_users_who_have_rated_skills(self) -> None:
+        """A project manager may volunteer, too, and an account that was made inactive is found by nobody."""
         make_pm_user(levels={self.react: 3, self.css: 4, self.sql: 2}, email="pm@example.org")
         self.assertEqual(self.ranked(), ["pm@example.org", "ana@example.org"])
+        UserProfile.objects.filter(pk=self.volunteer.pk).update(is_active=False)
+        self.assertEqual(self.ranked(), ["pm@example.org"])
 
     def test_pm_user_sees_matches_of_any_listing(self) -> None:
         """Of others' as well, drafts and closed ones included; one that requires nothing has none."""
@@ -344,8 +261,8 @@ class VolunteerMatchesTests(MatchesTests):
             self.assertEqual(len(self.listed(matches_of(opportunity), self.pm)), 1)
         self.assertEqual(self.listed(matches_of(self.opportunity({})), self.pm), [])
 
-    def test_pm_user_can_narrow(self) -> None:
-        """By score, to what is met, to who has the time."""
+    def test_pm_user_can_narrow_and_turn_pages(self) -> None:
+        """By score, to what is met, to who has the time; the headers tell how many there are."""
         make_regular_user({self.sql: 2}, email="bo@example.org", max_available_hours=5)
         make_regular_user({self.sql: 1, self.css: 1}, email="cy@example.org", meeting_availability=BUSY)
         whole = {self.react: 3, self.css: 4, self.sql: 2}
@@ -355,43 +272,27 @@ class VolunteerMatchesTests(MatchesTests):
         self.assertEqual(self.ranked(require_all="true"), ["di@example.org"])
         self.assertEqual(self.ranked(fits="true"), ["di@example.org", "ana@example.org"])
         self.assertEqual(self.ranked(fits="true", require_all="true", min_score="1"), ["di@example.org"])
-
-    def test_pm_user_matches_come_in_pages(self) -> None:
-        """The headers tell how many there are."""
-        make_regular_user({self.sql: 2}, email="bo@example.org")
-        self.client.force_authenticate(self.pm)
-        response = self.client.get(self.url, {"limit": 1, "offset": 1})
+        response = self.client.get(f"{self.url}?limit=1&offset=2&min_score=0.1")
         self.assertEqual([match["volunteer"]["email"] for match in response.json()], ["bo@example.org"])
-        self.assertEqual(response["X-Total-Count"], "2")
+        self.assertEqual(response["X-Total-Count"], "4")
 
-    def test_pm_user_matches_refuse_bad_values(self) -> None:
-        """The listing's filters among them: they say nothing of volunteers."""
-        self.client.force_authenticate(self.pm)
-        self.assert_narrowing_is_strict(self.url)
-        response = self.client.get(self.url, {"search": "react"})
-        self.assertEqual(list(error_of(response)["fields"]), ["search"])
-
-    def test_others_cannot_see_volunteers(self) -> None:
+    def test_anyone_else_cannot_see_volunteers(self) -> None:
         """Neither anonymous people nor volunteers, administrators, or project managers who were made inactive."""
         response = self.client.get(self.url)
         self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
-        for user in (
-            self.volunteer,
-            make_regular_user(is_staff=True, is_superuser=True),
-            make_pm_user(is_active=False),
-        ):
+        for user in (self.volunteer, make_admin_user(), make_pm_user(is_active=False)):
             self.client.force_authenticate(user)
             for url in (self.url, f"/api/opportunities/{UNKNOWN_ID}/matches/"):
                 response = self.client.get(url)
                 self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
 
-    def test_pm_user_matches_of_unknown_opportunity_return_404(self) -> None:
+    def test_pm_user_list_for_unknown_opportunity_returns_404(self) -> None:
         """There is nothing to rank for."""
         self.client.force_authenticate(self.pm)
         response = self.client.get(f"/api/opportunities/{UNKNOWN_ID}/matches/")
         self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
 
-    def test_no_other_answer_tells_a_volunteers_address(self) -> None:
+    def test_anyone_else_is_told_no_address_of_a_volunteer(self) -> None:
         """Whoever asks for whatever: only the volunteer, and project managers here."""
         urls = [f"/api/{name}/" for name in ("skills", "roles", "projects", "communities-of-practice", "opportunities")]
         for user in (None, make_regular_user({self.react: 1}), self.pm):
@@ -400,23 +301,51 @@ class VolunteerMatchesTests(MatchesTests):
                 with self.subTest(user=user, url=url):
                     self.assertNotIn("ana@example.org", self.client.get(url).content.decode())
 
-    def test_pm_user_matches_take_a_constant_number_of_queries(self) -> None:
-        """Session, user, opportunity, what changed, those rows, the page, names; and with ``fits`` their times."""
-        client = browser()
-        client.force_login(self.pm)
-        for rows in (1, 50):
-            for _ in range(rows):
-                make_regular_user({self.react: 3}, meeting_availability=WEEK)
-            for query, queries in (({}, 7), ({"fits": "true", "limit": "100"}, 8)):
-                with self.subTest(rows=rows, query=query), self.assertNumQueries(queries):
-                    client.get(self.url, query)
 
+class MatchReadTests(MatchAssertions):
+    """What holds in both directions: strict parameters, changes between one query and the next, clocks."""
 
-class RankingTests(MatchesTests):
-    """Rows that change between one query and the next."""
+    def test_authenticated_users_with_unusable_parameter_get_400(self) -> None:
+        """The parameter is named; the listing's filters say nothing of volunteers, and the score is the order."""
+        scores = ["-0.1", "1.1", "x", "nan", "inf", "", "1e999999999", "1e-999999999", "½", "0.5_0", " 0.5", ".5"]
+        bad = {
+            "min_score": [*scores, "0." + "1" * 30],
+            "require_all": ["True", "1", "yes", ""],
+            "fits": ["False", "0", ""],
+            "limit": ["0", "101", "x", ""],
+            "offset": ["-1", "x", ""],
+            "ordering": ["created_at"],
+            "created_by": ["me"],
+            "status": ["open"],
+            "nonsense": ["1"],
+        }
+        cases = [(MY_MATCHES, self.volunteer, bad)]
+        cases.append((matches_of(self.opportunity({self.react: 3})), self.pm, {**bad, "search": ["react"]}))
+        for url, user, wrong in cases:
+            self.client.force_authenticate(user)
+            for name, value in ((name, value) for name, values in wrong.items() for value in values):
+                with self.subTest(url=url, name=name, value=value):
+                    response = self.client.get(url, {name: value})
+                    self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
 
-    def test_ranked_opportunities_that_no_longer_match_are_left_out(self) -> None:
-        """One that asks for something else by now, and one that was closed."""
+    def test_authenticated_users_cost_a_constant_number_of_queries(self) -> None:
+        """Session, user, what changed, those rows, the page, names, and what is ranked for; ``fits`` asks for times."""
+        for user, url, queries_with_times in (
+            (self.volunteer, MY_MATCHES, 9),
+            (self.pm, matches_of(self.opportunity({self.react: 3})), 8),
+        ):
+            client = browser()
+            client.force_login(user)
+            for rows in (1, 50):
+                for _ in range(rows):
+                    self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))
+                    make_regular_user({self.react: 3}, meeting_availability=WEEK)
+                for query, queries in (("", 7), ("?fits=true&limit=100", queries_with_times)):
+                    with self.subTest(url=url, rows=rows, query=query), self.assertNumQueries(queries):
+                        client.get(url + query)
+
+    def test_volunteer_is_not_shown_opportunities_that_no_longer_match(self) -> None:
+        """One that asks for something else by now, and one that was closed, are left out of the page."""
         kept, changed, closed = (self.opportunity({self.react: 3}) for _ in range(3))
         ranking = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
         self.assertEqual(len(ranking), 3)
@@ -424,17 +353,16 @@ class RankingTests(MatchesTests):
         Opportunity.objects.filter(pk=closed.pk).update(status="closed")
         self.assertEqual([match.opportunity for match in ranking[:3]], [kept])
 
-    def test_ranked_volunteers_who_no_longer_match_are_left_out(self) -> None:
-        """One who has taken back a skill, and one whose account was made inactive."""
+    def test_pm_user_is_not_shown_volunteers_who_no_longer_match(self) -> None:
+        """One who has taken back a skill, and one whose account was made inactive, are left out of the page."""
         changed, inactive = (make_regular_user({self.react: 3}) for _ in range(2))
-        opportunity = self.opportunity({self.react: 3})
-        ranking = VolunteerRanking(opportunity, Narrowing(), timezone.now())
+        ranking = VolunteerRanking(self.opportunity({self.react: 3}), Narrowing(), timezone.now())
         self.assertEqual(len(ranking), 3)
         SkillMatrix.objects.store({}, into=changed.skills_learned_matrix)
         UserProfile.objects.filter(pk=inactive.pk).update(is_active=False)
         self.assertEqual([match.volunteer for match in ranking[:3]], [self.volunteer])
 
-    def test_match_with_a_skill_deleted_meanwhile_is_told_without_its_name(self) -> None:
+    def test_volunteer_is_shown_a_skill_deleted_meanwhile_without_its_name(self) -> None:
         """The page was read before the names; the explanation still goes with the score."""
         opportunity = self.opportunity({self.react: 3, self.sql: 3})
         ranking = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
@@ -447,11 +375,7 @@ class RankingTests(MatchesTests):
         (missing, _) = match["skills"]
         self.assertEqual((missing["skill"], missing["name"], missing["status"]), (id_, "", "missing"))
 
-
-class ClockTests(MatchesTests):
-    """Meetings on another clock than the volunteer's."""
-
-    def test_matches_compare_meetings_on_the_clocks_of_the_week_that_begins_today(self) -> None:
+    def test_everyone_sees_meetings_compared_on_the_clocks_of_the_week_that_begins_today(self) -> None:
         """Los Angeles changes its clocks three weeks before London, so that 18:00 is 01:00 there, and 02:00 again."""
         night = {"timezone": "Europe/London", "slots": [{"day": "tue", "start": "01:00", "end": "03:00"}]}
         londoner = make_regular_user({self.react: 3}, meeting_availability=night)

@@ -25,7 +25,7 @@ from .common import (
 URL = "/api/opportunities/"
 
 
-class OpportunitiesReadTests(APITestCase):
+class OpportunityReadTests(APITestCase):
     """What the world sees."""
 
     def setUp(self) -> None:
@@ -73,16 +73,12 @@ class OpportunitiesReadTests(APITestCase):
         others = [make_opportunity(status=status) for status in ("on_hold", "filled", "closed")]
         self.assertEqual(set(self.ids()), {str(row.pk) for row in (self.opened, *others)})
 
-    def test_regular_user_and_administrator_cannot_view_drafts(self) -> None:
-        """Drafts are for project managers, in lists and by id."""
+    def test_regular_user_and_administrator_cannot_view_drafts_and_pm_user_can(self) -> None:
+        """Drafts are for project managers, who see those of all, in lists and by id."""
         for user in (make_regular_user(), make_regular_user(is_staff=True, is_superuser=True)):
             self.client.force_authenticate(user)
             self.assertEqual(self.ids(), [str(self.opened.pk)])
-            response = self.client.get(f"{URL}{self.draft.pk}/")
-            self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
-
-    def test_pm_user_can_view_drafts(self) -> None:
-        """Any project manager sees all drafts."""
+            self.assertEqual(error_of(self.client.get(f"{URL}{self.draft.pk}/"))["code"], "not_found")
         self.client.force_authenticate(make_pm_user())
         self.assertIn(str(self.draft.pk), self.ids())
         self.assertEqual(self.client.get(f"{URL}{self.draft.pk}/").json()["status"], "draft")
@@ -99,54 +95,23 @@ class OpportunitiesReadTests(APITestCase):
         self.assertIsNone(self.client.get(f"{URL}{self.opened.pk}/").json()["created_by"])
 
     def test_anonymous_list_takes_limit_and_offset(self) -> None:
-        """The pages tile the list, and the headers tell the total and the neighbours."""
+        """The pages tile the list; the headers tell the total, the neighbours, and from beyond the end the way back."""
         for _ in range(4):
             make_opportunity()
         everything = self.ids()
-        response = self.client.get(URL, {"limit": 2, "offset": 2})
-        self.assertEqual([row["id"] for row in response.json()], everything[2:4])
-        self.assertEqual(response["X-Total-Count"], "5")
-        links = {
-            rel: f'<http://testserver{URL}?limit=2&offset={offset}>; rel="{rel}"'
-            for rel, offset in (("first", 0), ("last", 4), ("prev", 0), ("next", 4))
-        }
-        self.assertEqual(set(response["Link"].split(", ")), set(links.values()))
-        shifted = self.client.get(URL, {"limit": 2, "offset": 1})["Link"]
-        self.assertIn(f'<http://testserver{URL}?limit=2&offset=3>; rel="last"', shifted)
-        last = self.client.get(URL, {"limit": 2, "offset": 4})
-        self.assertEqual([row["id"] for row in last.json()], everything[4:])
-        self.assertNotIn('rel="next"', last["Link"])
-
-    def test_anonymous_list_beyond_the_end_is_empty(self) -> None:
-        """An offset past the last row gives an empty page with the total, and leads back to the last one."""
-        for _ in range(2):
-            make_opportunity()
-        response = self.client.get(URL, {"limit": 2, "offset": 1000})
-        self.assertEqual((response.json(), response["X-Total-Count"]), ([], "3"))
-        links = {
-            f'<http://testserver{URL}?limit=2&offset={offset}>; rel="{rel}"'
-            for rel, offset in (("first", 0), ("last", 2), ("prev", 2))
-        }
-        self.assertEqual(set(response["Link"].split(", ")), links)
-
-    def test_anonymous_list_with_unusable_page_returns_400(self) -> None:
-        """A page that can't be is refused and named."""
-        for name, value in (
-            ("limit", "0"),
-            ("limit", "501"),
-            ("limit", "-1"),
-            ("limit", "9" * 20),
-            ("limit", "ten"),
-            ("limit", ""),
-            ("limit", "\x00"),
-            ("limit", "1.5"),
-            ("offset", "-1"),
-            ("offset", "9" * 20),
-            ("offset", "\u0661"),
+        for offset, links in (
+            (0, {"first": 0, "last": 4, "next": 2}),
+            (1, {"first": 0, "last": 3, "prev": 0, "next": 3}),
+            (2, {"first": 0, "last": 4, "prev": 0, "next": 4}),
+            (4, {"first": 0, "last": 4, "prev": 2}),
+            (1000, {"first": 0, "last": 4, "prev": 4}),
         ):
-            with self.subTest(name=name, value=value):
-                response = self.client.get(URL, {name: value})
-                self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
+            response = self.client.get(URL, {"limit": 2, "offset": offset})
+            with self.subTest(offset=offset):
+                self.assertEqual([row["id"] for row in response.json()], everything[offset : offset + 2])
+                self.assertEqual(response["X-Total-Count"], "5")
+                told = {f'<http://testserver{URL}?limit=2&offset={to}>; rel="{rel}"' for rel, to in links.items()}
+                self.assertEqual(set(response["Link"].split(", ")), told)
 
     def test_anonymous_list_takes_a_constant_number_of_queries(self) -> None:
         """The version, the count, the page and the names of skills: the same for one row and for fifty."""
@@ -160,7 +125,7 @@ class OpportunitiesReadTests(APITestCase):
         self.assertEqual(counts, [4, 4])
 
 
-class OpportunitiesWriteTests(APITestCase):
+class OpportunityWriteTests(APITestCase):
     """What project managers do."""
 
     def setUp(self) -> None:
@@ -189,11 +154,8 @@ class OpportunitiesWriteTests(APITestCase):
         client = browser()
         client.force_login(self.pm)
         client.credentials()
-        for response in (
-            client.post(URL, opportunity_payload()),
-            client.put(self.url, opportunity_payload()),
-            client.delete(self.url),
-        ):
+        for send, url in ((client.post, URL), (client.put, self.url), (client.delete, self.url)):
+            response = send(url, opportunity_payload())
             self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
         self.assertEqual(Opportunity.objects.count(), 1)
 
@@ -219,17 +181,13 @@ class OpportunitiesWriteTests(APITestCase):
             ("draft", "", 0, []),
         )
 
-    def test_anonymous_and_regular_user_cannot_write(self) -> None:
-        """Nobody but project managers creates or deletes, and nobody updates what another has posted."""
-        for who, code in ((None, "not_authenticated"), (make_regular_user(), "permission_denied")):
+    def test_regular_user_cannot_write_opportunity(self) -> None:
+        """Whoever is no project manager changes nothing, signed in or not."""
+        for who in (None, make_regular_user()):
             self.client.force_authenticate(who)
-            for response in (
-                self.client.post(URL, opportunity_payload()),
-                self.client.put(self.url, opportunity_payload()),
-                self.client.delete(self.url),
-            ):
-                self.assertEqual((response.status_code, error_of(response)["code"]), (403, code))
-        self.assertEqual(Opportunity.objects.count(), 1)
+            for send, url in ((self.client.post, URL), (self.client.put, self.url), (self.client.delete, self.url)):
+                self.assertEqual(send(url, opportunity_payload()).status_code, 403)
+        self.assertEqual(Opportunity.objects.get().body, self.mine.body)
 
     def test_pm_user_can_update_own_opportunity(self) -> None:
         """The matrix is replaced in place: its row stays the only one."""
@@ -247,41 +205,31 @@ class OpportunitiesWriteTests(APITestCase):
         body = self.client.put(self.url, payload).json()
         self.assertEqual((body["skills_required_matrix"], body["status"]), ({str(self.react.pk): 3}, "open"))
 
-    def test_pm_user_cannot_update_others_opportunity(self) -> None:
-        """Only the creator updates."""
+    def test_other_pm_cannot_update_opportunity_but_delete_it(self) -> None:
+        """Only the creator updates; any project manager deletes, and the matrix goes along."""
         self.client.force_authenticate(make_pm_user())
         response = self.client.put(self.url, opportunity_payload())
         self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
-
-    def test_pm_user_can_delete_others_opportunity(self) -> None:
-        """Any project manager deletes, and the matrix goes along."""
-        self.client.force_authenticate(make_pm_user())
         self.assertEqual(self.client.delete(self.url).status_code, 204)
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
 
-    def test_former_pm_can_update_own_opportunity_only(self) -> None:
-        """The creator updates; creating, deleting and drafts are for project managers."""
+    def test_former_pm_cannot_write_own_opportunity(self) -> None:
+        """The right to edit ends with the role: every write is a 403, drafts included, and a draft can't be read."""
         draft = make_opportunity(status="draft", created_by=self.pm)
         self.pm.is_project_manager = False
         self.pm.save()
-        self.assertEqual(self.client.put(self.url, opportunity_payload()).status_code, 200)
-        self.assertEqual(self.client.put(f"{URL}{draft.pk}/", opportunity_payload()).status_code, 404)
-        for response in (self.client.post(URL, opportunity_payload()), self.client.delete(self.url)):
-            self.assertEqual(error_of(response)["code"], "permission_denied")
-
-    def test_anyone_patch_returns_405(self) -> None:
-        """A listing is replaced as a whole."""
-        for user in (None, self.pm):
-            self.client.force_authenticate(user)
-            response = self.client.patch(self.url, {"status": "closed"})
-            self.assertEqual((response.status_code, error_of(response)["code"]), (405, "method_not_allowed"))
+        before = self.client.get(self.url).json()
+        for url in (self.url, f"{URL}{draft.pk}/"):
+            for response in (self.client.put(url, opportunity_payload(status="draft")), self.client.delete(url)):
+                self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+        self.assertEqual(error_of(self.client.post(URL, opportunity_payload()))["code"], "permission_denied")
+        self.assertEqual(self.client.get(f"{URL}{draft.pk}/").status_code, 404)
+        self.assertEqual(self.client.get(self.url).json(), before)
 
     def test_pm_user_write_to_unknown_id_returns_404(self) -> None:
         """What is gone can't be changed."""
-        for response in (
-            self.client.put(f"{URL}{UNKNOWN_ID}/", opportunity_payload()),
-            self.client.delete(f"{URL}{UNKNOWN_ID}/"),
-        ):
+        for send in (self.client.put, self.client.delete):
+            response = send(f"{URL}{UNKNOWN_ID}/", opportunity_payload())
             self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
 
     def test_pm_user_write_with_bad_field_returns_400_and_writes_nothing(self) -> None:
@@ -303,16 +251,15 @@ class OpportunitiesWriteTests(APITestCase):
             ["React: the level must be a whole number from 1 to 5, not 6."],
         )
 
-    def test_pm_user_create_takes_a_constant_number_of_queries(self) -> None:
-        """However many skills are required; the first entry of a log asks for the content type, which is kept."""
-        self.client.post(URL, opportunity_payload())
-        counts = []
+    def test_pm_user_writes_take_a_constant_number_of_queries(self) -> None:
+        """A creation takes 8 and an update 10, savepoints included, however many skills, whatever is changed."""
+        self.client.post(URL, opportunity_payload())  # the first entry of the log asks for the content type
         for skills in (1, 50):
-            payload = opportunity_payload(skills_required_matrix={str(make_skill().pk): 3 for _ in range(skills)})
-            with CaptureQueriesContext(connection) as queries:
-                self.assertEqual(self.client.post(URL, payload).status_code, 201)
-            counts.append(len(queries))
-        self.assertEqual(counts[0], counts[1])
+            levels = {str(make_skill().pk): 3 for _ in range(skills)}
+            for send, url, queries in ((self.client.post, URL, 8), (self.client.put, self.url, 10)):
+                payload = opportunity_payload(skills_required_matrix=levels, status="closed")
+                with self.subTest(skills=skills, method=send.__name__), self.assertNumQueries(queries):
+                    send(url, payload)
 
 
 def bad_values(first: Any, second: Any) -> list[tuple[str, Any]]:
@@ -322,6 +269,8 @@ def bad_values(first: Any, second: Any) -> list[tuple[str, Any]]:
     reference: list[Any] = ["x", UNKNOWN_ID, None, True, 5, 10**50, [], {}]
     levels: list[Any] = [True, 0, 6, -1, 3.0, "3", None, [], {}, 10**20]
     ids: list[Any] = [UNKNOWN_ID, "x", "", "\x00", one.replace("-", "")]
+    twice, one_bad, too_many = {one: 3, one.upper(): 3}, {one: 3, two: 9}, {str(number): 1 for number in range(251)}
+    no_matrices: list[Any] = [None, [], "x", 3, twice, one_bad, too_many]
     values: dict[str, list[Any]] = {
         "status": choice,
         "work_environment": choice,
@@ -330,16 +279,6 @@ def bad_values(first: Any, second: Any) -> list[tuple[str, Any]]:
         "role": reference,
         "min_hours_required": [-1, 169, 10**20, "x", "5", "1_0", None, True, 1.5, []],
         "body": ["", " ", None, "a\x00b", "x" * 20_001, [], {}, 0, True],
-        "skills_required_matrix": [
-            None,
-            [],
-            "x",
-            3,
-            {one: 3, one.upper(): 3},
-            {one: 3, two: 9},
-            *({one: level} for level in levels),
-            *({id_: 3} for id_ in ids),
-            {str(number): 1 for number in range(251)},
-        ],
+        "skills_required_matrix": [*no_matrices, *({one: level} for level in levels), *({id_: 3} for id_ in ids)],
     }
     return [(field, value) for field, bad in values.items() for value in bad]

@@ -9,6 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.test import APITestCase
 
 from .common import (
+    error_of,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -20,16 +21,17 @@ from .common import (
     opportunity_payload,
 )
 
-WHO = ("anonymous", "volunteer", "other_pm", "creator", "administrator")
+WHO = ("anonymous", "volunteer", "former_pm", "other_pm", "creator", "administrator")
 EVERYONE = dict.fromkeys(WHO, 200)
 NOBODY = dict.fromkeys(WHO, 405)
 SIGNED_IN = {**EVERYONE, "anonymous": 403}
 METHODS = ("get", "post", "put", "patch", "delete")
+CODES = {400: "validation_error", 404: "not_found", 405: "method_not_allowed"}
 
 
 def pms(status: int) -> dict[str, int]:
     """Return what each sees of an operation that any project manager may do."""
-    return {"anonymous": 403, "volunteer": 403, "other_pm": status, "creator": status, "administrator": 403}
+    return {**dict.fromkeys(WHO, 403), "other_pm": status, "creator": status}
 
 
 def read_only(get: dict[str, int], unsafe: dict[str, int] = NOBODY) -> dict[str, dict[str, int]]:
@@ -42,25 +44,14 @@ def post_only(status: int) -> dict[str, dict[str, int]]:
     return {method: dict.fromkeys(WHO, status) if method == "post" else NOBODY for method in METHODS}
 
 
+CATALOGS = ("skill", "community-of-practice", "role", "project")
+FORMS = ("signup", "login", "forgot-password", "reset-password")
 PRIVATE_NOBODY = {**NOBODY, "anonymous": 403}
 API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
-    "healthcheck": read_only(EVERYONE),
-    "schema": read_only(EVERYONE),
-    "docs": read_only(EVERYONE),
-    "auth-csrf": read_only(EVERYONE),
-    "auth-signup": post_only(400),
-    "auth-login": post_only(400),
+    **dict.fromkeys(("healthcheck", "schema", "docs", "auth-csrf"), read_only(EVERYONE)),
+    **dict.fromkeys((f"{name}-{view}" for name in CATALOGS for view in ("list", "detail")), read_only(EVERYONE)),
+    **dict.fromkeys((f"auth-{name}" for name in FORMS), post_only(400)),
     "auth-logout": post_only(204),
-    "auth-forgot-password": post_only(400),
-    "auth-reset-password": post_only(400),
-    "skill-list": read_only(EVERYONE),
-    "skill-detail": read_only(EVERYONE),
-    "community-of-practice-list": read_only(EVERYONE),
-    "community-of-practice-detail": read_only(EVERYONE),
-    "role-list": read_only(EVERYONE),
-    "role-detail": read_only(EVERYONE),
-    "project-list": read_only(EVERYONE),
-    "project-detail": read_only(EVERYONE),
     "user-me": {**read_only(SIGNED_IN, PRIVATE_NOBODY), "put": SIGNED_IN, "patch": SIGNED_IN},
     "user-me-matches": read_only(SIGNED_IN, PRIVATE_NOBODY),
     "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
@@ -169,12 +160,12 @@ class ApiPermissionTests(APITestCase):
     def setUp(self) -> None:
         """Make one of each kind of user, and a row for each detail route."""
         self.volunteer = make_regular_user()
-        self.creator = make_pm_user()
         self.users = {
             "anonymous": None,
             "volunteer": self.volunteer,
+            "former_pm": make_regular_user(),
             "other_pm": make_pm_user(),
-            "creator": self.creator,
+            "creator": make_pm_user(),
             "administrator": make_admin_user(),
         }
         self.rows = {
@@ -186,12 +177,13 @@ class ApiPermissionTests(APITestCase):
         }
         self.payload = opportunity_payload()
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, who: str) -> str:
         """Return the URL of a route, with a row that lives for one request only where it may be deleted."""
         if name == "api-not-found":
             return "/api/nowhere/"
         if name in {"opportunity-detail", "opportunity-matches"}:
-            return reverse(name, args=[make_opportunity(created_by=self.creator).pk])
+            author = self.users["former_pm" if who == "former_pm" else "creator"]
+            return reverse(name, args=[make_opportunity(created_by=author).pk])
         return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])
 
     def test_matrix_covers_every_route(self) -> None:
@@ -204,15 +196,19 @@ class ApiPermissionTests(APITestCase):
                 self.assertEqual(set(row), set(WHO))
 
     def test_everyone_gets_what_the_matrix_says(self) -> None:
-        """Each cell is a request: who, method, route."""
+        """Each cell is a request: who, method, route; a refusal says by its code which one it is."""
         for name, methods in API_MATRIX.items():
             for method, expected in methods.items():
                 for who, status in expected.items():
                     self.client.force_authenticate(self.users[who])
                     with self.subTest(route=name, method=method, who=who):
                         body = BODIES.get(name) or (self.payload if name.startswith("opportunity") else {})
-                        response = getattr(self.client, method)(self.url(name), *([] if method == "get" else [body]))
+                        arguments = [] if method == "get" else [body]
+                        response = getattr(self.client, method)(self.url(name, who), *arguments)
                         self.assertEqual(response.status_code, status)
+                        if status >= 400 and name != "metrics":
+                            refused = "not_authenticated" if who == "anonymous" else "permission_denied"
+                            self.assertEqual(error_of(response)["code"], {**CODES, 403: refused}[status])
 
 
 class AdminPermissionTests(TestCase):
@@ -263,7 +259,7 @@ class AdminPermissionTests(TestCase):
         pages = {f"{model}_{page}" for model, pages in ADMIN_MODELS.items() for page in pages}
         self.assertEqual(set(ADMIN_POSTS), pages)
 
-    def test_outsiders_are_sent_to_the_sign_in(self) -> None:
+    def test_anyone_from_outside_is_sent_to_the_sign_in(self) -> None:
         """Anonymous people, volunteers and inactive project managers see no page, and change nothing by a form."""
         before = self.stored()
         for user in (None, make_regular_user(), make_pm_user(is_active=False)):
@@ -303,7 +299,7 @@ class AdminPermissionTests(TestCase):
                         self.assertEqual(self.stored(), before)
                     transaction.set_rollback(True)
 
-    def test_pm_has_no_action_that_is_not_theirs(self) -> None:
+    def test_other_pm_has_no_action_that_is_not_theirs(self) -> None:
         """A forged action on the lists of skills and users deletes, merges and promotes nothing."""
         self.client.force_login(self.users["other_pm"])
         for model, action in (

@@ -1,5 +1,7 @@
 """The rules of who sees and changes what, asked directly."""
 
+from typing import Any
+
 from django.contrib.auth.models import AnonymousUser
 from django.test import TestCase
 
@@ -10,51 +12,50 @@ from ctj_api.querysets import Requester
 from .common import make_admin_user, make_opportunity, make_pm_user, make_regular_user, make_skill
 
 
-class OpportunityRuleTests(TestCase):
+class OpportunityTests(TestCase):
     """One listing of each status, by one project manager, seen by everyone."""
 
     def setUp(self) -> None:
         """Make the listings and the people."""
         self.creator = make_pm_user()
         self.listings = {status: make_opportunity(status=status, created_by=self.creator) for status in Status}
-        self.former_pm = make_pm_user(is_active=False)
-        self.outsiders: list[Requester] = [AnonymousUser(), make_regular_user(), make_admin_user(), self.former_pm]
+        inactive = make_pm_user(is_active=False)
+        self.outsiders: list[Requester] = [AnonymousUser(), make_regular_user(), make_admin_user(), inactive]
 
-    def test_pm_user_sees_everything(self) -> None:
-        """Drafts of others included."""
-        for user in (self.creator, make_pm_user()):
-            self.assertCountEqual(Opportunity.objects.visible_to(user), self.listings.values())
-
-    def test_others_see_everything_but_drafts(self) -> None:
-        """Anonymous people, volunteers, administrators and project managers whose account is closed."""
+    def test_pm_user_sees_and_deletes_everything_and_others_see_all_but_drafts(self) -> None:
+        """Anonymous people, volunteers, administrators and project managers whose account is closed delete nothing."""
+        for manager in (self.creator, make_pm_user()):
+            self.assertCountEqual(Opportunity.objects.visible_to(manager), self.listings.values())
+            self.assertEqual(Opportunity.objects.deletable_by(manager).count(), len(Status))
         public = [row for status, row in self.listings.items() if status != Status.DRAFT]
         for user in self.outsiders:
             self.assertCountEqual(Opportunity.objects.visible_to(user), public)
-
-    def test_creator_edits_their_own(self) -> None:
-        """Nobody else edits them, not even another project manager; a former one still does."""
-        self.creator.is_project_manager = False
-        self.creator.save()
-        self.assertCountEqual(Opportunity.objects.editable_by(self.creator), self.listings.values())
-        for user in (make_pm_user(), *self.outsiders):
-            self.assertFalse(Opportunity.objects.editable_by(user).exists())
-
-    def test_any_pm_user_deletes(self) -> None:
-        """And nobody else."""
-        for manager in (self.creator, make_pm_user()):
-            self.assertEqual(Opportunity.objects.deletable_by(manager).count(), len(Status))
-        for user in self.outsiders:
             self.assertFalse(Opportunity.objects.deletable_by(user).exists())
 
-    def test_open_listings_are_those_to_apply_for(self) -> None:
-        """Not those on hold, filled or closed."""
+    def test_creator_edits_their_own_while_a_project_manager(self) -> None:
+        """Nobody else edits them, not even another project manager, nor the creator after that."""
+        self.assertCountEqual(Opportunity.objects.editable_by(self.creator), self.listings.values())
+        self.assertEqual(self.rights_of(self.creator), {True})
+        self.creator.is_project_manager = False
+        self.creator.save()
+        for user in (make_pm_user(), self.creator, *self.outsiders):
+            self.assertFalse(Opportunity.objects.editable_by(user).exists())
+            self.assertEqual(self.rights_of(user), {False})
+
+    def rights_of(self, user: Requester) -> set[bool]:
+        """Return what rows tell of the right to edit them."""
+        rows: Any = Opportunity.objects.with_rights_of(user)
+        return {row.is_editable for row in rows}
+
+    def test_volunteers_apply_for_open_listings(self) -> None:
+        """Not for those on hold, filled or closed."""
         self.assertEqual(list(Opportunity.objects.open()), [self.listings[Status.OPEN]])
 
 
 class AccountTests(TestCase):
     """How accounts are made and found."""
 
-    def test_account_is_one_whatever_the_case(self) -> None:
+    def test_owner_has_one_account_whatever_the_case(self) -> None:
         """The instance, the row and every lookup agree."""
         user = UserProfile.objects.create_user("Ana@Example.ORG")
         self.assertEqual(user.email, "ana@example.org")
@@ -62,11 +63,11 @@ class AccountTests(TestCase):
         self.assertEqual(UserProfile.objects.get_by_natural_key("anA@example.org"), user)
         self.assertFalse(user.has_usable_password())
 
-    def test_account_without_address_is_refused(self) -> None:
+    def test_anyone_without_address_gets_no_account(self) -> None:
         """Nobody could sign in to it."""
         self.assertRaises(ValueError, UserProfile.objects.create_user, "")
 
-    def test_superuser_is_staff(self) -> None:
+    def test_administrator_is_staff(self) -> None:
         """So that the first administrator gets in."""
         user = UserProfile.objects.create_superuser("root@example.org", "a-long-passphrase")
         self.assertTrue(user.is_staff and user.is_superuser)
@@ -76,7 +77,7 @@ class AccountTests(TestCase):
 class SkillTests(TestCase):
     """Searching the catalog."""
 
-    def test_search_takes_text_literally(self) -> None:
+    def test_anyone_searches_text_literally(self) -> None:
         """Wildcards of SQL are letters like any other."""
         skill = make_skill(name="100% coverage_report")
         make_skill(name="1000 coverage reports")

@@ -1,0 +1,288 @@
+"""How query parameters are read: each by a form field, all of a list by a filter set, which ignores none of them."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, Self
+
+import django_filters
+from django import forms
+from django.db import models
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from ctj_api.enums import PracticeArea
+from ctj_api.exceptions import NO_SUCH_PARAMETER
+from ctj_api.models import CommunityOfPractice, Skill
+from ctj_api.validators import clean_whole_number, is_uuid, unknown_skill
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 500
+MAX_OFFSET = 1_000_000_000
+MAX_SEARCH = 200
+MAX_SCORE_DIGITS = 21
+# What Django makes of a byte that is no UTF-8.
+REPLACEMENT_CHARACTER = "\ufffd"
+PAGE_HEADERS = [
+    OpenApiParameter(
+        "X-Total-Count", int, OpenApiParameter.HEADER, description="How many rows there are in all.", response=[200]
+    ),
+    OpenApiParameter(
+        "Link", str, OpenApiParameter.HEADER, description="RFC 8288: `first`, `prev`, `next`, `last`.", response=[200]
+    ),
+]
+_UUID = {"type": "string", "format": "uuid"}
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+type Schema = dict[str, Any]
+
+
+class SearchField(forms.CharField):
+    """A text to look for; an empty one finds everything."""
+
+    schema: ClassVar[Schema] = {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\u0000]*$"}
+
+    def __init__(self) -> None:
+        super().__init__(max_length=MAX_SEARCH)
+
+
+class ChoiceField(forms.ChoiceField):
+    """One of a few words."""
+
+    def __init__(self, values: list[str]) -> None:
+        super().__init__(choices=[(value, value) for value in values], error_messages=_choice_messages(values))
+        self.schema: Schema = {"type": "string", "enum": values}
+
+
+class ChoicesField(forms.MultipleChoiceField):
+    """Any of a few words."""
+
+    def __init__(self, choices: type[models.TextChoices]) -> None:
+        super().__init__(choices=choices.choices, error_messages=_choice_messages(choices.values))
+        self.schema: Schema = {"type": "string", "enum": choices.values}
+
+
+class SwitchField(ChoiceField):
+    """``true`` or ``false``."""
+
+    def __init__(self) -> None:
+        super().__init__(["true", "false"])
+        self.schema = {"type": "boolean"}
+
+    def clean(self, value: Any) -> bool:
+        """Return whether it is on; raises a ``ValidationError`` for anything but the two words."""
+        return bool(super().clean(value) == "true")
+
+
+class RowField(forms.ModelChoiceField[models.Model]):
+    """A row, given by its id with the hyphens, as everywhere else."""
+
+    schema: ClassVar[Schema] = _UUID
+
+    def __init__(self, model: type[models.Model]) -> None:
+        message = f"There is no such {model._meta.verbose_name}. Give its id."
+        super().__init__(model._default_manager.all(), error_messages={"invalid_choice": message})
+
+    def to_python(self, value: Any) -> Any:
+        """Return the row; raises a ``ValidationError`` where there is none."""
+        if value and not is_uuid(value):
+            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
+        return super().to_python(value)
+
+
+class CommunityField(forms.CharField):
+    """A community of practice, given by its id or its practice area."""
+
+    schema: ClassVar[Schema] = {"anyOf": [_UUID, {"type": "string", "enum": PracticeArea.values}]}
+
+    def clean(self, value: Any) -> CommunityOfPractice:
+        """Return the community; raises a ``ValidationError`` where there is none."""
+        community = None
+        if value in PracticeArea.values:
+            community = CommunityOfPractice.objects.filter(practice_area=value).first()
+        elif is_uuid(value):
+            community = CommunityOfPractice.objects.filter(pk=value).first()
+        if community is None:
+            raise forms.ValidationError(
+                f"There is no such community of practice. Give its id or one of {', '.join(PracticeArea.values)}."
+            )
+        return community
+
+
+class SkillIdsField(forms.Field):
+    """Skills, given by their ids in any case."""
+
+    schema: ClassVar[Schema] = _UUID
+    widget = forms.SelectMultiple
+
+    def clean(self, value: list[str]) -> list[str]:
+        """Return the ids in lower case; raises a ``ValidationError`` that names those of no skill."""
+        known = Skill.objects.names_of(value)
+        if problems := [unknown_skill(id_) for id_ in value if id_.lower() not in known]:
+            raise forms.ValidationError(problems)
+        return list(known)
+
+
+class WholeNumberField(forms.CharField):
+    """A whole number in a range."""
+
+    def __init__(self, lowest: int, highest: int) -> None:
+        super().__init__()
+        self._range = lowest, highest
+        self.schema: Schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+
+    def clean(self, value: Any) -> int:
+        """Return the number; raises a ``ValidationError`` for anything else."""
+        return clean_whole_number(str(value), *self._range)
+
+
+class ScoreField(forms.DecimalField):
+    """A number from 0 to 1, as JSON writes numbers."""
+
+    schema: ClassVar[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
+
+    def __init__(self) -> None:
+        super().__init__(min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1)
+
+    def clean(self, value: Any) -> Any:
+        """Return the number; raises a ``ValidationError`` for other ways to write one."""
+        if value and not _NUMBER.fullmatch(str(value)):
+            raise forms.ValidationError("Give a number from 0 to 1.")
+        return super().clean(value)
+
+
+class Parameter(django_filters.Filter):
+    """A query parameter: a form field that reads it, an example and a description for the OpenAPI document."""
+
+    def __init__(
+        self,
+        form_field: Any,
+        example: object,
+        description: str,
+        *,
+        default: object = None,
+        allow_empty: bool = False,
+        **lookup: Any,
+    ) -> None:
+        super().__init__(**lookup)
+        form_field.required = False
+        self._form_field = form_field
+        self.is_repeatable = isinstance(form_field.widget, forms.SelectMultiple)
+        self.default = default
+        self._example = example
+        self._description = description
+        self._allow_empty = allow_empty
+
+    @property
+    def field(self) -> forms.Field:
+        """The form field."""
+        field: forms.Field = self._form_field
+        return field
+
+    def problems(self, values: list[str]) -> list[str]:
+        """Return what is wrong with the values that a request gives, whatever they mean."""
+        if len(values) > 1 and not self.is_repeatable:
+            return ["Give this query parameter once."]
+        if "" in values and not self._allow_empty:
+            return ["Give this query parameter a value, or leave it out."]
+        if any(REPLACEMENT_CHARACTER in value for value in values):
+            return ["This is not UTF-8."]
+        return []
+
+    def documented(self, name: str) -> OpenApiParameter:
+        """Return what the OpenAPI document says of it."""
+        schema, example, description = self._form_field.schema, self._example, self._description
+        if self.default is not None:
+            schema = {**schema, "default": self.default}
+        if self.is_repeatable:
+            schema, example = {"type": "array", "items": schema}, [example]
+            description = f"{description} May be repeated: any of the values will do."
+        examples = [OpenApiExample("Example", value=example)]
+        return OpenApiParameter(name, schema, description=description, examples=examples)
+
+
+class Setting(Parameter):
+    """A query parameter that leaves the rows alone: it says how they are ranked, or which of them are told."""
+
+    def filter(self, qs: Any, value: Any) -> Any:
+        """Return all rows."""
+        return qs
+
+
+class Page(NamedTuple):
+    """Which rows of a long list a request asks for."""
+
+    limit: int
+    offset: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows as a slice of the list."""
+        return slice(self.offset, self.offset + self.limit)
+
+
+class StrictFilterSet(django_filters.FilterSet):
+    """The query parameters of a list, of which none is ignored."""
+
+    base_filters: Any
+    request: Request
+
+    def __init__(self, request: Request, queryset: models.QuerySet[Any]) -> None:
+        """Take only the filters that are asked for: Django Filter copies each that it takes."""
+        self.query = request.query_params
+        self.base_filters = {name: self.base_filters[name] for name in self.query if name in self.base_filters}
+        super().__init__(self.query, queryset, request=request)
+
+    @classmethod
+    def read(cls, request: Request, queryset: models.QuerySet[Any]) -> Self:
+        """Return what a request asks of ``queryset``; raises DRF's ``ValidationError`` naming each bad parameter."""
+        filters = cls(request, queryset)
+        if problems := filters.problems():
+            raise ValidationError(problems)
+        return filters
+
+    @classmethod
+    def narrow(cls, request: Request, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """Return the rows of ``queryset`` that a request asks for."""
+        return cls.read(request, queryset).qs
+
+    def problems(self) -> dict[str, list[str]]:
+        """Return parameter → messages for those that are unknown or can't be used."""
+        problems = {name: list(messages) for name, messages in self.errors.items()}
+        for name, values in self.query.lists():
+            known = self.base_filters.get(name)
+            if messages := known.problems(values) if known else [NO_SUCH_PARAMETER]:
+                problems[name] = messages
+        return problems
+
+    def value_of(self, name: str) -> Any:
+        """Return what a request gives for a parameter, or the default."""
+        return self.form.cleaned_data.get(name, type(self).base_filters[name].default)
+
+    @classmethod
+    def documented(cls) -> list[OpenApiParameter]:
+        """Return what the OpenAPI document says of the parameters."""
+        return [parameter.documented(name) for name, parameter in cls.base_filters.items()]
+
+
+class PagedFilterSet(StrictFilterSet):
+    """The query parameters of a list that comes in pages."""
+
+    limit = Setting(WholeNumberField(1, MAX_LIMIT), 10, "How many rows at most.", default=DEFAULT_LIMIT)
+    offset = Setting(WholeNumberField(0, MAX_OFFSET), 20, "Rows to skip.", default=0)
+
+    @property
+    def page(self) -> Page:
+        """The page that is asked for."""
+        return Page(self.value_of("limit"), self.value_of("offset"))
+
+    @classmethod
+    def documented(cls) -> list[OpenApiParameter]:
+        """Return what the OpenAPI document says of the parameters, and of the headers of a page."""
+        return [*super().documented(), *PAGE_HEADERS]
+
+
+def _choice_messages(values: Iterable[str]) -> dict[str, str]:
+    """Return the message for a value that is none of ``values``; Django fills in the value that was given."""
+    names = ", ".join(value or '"" (any)' for value in values)
+    return {"invalid_choice": f'"%(value)s" is not one of {names}.'}

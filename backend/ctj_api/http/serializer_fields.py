@@ -1,0 +1,182 @@
+"""The serializer fields of this API: values in one form of JSON only, and the two JSON shapes."""
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import models
+from django.db.models import Model
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from ctj_api.models import Skill
+from ctj_api.validators import (
+    DAYS,
+    END_OF_DAY,
+    MAX_LEVEL,
+    MAX_PASSWORD,
+    MAX_SKILLS,
+    MAX_SLOT_NAME,
+    MAX_SLOTS,
+    MIN_LEVEL,
+    clean_skill_levels,
+    is_uuid,
+    validate_week_slots,
+)
+
+SKILL_NAMES = "skill_names"
+LEVELS_SCHEMA = {
+    "type": "object",
+    "description": "Skill id → level.",
+    "propertyNames": {"format": "uuid"},
+    "additionalProperties": {"type": "integer", "minimum": MIN_LEVEL, "maximum": MAX_LEVEL},
+    "maxProperties": MAX_SKILLS,
+}
+
+
+def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
+    slot = {
+        "day": {"type": "string", "enum": list(DAYS)},
+        "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
+        "end": {"type": "string", "description": f"HH:MM, at the latest {END_OF_DAY}", "examples": ["20:00"]},
+    }
+    slots = {
+        "type": "array",
+        "maxItems": MAX_SLOTS,
+        "items": {
+            "type": "object",
+            "required": list(slot),
+            "properties": {**slot, **more_of_a_slot},
+            "additionalProperties": False,
+        },
+    }
+    timezone = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
+    return {
+        "type": "object",
+        "description": "Weekly slots in one time zone; null means not given.",
+        "required": ["timezone", "slots"],
+        "properties": {"timezone": timezone, "slots": slots},
+        "additionalProperties": False,
+    }
+
+
+@extend_schema_field(_week_schema())
+class AvailabilityField(serializers.JSONField):
+    """When a volunteer is free, in weekly slots of one time zone."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+
+
+@extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
+class MeetingTimesField(serializers.JSONField):
+    """When a project meets, in weekly slots of one time zone."""
+
+
+class RowField(serializers.PrimaryKeyRelatedField[Model]):
+    """A row, given by its id as answers write it, in any case."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Return the row; raises ``ValidationError`` for an empty text as well, which REST framework takes for null."""
+        if data == "":
+            return self.to_internal_value(data)
+        return super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the row; raises ``ValidationError`` where the id is none, or nobody's."""
+        rows: Any = self.get_queryset()
+        name = rows.model._meta.verbose_name
+        if not is_uuid(data):
+            raise serializers.ValidationError(f"Give the id of a {name}.")
+        row = rows.filter(pk=data).first()
+        if row is None:
+            raise serializers.ValidationError(f"There is no {name} with this id.")
+        return row
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A number of JSON that is whole: no text, and nothing to be rounded."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number; raises ``ValidationError`` for anything else."""
+        if isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class TextField(serializers.CharField):
+    """A text of JSON: no number, which REST framework would write out."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text; raises ``ValidationError`` for anything else."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class EmailTextField(TextField, serializers.EmailField):
+    """An e-mail address."""
+
+
+class PasswordField(TextField):
+    """A password, taken as it is and never told."""
+
+    def __init__(self) -> None:
+        super().__init__(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
+
+
+@extend_schema_field(LEVELS_SCHEMA)
+class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
+    """``{skill id: level}``."""
+
+    def to_internal_value(self, data: Any) -> dict[str, int]:
+        """Return the levels in normal form; raises ``ValidationError`` with a message for each wrong entry."""
+        try:
+            return clean_skill_levels(data, all_skill_names(self.context) if data else {})
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(error.messages) from error
+
+    def to_representation(self, value: dict[str, int]) -> dict[str, int]:
+        """Return the levels as they are stored."""
+        return value
+
+
+class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
+    """Takes ids, numbers and texts in one form only."""
+
+    serializer_related_field = RowField
+    serializer_field_mapping: ClassVar = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.PositiveSmallIntegerField: WholeNumberField,
+        models.CharField: TextField,
+        models.TextField: TextField,
+        models.EmailField: EmailTextField,
+    }
+
+
+def all_skill_names(context: Any) -> dict[str, str]:
+    """Return id → name of all skills, which the serializers of one request look up once."""
+    if SKILL_NAMES not in context:
+        context[SKILL_NAMES] = Skill.objects.names()
+    names: dict[str, str] = context[SKILL_NAMES]
+    return names
+
+
+def columns_of(serializer: serializers.ModelSerializer[Any], but: tuple[str, ...]) -> dict[str, str]:
+    """Return field → the path by which a query reads its value; raises ``FieldDoesNotExist`` for a misspelt source."""
+    columns = {}
+    for name, field in serializer.fields.items():
+        if name not in but:
+            *references, last = str(field.source).split(".")
+            model: Any = serializer.Meta.model
+            for reference in references:
+                model = model._meta.get_field(reference).related_model
+            columns[name] = "__".join([*references, model._meta.get_field(last).attname])
+    return columns
+
+
+def value_at(row: Any, path: str) -> Any:
+    """Return from an instance what the path of a query leads to; ``None`` where a reference on the way is null."""
+    for name in path.split("__"):
+        row = None if row is None else getattr(row, name)
+    return row
