@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
 from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
@@ -50,11 +51,10 @@ def rank_in_process(database: str, name: str, matrices: list[Levels], rounds: in
     os.environ["SQL_DATABASE"] = database
     django.setup(set_prefix=False)
     index = getattr(import_module("ctj_api.ranking.live_index"), name)
-    selection = import_module("ctj_api.matching").Selection()
     statement = getattr(statements, name)
 
     def rank(levels: Levels) -> Page:
-        ranked = index(levels, selection)
+        ranked = index(levels, Fraction(0), None)
         return ranked[:PAGE], len(ranked)
 
     times = []
