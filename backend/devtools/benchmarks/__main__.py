@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     with _folder(options.keep) as folder, ExitStack() as opened:
         os.environ |= SETTINGS | {"DJANGO_SECRET_KEY": secrets.token_urlsafe(50)}
         os.environ["SQL_HOST"] = str(opened.enter_context(database(folder)))
-        text, problems = measure(Bench(SMALL if options.small else FULL, folder, opened), options.names)
+        text, problems = measure(Bench(SMALL if options.small else FULL, opened), options.names)
         text = f"{_software()}\n\n{text}"
     return finish(PAGE, text, problems, is_written=options.write)
 

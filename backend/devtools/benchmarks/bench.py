@@ -4,6 +4,7 @@ import os
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psycopg
@@ -40,9 +41,9 @@ SMALL = Plan(120, 120, 120, 400, 3, 1, 2, 1, 0.3, (1, 5))
 class Bench:
     """A run: its databases and servers are made when they are first asked for, and shared by the benchmarks."""
 
-    def __init__(self, plan: Plan, folder: Path, opened: ExitStack) -> None:
+    def __init__(self, plan: Plan, opened: ExitStack) -> None:
         self.plan = plan
-        self._folder = folder
+        self._logs = Path(opened.enter_context(TemporaryDirectory()))
         self._opened = opened
         self.server = cache(self.another_server)
 
@@ -64,7 +65,7 @@ class Bench:
             "WEB_CONCURRENCY": str(processes),
         }
         port = self._opened.enter_context(reserved_port())
-        process = self._opened.enter_context(serving(command, port, self._folder / f"{port}.log", **settings))
+        process = self._opened.enter_context(serving(command, port, self._logs / f"{port}.log", **settings))
         return port, process.pid
 
 
@@ -85,7 +86,7 @@ def database_of(size: int) -> str:
     """Return the name of the database of this size, all listings open; it is made, unless it was kept."""
     name = f"benchmarks_{size}"
     with connect("postgres") as sql:
-        if not sql.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+        if not sql.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             say(f"  seeding {size:,} listings and volunteers ...")
             sql.execute(f"DROP DATABASE IF EXISTS {UNFINISHED}".encode())
             sql.execute(f"CREATE DATABASE {UNFINISHED} ENCODING 'UTF8' TEMPLATE template0".encode())
