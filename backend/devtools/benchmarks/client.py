@@ -1,122 +1,95 @@
-"""The clients: one that waits for each answer, and one of many connections in a process of its own."""
+"""The client of the benchmarks and of the trials: one request after the other, or over many connections."""
 
-import http.client
-import json
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from http import HTTPStatus
-from typing import Any
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any, NamedTuple
 
-from backend.environment import BASE_DIR
+import aiohttp
 
-from .measure import BenchmarkError, check
-from .servers import ADDRESS, Server
+from .measure import check
+from .servers import ADDRESS
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 60
 CSRF_TOKEN = "b" * 32
+CUT_OFF = "cut off"
+RETRY_LATER = "503 with Retry-After"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is asked; ``kind`` is what it is counted as."""
+class Request(NamedTuple):
+    """What is asked, as JSON; ``headers`` say by whom, and ``kind`` is what it is counted as."""
 
     path: str
     method: str = "GET"
-    headers: dict[str, str] = field(default_factory=dict)
-    body: str | None = None
+    headers: Mapping[str, str] | None = None
+    body: Any = None
     kind: str = ""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
+class Reply(NamedTuple):
+    """What became of a request that was sent at a time of the loop: the status of the answer, or ``cut off``."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    sent_at: float
+    status: str = CUT_OFF
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    session: str = ""
 
-    def json(self) -> Any:
-        """Return the body, parsed."""
-        return json.loads(self.body)
+    @property
+    def is_success(self) -> bool:
+        """Whether the server has done what was asked."""
+        return self.status[0] in "23"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """What many connections have met with in a while.
+    """What many connections have met with: replies by status, and the times of the successful ones by kind."""
 
-    ``counts`` are by status, ``latencies`` those of successes by percentile, ``medians`` by the kind of request.
-    """
-
-    seconds: float
-    counts: dict[str, int]
-    latencies: dict[str, float]
-    medians: dict[str, float]
+    seconds: float = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    times: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def throughput(self) -> float:
         """How many requests a second succeeded."""
-        return sum(count for status, count in self.counts.items() if is_success(status)) / self.seconds
+        return sum(map(len, self.times.values())) / self.seconds
 
-    @property
-    def failures(self) -> dict[str, int]:
-        """How many requests did not succeed, by status or exception."""
-        return {status: count for status, count in self.counts.items() if not is_success(status)}
+    def note(self, kind: str, reply: Reply, seconds: float) -> None:
+        """Count a reply; one that asks to come back later apart from other refusals."""
+        is_to_retry = reply.status == "503" and "Retry-After" in reply.headers
+        self.counts[RETRY_LATER if is_to_retry else reply.status] += 1
+        if reply.is_success:
+            self.times.setdefault(kind, []).append(seconds)
 
 
 class Client:
-    """A connection that is kept."""
+    """Sends one request after the other, over a connection that is kept."""
 
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self._connection = connection
+    def __init__(self, port: int) -> None:
+        self._runner = asyncio.Runner()
+        self._session = self._runner.run(open_session(port))
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, status: int = HTTPStatus.OK) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str] | None = None, status: str = "200") -> Reply:
         """Return the answer; raises ``BenchmarkError`` for a status that was not expected."""
-        self._connection.request("GET", path, headers=dict(headers or {}))
-        response = self._connection.getresponse()
-        answer = Answer(response.status, dict(response.headers), response.read())
-        check(answer.status == status, f"GET {path} gives {answer.status}: {answer.body[:500]!r}")
-        return answer
+        return self._send(Request(path, headers=headers), status)
 
+    def sign_in(self, email: str, password: str) -> dict[str, str]:
+        """Return the headers of someone who is signed in, and may write."""
+        body = {"email": email, "password": password}
+        return signed_in(self._send(Request("/api/auth/login/", "POST", signed_in(""), body), "200").session)
 
-@contextmanager
-def talking(server: Server) -> Iterator[Client]:
-    """Have a client of ``server``."""
-    connection = http.client.HTTPConnection(ADDRESS, server.port, timeout=TIMEOUT_SECONDS)
-    try:
-        yield Client(connection)
-    finally:
-        connection.close()
+    def close(self) -> None:
+        """Close the connection."""
+        self._runner.run(self._session.close())
+        self._runner.close()
 
-
-def drive(server: Server, requests: Iterable[Request], connections: int, seconds: float) -> Outcome:
-    """Send ``requests`` in turn, again and again, over so many connections for a while."""
-    plan = {
-        "base": f"http://{ADDRESS}:{server.port}",
-        "requests": [asdict(request) for request in requests],
-        "connections": connections,
-        "seconds": seconds,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "devtools.benchmarks.throughput"],
-        check=False,
-        cwd=BASE_DIR,
-        input=json.dumps(plan),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise BenchmarkError(f"The client failed:\n{done.stderr}")
-    return Outcome(**json.loads(done.stdout))
-
-
-def measure_throughput(server: Server, path: str, connections: int, seconds: float) -> float:
-    """Return how many GETs a second are answered; raises ``BenchmarkError`` where one is not."""
-    outcome = drive(server, [Request(path)], connections, seconds)
-    check(not outcome.failures, f"GET {path} gives {outcome.failures}.")
-    return outcome.throughput
+    def _send(self, request: Request, status: str) -> Reply:
+        reply = self._runner.run(send(self._session, request))
+        check(reply.status == status, f"{request.method} {request.path} gives {reply.status}: {reply.body[:500]!r}")
+        return reply
 
 
 def signed_in(session: str) -> dict[str, str]:
@@ -124,6 +97,55 @@ def signed_in(session: str) -> dict[str, str]:
     return {"Cookie": f"sessionid={session}; csrftoken={CSRF_TOKEN}", "X-CSRFToken": CSRF_TOKEN}
 
 
-def is_success(status: str) -> bool:
-    """Return whether a status is one of success."""
-    return status.isdecimal() and HTTPStatus.OK <= int(status) < HTTPStatus.BAD_REQUEST
+async def send(session: aiohttp.ClientSession, request: Request) -> Reply:
+    """Send a request once and return what became of it."""
+    sent_at = asyncio.get_running_loop().time()
+    try:
+        async with session.request(
+            request.method, request.path, headers=request.headers, json=request.body
+        ) as response:
+            cookie = response.cookies.get("sessionid")
+            body = await response.read()
+            return Reply(sent_at, str(response.status), response.headers, body, cookie.value if cookie else "")
+    except (aiohttp.ClientError, TimeoutError):
+        return Reply(sent_at)
+
+
+async def open_session(port: int) -> aiohttp.ClientSession:
+    """Return what takes as many connections to a server as are needed."""
+    return aiohttp.ClientSession(
+        f"http://{ADDRESS}:{port}",
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
+    )
+
+
+def load(port: int, requests: Sequence[Request], connections: int, seconds: float) -> Outcome:
+    """Send ``requests`` in turn, again and again, over so many connections for a while."""
+
+    async def drive() -> Outcome:
+        turn, outcome, began = cycle(requests), Outcome(), time.monotonic()
+        async with await open_session(port) as session:
+            end = began + seconds
+            await asyncio.gather(*(keep_sending(session, turn, end, outcome) for _ in range(connections)))
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    return asyncio.run(drive())
+
+
+def throughput(port: int, path: str, connections: int, seconds: float) -> float:
+    """Return how many GETs a second are answered; raises ``BenchmarkError`` where one is not."""
+    outcome = load(port, [Request(path)], connections, seconds)
+    check(set(outcome.counts) == {"200"}, f"GET {path} gives {outcome.counts}.")
+    return outcome.throughput
+
+
+async def keep_sending(
+    session: aiohttp.ClientSession, requests: Iterator[Request], end: float, outcome: Outcome
+) -> None:
+    """Send one request after the other until the time is over, and note the replies."""
+    while (began := time.monotonic()) < end:
+        request = next(requests)
+        outcome.note(request.kind, await send(session, request), time.monotonic() - began)

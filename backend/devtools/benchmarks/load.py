@@ -1,25 +1,25 @@
 """A mix of requests at rising concurrency."""
 
 import json
-import os
+from functools import cache
+from itertools import cycle, islice
 from random import Random
+from statistics import median
 from typing import Any
 
-import psycopg
+from .bench import PASSWORD, Bench
+from .client import RETRY_LATER, Outcome, Request, load
+from .measure import SHARES, Unit, percentiles
+from .servers import OURS
 
-from .bench import Bench
-from .client import Outcome, Request, drive, signed_in
-from .data import connect
-from .report import Level, LoadReport, say
-from .servers import Server, serving_as_started
-
-# How many of each kind are among the requests, which are sent in turn.
-LISTINGS, MATCHES, DETAILS, ANSWERS, EDITS = 800, 100, 50, 25, 25
-PEOPLE = 50
-REFUSED = "503 with Retry-After"
-LARGEST_LEVEL = 5
-# So many for each process, that all of them index the listings before the first level.
+PROCESSES = 2
 WARMING_CONNECTIONS = 8
+SECONDS_FACTOR = 3
+LARGEST_LEVEL = 5
+PEOPLE = 50
+# How many of each kind are among a thousand requests, which are sent in turn.
+LISTINGS, MATCHES, DETAILS, ANSWERS, EDITS = 800, 100, 50, 25, 25
+KINDS = ("detail", "listing", "matches", "write")
 FILTERS = (
     "",
     "&work_environment=remote",
@@ -32,99 +32,53 @@ FILTERS = (
     "&ordering=min_hours_required",
     "&offset=40",
 )
-VOLUNTEERS = """
-    SELECT email FROM ctj_api_userprofile
-    WHERE is_active AND NOT is_project_manager AND skills_learned_matrix_id IS NOT NULL ORDER BY id LIMIT %s
-"""
-OPPORTUNITIES = """
-    SELECT
-        o.id::text, u.email, json_build_object(
-            'project', o.project_id, 'role', o.role_id, 'body', o.body,
-            'min_experience_required', o.min_experience_required, 'min_hours_required', o.min_hours_required,
-            'work_environment', o.work_environment, 'status', o.status, 'skills_required_matrix', m.levels
-        )
-    FROM ctj_api_opportunity AS o
-    JOIN ctj_api_userprofile AS u ON u.id = o.created_by_id
-    JOIN ctj_api_skillmatrix AS m ON m.id = o.skills_required_matrix_id
-    ORDER BY o.id LIMIT %s
-"""
 
 
-def run(bench: Bench) -> LoadReport:
-    """Return how the server fares with the mix, level by level."""
-    size, processes = bench.plan.many, process_count()
-    with bench.databases.copy(size) as database:
-        with connect(database) as sql:
-            requests = mix(bench, database, sql)
-        with serving_as_started(database, processes) as server:
-            drive(server, requests, processes * WARMING_CONNECTIONS, bench.plan.level_seconds)
-            levels = [_level(bench, server, requests, clients) for clients in bench.plan.levels]
-    description = (
-        f"{size.opportunities:,} listings and {size.volunteers:,} volunteers, {processes} processes, "
-        f"{bench.plan.level_seconds:g} s at each level. Of the requests 80 % are for the listing (20 to 100 rows, with "
-        "various filters), 10 % for one's matches, 5 % for one listing, 2.5 % save a step of the qualifier and 2.5 % "
-        "replace a listing with other levels. The client and PostgreSQL share the cores with the server."
-    )
-    return LoadReport(description, levels)
+def run(bench: Bench) -> list[list[str]]:
+    """Return a table of how the server fares with the mix, level by level."""
+    requests, seconds = mix(bench), SECONDS_FACTOR * bench.plan.seconds
+    port, _ = bench.server(bench.plan.many, OURS, PROCESSES)
+    load(port, requests, PROCESSES * WARMING_CONNECTIONS, seconds)
+    shares = [f"p{share}" for share in SHARES]
+    head = ["Clients", "Answers", *shares, *(f"p50 of {kind}" for kind in KINDS), RETRY_LATER, "Other failures"]
+    return [head, *(cells(clients, load(port, requests, clients, seconds)) for clients in bench.plan.levels)]
 
 
-def mix(bench: Bench, database: str, sql: psycopg.Connection) -> list[Request]:
+def cells(clients: int, outcome: Outcome) -> list[str]:
+    """Return the row of a level; refusals in good order are no failures."""
+    times = percentiles([time for kind in outcome.times.values() for time in kind])
+    times += [median(outcome.times.get(kind, [0])) for kind in KINDS]
+    failures = {status: count for status, count in outcome.counts.items() if status[0] not in "23"}
+    refused = str(failures.pop(RETRY_LATER, 0))
+    told = ", ".join(f"**{count} x {status}**" for status, count in failures.items()) or "none"
+    return [str(clients), Unit.PER_SECOND.show(outcome.throughput), *map(Unit.SECONDS.show, times), refused, told]
+
+
+def mix(bench: Bench) -> list[Request]:
     """Return the requests in a mixed order, which is always the same."""
-    volunteers = [email for (email,) in sql.execute(VOLUNTEERS, [PEOPLE]).fetchall()]
-    opportunities = sql.execute(OPPORTUNITIES, [DETAILS]).fetchall()
-    managers = [email for _, email, _ in opportunities]
-    people = {email: signed_in(key) for email, key in bench.sign_in(database, sorted({*volunteers, *managers})).items()}
+    client = bench.client(bench.plan.many)
+    sign_in = cache(lambda email: client.sign_in(email, PASSWORD))
+    people = [sign_in(f"volunteer{number}@example.org") for number in range(1, PEOPLE + 1)]
+    listings = json.loads(client.get(f"/api/opportunities/?limit={PEOPLE}").body)
     requests = [
-        *(Request(_listing(number), kind="listing") for number in range(LISTINGS)),
-        *(
-            Request("/api/users/me/matches/", headers=people[_of(volunteers, number)], kind="matches")
-            for number in range(MATCHES)
-        ),
-        *(Request(f"/api/opportunities/{_of(opportunities, number)[0]}/", kind="detail") for number in range(DETAILS)),
-        *(_answer(people[_of(volunteers, number)], number) for number in range(ANSWERS)),
-        *(_edit(people, *_of(opportunities, number)) for number in range(EDITS)),
+        *(_listing(number) for number in range(LISTINGS)),
+        *(Request("/api/users/me/matches/", headers=who, kind="matches") for who in islice(cycle(people), MATCHES)),
+        *(Request(_path(listing), kind="detail") for listing in islice(cycle(listings), DETAILS)),
+        *(Request("/api/users/me/", "PATCH", who, {"max_available_hours": 7}, "write") for who in people[:ANSWERS]),
+        *(_edit(listing, sign_in(listing["created_by"])) for listing in listings[:EDITS]),
     ]
     Random(1).shuffle(requests)  # nosec B311
     return requests
 
 
-def process_count() -> int:
-    """Return how many processes serve: ``WEB_CONCURRENCY``, or else two."""
-    return int(os.environ.get("WEB_CONCURRENCY") or 2)
+def _listing(number: int) -> Request:
+    return Request(f"/api/opportunities/?limit={20 + number % 81}{FILTERS[number % len(FILTERS)]}", kind="listing")
 
 
-def _level(bench: Bench, server: Server, requests: list[Request], clients: int) -> Level:
-    outcome = drive(server, requests, clients, bench.plan.level_seconds)
-    level = read_level(clients, outcome)
-    for status, count in level.failures.items():
-        say(f"FAILED with {clients} clients: {count} x {status}")
-    return level
+def _path(listing: dict[str, Any]) -> str:
+    return f"/api/opportunities/{listing['id']}/"
 
 
-def read_level(clients: int, outcome: Outcome) -> Level:
-    """Return what became of a level; refusals in good order are apart from other failures."""
-    failures = outcome.failures
-    refused = failures.pop(REFUSED, 0)
-    return Level(clients, outcome.throughput, outcome.latencies, outcome.medians, refused, failures)
-
-
-def _of[T](rows: list[T], number: int) -> T:
-    return rows[number % len(rows)]
-
-
-def _listing(number: int) -> str:
-    return f"/api/opportunities/?limit={20 + number % 81}{_of(list(FILTERS), number)}"
-
-
-def _answer(headers: dict[str, str], number: int) -> Request:
-    return _write("/api/users/me/", "PATCH", headers, {"max_available_hours": 3 + number % 20})
-
-
-def _edit(people: dict[str, dict[str, str]], opportunity: str, manager: str, values: dict[str, Any]) -> Request:
-    levels = {skill: level % LARGEST_LEVEL + 1 for skill, level in values["skills_required_matrix"].items()}
-    changed = values | {"skills_required_matrix": levels}
-    return _write(f"/api/opportunities/{opportunity}/", "PUT", people[manager], changed)
-
-
-def _write(path: str, method: str, headers: dict[str, str], values: dict[str, Any]) -> Request:
-    return Request(path, method, headers | {"Content-Type": "application/json"}, json.dumps(values), "write")
+def _edit(listing: dict[str, Any], headers: dict[str, str]) -> Request:
+    levels = {skill: level % LARGEST_LEVEL + 1 for skill, level in listing["skills_required_matrix"].items()}
+    return Request(_path(listing), "PUT", headers, listing | {"skills_required_matrix": levels}, "write")

@@ -1,98 +1,83 @@
-"""The table, on the screen and in ``docs/performance.md``."""
+"""What the benchmarks and the trials of reliability share: options, tables, failures, and the pages of the docs."""
 
+import argparse
 import os
 import platform
+import signal
+import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from http.client import HTTPException
 from pathlib import Path
 
+import aiohttp
+import psycopg
+
 from backend.environment import BASE_DIR
+from devtools.embedded_postgres import ClusterError
 
-from .measure import Comparison, Unit
-from .plan import Plan
+from .measure import BenchmarkError
 
-PAGE = BASE_DIR.parent / "docs" / "performance.md"
-GIGABYTE = 1 << 30
-PACKAGES = ("Django", "djangorestframework", "daphne", "psycopg", "orjson")
-
-
-@dataclass(frozen=True)
-class Level:
-    """How the server fared with so many clients at once; times in seconds."""
-
-    clients: int
-    throughput: float
-    latencies: dict[str, float]
-    medians: dict[str, float]
-    refused: int
-    failures: dict[str, int]
+DOCS = BASE_DIR.parent / "docs"
+BEGIN = "<!-- Written by the command, from here -->"
+END = "<!-- to here. -->"
+FAILURES = (
+    BenchmarkError,
+    ClusterError,
+    ExceptionGroup,
+    OSError,
+    HTTPException,
+    aiohttp.ClientError,
+    psycopg.Error,
+    subprocess.SubprocessError,
+)
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """How the server fared with more and more clients."""
-
-    description: str
-    levels: list[Level]
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that a run has told."""
-
-    command: str
-    plan: Plan
-    is_small: bool
-    database: str
-    rows: list[tuple[str, Comparison]]
-    skipped: list[tuple[str, str]]
-    load: LoadReport | None
-
-    def screen(self) -> str:
-        """Return the report as plain text."""
-        parts = [SMALL] if self.is_small else []
-        parts += [_columns(_table(self.rows), is_markdown=False)] if self.rows else []
-        parts += ["\n".join(f"{name}: {row.note}" for name, row in self.rows if row.note)]
-        parts += [f"{name}: skipped, for {reason}" for name, reason in self.skipped]
-        if self.load:
-            parts += [self.load.description, _columns(_load_table(self.load), is_markdown=False)]
-        return "\n\n".join(part for part in parts if part)
-
-    def markdown(self) -> str:
-        """Return the page of the documentation."""
-        parts = [HEAD, self._conditions(), "## Side by side\n\n" + SIDE_BY_SIDE, _columns(_table(self.rows))]
-        parts += ["\n".join(f"- `{name}`: {row.note}." for name, row in self.rows if row.note)]
-        parts += [f"- `{name}` was skipped, for {reason}." for name, reason in self.skipped]
-        if self.load:
-            parts += ["## Under load", self.load.description, _columns(_load_table(self.load))]
-        return "\n\n".join(part for part in parts if part) + "\n"
-
-    def _conditions(self) -> str:
-        sizes = ", ".join(f"{size.opportunities:,} / {size.volunteers:,}" for size in dict.fromkeys(self.plan.sizes))
-        return "\n".join(
-            [
-                "| | |",
-                "|---|---|",
-                f"| Command | `{self.command}` in `backend/` |",
-                f"| Date | {datetime.now(UTC):%Y-%m-%d} |",
-                f"| Machine | {_machine()} |",
-                f"| Software | Python {platform.python_version()}, {self.database}, {_packages()} |",
-                f"| Databases | the demo in sizes of listings / volunteers: {sizes}; all listings open |",
-            ]
-        )
+def parse(name: str, arguments: Sequence[str], choices: Collection[str]) -> argparse.Namespace:
+    """Return the options of a command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m devtools.{name}", description=f"Results: docs/{name}.md")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *choices], help="default: all")
+    parser.add_argument("--list", action="store_true", help="print the names")
+    parser.add_argument("--small", action="store_true", help="small and short: only to see that they run")
+    parser.add_argument("--write", action="store_true", help="write the tables of the page")
+    parser.add_argument("--keep", action="store_true", help="keep the databases of the benchmarks for the next run")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if options.write and (options.names or options.small):
+        parser.error("--write takes all of them at full size")
+    options.names = options.names or list(choices)
+    return options
 
 
-HEAD = """# Performance
+def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list[str]:
+    """Try all names, and return the problems that the trials tell, and the failures that broke them off."""
+    problems = []
+    for name in names:
+        began = time.monotonic()
+        try:
+            problems += [f"{name}: {problem}" for problem in trial(name)]
+        except FAILURES as error:
+            told = repr(error) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
+            problems.append(f"{name}: {told}")
+        say(f"{name}: {time.monotonic() - began:.1f} s")
+    return problems
 
-Written by the benchmarks (`backend/benchmarks/`); don't edit it. Times of one machine say little about another: what \
-counts is the ratio of two things that were measured in turn in the same run."""
-SIDE_BY_SIDE = """Medians; the two sides took turns. "x" is how many times as fast as the reference ours is where more \
-is better (≥), and how many times as long it takes where less is (≤). To repeat one: \
-`.venv/bin/python -m devtools.benchmarks NAME`, with the name in the first column; `load` is the table at the end."""
 
-SMALL = "Little data and few repetitions: the benchmarks run, but their figures mean nothing."
+def finish(page: Path, text: str, problems: list[str], *, is_written: bool) -> int:
+    """Print the tables and the problems, write the page where there are none, and return the exit code."""
+    name = f"devtools.{'benchmarks' if page.stem == 'performance' else page.stem}"
+    command = f"`.venv/bin/python -m {name} --write` in `backend/`"
+    text = f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {_machine()}, by {command}.\n\n{text}"
+    sys.stdout.write(f"{text}\n")
+    for problem in problems:
+        say(f"FAILED: {problem}")
+    if is_written and not problems:
+        before, rest = page.read_text(encoding="utf-8").split(f"{BEGIN}\n")
+        _, after = rest.split(END)
+        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    return 1 if problems else 0
 
 
 def say(text: str) -> None:
@@ -101,59 +86,16 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _table(rows: list[tuple[str, Comparison]]) -> list[list[str]]:
-    head = ["Benchmark", "Ours", "", "Reference", "", "Ratio", "Target", "Met"]
-    return [head, *(_cells(name, row) for name, row in rows)]
-
-
-def _cells(name: str, row: Comparison) -> list[str]:
-    show = row.unit.show
-    ratio = f"{row.ratio:+,.0f} MB" if row.unit == Unit.MEGABYTES else f"{row.ratio:.2f} x"
-    is_met = "yes" if row.target.is_met(row.ratio) else "**no**"
-    return [name, row.subject, show(row.ours), row.reference, show(row.theirs), ratio, str(row.target), is_met]
-
-
-def _load_table(load: LoadReport) -> list[list[str]]:
-    kinds = sorted({kind for level in load.levels for kind in level.medians})
-    medians = [f"p50 of {kind}" for kind in kinds]
-    head = ["Clients", "Answers", "p50", "p95", "p99", *medians, "503 with Retry-After", "Other failures"]
-    return [head, *(_load_cells(level, kinds) for level in load.levels)]
-
-
-def _load_cells(level: Level, kinds: list[str]) -> list[str]:
-    taken = [
-        *(level.latencies.get(name) for name in ("p50", "p95", "p99")),
-        *(level.medians.get(kind) for kind in kinds),
-    ]
-    times = ["" if time is None else Unit.SECONDS.show(time) for time in taken]
-    failures = ", ".join(f"**{count} x {status}**" for status, count in level.failures.items()) or "none"
-    return [str(level.clients), Unit.PER_SECOND.show(level.throughput), *times, str(level.refused), failures]
-
-
-def _columns(table: list[list[str]], is_markdown: bool = True) -> str:
-    if is_markdown:
-        rule = ["---"] * len(table[0])
-        return "\n".join(f"| {' | '.join(row)} |" for row in (table[0], rule, *table[1:]))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
-    return "\n".join(line.rstrip() for line in lines).replace("**", "")
+def table(rows: list[list[str]]) -> str:
+    """Return rows as a table of Markdown, the first one as its head."""
+    lines = [" | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) for row in rows]
+    rule = " | ".join("---" for _ in rows[0])
+    return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _machine() -> str:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIGABYTE
-    return f"{platform.system()} on {_processor()}, {cores} cores, {memory:.0f} GB"
-
-
-def _processor() -> str:
-    """Return the name of the processor as Linux tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except FileNotFoundError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _packages() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return f"{platform.system()} on {names[0] if names else platform.machine()}, {cores} cores, {gigabytes:.0f} GB"

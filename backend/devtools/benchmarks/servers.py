@@ -1,93 +1,41 @@
-"""Servers, started for a benchmark and stopped after it: one Daphne, or several as ``startServer.sh`` has them."""
+"""The processes that are measured and broken: a durable PostgreSQL, and the project under Gunicorn."""
 
 import http.client
-import socket
+import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from backend.environment import BASE_DIR
+from devtools.embedded_postgres import Cluster
+from devtools.reliability import ports
 
-from .data import environment
-from .measure import BenchmarkError
+from .measure import BenchmarkError, check
 
-OURS = "backend.asgi:application"
-STOCK = "devtools.benchmarks.references.stock:application"
-BARE = "devtools.benchmarks.references.bare:application"
-
-ADDRESS = "127.0.0.1"
-PROCESS_PATH = "/benchmarks/process/"
-BACKLOG = 1024
-START_SECONDS = 60
+ADDRESS = ports.ADDRESS
+RUN_DATABASE = (sys.executable, "-m", "devtools.embedded_postgres", "run", "--end-with-parent", "--")
+GUNICORN = (sys.executable, "-u", "-m", "gunicorn", "--config", "python:serving.gunicorn_conf")
+OURS = (*GUNICORN, "backend.asgi:application")
+BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
+STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
+HEALTH = "/api/healthcheck/"
+START_SECONDS = 90
 STOP_SECONDS = 20
-PATIENCE_SECONDS = 0.5
-LOG_LINES = 15
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where a server listens, and its processes."""
-
-    port: int
-    processes: tuple[int, ...]
-
-    def private_memory(self) -> int:
-        """Return the bytes of memory that the processes share with no other one."""
-        return sum(_private_memory(process) for process in self.processes)
+PATIENCE_SECONDS = 5
+# Those of production, logs and metrics included, whatever the environment or a developer's .env says. The limits of
+# attempts are tried by tests; here they would end the trials.
+SETTINGS = dict(line.split("=", 1) for line in (Path(__file__).parent / "production.env").read_text().splitlines())
 
 
 @contextmanager
-def serving(application: str, database: str) -> Iterator[Server]:
-    """Have ``application`` served by one Daphne, without a log of its requests."""
-    with _started("daphne -v 0 --fd {}", application, database, 1) as server:
-        yield server
-
-
-@contextmanager
-def serving_as_started(database: str, processes: int) -> Iterator[Server]:
-    """Have the project served by so many processes, under Gunicorn as ``startServer.sh`` starts them."""
-    command = f"gunicorn --config python:serving.gunicorn_conf --workers {processes} --bind fd://{{}}"
-    with _started(command, OURS, database, processes) as server:
-        yield server
-
-
-@contextmanager
-def _started(command: str, application: str, database: str, processes: int) -> Iterator[Server]:
-    with (
-        socket.create_server((ADDRESS, 0), backlog=BACKLOG) as listener,
-        tempfile.TemporaryFile() as log,
-        running(_start(command, application, database, listener, log)) as process,
-    ):
-        port: int = listener.getsockname()[1]
-        try:
-            yield Server(port, _wait_until_all_answer(port, process, processes))
-        except BenchmarkError as error:
-            raise BenchmarkError(f"{error}\nThe end of the server's log:\n{_tail(log)}") from error
-
-
-def _start(
-    command: str, application: str, database: str, listener: socket.socket, log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    descriptor = listener.fileno()
-    return subprocess.Popen(
-        [sys.executable, "-m", *command.format(descriptor).split(), application],
-        cwd=BASE_DIR,
-        env=environment(database),
-        pass_fds=[descriptor],
-        stdout=log,
-        stderr=log,
-    )
-
-
-@contextmanager
-def running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Have a process that is stopped at the end, if it runs."""
+def running(command: tuple[str, ...], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a command run in the folder of the project; at the end it is stopped, if it still runs."""
+    process = subprocess.Popen(command, cwd=BASE_DIR, **options)
     try:
         yield process
     finally:
@@ -99,35 +47,53 @@ def running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes
             process.wait()
 
 
-def _wait_until_all_answer(port: int, parent: subprocess.Popen[bytes], processes: int) -> tuple[int, ...]:
-    """Return the ids of the processes; each has answered a request by then."""
-    answered: set[int] = set()
-    deadline = time.monotonic() + START_SECONDS
-    while len(answered) < processes:
-        if parent.poll() is not None:
-            raise BenchmarkError("A server ended at its start.")
-        if time.monotonic() > deadline:
-            raise BenchmarkError(f"A server has not answered within {START_SECONDS} s.")
-        with suppress(TimeoutError):
-            answered.add(_ask_for_process(port))
-    return tuple(answered)
+@contextmanager
+def database(data_dir: Path) -> Iterator[Path]:
+    """Have the PostgreSQL of a folder run, with all that makes it durable, and give the folder of its socket."""
+    command = (*RUN_DATABASE, sys.executable, "-c", "print(flush=True); input()")
+    environment = os.environ | {"DATA_DIR": str(data_dir), "SQL_HOST": ""}
+    with running(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        check(bool(process.stdout and process.stdout.readline()), "The database does not start.")
+        yield Cluster(data_dir).socket
 
 
-def _ask_for_process(port: int) -> int:
+@contextmanager
+def serving(command: tuple[str, ...], port: int, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a server on a port, from its first answer on; at the end it is stopped, if it still runs."""
+    environment = os.environ | settings | {"PORT": str(port)}
+    with (
+        log.open("ab") as file,
+        running(command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as process,
+    ):
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchmarkError(f"The server does not start:\n{log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.05)
+        yield process
+
+
+def manage(*arguments: str, code: Path = BASE_DIR, **settings: str) -> float:
+    """Run a management command as in development, where alone the demo may be seeded; return the seconds it took."""
+    began = time.monotonic()
+    environment = os.environ | {"DJANGO_DEBUG": "true"} | settings
+    subprocess.run((sys.executable, "manage.py", *arguments), check=True, cwd=code, env=environment, stdout=sys.stderr)
+    return time.monotonic() - began
+
+
+def answers(port: int, path: str = HEALTH) -> bool:
+    """Whether the server on a port answers a GET, and soon."""
     connection = http.client.HTTPConnection(ADDRESS, port, timeout=PATIENCE_SECONDS)
     try:
-        connection.request("GET", PROCESS_PATH)
-        return int(connection.getresponse().read())
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
 
 
-def _private_memory(process: int) -> int:
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    sizes = dict(line.split(":", 1) for line in lines[1:])
-    return sum(int(sizes[name].split()[0]) for name in ("Private_Clean", "Private_Dirty")) * 1024
-
-
-def _tail(log: IO[bytes]) -> str:
-    log.seek(0)
-    return "\n".join(log.read().decode(errors="replace").splitlines()[-LOG_LINES:])
+def children(process: int) -> list[int]:
+    """Return the ids of the processes that a process has started, as Linux tells them."""
+    lists = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
+    return [int(child) for text in lists for child in text.split()]

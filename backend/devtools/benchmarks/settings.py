@@ -2,4 +2,4 @@
 
 from backend.settings import *  # noqa: F403 (all of them)
 
-ROOT_URLCONF = "devtools.benchmarks.urls"
+ROOT_URLCONF = "devtools.benchmarks.plain"

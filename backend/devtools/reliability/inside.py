@@ -1,39 +1,44 @@
-"""Fills the database that all servers start with, and tells as JSON who is in it."""
+"""Fills a database by any version of the code, and tells as JSON who and what is in it.
+
+It runs as a file, with the folder of that version as ``PYTHONPATH``.
+"""
 
 import json
 import sys
 
+import django
+from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import transaction
+from django.test import Client
 
-from ctj_api.models import CommunityOfPractice, Project, Role, Skill, UserProfile
-from devtools.benchmarks.inside import sign_in  # sets Django up
-
-VOLUNTEERS = 1000
+VOLUNTEERS = 50
 MANAGERS = 4
+CATALOG = {"communities": "CommunityOfPractice", "projects": "Project", "roles": "Role", "skills": "Skill"}
 
 
 def main() -> None:
-    """Migrate, load the catalog, make the accounts, and sign them in."""
+    """Migrate, load the catalog, and make accounts, which have no password."""
+    django.setup(set_prefix=False)
     call_command("migrate", verbosity=0)
     call_command("load_catalog", if_empty=True, stdout=sys.stderr)
-    prepared = {
-        "volunteers": _accounts("volunteer", VOLUNTEERS, is_project_manager=False),
-        "managers": _accounts("manager", MANAGERS, is_project_manager=True),
-    }
-    rows = {model._meta.model_name: [str(pk) for pk in model.objects.values_list("pk", flat=True)] for model in _MODELS}
-    json.dump(prepared | {"rows": rows}, sys.stdout)
+    content: dict[str, object] = {}
+    for name, model in CATALOG.items():
+        content[name] = [str(row.pk) for row in apps.get_model("ctj_api", model)._default_manager.all()]
+    with transaction.atomic():
+        content["volunteers"] = dict(_account(f"volunteer{number}") for number in range(VOLUNTEERS))
+        content["managers"] = dict(_account(f"manager{number}", is_project_manager=True) for number in range(MANAGERS))
+    json.dump(content, sys.stdout)
 
 
-_MODELS: tuple[type[CommunityOfPractice | Project | Role | Skill], ...] = (CommunityOfPractice, Project, Role, Skill)
+def _account(name: str, is_project_manager: bool = False) -> tuple[str, str]:
+    """Return the e-mail address of a new account, and the key of a session of it."""
+    email = f"{name}@example.org"
+    user = get_user_model()._default_manager.create(email=email, is_project_manager=is_project_manager)
+    client = Client()
+    client.force_login(user)
+    return email, client.cookies["sessionid"].value
 
 
-def _accounts(kind: str, count: int, *, is_project_manager: bool) -> dict[str, str]:
-    """Return e-mail address → the key of a session, of new accounts without a password."""
-    emails = [f"{kind}{number}@example.org" for number in range(count)]
-    users = [UserProfile(email=email, password="!", is_project_manager=is_project_manager) for email in emails]  # nosec B106: none
-    UserProfile.objects.bulk_create(users)
-    return sign_in(emails)
-
-
-if __name__ == "__main__":
-    main()
+main()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from devtools.benchmarks.servers import ADDRESS
+ADDRESS = "127.0.0.1"
 
 
 @contextmanager

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-NOTHING = "nothing"
+from devtools.benchmarks.measure import BenchmarkError
 
 
-class ReliabilityError(Exception):
-    """What makes a trial worthless: it could not be carried out as it was meant."""
+class ReliabilityError(BenchmarkError):
+    """Says why a trial is worthless: it could not be carried out as it was meant."""
 
 
 class SkippedError(Exception):
-    """Why a scenario can't be tried here."""
+    """Says why a scenario can't be tried here."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,6 @@ class Scale:
     def pick[T](self, small: T, full: T) -> T:
         """Return what belongs to this scale."""
         return small if self.is_small else full
-
-
-SMALL = Scale(is_small=True)
-FULL = Scale(is_small=False)
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,10 @@ class Scenario:
 
 def lost(problems: tuple[str, ...] | list[str]) -> str:
     """Return what the table says of what was lost."""
-    return "; ".join(problems) or NOTHING
+    return "; ".join(problems) or "nothing"
 
 
 def worst(seconds: list[float]) -> str:
     """Return what the table says of times to recover."""
-    if not seconds:
-        return "-"
-    return f"{max(seconds):.1f} s" + (f" (worst of {len(seconds)})" if len(seconds) > 1 else "")
+    times = f" (worst of {len(seconds)})" if len(seconds) > 1 else ""
+    return f"{max(seconds):.1f} s{times}" if seconds else "-"

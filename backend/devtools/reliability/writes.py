@@ -1,169 +1,63 @@
-"""Concurrent writes, each with a value of its own, and what must be there of them afterwards."""
+"""Concurrent writes, each with values of its own, and what must be there of them afterwards."""
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from itertools import chain, count, islice, repeat
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import aiohttp
 import psycopg
 
-from .servers import Account, Content, Server, until
+from devtools.benchmarks.client import Reply, Request, open_session, send, signed_in
+
+from .servers import THREADS, Content, Server, until
 
 AT_ONCE = 50
-TIMEOUT_SECONDS = 60
 PAUSE_SECONDS = 0.1
-SKILLS_RATED = 8
 LEVELS = 5
-HOURS = 41
-MINUTES = 1439
-CUT_OFF = "cut off"
-ANONYMOUS = Account("", "")
-MANY_SIGNUPS = "1000000/1h"
-
-PROFILES = """
-    SELECT u.email, u.community_of_practice_id::text, m.levels, u.max_available_hours, u.meeting_availability
-    FROM ctj_api_userprofile u LEFT JOIN ctj_api_skillmatrix m ON m.id = u.skills_learned_matrix_id
+NOBODY = ""
+READS = ("/api/skills/", "/api/opportunities/", "/api/opportunities/?search=data", "/api/healthcheck/")
+STORED, HALVES, GATE = (
+    (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves", "gate")
+)
+WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
+CUT_THEM_OFF = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+    WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted
 """
-LISTINGS = """
-    SELECT o.body, o.min_hours_required, m.levels, u.email
-    FROM ctj_api_opportunity o
-    LEFT JOIN ctj_api_skillmatrix m ON m.id = o.skills_required_matrix_id
-    LEFT JOIN ctj_api_userprofile u ON u.id = o.created_by_id
-"""
-ENTRIES = """
-    SELECT u.email, count(*) FROM django_admin_log l JOIN ctj_api_userprofile u ON u.id::text = l.object_id
-    WHERE l.action_flag = 2 GROUP BY u.email
-"""
-# What no transaction leaves: each query counts halves of what is written together.
-HALVES = {
-    "matrices without an owner": """
-        SELECT count(*) FROM ctj_api_skillmatrix m
-        WHERE NOT EXISTS (SELECT FROM ctj_api_opportunity o WHERE o.skills_required_matrix_id = m.id)
-        AND NOT EXISTS (SELECT FROM ctj_api_userprofile u WHERE u.skills_learned_matrix_id = m.id)
-    """,
-    "listings without one entry of their addition in the history": """
-        SELECT count(*) FROM ctj_api_opportunity o
-        WHERE 1 <> (SELECT count(*) FROM django_admin_log l WHERE l.object_id = o.id::text AND l.action_flag = 1)
-    """,
-    "entries of the history without their listing": """
-        SELECT count(*) FROM django_admin_log l JOIN django_content_type t ON t.id = l.content_type_id
-        WHERE t.model = 'opportunity' AND l.action_flag = 1
-        AND NOT EXISTS (SELECT FROM ctj_api_opportunity o WHERE o.id::text = l.object_id)
-    """,
-}
+
+type Row = list[Any] | None
 
 
-def answers(content: Content, number: int) -> dict[str, Any]:
-    """Return what a volunteer answers; each of the four answers follows from ``number``."""
-    return {
-        "community_of_practice": content.communities[number % len(content.communities)],
-        "skills_learned_matrix": levels(content, number),
-        "max_available_hours": number % HOURS,
-        "meeting_availability": {
-            "timezone": "America/Los_Angeles",
-            "slots": [{"day": "mon", "start": _clock(number % MINUTES), "end": "24:00"}],
-        },
-    }
+class Write(NamedTuple):
+    """A request; one that writes has the key of what it writes, and the row that it leaves."""
 
-
-def levels(content: Content, number: int) -> dict[str, int]:
-    """Return a matrix that tells ``number``, in digits from 1 to 5."""
-    return {skill: number // LEVELS**place % LEVELS + 1 for place, skill in enumerate(content.skills[:SKILLS_RATED])}
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A request that was sent at ``sent_at``, and the status that it was answered with, or ``cut off``."""
-
-    sent_at: float
-    status: str
-    body: bytes = b""
-    session: str | None = None
-
-    @property
-    def is_acknowledged(self) -> bool:
-        """Whether the server has said that it is done."""
-        return self.status.startswith("2")
-
-
-class Client:
-    """Sends requests, over as many connections as it takes."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def send(self, method: str, path: str, account: Account, body: Any = None) -> Attempt:
-        """Send a request once and return what became of it."""
-        sent_at = asyncio.get_running_loop().time()
-        try:
-            async with self._session.request(method, path, headers=account.headers, json=body) as response:
-                cookie = response.cookies.get("sessionid")
-                content = await response.read()
-                return Attempt(sent_at, str(response.status), content, cookie.value if cookie else None)
-        except (aiohttp.ClientError, TimeoutError):
-            return Attempt(sent_at, CUT_OFF)
-
-
-@asynccontextmanager
-async def talking(server: Server) -> AsyncIterator[Client]:
-    """Have a client of the server."""
-    async with aiohttp.ClientSession(
-        server.url,
-        connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
-    ) as session:
-        yield Client(session)
-
-
-@dataclass
-class Profile:
-    """What a volunteer's record may say: the answers last acknowledged, or those of a later attempt that was not."""
-
-    possible: list[int | None] = field(default_factory=lambda: [None])
-    acknowledged: int = 0
-    unknown: int = 0
-
-    def note(self, number: int, attempt: Attempt) -> None:
-        """Note an attempt to save the answers that follow from ``number``."""
-        if attempt.is_acknowledged:
-            self.possible = [number]
-            self.acknowledged += 1
-        else:
-            self.possible.append(number)
-            self.unknown += 1
+    request: Request
+    key: str = ""
+    row: Row = None
 
 
 class Load:
-    """Writes of all kinds: of profiles, of listings, of accounts. After one that fails, another one is tried."""
+    """Requests of all kinds, mostly writes: of profiles, of listings, of accounts."""
 
-    def __init__(self, server: Server, at_once: int = AT_ONCE, allowed: Iterable[str] = ()) -> None:
+    def __init__(self, server: Server, at_once: int = AT_ONCE, allowed: Iterable[str] = ("503",)) -> None:
         self.at_once = at_once
         self.acknowledged = 0
         self.statuses: Counter[str] = Counter()
+        self.slowest = 0.0
         self._server = server
-        self._content = server.content
-        self._allowed = {"200", "201", "503", *allowed}
-        self._numbers = count(1)
-        self._profiles = {account.email: Profile() for account in server.content.volunteers}
-        self._listings: dict[int, bool] = {}
-        self._accounts: dict[int, Attempt] = {}
-        self._last: list[Attempt] = []
+        self._allowed = {"200", "201", *allowed}
+        self._newest = 0.0
+        self._possible = {key: [row] for key, row in self._stored()}
+        self._sessions: set[str] = set()
         self._strange: list[str] = []
 
-    async def run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> None:
-        """Write until so many writes are acknowledged and ``fault`` is over."""
-        async with talking(self._server) as client, asyncio.TaskGroup() as tasks:
-            fault_task = tasks.create_task(fault(self))
-            for account in self._content.volunteers[: self.at_once]:
-                tasks.create_task(
-                    self._write_while(client, account, lambda: self.acknowledged < wanted or not fault_task.done())
-                )
+    def run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> list[str]:
+        """Write until so many writes are acknowledged and ``fault`` is over; return the problems."""
+        asyncio.run(self._run(wanted, fault))
+        return self.problems()
 
     async def reach(self, acknowledged: int) -> None:
         """Wait until so many writes are acknowledged."""
@@ -172,121 +66,125 @@ class Load:
     async def recovery(self) -> float:
         """Return the seconds until a write that is sent from now on is acknowledged."""
         began = asyncio.get_running_loop().time()
-        return await until(lambda: any(attempt.sent_at > began for attempt in self._last), "No write was acknowledged")
+        return await until(lambda: self._newest > began, "No write was acknowledged")
+
+    def note(self, write: Write, reply: Reply) -> None:
+        """Note what became of a request: what is not acknowledged may be done, or not."""
+        self.statuses[reply.status] += 1
+        if reply.status not in self._allowed:
+            self._strange.append(f"{write.request.method} {write.request.path}: {reply.status} {reply.body[:300]!r}")
+        if write.key:
+            possible = self._possible.setdefault(write.key, [None])
+            if reply.is_success:
+                possible.clear()
+                self.acknowledged += 1
+                self._newest = max(self._newest, reply.sent_at)
+                self._sessions |= {reply.session} - {""}
+            possible.append(write.row)
 
     def problems(self) -> list[str]:
         """Return what the database lacks of what was acknowledged, what it has by halves, and wrong answers."""
+        rows = self._stored()
         with self._server.database() as database:
-            return [
-                *self._strange,
-                *self._profile_problems(database),
-                *self._listing_problems(database),
-                *self._account_problems(database),
-                *halves(database),
-            ]
+            sessions = {key for (key,) in database.execute("SELECT session_key FROM django_session")}
+            halves = [told for (told,) in database.execute(HALVES)]
+        stored: dict[str, Row] = dict(rows)
+        lost = [
+            f"{key} is {stored.get(key)}, none of {len(possible)} that are possible"
+            for key, possible in self._possible.items()
+            if stored.get(key) not in possible
+        ]
+        lost += [f"{len(rows) - len(stored)} listings are there twice"] if len(rows) > len(stored) else []
+        lost += [f"{len(self._sessions - sessions)} sessions are lost"] if self._sessions - sessions else []
+        return [*self._strange, *lost, *halves]
 
-    async def _write_while(self, client: Client, account: Account, is_wanted: Callable[[], bool]) -> None:
-        while is_wanted():
-            attempt = await self._write(client, account)
-            self.statuses[attempt.status] += 1
-            if attempt.status not in self._allowed:
-                self._strange.append(f"a write was answered with {attempt.status}: {attempt.body[:300]!r}")
-            if attempt.is_acknowledged:
-                self.acknowledged += 1
-                self._last = [*self._last[-self.at_once :], attempt]
-            else:
-                await asyncio.sleep(PAUSE_SECONDS)
+    def _stored(self) -> list[tuple[str, Row]]:
+        with self._server.database() as database:
+            return database.execute(STORED).fetchall()
 
-    async def _write(self, client: Client, account: Account) -> Attempt:
-        number = next(self._numbers)
-        match number % 10:
-            case 0:
-                return await self._sign_up(client, number)
-            case 1 | 2 | 3 | 4:
-                return await self._post(client, number)
-            case _:
-                return await self._save(client, account, number)
+    async def _run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> None:
+        numbers = count(1)
+        async with await open_session(self._server.port) as session, asyncio.TaskGroup() as tasks:
+            fault_task = tasks.create_task(fault(self))
 
-    async def _save(self, client: Client, account: Account, number: int) -> Attempt:
-        attempt = await client.send("PUT", "/api/users/me/", account, answers(self._content, number))
-        self._profiles[account.email].note(number, attempt)
-        return attempt
+            async def keep_sending(volunteer: str) -> None:
+                while self.acknowledged < wanted or not fault_task.done():
+                    write = write_of(self._server.content, volunteer, next(numbers))
+                    reply = await send(session, write.request)
+                    self.slowest = max(self.slowest, asyncio.get_running_loop().time() - reply.sent_at)
+                    self.note(write, reply)
+                    if not reply.is_success:
+                        await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _post(self, client: Client, number: int) -> Attempt:
-        content = self._content
-        listing = {
-            "project": content.projects[number % len(content.projects)],
-            "role": content.roles[number % len(content.roles)],
-            "body": f"Listing {number}",
-            "min_hours_required": number % HOURS,
-            "skills_required_matrix": levels(content, number),
-        }
-        attempt = await client.send("POST", "/api/opportunities/", self._manager(number), listing)
-        self._listings[number] = attempt.is_acknowledged
-        return attempt
-
-    async def _sign_up(self, client: Client, number: int) -> Attempt:
-        person = {"email": _email(number), "first_name": f"New {number}", "password": f"correct horse {number}"}
-        attempt = await client.send("POST", "/api/auth/signup/", ANONYMOUS, person)
-        self._accounts[number] = attempt
-        return attempt
-
-    def _manager(self, number: int) -> Account:
-        return self._content.managers[number % len(self._content.managers)]
-
-    def _profile_problems(self, database: psycopg.Connection) -> list[str]:
-        stored = {email: profile for email, *profile in database.execute(PROFILES)}
-        entries: dict[str, int] = dict(database.execute(ENTRIES).fetchall())
-        problems = []
-        for email, profile in self._profiles.items():
-            acknowledged, *unknown = map(self._row, profile.possible)
-            if stored[email] not in (acknowledged, *unknown):
-                problems.append(f"{email} has {json.dumps(stored[email])}, none of {profile.possible}")
-            written = entries.get(email, 0)
-            changes = profile.acknowledged + (stored[email] in unknown)
-            if not changes <= written <= profile.acknowledged + profile.unknown:
-                problems.append(f"{email} has {written} entries in the history of {changes} changes")
-        return problems
-
-    def _row(self, number: int | None) -> list[Any]:
-        return [None] * 4 if number is None else list(answers(self._content, number).values())
-
-    def _listing_problems(self, database: psycopg.Connection) -> list[str]:
-        stored: dict[str, list[list[Any]]] = {}
-        for body, *rest in database.execute(LISTINGS):
-            stored.setdefault(body, []).append(rest)
-        problems = []
-        for number, is_acknowledged in self._listings.items():
-            found = stored.get(f"Listing {number}", [])
-            whole = [number % HOURS, levels(self._content, number), self._manager(number).email]
-            if found != [whole] and (found or is_acknowledged):
-                problems.append(f"listing {number} is {found or 'lost'}")
-        return problems
-
-    def _account_problems(self, database: psycopg.Connection) -> list[str]:
-        stored: dict[str, str] = dict(database.execute("SELECT email, first_name FROM ctj_api_userprofile").fetchall())
-        sessions = {key for (key,) in database.execute("SELECT session_key FROM django_session")}
-        problems = []
-        for number, attempt in self._accounts.items():
-            found = stored.get(_email(number))
-            if found != f"New {number}" and (found is not None or attempt.is_acknowledged):
-                problems.append(f"the account {_email(number)} is {found or 'lost'}")
-            if attempt.is_acknowledged and attempt.session not in sessions:
-                problems.append(f"the session of {_email(number)} is lost")
-        return problems
+            volunteers = chain(self._server.content.volunteers, repeat(NOBODY))
+            for volunteer in islice(volunteers, self.at_once):
+                tasks.create_task(keep_sending(volunteer))
 
 
-def halves(database: psycopg.Connection) -> Iterator[str]:
-    """Find halves of what is written together."""
-    for what, query in HALVES.items():
-        (number,) = database.execute(query.encode()).fetchall()[0]
-        if number:
-            yield f"{number} {what}"
+def put_gate(server: Server) -> None:
+    """Put the gate, open, in front of the last write of a transaction."""
+    with server.database() as database:
+        database.execute(GATE)
 
 
-def _email(number: int) -> str:
-    return f"new{number}@example.org"
+@asynccontextmanager
+async def gate_closed(server: Server) -> AsyncIterator[None]:
+    """Have writes wait with their transactions half done; those that wait at the end are cut off.
+
+    PostgreSQL would do what they wait for although nobody is there any more, as if they had been killed after it.
+    """
+    with server.database() as database:
+        database.execute("SELECT pg_advisory_lock(6000026)")
+        await until(lambda: len(database.execute(WAITING).fetchall()) >= THREADS, "No writes waited at the gate")
+        yield
+        with suppress(psycopg.OperationalError):  # the database was killed
+            database.execute(CUT_THEM_OFF)
 
 
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02}:{minutes % 60:02}"
+def write_of(content: Content, volunteer: str, number: int) -> Write:
+    """Return the request with this number: a sign-up, a read, a new listing, or a profile that is saved."""
+    match number % 10:
+        case 0:
+            email, name = f"new{number}@example.org", f"New {number}"
+            person = {"email": email, "first_name": name, "password": f"correct horse {number}"}
+            request = Request("/api/auth/signup/", "POST", signed_in(""), person)
+            return Write(request, email, [name, None, None, None, None])
+        case 1:
+            return Write(Request(READS[number // 10 % len(READS)]))
+        case 5 | 6 | 7 | 8 | 9 if volunteer != NOBODY:
+            body = answers_of(content, number)
+            request = Request("/api/users/me/", "PUT", signed_in(content.volunteers[volunteer]), body)
+            return Write(request, volunteer, ["", *body.values()])
+        case _:
+            return _listing(content, number)
+
+
+def answers_of(content: Content, number: int) -> dict[str, Any]:
+    """Return what a volunteer answers; each of the four answers tells ``number``."""
+    start = f"{number % 1439 // 60:02}:{number % 1439 % 60:02}"
+    slots = [{"day": "mon", "start": start, "end": "24:00"}]
+    return {
+        "community_of_practice": content.communities[number % len(content.communities)],
+        "skills_learned_matrix": levels_of(content, number),
+        "max_available_hours": number % 41,
+        "meeting_availability": {"timezone": "America/Los_Angeles", "slots": slots},
+    }
+
+
+def levels_of(content: Content, number: int) -> dict[str, int]:
+    """Return a matrix that tells ``number``, in digits from 1 to 5."""
+    return {skill: number // LEVELS**place % LEVELS + 1 for place, skill in enumerate(content.skills[:8])}
+
+
+def _listing(content: Content, number: int) -> Write:
+    manager = list(content.managers)[number % len(content.managers)]
+    body = {
+        "project": content.projects[number % len(content.projects)],
+        "role": content.roles[number % len(content.roles)],
+        "body": f"Listing {number}",
+        "min_hours_required": number % 41,
+        "skills_required_matrix": levels_of(content, number),
+        "status": "open",
+    }
+    request = Request("/api/opportunities/", "POST", signed_in(content.managers[manager]), body)
+    return Write(request, f"Listing {number}", [number % 41, levels_of(content, number), manager])
