@@ -36,6 +36,7 @@ class Proxy:
         context = ssl.create_default_context(cafile=authority)
         context.set_alpn_protocols(protocols)
         connection = socket.create_connection((ADDRESS, self.port), PATIENCE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return context.wrap_socket(connection, server_hostname="localhost")
 
     def is_there(self) -> bool:
