@@ -20,7 +20,6 @@ from backend.environment import (
     read_environment,
     socket_directory,
 )
-from serving.logs import logging_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -252,7 +251,8 @@ SPECTACULAR_SETTINGS = {
 
 LOG_FORMAT = env.str("LOG_FORMAT", "console" if DEBUG else "json", validate=OneOf(["json", "console"]))
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
-LOGGING = logging_settings(LOG_FORMAT or "json", LOG_LEVEL or "INFO")
+LOGGING_CONFIG = "serving.logs.configure_logging"
+LOGGING = {"form": LOG_FORMAT, "level": LOG_LEVEL}
 SLOW_QUERY_MS = env.float("SLOW_QUERY_MS", 500, validate=Range(min=0))
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 METRICS_ALLOWED_NETWORKS = env.networks("METRICS_ALLOWED_NETWORKS", "")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import logging.config
 import re
 import sys
 from collections.abc import MutableMapping
@@ -60,6 +61,11 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
             **{name: {"handlers": ["console"], "propagate": False} for name in ("gunicorn.error", "gunicorn.access")},
         },
     }
+
+
+def configure_logging(settings: dict[str, str]) -> None:
+    """Set logging up as Django asks at start, with its ``LOGGING`` setting."""
+    logging.config.dictConfig(logging_settings(**settings))
 
 
 def _formatter(form: str) -> logging.Formatter:
