@@ -1,6 +1,5 @@
 """Servers to break: several processes, and a database that is supervised, as ``startServer.sh`` has them."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -47,11 +46,7 @@ class Server(NamedTuple):
     cluster: Cluster
     content: Content
     supervisor: subprocess.Popen[bytes]
-
-    @property
-    def log(self) -> Path:
-        """What the server and its supervisor have printed: a file that is not on the disk of the data."""
-        return self.cluster.data_dir.with_suffix(".log")
+    log: Path
 
     def master(self) -> int:
         """Return the process id of Gunicorn, which starts and replaces the workers."""
@@ -99,10 +94,11 @@ def launched(
     cluster = Cluster(data_dir)
     command = (*RUN_DATABASE, "env", f"SQL_HOST={cluster.socket}", *command)
     settings = PROCESS_SETTINGS | {"DATA_DIR": str(data_dir), "TMPDIR": str(data_dir.parent)} | (settings or {})
+    log = data_dir.with_suffix(".log")  # not on the disk of the data
     with ExitStack() as stack:
         port = port or stack.enter_context(reserved_port())
-        process = stack.enter_context(servers.serving(command, port, data_dir.with_suffix(".log"), **settings))
-        yield Server(port, cluster, content, process)
+        process = stack.enter_context(servers.serving(command, port, log, **settings))
+        yield Server(port, cluster, content, process, log)
 
 
 def prepare(data_dir: Path) -> Content:
@@ -139,10 +135,10 @@ def connect(socket: Path) -> psycopg.Connection:
     )
 
 
-async def until(condition: Callable[[], object], otherwise: str) -> None:
+def until(condition: Callable[[], object], otherwise: str) -> None:
     """Wait until ``condition`` holds; raises ``ReliabilityError`` where it takes too long."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while not await asyncio.to_thread(condition):
+    while not condition():
         if time.monotonic() > deadline:
             raise ReliabilityError(f"{otherwise} within {WAIT_SECONDS} s.")
-        await asyncio.sleep(0.01)
+        time.sleep(0.01)

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -14,16 +16,15 @@ from devtools.benchmarks.client import Reply, Request, open_session, send, signe
 
 from .servers import FOLDER, THREADS, Content, Server, until
 
-AT_ONCE = 50
 PAUSE_SECONDS = 0.1
 LEVELS = 5
 NOBODY = ""
 READS = ("/api/skills/", "/api/opportunities/", "/api/opportunities/?search=data", "/api/healthcheck/")
 STORED, HALVES = ((FOLDER / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves"))
-WAITING = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
+WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
+CUT_OFF_WAITING = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"
 
 type Row = list[Any] | None
-type Fault = Callable[[int], Awaitable[float]]  # is given its number, and returns when it happened
 
 
 class Write(NamedTuple):
@@ -35,23 +36,46 @@ class Write(NamedTuple):
 
 
 class Load:
-    """Requests of all kinds, mostly writes: of profiles, of listings, of accounts."""
+    """Requests of all kinds, mostly writes, of profiles, of listings, of accounts; and what must be stored of them."""
 
-    def __init__(self, server: Server, at_once: int = AT_ONCE, allowed: Iterable[str] = ("503",)) -> None:
-        self._at_once = at_once
+    def __init__(self, server: Server, allowed: Iterable[str] = ("503",)) -> None:
         self.acknowledged = 0
         self.refused = 0
         self.recoveries: list[float] = []
+        self.is_over = False
+        self.found: list[str] = []
         self._server = server
         self._allowed = {"200", "201", *allowed}
         self._newest = 0.0
         self._possible = {key: [row] for key, row in self._stored()}
         self._strange: list[str] = []
 
-    def run(self, wanted: int, fault: Fault, times: int) -> list[str]:
-        """Write until so many writes are acknowledged, with so many faults between them; return the problems."""
-        asyncio.run(self._run(wanted, fault, times))
-        return self.problems()
+    def go_on(self, writes: int) -> None:
+        """Wait until so many more writes are acknowledged."""
+        wanted = self.acknowledged + writes
+        until(lambda: self.acknowledged >= wanted, f"{writes} writes were not acknowledged")
+
+    def recover(self, since: float) -> None:
+        """Wait until a write that was sent later than a fault is acknowledged, and note how long that takes."""
+        until(lambda: self._newest > since, "No write was acknowledged")
+        self.recoveries.append(time.monotonic() - since)
+
+    async def send(self, at_once: int) -> None:
+        """Send one request after the other, over so many connections, until it is over."""
+        numbers, content = count(1), self._server.content
+        async with await open_session(self._server.port) as session, asyncio.TaskGroup() as tasks:
+
+            async def keep_sending(volunteer: str) -> None:
+                while not self.is_over:
+                    write = write_of(content, volunteer, next(numbers))
+                    reply = await send(session, write.request)
+                    self.note(write, reply)
+                    if not reply.is_success:
+                        await asyncio.sleep(PAUSE_SECONDS)
+
+            everybody = [*content.volunteers, *[NOBODY] * at_once]
+            for volunteer in everybody[:at_once]:
+                tasks.create_task(keep_sending(volunteer))
 
     def note(self, write: Write, reply: Reply) -> None:
         """Note what became of a request: what is not acknowledged may be done, or not."""
@@ -84,52 +108,35 @@ class Load:
         with self._server.database() as database:
             return database.execute(STORED).fetchall()
 
-    async def _run(self, wanted: int, fault: Fault, times: int) -> None:
-        numbers = count(1)
-        async with await open_session(self._server.port) as session, asyncio.TaskGroup() as tasks:
-            faults = tasks.create_task(self._break(wanted, fault, times))
 
-            async def keep_sending(volunteer: str) -> None:
-                while self.acknowledged < wanted or not faults.done():
-                    write = write_of(self._server.content, volunteer, next(numbers))
-                    reply = await send(session, write.request)
-                    self.note(write, reply)
-                    if not reply.is_success:
-                        await asyncio.sleep(PAUSE_SECONDS)
-
-            everybody = [*self._server.content.volunteers, *[NOBODY] * self._at_once]
-            for volunteer in everybody[: self._at_once]:
-                tasks.create_task(keep_sending(volunteer))
-
-    async def _break(self, wanted: int, fault: Fault, times: int) -> None:
-        """Have the faults spread over the writes."""
-        for number in range(times):
-            await self._break_at(wanted * (number + 1) // (times + 1), fault(number))
-
-    async def _break_at(self, wanted: int, fault: Awaitable[float]) -> None:
-        """Have a fault amid the writes, and measure how soon a write that is sent after it is acknowledged."""
-        await until(lambda: self.acknowledged >= wanted, f"{wanted} writes were not acknowledged")
-        happened_at = await fault
-        await until(lambda: self._newest > happened_at, "No write was acknowledged")
-        self.recoveries.append(asyncio.get_running_loop().time() - happened_at)
+@contextmanager
+def writing(server: Server, at_once: int = 50, allowed: Iterable[str] = ("503",)) -> Iterator[Load]:
+    """Have a load, so many requests at once, that goes on in a thread of its own; find its problems at the end."""
+    load = Load(server, allowed)
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(asyncio.run, load.send(at_once))
+        try:
+            yield load
+        finally:
+            load.is_over = True
+        sending.result()
+    load.found = load.problems()
 
 
-async def kill_amid_writes(server: Server, processes: Iterable[int]) -> float:
+def kill_amid_writes(server: Server, processes: Iterable[int]) -> float:
     """Kill processes while transactions wait at the gate, half done, cut these off, and return when it was done.
 
     PostgreSQL would do what they wait for although nobody is there any more, as if they had been killed after it.
     """
     with server.database() as database:
         database.execute("SELECT pg_advisory_lock(6000026)")
-        await until(
-            lambda: len(database.execute(f"SELECT {WAITING}").fetchall()) >= THREADS, "No writes waited at the gate"
-        )
+        until(lambda: database.execute(WAITING).rowcount >= THREADS, "No writes waited at the gate")
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         with suppress(psycopg.OperationalError):  # the database was killed
-            database.execute(f"SELECT pg_terminate_backend(pid, 5000) {WAITING}")
-    return asyncio.get_running_loop().time()
+            database.execute(CUT_OFF_WAITING)
+    return time.monotonic()
 
 
 def halves(server: Server) -> list[str]:

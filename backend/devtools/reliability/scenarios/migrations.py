@@ -1,9 +1,9 @@
 """Migrations over many rows, and the version before them, which precedes the newest migration, answering meanwhile."""
 
-import asyncio
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from devtools.benchmarks.servers import database, manage
 from devtools.embedded_postgres import Cluster, temporary_folder
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, SkippedError, lost, scenario, worst
 from devtools.reliability.servers import connect, fill, launched
-from devtools.reliability.writes import Load
+from devtools.reliability.writes import writing
 
 APP = "ctj_api"
 FIRST = "0003_communities_of_practice"  # what comes before makes the tables and has nothing to lose
@@ -28,7 +28,7 @@ DIGEST = SQL("SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} AS t")
 @scenario("migrations", "Migrations over many rows, under the load of the version before")
 def migrate_under_load(scale: Scale) -> Outcome:
     """No request is refused by that version, and every row is equal after going back and forward."""
-    rows, moves, writes = scale.pick((500, 1, 100), (30_000, 9, 2000))
+    rows, moves, writes = scale.pick((500, 1, 50), (30_000, 9, 200))
     with temporary_folder(data_directory()) as (folder, _):
         data_dir, code = folder / "data", folder / "code"
         extract_version_before(code)
@@ -38,20 +38,18 @@ def migrate_under_load(scale: Scale) -> Outcome:
             manage("seed_demo", *sizes, code=code, SQL_HOST=str(socket))
         migrate = partial(manage, "migrate", "--verbosity=0", SQL_HOST=str(Cluster(data_dir).socket))
 
-        async def fault(number: int) -> float:
-            began = asyncio.get_running_loop().time()
-            await asyncio.to_thread(migrate, *((APP, migrations_of(code)[-1]) if number % 2 else ()))
-            return began
-
         serve = ("env", f"--chdir={code}", "sh", "-c", 'exec "$0" -m daphne -p "$PORT" backend.asgi:application')
-        with launched(data_dir, content, (*serve, sys.executable)) as server:
-            load = Load(server, allowed=())
-            problems = load.run(writes, fault, moves)
+        with launched(data_dir, content, (*serve, sys.executable)) as server, writing(server, allowed=()) as load:
+            for number in range(moves):
+                began = time.monotonic()
+                migrate(*((APP, migrations_of(code)[-1]) if number % 2 else ()))
+                load.recover(began)
+                load.go_on(writes)
         with database(data_dir) as socket:
             before = _digests(socket)
             back, forward = migrate(APP, FIRST), migrate()
             changed = sorted({table for table, _ in before.items() ^ _digests(socket).items()})
-    problems += [f"the rows of {table} are others after going back and forward" for table in changed]
+    problems = load.found + [f"the rows of {table} are others after going back and forward" for table in changed]
     count = sum(number for number, _ in before.values())
     tries = f"the newest migrated {moves} times under {load.acknowledged:,} writes; all back to {FIRST[:4]}"
     tries += f" ({back:.1f} s) and forward ({forward:.1f} s) over {count:,} rows"
