@@ -21,16 +21,18 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
         return
     chance = Random(repr((case.path_parameters, case.query, case.body)))  # nosec B311
     path = case.operation.path.partition("{")[0]
-    for part in (case.path_parameters, case.query, case.body):
-        for name, value in part.items() if isinstance(part, dict) else ():
-            ids = KNOWN.get(path if name == "id" else name)
-            if ids and chance.random() <= CHANCE:
-                part[name] = _with_ids(value, ids, chance)
+    for part in ("path_parameters", "query", "body"):
+        values = getattr(case, part)
+        if isinstance(values, dict):
+            ids = {name: KNOWN.get(path if name == "id" else name) for name in values}
+            setattr(case, part, {name: _with_ids(value, ids[name], chance) for name, value in values.items()})
 
 
-def _with_ids(value: Any, ids: list[str], chance: Random) -> Any:
+def _with_ids(value: Any, ids: list[str] | None, chance: Random) -> Any:
+    if not ids or value is None or chance.random() > CHANCE:
+        return value
     if isinstance(value, list):
         return [chance.choice(ids) for _ in value]
     if isinstance(value, dict):
         return {chance.choice(ids): level for level in value.values()}
-    return None if value is None else chance.choice(ids)
+    return chance.choice(ids)

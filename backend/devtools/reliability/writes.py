@@ -22,7 +22,6 @@ NOBODY = ""
 READS = ("/api/skills/", "/api/opportunities/", "/api/opportunities/?search=data", "/api/healthcheck/")
 STORED, HALVES = ((FOLDER / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves"))
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
-CUT_OFF_WAITING = f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting"
 
 type Row = list[Any] | None
 
@@ -135,7 +134,8 @@ def kill_amid_writes(server: Server, processes: Iterable[int]) -> float:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         with suppress(psycopg.OperationalError):  # the database was killed
-            database.execute(CUT_OFF_WAITING)
+            for waiting in database.execute(WAITING).fetchall():
+                database.execute("SELECT pg_terminate_backend(%s, 5000)", waiting)
     return time.monotonic()
 
 

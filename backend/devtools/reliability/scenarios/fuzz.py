@@ -88,13 +88,10 @@ def _known_ids(server: Server) -> dict[str, list[str]]:
     with server.database() as database:
         managers = [pk for (pk,) in database.execute(MANAGERS)]
     return {
-        "project": content.projects,
-        "role": content.roles,
-        "community_of_practice": content.communities,
+        **dict.fromkeys(("project", "/api/projects/"), content.projects),
+        **dict.fromkeys(("role", "/api/roles/"), content.roles),
+        **dict.fromkeys(("community_of_practice", "/api/communities-of-practice/"), content.communities),
         **dict.fromkeys(("skill", "skills_required_matrix", "skills_learned_matrix", "/api/skills/"), skills),
-        "/api/projects/": content.projects[:20],
-        "/api/roles/": content.roles[:20],
-        "/api/communities-of-practice/": content.communities,
         "/api/opportunities/": [json.loads(reply.body)["id"] for reply in posted],
         "/api/users/": managers,
     }
