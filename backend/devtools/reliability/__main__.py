@@ -27,15 +27,15 @@ def main(arguments: Sequence[str]) -> int:
     rows = [HEAD]
 
     def run(name: str) -> Sequence[str]:
-        say(f"{name}: {SCENARIOS[name].expects} ...")
+        scenario, command = SCENARIOS[name], f"`.venv/bin/python -m devtools.reliability {name}`"
+        say(f"{name}: {scenario.expects} ...")
         outcome = Outcome("broken off", "not known", "-")
         try:
-            outcome = SCENARIOS[name].run(Scale(options.small))
+            outcome = scenario.run(Scale(options.small))
         except SkippedError as error:
             outcome = Outcome(f"skipped: {error}", "-", "-")
         finally:
-            command = f"`.venv/bin/python -m devtools.reliability {name}`"
-            rows.append([SCENARIOS[name].title, outcome.tries, outcome.lost, outcome.recovery, command])
+            rows.append([scenario.title, outcome.tries, outcome.lost, outcome.recovery, command])
         return outcome.problems
 
     with temporary_folder(data_directory()) as (folder, _):

@@ -1,7 +1,7 @@
 """What a scenario is: a fault or an attack, what must hold, and what came of trying it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from devtools.benchmarks.measure import BenchmarkError
 
@@ -14,8 +14,7 @@ class SkippedError(Exception):
     """Says why a scenario can't be tried here."""
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """How much is tried."""
 
     is_small: bool
@@ -25,18 +24,16 @@ class Scale:
         return small if self.is_small else full
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of it: how often it was tried, what was lost, how soon all was well again; no problems: it held."""
 
     tries: str
     lost: str
     recovery: str
-    problems: tuple[str, ...] = ()
+    problems: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(NamedTuple):
     """A fault or an attack; ``name`` is the command's argument, ``title`` and ``expects`` are for people."""
 
     name: str
@@ -45,12 +42,16 @@ class Scenario:
     run: Callable[[Scale], Outcome]
 
 
-def lost(problems: tuple[str, ...] | list[str]) -> str:
+def scenario(name: str, title: str) -> Callable[[Callable[[Scale], Outcome]], Scenario]:
+    """Make a scenario of a function whose docstring says what must hold."""
+    return lambda run: Scenario(name, title, run.__doc__ or "", run)
+
+
+def lost(problems: Sequence[str]) -> str:
     """Return what the table says of what was lost."""
     return "; ".join(problems) or "nothing"
 
 
-def worst(seconds: list[float]) -> str:
+def worst(seconds: Sequence[float]) -> str:
     """Return what the table says of times to recover."""
-    times = f" (worst of {len(seconds)})" if len(seconds) > 1 else ""
-    return f"{max(seconds):.1f} s{times}" if seconds else "-"
+    return f"{max(seconds):.1f} s (worst of {len(seconds)})" if seconds else "-"

@@ -1,16 +1,14 @@
 """Servers to break: several processes, and a database that is supervised, as ``startServer.sh`` has them."""
 
-import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import psycopg
@@ -27,7 +25,7 @@ PROCESSES = 2
 THREADS = 4  # of each of them
 WAIT_SECONDS = 90
 PROCESS_SETTINGS = {"WEB_CONCURRENCY": str(PROCESSES), "REQUEST_THREADS": str(THREADS)}
-INSIDE = BASE_DIR / "devtools" / "reliability" / "inside.py"
+FOLDER = Path(__file__).parent
 
 
 class Content(NamedTuple):
@@ -48,26 +46,23 @@ class Server(NamedTuple):
     cluster: Cluster
     content: Content
     supervisor: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        """The start of every address."""
-        return f"http://{servers.ADDRESS}:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        """What the server and its supervisor have printed: a file that is not on the disk of the data."""
-        return self.cluster.data_dir.with_suffix(".log")
+    log: Path
 
     def master(self) -> int:
         """Return the process id of Gunicorn, which starts and replaces the workers."""
-        return next(
-            pid for pid in children(self.supervisor.pid) if "gunicorn" in Path(f"/proc/{pid}/cmdline").read_text()
-        )
+        started = children(self.supervisor.pid)
+        return next(pid for pid in started if "gunicorn" in Path(f"/proc/{pid}/cmdline").read_text())
 
-    def workers(self) -> set[int]:
+    def workers(self) -> list[int]:
         """Return the process ids of those that serve."""
-        return set(children(self.master()))
+        return children(self.master())
+
+    def database_processes(self) -> list[int]:
+        """Return the process ids of PostgreSQL, the postmaster's first."""
+        postmaster = self.cluster.process()
+        if postmaster is None:
+            raise ReliabilityError("There is no database to be killed.")
+        return [postmaster, *children(postmaster)]
 
     def answers(self, path: str = HEALTH) -> bool:
         """Whether the server answers a GET, and soon."""
@@ -93,40 +88,44 @@ def launched(
     content: Content,
     command: tuple[str, ...] = OURS,
     port: int = 0,
-    settings: Mapping[str, str] = MappingProxyType({}),
+    settings: dict[str, str] | None = None,
 ) -> Iterator[Server]:
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
     command = (*RUN_DATABASE, "env", f"SQL_HOST={cluster.socket}", *command)
-    places = {"DATA_DIR": str(data_dir), "TMPDIR": str(data_dir.parent)}  # leftovers go with the data
-    with reserved_port() as free_port:
-        port = port or free_port
-        log = data_dir.with_suffix(".log")
-        with servers.serving(command, port, log, **PROCESS_SETTINGS, **places, **settings) as process:
-            yield Server(port, cluster, content, process)
+    settings = PROCESS_SETTINGS | {"DATA_DIR": str(data_dir), "TMPDIR": str(data_dir.parent)} | (settings or {})
+    log = data_dir.with_suffix(".log")  # not on the disk of the data
+    with ExitStack() as stack:
+        port = port or stack.enter_context(reserved_port())
+        process = stack.enter_context(servers.serving(command, port, log, **settings))
+        yield Server(port, cluster, content, process, log)
 
 
 def prepare(data_dir: Path) -> Content:
     """Put a copy of the database that is the same for all into ``data_dir``, and return what it holds."""
-    template, content = _template(data_directory())
+    template = data_directory() / "template"
+    content = _fill_template(template)
     data_dir.mkdir(exist_ok=True)
     subprocess.run(["cp", "-a", template / "postgres", data_dir], check=True)
     return content
 
 
 @cache
-def _template(folder: Path) -> tuple[Path, Content]:
-    template = folder / "template"
+def _fill_template(template: Path) -> Content:
+    """Make the database that all are copies of, with the gate, open, in front of the last write of a transaction."""
     template.mkdir()
     with database(template) as socket:
-        return template, fill(socket)
+        content = fill(socket)
+        with connect(socket) as sql:
+            sql.execute((FOLDER / "sql" / "gate.sql").read_bytes())
+        return content
 
 
 def fill(socket: Path, code: Path = BASE_DIR) -> Content:
     """Fill a new database by this version of the code, and return what it holds."""
     environment = os.environ | {"SQL_HOST": str(socket), "PYTHONPATH": str(code)}
-    done = subprocess.run([sys.executable, "-P", INSIDE], check=True, cwd=code, env=environment, stdout=subprocess.PIPE)
-    return Content(**json.loads(done.stdout))
+    command = (sys.executable, "-P", FOLDER / "inside.py")
+    return Content(**json.loads(subprocess.check_output(command, cwd=code, env=environment)))
 
 
 def connect(socket: Path) -> psycopg.Connection:
@@ -136,18 +135,10 @@ def connect(socket: Path) -> psycopg.Connection:
     )
 
 
-async def until(condition: Callable[[], object], otherwise: str) -> float:
-    """Return after how many seconds ``condition`` holds; raises ``ReliabilityError`` where it takes too long."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    while not await asyncio.to_thread(condition):
-        if loop.time() - began > WAIT_SECONDS:
+def until(condition: Callable[[], object], otherwise: str) -> None:
+    """Wait until ``condition`` holds; raises ``ReliabilityError`` where it takes too long."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
             raise ReliabilityError(f"{otherwise} within {WAIT_SECONDS} s.")
-        await asyncio.sleep(0.01)
-    return loop.time() - began
-
-
-def kill(process: int) -> None:
-    """Kill a process as a crash would."""
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
+        time.sleep(0.01)

@@ -1,32 +1,27 @@
 """Concurrent writes, each with values of its own, and what must be there of them afterwards."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
-from itertools import chain, count, islice, repeat
-from pathlib import Path
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, NamedTuple
 
 import psycopg
 
 from devtools.benchmarks.client import Reply, Request, open_session, send, signed_in
 
-from .servers import THREADS, Content, Server, until
+from .servers import FOLDER, THREADS, Content, Server, until
 
-AT_ONCE = 50
 PAUSE_SECONDS = 0.1
 LEVELS = 5
 NOBODY = ""
 READS = ("/api/skills/", "/api/opportunities/", "/api/opportunities/?search=data", "/api/healthcheck/")
-STORED, HALVES, GATE = (
-    (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves", "gate")
-)
+STORED, HALVES = ((FOLDER / "sql" / f"{name}.sql").read_bytes() for name in ("stored", "halves"))
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted"
-CUT_THEM_OFF = """
-    SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
-    WHERE locktype = 'advisory' AND objid = 6000026 AND NOT granted
-"""
 
 type Row = list[Any] | None
 
@@ -40,37 +35,50 @@ class Write(NamedTuple):
 
 
 class Load:
-    """Requests of all kinds, mostly writes: of profiles, of listings, of accounts."""
+    """Requests of all kinds, mostly writes, of profiles, of listings, of accounts; and what must be stored of them."""
 
-    def __init__(self, server: Server, at_once: int = AT_ONCE, allowed: Iterable[str] = ("503",)) -> None:
-        self.at_once = at_once
+    def __init__(self, server: Server, allowed: Iterable[str] = ("503",)) -> None:
         self.acknowledged = 0
-        self.statuses: Counter[str] = Counter()
-        self.slowest = 0.0
+        self.refused = 0
+        self.recoveries: list[float] = []
+        self.is_over = False
+        self.found: list[str] = []
         self._server = server
         self._allowed = {"200", "201", *allowed}
         self._newest = 0.0
         self._possible = {key: [row] for key, row in self._stored()}
-        self._sessions: set[str] = set()
         self._strange: list[str] = []
 
-    def run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> list[str]:
-        """Write until so many writes are acknowledged and ``fault`` is over; return the problems."""
-        asyncio.run(self._run(wanted, fault))
-        return self.problems()
+    def go_on(self, writes: int) -> None:
+        """Wait until so many more writes are acknowledged."""
+        wanted = self.acknowledged + writes
+        until(lambda: self.acknowledged >= wanted, f"{writes} writes were not acknowledged")
 
-    async def reach(self, acknowledged: int) -> None:
-        """Wait until so many writes are acknowledged."""
-        await until(lambda: self.acknowledged >= acknowledged, f"{acknowledged} writes were not acknowledged")
+    def recover(self, since: float) -> None:
+        """Wait until a write that was sent later than a fault is acknowledged, and note how long that takes."""
+        until(lambda: self._newest > since, "No write was acknowledged")
+        self.recoveries.append(time.monotonic() - since)
 
-    async def recovery(self) -> float:
-        """Return the seconds until a write that is sent from now on is acknowledged."""
-        began = asyncio.get_running_loop().time()
-        return await until(lambda: self._newest > began, "No write was acknowledged")
+    async def send(self, at_once: int) -> None:
+        """Send one request after the other, over so many connections, until it is over."""
+        numbers, content = count(1), self._server.content
+        async with await open_session(self._server.port) as session, asyncio.TaskGroup() as tasks:
+
+            async def keep_sending(volunteer: str) -> None:
+                while not self.is_over:
+                    write = write_of(content, volunteer, next(numbers))
+                    reply = await send(session, write.request)
+                    self.note(write, reply)
+                    if not reply.is_success:
+                        await asyncio.sleep(PAUSE_SECONDS)
+
+            everybody = [*content.volunteers, *[NOBODY] * at_once]
+            for volunteer in everybody[:at_once]:
+                tasks.create_task(keep_sending(volunteer))
 
     def note(self, write: Write, reply: Reply) -> None:
         """Note what became of a request: what is not acknowledged may be done, or not."""
-        self.statuses[reply.status] += 1
+        self.refused += reply.status == "503"
         if reply.status not in self._allowed:
             self._strange.append(f"{write.request.method} {write.request.path}: {reply.status} {reply.body[:300]!r}")
         if write.key:
@@ -79,66 +87,62 @@ class Load:
                 possible.clear()
                 self.acknowledged += 1
                 self._newest = max(self._newest, reply.sent_at)
-                self._sessions |= {reply.session} - {""}
             possible.append(write.row)
+        if reply.session:
+            self._possible[reply.session] = [[]]
 
     def problems(self) -> list[str]:
         """Return what the database lacks of what was acknowledged, what it has by halves, and wrong answers."""
         rows = self._stored()
-        with self._server.database() as database:
-            sessions = {key for (key,) in database.execute("SELECT session_key FROM django_session")}
-            halves = [told for (told,) in database.execute(HALVES)]
-        stored: dict[str, Row] = dict(rows)
+        stored = dict(rows)
         lost = [
             f"{key} is {stored.get(key)}, none of {len(possible)} that are possible"
             for key, possible in self._possible.items()
             if stored.get(key) not in possible
         ]
         lost += [f"{len(rows) - len(stored)} listings are there twice"] if len(rows) > len(stored) else []
-        lost += [f"{len(self._sessions - sessions)} sessions are lost"] if self._sessions - sessions else []
-        return [*self._strange, *lost, *halves]
+        return [*self._strange, *lost, *halves(self._server)]
 
     def _stored(self) -> list[tuple[str, Row]]:
         with self._server.database() as database:
             return database.execute(STORED).fetchall()
 
-    async def _run(self, wanted: int, fault: Callable[["Load"], Coroutine[None, None, None]]) -> None:
-        numbers = count(1)
-        async with await open_session(self._server.port) as session, asyncio.TaskGroup() as tasks:
-            fault_task = tasks.create_task(fault(self))
 
-            async def keep_sending(volunteer: str) -> None:
-                while self.acknowledged < wanted or not fault_task.done():
-                    write = write_of(self._server.content, volunteer, next(numbers))
-                    reply = await send(session, write.request)
-                    self.slowest = max(self.slowest, asyncio.get_running_loop().time() - reply.sent_at)
-                    self.note(write, reply)
-                    if not reply.is_success:
-                        await asyncio.sleep(PAUSE_SECONDS)
-
-            volunteers = chain(self._server.content.volunteers, repeat(NOBODY))
-            for volunteer in islice(volunteers, self.at_once):
-                tasks.create_task(keep_sending(volunteer))
+@contextmanager
+def writing(server: Server, at_once: int = 50, allowed: Iterable[str] = ("503",)) -> Iterator[Load]:
+    """Have a load, so many requests at once, that goes on in a thread of its own; find its problems at the end."""
+    load = Load(server, allowed)
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(asyncio.run, load.send(at_once))
+        try:
+            yield load
+        finally:
+            load.is_over = True
+        sending.result()
+    load.found = load.problems()
 
 
-def put_gate(server: Server) -> None:
-    """Put the gate, open, in front of the last write of a transaction."""
-    with server.database() as database:
-        database.execute(GATE)
-
-
-@asynccontextmanager
-async def gate_closed(server: Server) -> AsyncIterator[None]:
-    """Have writes wait with their transactions half done; those that wait at the end are cut off.
+def kill_amid_writes(server: Server, processes: Iterable[int]) -> float:
+    """Kill processes while transactions wait at the gate, half done, cut these off, and return when it was done.
 
     PostgreSQL would do what they wait for although nobody is there any more, as if they had been killed after it.
     """
     with server.database() as database:
         database.execute("SELECT pg_advisory_lock(6000026)")
-        await until(lambda: len(database.execute(WAITING).fetchall()) >= THREADS, "No writes waited at the gate")
-        yield
+        until(lambda: database.execute(WAITING).rowcount >= THREADS, "No writes waited at the gate")
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         with suppress(psycopg.OperationalError):  # the database was killed
-            database.execute(CUT_THEM_OFF)
+            for waiting in database.execute(WAITING).fetchall():
+                database.execute("SELECT pg_terminate_backend(%s, 5000)", waiting)
+    return time.monotonic()
+
+
+def halves(server: Server) -> list[str]:
+    """Return what is stored by halves of what is written together."""
+    with server.database() as database:
+        return [told for (told,) in database.execute(HALVES)]
 
 
 def write_of(content: Content, volunteer: str, number: int) -> Write:
