@@ -3,6 +3,7 @@
 import functools
 import os
 import secrets
+import shlex
 import signal
 import stat
 import subprocess
@@ -23,15 +24,18 @@ from devtools.embedded_postgres import ROOT, Cluster, ClusterError
 
 STRANGER = 4711
 LONG = "x" * 90
+COMMAND = (sys.executable, "-m", "devtools.embedded_postgres")
 GO_ON = ("--", "sh", "-c", "echo runs; exec sleep 600")
 NOTHING = ("--", "true")
 
 
 @functools.cache
 def template() -> Path:
-    """Return the files of a cluster, which is made once, for copies that need not wait for the disk."""
+    """Return the files of a cluster, made once, whose copies need not wait for the disk when they are killed."""
     cluster, _ = unittest.enterModuleContext(embedded_postgres.temporary_cluster(data_directory()))
     cluster.stop()
+    with (cluster.data / "postgresql.conf").open("a") as configuration:
+        configuration.write("fsync = off")
     return cluster.home
 
 
@@ -40,7 +44,6 @@ class DatabaseTestCase(unittest.TestCase):
 
     suffix = ""
     has_cluster = False
-    configuration = "fsync = off"  # a killed database is then back at once
 
     def setUp(self) -> None:
         """Make the folder."""
@@ -50,13 +53,15 @@ class DatabaseTestCase(unittest.TestCase):
         self.cluster = Cluster(self.data_dir)
         if self.has_cluster:
             subprocess.run(["cp", "-a", template(), self.cluster.home], check=True)
-            with (self.cluster.data / "postgresql.conf").open("a") as configuration:
-                configuration.write(self.configuration)
 
     def launch(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start the command line; it is ended after the test."""
+        return self.launch_command(*COMMAND, *arguments, **environment)
+
+    def launch_command(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        """Start any command with the settings of the command line."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "devtools.embedded_postgres", *arguments],
+            command,
             cwd=BASE_DIR,
             env=os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""} | environment,
             stdout=subprocess.PIPE,
@@ -69,7 +74,10 @@ class DatabaseTestCase(unittest.TestCase):
 
     def launch_server(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command that goes on for as long as a server would, and return once it runs."""
-        process = self.launch("run", *arguments, *GO_ON)
+        return self.await_command(self.launch("run", *arguments, *GO_ON))
+
+    def await_command(self, process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+        """Return ``process`` once its command runs."""
         assert process.stdout is not None
         self.assertEqual(process.stdout.readline(), "runs\n")
         return process
@@ -92,6 +100,13 @@ class DatabaseTestCase(unittest.TestCase):
             cursor = connection.execute(query)
             row = cursor.fetchone() if cursor.description else None
             return row and row[0]
+
+    def is_ready(self) -> bool:
+        """Whether the database answers."""
+        try:
+            return bool(self.ask("SELECT 1"))
+        except psycopg.OperationalError:
+            return False
 
     def kill_database(self) -> None:
         """Send SIGKILL to the server, and return when it is gone."""
@@ -143,19 +158,14 @@ class AccountTests(DatabaseTestCase):
     """Whom the cluster belongs to, and what is said where it can't be used."""
 
     @unittest.skipUnless(os.geteuid() == ROOT, "only root can give a folder away")
-    def test_cluster_of_stranger_is_refused(self) -> None:
-        """Nobody but its owner, root included, runs a cluster; the message says what to do."""
+    def test_database_that_can_not_be_run_is_refused(self) -> None:
+        """Neither way of not being root works, or the cluster is a stranger's: the message says what to do."""
+        advice = "You can't run .*: try another user, DATA_DIR, or SQL_HOST"
+        with patch.object(Cluster, "_is_reached_by", return_value=False):
+            self.assertRaisesRegex(ClusterError, advice, self.cluster.account)
         self.cluster.data.mkdir(parents=True)
         os.chown(self.cluster.data, STRANGER, -1)
-        self.assertRegex(self.call("run", *NOTHING)[2], "You can't run .*: try another user, DATA_DIR")
-
-    def test_root_without_any_account_is_told_what_to_do(self) -> None:
-        """Where neither way of not being root works, one line says which ways are left."""
-        with (
-            patch.object(Cluster, "_is_reached_by", return_value=False),
-            self.assertRaisesRegex(ClusterError, "another user, DATA_DIR, or SQL_HOST"),
-        ):
-            self.cluster.account()
+        self.assertRegex(self.call("run", *NOTHING)[2], advice)
 
     @unittest.skipUnless(os.geteuid() == ROOT, "an ordinary user runs it as oneself")
     def test_root_in_closed_folder_starts_database(self) -> None:
@@ -194,6 +204,20 @@ class NewDatabaseTests(DatabaseTestCase):
         self.assertEqual(self.finish(process)[0], 128 + signal.SIGINT)
         self.assertIsNone(self.cluster.process())
 
+    def test_server_database_is_durable_and_private(self) -> None:
+        """It survives a power cut, lets nobody else in, and its log doesn't quote what people wrote."""
+        with embedded_postgres.served(self.cluster):
+            settings = [self.ask(f"SHOW {name}") for name in ("fsync", "full_page_writes", "listen_addresses")]
+            self.assertEqual(settings, ["on", "on", ""])
+            self.assertEqual(stat.S_IMODE(self.cluster.socket.stat().st_mode), 0o700)
+            insert = "INSERT INTO people VALUES ('ana@example.org')"
+            self.ask("CREATE TABLE people (email text PRIMARY KEY)")
+            self.ask(insert)
+            self.assertRaises(psycopg.errors.UniqueViolation, self.ask, insert)
+        log = self.cluster.log.read_text()
+        self.assertIn("duplicate key", log)
+        self.assertNotIn("ana@example.org", log)
+
     def test_external_database_is_used_as_it_is(self) -> None:
         """Where SQL_HOST names a database, none is made."""
         result = self.call("run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
@@ -224,8 +248,7 @@ class SharedDatabaseTests(DatabaseTestCase):
     def test_last_user_stops_database(self) -> None:
         """Two that start at once share it; neither the end of one nor ``stop`` cuts the other off."""
         first, second = self.launch("run", *GO_ON), self.launch_server()
-        assert first.stdout is not None
-        self.assertEqual(first.stdout.readline(), "runs\n")
+        self.await_command(first)
         first.terminate()
         self.assertEqual(self.finish(first)[0], 128 + signal.SIGTERM)
         self.assertEqual(self.call("stop")[0], 3)
@@ -247,58 +270,16 @@ class SharedDatabaseTests(DatabaseTestCase):
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_run_ends_with_its_parent(self) -> None:
         """By SIGKILL too: the command ends, and so does the database."""
-        run = f"{sys.executable} -m devtools.embedded_postgres run --end-with-parent"
-        parent = subprocess.Popen(
-            ["sh", "-c", f"{run} -- sh -c 'echo runs; exec sleep 600' & wait"],
-            cwd=BASE_DIR,
-            env=os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert parent.stdout is not None
-        self.assertEqual(parent.stdout.readline(), "runs\n")
+        run = shlex.join([*COMMAND, "run", "--end-with-parent", *GO_ON])
+        parent = self.await_command(self.launch_command("sh", "-c", f"{run} & wait"))
         parent.kill()
-        self.assertEqual(parent.communicate(timeout=PATIENCE_SECONDS)[0], "")  # all that held the output have ended
+        self.finish(parent)  # all that held the output have ended
         self.assertIsNone(self.cluster.process())
 
     def test_exit_code_is_passed_through(self) -> None:
         """It is the command's, as a shell would tell it; a command that does not exist is named."""
         self.assertEqual(self.call("run", "--", "sh", "-c", "kill -KILL $$")[0], 128 + signal.SIGKILL)
         self.assertRegex(self.call("run", "--", "no-such-command")[2], "No such file or directory: 'no-such-command'")
-
-
-class DurableDatabaseTests(DatabaseTestCase):
-    """The settings of a database that keeps a person's data."""
-
-    has_cluster = True
-    configuration = ""
-
-    def test_server_database_is_durable_and_private(self) -> None:
-        """It survives a power cut, lets nobody else in, and its log doesn't quote what people wrote."""
-        with embedded_postgres.served(self.cluster):
-            settings = [self.ask(f"SHOW {name}") for name in ("fsync", "full_page_writes", "listen_addresses")]
-            self.assertEqual(settings, ["on", "on", ""])
-            self.assertEqual(stat.S_IMODE(self.cluster.socket.stat().st_mode), 0o700)
-            insert = "INSERT INTO people VALUES ('ana@example.org')"
-            self.ask("CREATE TABLE people (email text PRIMARY KEY)")
-            self.ask(insert)
-            self.assertRaises(psycopg.errors.UniqueViolation, self.ask, insert)
-        log = self.cluster.log.read_text()
-        self.assertIn("duplicate key", log)
-        self.assertNotIn("ana@example.org", log)
-
-
-class SupervisedDatabaseTests(DatabaseTestCase):
-    """The database of a command that runs: whatever kills it, it comes back."""
-
-    has_cluster = True
-
-    def is_ready(self) -> bool:
-        """Whether the database answers."""
-        try:
-            return bool(self.ask("SELECT 1"))
-        except psycopg.OperationalError:
-            return False
 
     def test_killed_database_comes_back_with_its_data(self) -> None:
         """What keeps it from starting is told once, and tried on until it is gone; the last user still stops it."""
