@@ -122,9 +122,8 @@ class SetupTests(unittest.TestCase):
             with subprocess.Popen([sys.executable, "-c", SETUP, self.backend]) as process:
                 wait_until(lambda: started.exists() and started.read_text().endswith("\n"))
                 process.send_signal(number)
-            lock = self.enterContext((self.backend / ".setup.lock").open("ab"))
-            with self.assertRaises(BlockingIOError) if is_locked else contextlib.nullcontext():
+            outcome = self.assertRaises(BlockingIOError) if is_locked else contextlib.nullcontext()
+            with (self.backend / ".setup.lock").open("ab") as lock, outcome:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(started.read_text()), signal.SIGKILL)
-            lock.close()

@@ -9,13 +9,11 @@ import stat
 import subprocess
 import sys
 import unittest
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER, data_directory, socket_directory
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
@@ -93,20 +91,11 @@ class DatabaseTestCase(unittest.TestCase):
 
     def ask(self, query: str, cluster: Cluster | None = None) -> Any:
         """Return the first value that the running database answers, if any."""
-        address = make_conninfo(
-            host=str((cluster or self.cluster).socket), user=EMBEDDED_USER, dbname=EMBEDDED_DATABASE
-        )
-        with closing(psycopg.connect(address, autocommit=True)) as connection:
+        host = str((cluster or self.cluster).socket)
+        with psycopg.connect(host=host, user=EMBEDDED_USER, dbname=EMBEDDED_DATABASE, autocommit=True) as connection:
             cursor = connection.execute(query)
             row = cursor.fetchone() if cursor.description else None
             return row and row[0]
-
-    def is_ready(self) -> bool:
-        """Whether the database answers."""
-        try:
-            return bool(self.ask("SELECT 1"))
-        except psycopg.OperationalError:
-            return False
 
     def kill_database(self) -> None:
         """Send SIGKILL to the server, and return when it is gone."""
@@ -154,8 +143,8 @@ class FolderTests(DatabaseTestCase):
         self.assertEqual(self.temporary_clusters(), [])
 
 
-class AccountTests(DatabaseTestCase):
-    """Whom the cluster belongs to, and what is said where it can't be used."""
+class NewDatabaseTests(DatabaseTestCase):
+    """Whom the cluster belongs to, how it is made, and what is said where it can't be used."""
 
     @unittest.skipUnless(os.geteuid() == ROOT, "only root can give a folder away")
     def test_database_that_can_not_be_run_is_refused(self) -> None:
@@ -183,10 +172,6 @@ class AccountTests(DatabaseTestCase):
         file.touch()
         process = self.launch("run", *NOTHING, DATA_DIR=str(file))
         self.assertRegex(process.communicate()[1], rf"\A.*File exists.* \(DATA_DIR is {file}\)\n\Z")
-
-
-class NewDatabaseTests(DatabaseTestCase):
-    """The first start."""
 
     def test_interrupted_start_leaves_a_usable_database(self) -> None:
         """A half-made cluster is made again; a process id that is left over may be any program's by now."""
@@ -258,22 +243,16 @@ class SharedDatabaseTests(DatabaseTestCase):
         self.assertIsNone(self.cluster.process())
 
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
-    def test_killed_run_ends_its_command_and_leaves_a_usable_database(self) -> None:
-        """SIGKILL leaves the server running; the next user takes it over and stops it."""
+    def test_killed_run_or_parent_ends_command_and_leaves_a_usable_database(self) -> None:
+        """SIGKILL of the first leaves the server to the next user, who stops it; the parent's stops all."""
         killed = self.launch_server()
         killed.kill()
         self.finish(killed)  # the command, which held the output, has ended
         self.assertIsNotNone(self.cluster.process())
-        self.assertEqual(self.call("run", *NOTHING), (0, "", ""))
-        self.assertIsNone(self.cluster.process())
-
-    @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
-    def test_run_ends_with_its_parent(self) -> None:
-        """By SIGKILL too: the command ends, and so does the database."""
         run = shlex.join([*COMMAND, "run", "--end-with-parent", *GO_ON])
         parent = self.await_command(self.launch_command("sh", "-c", f"{run} & wait"))
         parent.kill()
-        self.finish(parent)  # all that held the output have ended
+        self.assertEqual(self.finish(parent)[2], "")  # all that held the output have ended, and none had to start
         self.assertIsNone(self.cluster.process())
 
     def test_exit_code_is_passed_through(self) -> None:
@@ -291,7 +270,7 @@ class SharedDatabaseTests(DatabaseTestCase):
         self.kill_database()
         wait_until(lambda: self.cluster.log.read_text().count("could not open file") > 2)
         away.rename(control)
-        wait_until(self.is_ready)
+        wait_until(lambda: "ready to accept" in self.cluster.log.read_text().rpartition("could not open file")[2])
         self.assertEqual(self.ask("SELECT count(*) FROM kept"), 0)
         server.terminate()
         messages = server.communicate(timeout=PATIENCE_SECONDS)[1]

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import unittest
-from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +18,13 @@ from backend.environment import BASE_DIR
 from ctj_api.tests.common import PATIENCE_SECONDS
 
 
-def run(
-    *command: str | Path, inherited: Mapping[str, str] = os.environ, **settings: str
-) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the project to its end."""
     return subprocess.run(
         command,
         check=False,
         cwd=BASE_DIR,
-        env={**inherited, **settings},
+        env=os.environ | settings,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -71,8 +68,8 @@ class StartServerTests(unittest.TestCase):
     def test_read_only_checkout_needs_no_place_for_settings_or_data(self) -> None:
         """It is a developer's without .env, and its database lies elsewhere; here it ends at a wrong setting."""
         mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$0/startServer.sh"'
-        developer = {"PATH": os.environ["PATH"], "HOME": "/home/dev", "WEB_CONCURRENCY": "0"}
-        done = run("unshare", "--mount", "sh", "-c", mount, self.backend, inherited=developer)
+        developer = ("env", "-i", f"PATH={os.environ['PATH']}", "HOME=/home/dev", "WEB_CONCURRENCY=0")
+        done = run(*developer, "unshare", "--mount", "sh", "-c", mount, self.backend)
         if "mount" in done.stderr:
             self.skipTest(done.stderr)
         self.assertIn("read-only: the database is in /home/dev/.local/share/civictechjobs", done.stdout)
