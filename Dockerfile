@@ -24,7 +24,7 @@ ENV PATH=/app/backend/.venv/bin:$PATH \
 RUN DJANGO_SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')" DJANGO_ALLOWED_HOSTS=unused \
     SQL_HOST=unused EMAIL_BACKEND=console PASSWORD_RESET_URL=https://unused \
     python manage.py collectstatic --no-input \
-    && python -m compileall -q --invalidation-mode unchecked-hash backend ctj_api \
+    && python -m compileall -q --invalidation-mode unchecked-hash backend ctj_api serving \
     && chmod -R go=rX -- *
 USER 10001
 EXPOSE 8000

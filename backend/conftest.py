@@ -1,7 +1,17 @@
-"""What all tests share: a fast password hasher, and static files that nobody has to collect first."""
+"""What all tests share: a fast password hasher, static files that nobody has to collect first, and a quiet log."""
+
+import logging
 
 import pytest
 from pytest_django import Settings
+
+
+def pytest_configure() -> None:
+    """Have a failing test print its failure and the warnings before it, but not a line for each of its requests."""
+    root = logging.getLogger()
+    root.handlers.clear()  # pytest shows what is logged
+    for logger in (root, logging.getLogger("django")):
+        logger.setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)

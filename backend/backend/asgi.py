@@ -7,6 +7,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 django.setup(set_prefix=False)
 
-from serving.handlers import OneHopHandler  # noqa: E402 (what it imports asks the settings)
+from serving.handlers import ThreadPoolHandler  # noqa: E402 (it reads the settings)
 
-application = OneHopHandler()
+application = ThreadPoolHandler()

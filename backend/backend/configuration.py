@@ -44,6 +44,11 @@ def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
     yield from _weak_secrets(settings)
     yield from _wrong_names(settings)
     yield from _too_wide_networks(settings)
+    if settings["SECURE_PROXY_SSL_HEADER"] and not settings["TRUSTED_PROXIES"]:
+        yield (
+            "set TRUSTED_PROXIES to the proxy's addresses, as DJANGO_BEHIND_PROXY says that there is one: "
+            "else all clients have its address, and one who guesses passwords locks everybody out"
+        )
     yield from _unfit_mail(settings)
     if not settings["SQL_HOST"]:
         yield "set SQL_HOST (with SQL_USER, SQL_PASSWORD, SQL_DATABASE) to an external PostgreSQL"

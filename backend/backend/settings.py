@@ -20,7 +20,6 @@ from backend.environment import (
     read_environment,
     socket_directory,
 )
-from serving.logs import logging_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -59,12 +58,12 @@ MIDDLEWARE = [
     "ctj_api.http.middleware.BrowserPolicyMiddleware",
     "ctj_api.http.middleware.ErrorEnvelopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "serving.handlers.RefusalMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.http.middleware.HostCheckMiddleware",
     "ctj_api.http.middleware.PageValidatorMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
     "ctj_api.http.middleware.StrictRequestMiddleware",
-    "serving.replica.ReplicaMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -77,24 +76,14 @@ MACHINE_PATHS = ("/api/healthcheck/", "/metrics/")
 ROOT_URLCONF = "backend.urls"
 ASGI_APPLICATION = "backend.asgi.application"
 WSGI_APPLICATION = "backend.wsgi.application"
-POSITIVE = Range(min=0, min_inclusive=False)
 REQUEST_THREADS = env.int("REQUEST_THREADS", 4, validate=Range(min=1))
-REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=POSITIVE)
+REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=Range(min=0, min_inclusive=False))
+# Less than the proxy's limit: what only the proxy cuts off, it answers with an empty 200.
+REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=0, min_inclusive=False))
 REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
-REQUEST_HEAD_SECONDS = env.float("REQUEST_HEAD_SECONDS", 10, validate=POSITIVE)
-REQUEST_READ_SECONDS = env.float("REQUEST_READ_SECONDS", 30, validate=POSITIVE)
-RESPONSE_STALL_SECONDS = env.float("RESPONSE_STALL_SECONDS", 30, validate=POSITIVE)
-KEEP_ALIVE_SECONDS = env.float("KEEP_ALIVE_SECONDS", 75, validate=POSITIVE)
-CONNECTIONS_MAX = env.int("CONNECTIONS_MAX", 2000, validate=Range(min=1))
-# What gives the headers of every answer to those that no view made.
-REFUSAL_MIDDLEWARE = [
-    "serving.request_log.RequestLogMiddleware",
-    "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "ctj_api.http.middleware.BrowserPolicyMiddleware",
-    "serving.refusals.SecurityHeadersMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-]
+# What each process does before it takes its first connection.
+WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
 
 TEMPLATES = [
     {
@@ -139,9 +128,6 @@ DATABASES: dict[str, dict[str, Any]] = {
         "CONN_HEALTH_CHECKS": True,
     },
 }
-if _replica_host := env.str("SQL_REPLICA_HOST", ""):
-    DATABASES["replica"] = DATABASES["default"] | {"HOST": _replica_host, "PORT": env.str("SQL_REPLICA_PORT", "")}
-DATABASE_ROUTERS = ["serving.replica.ReplicaRouter"] if "replica" in DATABASES else []
 
 AUTH_USER_MODEL = "ctj_api.UserProfile"
 AUTH_PASSWORD_VALIDATORS = [
@@ -265,7 +251,8 @@ SPECTACULAR_SETTINGS = {
 
 LOG_FORMAT = env.str("LOG_FORMAT", "console" if DEBUG else "json", validate=OneOf(["json", "console"]))
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
-LOGGING = logging_settings(LOG_FORMAT or "json", LOG_LEVEL or "INFO")
+LOGGING_CONFIG = "serving.logs.configure_logging"
+LOGGING = {"form": LOG_FORMAT, "level": LOG_LEVEL}
 SLOW_QUERY_MS = env.float("SLOW_QUERY_MS", 500, validate=Range(min=0))
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 METRICS_ALLOWED_NETWORKS = env.networks("METRICS_ALLOWED_NETWORKS", "")

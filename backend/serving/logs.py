@@ -1,8 +1,10 @@
-"""How this process writes its log: a JSON object a line in production, a readable line in development."""
+"""How the log is written: a JSON object a line in production, a readable line in development."""
 
 import json
 import logging
+import logging.config
 import re
+import sys
 from collections.abc import MutableMapping
 from smtplib import SMTPException
 from traceback import walk_tb
@@ -17,28 +19,30 @@ from django.db import utils
 
 type Event = MutableMapping[str, Any]
 
-# The line of each request (serving.request_log) says what these would say once more.
+# The line of each request (serving.request_log) says what these loggers would repeat.
 SAID_ELSEWHERE = ("django.request", "django.security", "django.server", "daphne.access")
 
-# What these say names parts of the program or of the system. What others say may quote anybody's data.
+# The messages of TELLING exceptions name parts of the program; those of all others may quote personal data.
 TELLING = (AttributeError, ImportError, NameError, OSError, ImproperlyConfigured, utils.Error, psycopg.Error)
 QUOTING = (SMTPException, utils.DataError, psycopg.DataError)
-# What PostgreSQL adds to the first line of an error quotes the row or the query.
+# The lines that PostgreSQL adds to an error quote the row or the query.
 DETAIL = re.compile(r"\n(DETAIL|CONTEXT|HINT|QUERY|LINE \d+):.*", re.DOTALL)
-# By which a text could start another line, or give orders to a terminal.
+# Characters that start a new line or control a terminal.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MAX_CAUSES = 5
 MAX_FRAMES = 50
 
 
 class LineFormatter(structlog.stdlib.ProcessorFormatter):
-    """Makes lines of which none tells what an exception quotes."""
+    """Writes JSON lines without the data that exceptions quote."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record; an exception among its arguments is told as far as it may be."""
+        """Return the record's line, with each exception among its arguments replaced by its safe description."""
+        if not record.exc_info and str(record.msg).startswith("Traceback"):  # Daphne logs its failures so
+            record = logging.makeLogRecord(record.__dict__ | {"msg": "Failed", "exc_info": sys.exc_info()})
         if isinstance(record.args, tuple) and any(isinstance(part, BaseException) for part in record.args):
-            told = tuple(_told(part) if isinstance(part, BaseException) else part for part in record.args)
-            record = logging.makeLogRecord(record.__dict__ | {"args": told})
+            safe = tuple(_safe_text(part) if isinstance(part, BaseException) else part for part in record.args)
+            record = logging.makeLogRecord(record.__dict__ | {"args": safe})
         return super().format(record)
 
 
@@ -52,26 +56,16 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"level": level},
+            "twisted": {"level": "ERROR"},
             **{name: {"level": "CRITICAL"} for name in SAID_ELSEWHERE},
             **{name: {"handlers": ["console"], "propagate": False} for name in ("gunicorn.error", "gunicorn.access")},
         },
     }
 
 
-def follow_twisted() -> None:
-    """Have defects logged that Twisted meets; Daphne would throw them away."""
-    from twisted.logger import (  # noqa: PLC0415 (only the processes that serve have it)
-        FilteringLogObserver,
-        LogLevel,
-        LogLevelFilterPredicate,
-        STDLibLogObserver,
-        globalLogPublisher,
-    )
-
-    is_defect: Any = LogLevelFilterPredicate(LogLevel.error)
-    observer: Any = STDLibLogObserver("twisted")
-    only_defects: Any = FilteringLogObserver(observer, [is_defect])
-    globalLogPublisher.addObserver(only_defects)
+def configure_logging(settings: dict[str, str]) -> None:
+    """Set logging up as Django asks at start, with its ``LOGGING`` setting."""
+    logging.config.dictConfig(logging_settings(**settings))
 
 
 def _formatter(form: str) -> logging.Formatter:
@@ -103,13 +97,13 @@ def _escape_controls(_: Any, __: str, event: Event) -> Event:
 
 
 def _keep_first_line(_: Any, __: str, event: Event) -> Event:
-    """Leave out what asyncio and others add: an exception that the line describes anyway."""
+    """Leave out the traceback that asyncio and others append to their message."""
     event["event"] = str(event["event"]).partition("\n")[0]
     return event
 
 
 def _describe_exception(_: Any, __: str, event: Event) -> Event:
-    """Put an exception into the line."""
+    """Replace the exception by its description."""
     exception = event.pop("exc_info", None)
     if isinstance(exception, tuple) and exception[1] is not None:
         event["exception"] = _description(exception[1])
@@ -117,7 +111,7 @@ def _describe_exception(_: Any, __: str, event: Event) -> Event:
 
 
 def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str, Any]:
-    """Return its kind, what it says without anybody's data, where it came from, and its causes likewise."""
+    """Return the exception's type, safe message, place and causes."""
     diagnosis = getattr(exception, "diag", None)
     cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
     parts = {
@@ -140,8 +134,8 @@ def _message(exception: BaseException) -> str:
     return DETAIL.sub("", str(exception)) if is_telling else ""
 
 
-def _told(exception: BaseException) -> str:
-    """Return what it says, or else its kind."""
+def _safe_text(exception: BaseException) -> str:
+    """Return the exception's safe message, or else its type."""
     return _message(exception) or _kind(exception)
 
 
@@ -151,7 +145,7 @@ def _frames(traceback: TracebackType | None) -> list[str]:
 
 
 def _to_json(_: Any, __: str, event: Event) -> str:
-    """Return one line of ASCII: nothing in it can end the line, or give orders to a terminal."""
+    """Return one line of ASCII, so that no value can start another line or control a terminal."""
     try:
         line = orjson.dumps(event, default=str)
     except TypeError:  # a lone surrogate, a number of more than 64 bits

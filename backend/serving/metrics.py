@@ -1,6 +1,6 @@
 """What Prometheus reads at ``/metrics/``: one answer for all processes that share the port.
 
-They keep their numbers in a folder that ``gunicorn_conf.py`` makes; other ways to run it have one process.
+The processes keep their numbers in the folder that Gunicorn's hooks make; a server without one has one process.
 """
 
 import os
@@ -19,7 +19,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from backend import __version__
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = {method.value for method in HTTPMethod}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -33,7 +32,7 @@ DURATION = Histogram(
 IN_PROGRESS = Gauge("ctj_requests_in_progress", "Requests that a thread is at.", multiprocess_mode="livesum")
 WAITING = Gauge("ctj_requests_waiting", "Requests that wait for a thread.", multiprocess_mode="livesum")
 THREADS = Gauge("ctj_request_threads", "How many requests can be answered at once.", multiprocess_mode="livesum")
-FULL_HOUSE = Counter("ctj_full_house", "Requests refused because no thread became free.")
+OVERLOADED = Counter("ctj_overloaded", "Requests refused because no thread became free in time.")
 QUERIES = Counter("ctj_database_queries", "Queries of requests.")
 QUERY_SECONDS = Counter("ctj_database_query_seconds", "How long the queries of requests took.")
 SLOW_QUERIES = Counter("ctj_slow_queries", "Queries of requests that took longer than SLOW_QUERY_MS.")
@@ -54,7 +53,7 @@ def observe(method: str, route: str, status: int, seconds: float, queries: int, 
 def exposition() -> tuple[bytes, str]:
     """Return all metrics, of all processes, and the content type that goes with them."""
     registry = REGISTRY
-    if os.environ.get(FOLDER):
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,4 +1,4 @@
-"""A line in the log for each request, its id, its metrics, and the queries that took too long.
+"""Writes a log line for each request, gives it an id, counts it, and reports its slow queries.
 
 ``docs/decisions/0024-logs-and-metrics.md`` says why.
 """
@@ -7,15 +7,13 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import Error, connections
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
@@ -25,20 +23,20 @@ from serving import metrics
 
 logger = logging.getLogger(__name__)
 
-# Where the handler notes when a request had come, in its scope.
+# The key of a request's scope under which the handler notes when the request had come.
 ARRIVED = "civictechjobs.arrived"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A part of a path that looks like an e-mail address.
 ADDRESS = re.compile(r"[^/]*@[^/]*")
 MAX_PATH = 500
 MAX_SQL = 2000
-# Asked every few seconds by machines.
+# Machines ask these every few seconds.
 QUIET_ROUTES = {"healthcheck", "metrics"}
 
 
 @dataclass
 class QueryWatch:
-    """Counts and times the queries of a request, and tells of slow ones."""
+    """Counts and times the queries of a request, and logs slow ones."""
 
     count: int = 0
     seconds: float = 0
@@ -57,20 +55,20 @@ class QueryWatch:
             self.count += 1
             self.seconds += taken
             if taken >= self.slow_seconds:
-                _tell_slow(sql, taken)
+                _log_slow_query(sql, taken)
 
 
 @dataclass
-class Account:
-    """What is told of a request once it is answered."""
+class RequestRecord:
+    """What the log and the metrics say of one request."""
 
     request: HttpRequest
     request_id: str
     began: float = field(default_factory=time.perf_counter)
     watch: QueryWatch = field(default_factory=QueryWatch)
 
-    def tell(self, response: HttpResponseBase) -> None:
-        """Write the line, and count."""
+    def write(self, response: HttpResponseBase) -> None:
+        """Write the line and count the request."""
         request, watch = self.request, self.watch
         arrived = getattr(request, "scope", {}).get(ARRIVED, self.began)
         seconds = time.perf_counter() - arrived
@@ -94,62 +92,56 @@ class Account:
         }
         is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         exception = getattr(request, "unhandled_exception", None) if is_failure else None
-        told = {name: value for name, value in fields.items() if value is not None}
-        logger.log(level, "request", exc_info=exception, extra={"fields": told})
+        known = {name: value for name, value in fields.items() if value is not None}
+        logger.log(level, "request", exc_info=exception, extra={"fields": known})
 
 
 class RequestLogMiddleware:
-    """Give each request an id, which its answer and all its lines carry, and write its line at the end."""
+    """Gives each request an id, which its response and its log lines carry, and writes its log line."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response with ``X-Request-ID``: that of the request, where it is one."""
+        """Return the view's response with an ``X-Request-ID``: the request's own, if that is a valid one."""
         given = request.headers.get("X-Request-ID", "")
-        account = Account(request, given if REQUEST_ID.fullmatch(given) else str(uuid4()))
+        record = RequestRecord(request, given if REQUEST_ID.fullmatch(given) else str(uuid4()))
         clear_contextvars()
-        with bound_contextvars(request_id=account.request_id), metrics.IN_PROGRESS.track_inprogress():
-            with ExitStack() as watched:
-                for alias in connections:
-                    watched.enter_context(connections[alias].execute_wrapper(account.watch))
+        with bound_contextvars(request_id=record.request_id), metrics.IN_PROGRESS.track_inprogress():
+            with connection.execute_wrapper(record.watch):
                 response = self.get_response(request)
-            response["X-Request-ID"] = account.request_id
-            if response.streaming:
-                # A stream has been answered when it is closed, not before.
-                response._resource_closers.append(partial(account.tell, response))  # type: ignore[attr-defined]  # noqa: SLF001
-            else:
-                account.tell(response)
+            response["X-Request-ID"] = record.request_id
+            record.write(response)
         return response
 
 
-def _tell_slow(sql: Any, seconds: float) -> None:
-    """Tell of a slow query, by its text; one that was put together has its values in it, and isn't told."""
+def _log_slow_query(sql: Any, seconds: float) -> None:
+    """Log a slow query's text, but not that of a composed query, which contains its values."""
     metrics.SLOW_QUERIES.inc()
     text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
     logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(seconds)}})
 
 
 def _route(request: HttpRequest) -> str:
-    """Return the name of the route: of these there are only so many."""
+    """Return the name of the route; unlike paths, routes are few."""
     return request.resolver_match.view_name if request.resolver_match else "none"
 
 
 def _path(request: HttpRequest) -> str:
-    """Return the path in ASCII, without what may be an address."""
+    """Return the path in ASCII, without what may be an e-mail address."""
     path = ADDRESS.sub("@", request.path) if "@" in request.path else request.path
     return escape_uri_path(path[:MAX_PATH])
 
 
 def _size(request: HttpRequest, response: HttpResponseBase) -> int | None:
-    """Return how many bytes the answer's body has, where that is known."""
+    """Return the size of the response's body, if it is known."""
     if request.method == "HEAD":
         return 0
     return len(response.content) if isinstance(response, HttpResponse) else None
 
 
 def _user_id(request: HttpRequest) -> str | None:
-    """Return who was found to be signed in; nobody is looked up for the log."""
+    """Return the id of the user, if the view has looked the user up."""
     user = request.__dict__.get("user")
     if isinstance(user, SimpleLazyObject):
         user = getattr(request, "_cached_user", None)

@@ -18,7 +18,6 @@ from django.utils.http import quote_etag
 
 from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing
 
-ANY_HOST_PATHS = settings.MACHINE_PATHS
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = (
     "Allow",

@@ -15,6 +15,7 @@ from django.test import TransactionTestCase, override_settings
 from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.models import UserProfile
+from serving.logs import logging_settings
 
 from .common import PASSWORD, browser, error_of, make_regular_user, refresh_csrf_token, wait_until
 from .test_concurrency import at_once
@@ -119,7 +120,7 @@ class ForgotPasswordTests(APITestCase):
         ):
             self.assertEqual(browser().post(FORGOT, {"email": ANA}).status_code, 204)
             wait_until(lambda: bool(logs.records))
-        form = dict(settings.LOGGING["formatters"]["line"])
+        form = logging_settings("json", "INFO")["formatters"]["line"]
         line = form.pop("()")(**form).format(logs.records[0])
         self.assertIn("SMTPRecipientsRefused", line)
         self.assertNotIn(ANA, line)

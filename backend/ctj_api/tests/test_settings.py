@@ -78,9 +78,7 @@ class SettingsTests(SimpleTestCase):
             "EMAIL_BACKEND": "pigeon",
             "EMAIL_PORT": "x",
             "REQUEST_MAX_BYTES": "-1",
-            "REQUEST_HEAD_SECONDS": "0",
-            "KEEP_ALIVE_SECONDS": "-1",
-            "CONNECTIONS_MAX": "0",
+            "REQUEST_BODY_SECONDS": "0",
         }
         self.assertEqual({problem.split(":")[0] for problem in self.problems(**wrong)}, set(wrong))
 
@@ -106,6 +104,13 @@ class SettingsTests(SimpleTestCase):
                 self.assertEqual({problem.split()[1] for problem in problems}, set(wrong))
                 self.assertEqual(len(problems), len(wrong))
                 self.assertNotIn("kkkk", " ".join(problems))
+
+    def test_production_behind_an_unknown_proxy_is_refused(self) -> None:
+        """All clients would have the proxy's address, and the limits on guessing would lock everybody out."""
+        (problem,) = self.problems(DJANGO_BEHIND_PROXY="true", TRUSTED_PROXIES="")
+        self.assertIn("set TRUSTED_PROXIES ", problem)
+        self.assertIn("locks everybody out", problem)
+        self.assertEqual(self.check(DJANGO_BEHIND_PROXY="true", TRUSTED_PROXIES="10.0.0.0/8").returncode, 0)
 
     def test_secret_may_lie_in_a_file(self) -> None:
         """As container engines hand them over."""

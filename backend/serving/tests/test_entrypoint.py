@@ -91,8 +91,8 @@ class EntrypointTests(TransactionTestCase):
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
         return lambda: other.execute(query).fetchone() == (1,)
 
-    def test_two_that_start_at_once_migrate_once_and_serve(self) -> None:
-        """And each ends when it is told to."""
+    def test_two_containers_migrate_once_and_serve(self) -> None:
+        """Both become healthy, and end with 0 on SIGTERM."""
         with new_database("entrypoint") as database:
             ports = [self.enterContext(reserved_port()) for _ in range(2)]
             with (
@@ -108,19 +108,19 @@ class EntrypointTests(TransactionTestCase):
                     process.terminate()
                     self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
 
-    def test_ten_that_migrate_at_once_do_it_once(self) -> None:
-        """Whoever comes second finds nothing to do."""
+    def test_concurrent_migrations_run_once(self) -> None:
+        """One of four applies the migrations, the others find nothing to do."""
         with new_database("migrate_once") as database:
             command = (sys.executable, "manage.py", "migrate_once")
-            processes = [self.enterContext(self.started(database, *command)) for _ in range(10)]
+            processes = [self.enterContext(self.started(database, *command)) for _ in range(4)]
             outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
-            self.assertEqual([process.returncode for process in processes], [0] * 10, outputs)
+            self.assertEqual([process.returncode for process in processes], [0] * 4, outputs)
             self.assertEqual(sum("Applying ctj_api.0001_initial" in output for output in outputs), 1)
             applied = self.migrations_of(database)
             self.assertEqual(len(applied), len(set(applied)))
 
-    def test_one_that_is_killed_while_it_migrates_does_not_keep_the_next_one(self) -> None:
-        """Who waits says so; what the dead one began is cut off."""
+    def test_killed_migration_does_not_block_the_next_one(self) -> None:
+        """The second says that it waits, and migrates once the first is dead."""
         with new_database("killed") as database:
             is_hanging = self.make_migration_hang(database)
             command = (sys.executable, "manage.py", "migrate_once", "--verbosity=0")
@@ -136,8 +136,8 @@ class EntrypointTests(TransactionTestCase):
                     self.assertEqual(second.wait(PATIENCE_SECONDS), 0)
             self.assertIn(("ctj_api", "0001_initial"), self.migrations_of(database))
 
-    def test_one_that_migrates_ends_at_once_when_it_is_told_to(self) -> None:
-        """However long the migration takes."""
+    def test_container_ends_on_sigterm_while_it_migrates(self) -> None:
+        """It ends with 143 before the migration does."""
         with new_database("told") as database:
             is_hanging = self.make_migration_hang(database)
             with self.started(database) as process:
@@ -145,8 +145,8 @@ class EntrypointTests(TransactionTestCase):
                 process.terminate()
                 self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
 
-    def test_table_that_stays_in_use_ends_it_after_the_limit(self) -> None:
-        """With a line that says why."""
+    def test_locked_table_ends_the_migration_after_the_limit(self) -> None:
+        """It ends with 1 and a line that names the reason."""
         with new_database("in_use") as database:
             other = self.connected(database, autocommit=False)
             other.execute(RECORDED_MIGRATIONS)
@@ -158,8 +158,8 @@ class EntrypointTests(TransactionTestCase):
         self.assertIn("A table was in use for too long", output)
         self.assertNotIn("Traceback", output)
 
-    def test_database_that_is_away_ends_it_after_the_limit(self) -> None:
-        """With a line that says why."""
+    def test_missing_database_ends_the_container_after_the_limit(self) -> None:
+        """It ends with 1 and a line that names the reason."""
         with self.started("nowhere", DATABASE_WAIT_SECONDS="1") as process:
             output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 1)
@@ -168,16 +168,16 @@ class EntrypointTests(TransactionTestCase):
         self.assertIn('database "nowhere" does not exist', output)
         self.assertNotIn("Traceback", output)
 
-    def test_one_that_waits_ends_at_once_when_it_is_told_to(self) -> None:
-        """Bash would wait for what runs in the foreground."""
+    def test_container_ends_on_sigterm_while_it_waits(self) -> None:
+        """It ends with 143 although the database is away."""
         with self.started("nowhere", DATABASE_WAIT_SECONDS="600") as process:
             assert process.stdout
             self.assertIn("waiting for the database", process.stdout.readline())
             process.terminate()
             self.assertEqual(process.wait(PATIENCE_SECONDS), 143)
 
-    def test_one_without_its_settings_says_all_that_is_missing(self) -> None:
-        """And ends."""
+    def test_missing_settings_are_all_named(self) -> None:
+        """It ends with 1 and a line for each setting, without a traceback."""
         with self.started("nowhere", DJANGO_SECRET_KEY="", PASSWORD_RESET_URL="") as process:
             output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 1)
@@ -185,8 +185,8 @@ class EntrypointTests(TransactionTestCase):
         self.assertIn("set PASSWORD_RESET_URL", output)
         self.assertNotIn("Traceback", output)
 
-    def test_one_with_a_setting_that_can_not_be_used_says_which(self) -> None:
-        """And ends."""
+    def test_unusable_setting_is_named(self) -> None:
+        """It ends with 1 and names the setting, without a traceback."""
         wrong = {
             "DATABASE_WAIT_SECONDS": "soon",
             "PORT": "70000",

@@ -2,11 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 from contextlib import suppress
-from http.client import HTTPConnection
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,8 @@ from django.test import SimpleTestCase, TestCase, override_settings
 
 from backend.environment import Rate
 from ctj_api.tests.common import browser, wait_until
-from devtools.reliability.ports import reserved_port
-from serving import gunicorn_conf
+
+from .server import started
 
 METRICS = "/metrics/"
 TOKEN = "token-of-the-monitoring"
@@ -35,14 +31,14 @@ class MetricsPermissionTests(TestCase):
         """Return the status of reading them."""
         return self.client.get(METRICS, **options).status_code
 
-    def test_nobody_reads_them_by_default(self) -> None:
-        """Neither with an empty token nor from this machine."""
+    def test_anonymous_gets_404_by_default(self) -> None:
+        """Neither an empty token nor this machine's address gives access."""
         for header in ("", "Bearer ", "Bearer", "Bearer None"):
             self.assertEqual(self.status(headers={"authorization": header}), 404)
 
     @override_settings(METRICS_TOKEN="of-the-monitoring")
-    def test_who_has_the_token_reads_them(self) -> None:
-        """Nobody else does, and any Host will do."""
+    def test_operator_with_the_token_reads_metrics(self) -> None:
+        """The right token gives access with any Host, every other token gets 404."""
         right = {"authorization": "Bearer of-the-monitoring", "host": "10.1.2.3:8000"}
         self.assertEqual(self.status(headers=right), 200)
         for wrong in ("Bearer of-the-monitorin", "of-the-monitoring", "Basic of-the-monitoring", "Bearer \u00e9", ""):
@@ -50,15 +46,15 @@ class MetricsPermissionTests(TestCase):
                 self.assertEqual(self.status(headers={"authorization": wrong}), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_who_is_inside_reads_them(self) -> None:
-        """By the connection's address, not by what a header claims."""
+    def test_operator_inside_reads_metrics(self) -> None:
+        """The connection's address decides, not the address that a header claims."""
         self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 200)
         self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1"), 404)
         self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1", headers={"x-forwarded-for": "10.1.2.3"}), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_nobody_is_inside_whom_a_proxy_passes_on(self) -> None:
-        """The proxy is inside, and so is what a proxy in front of it may have written; its clients are not."""
+    def test_client_of_a_proxy_gets_404(self) -> None:
+        """A request with any header of a proxy counts as coming from outside."""
         for forwarded in ("192.0.2.1", "10.9.9.9", ""):
             with self.subTest(forwarded):
                 self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": forwarded}), 404)
@@ -69,8 +65,8 @@ class MetricsPermissionTests(TestCase):
             self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 404)
 
     @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_they_are_only_read(self) -> None:
-        """HEAD is reading, too."""
+    def test_operator_cannot_write_metrics(self) -> None:
+        """GET and HEAD are allowed, POST is 405."""
         self.assertEqual(self.client.head(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 200)
         self.assertEqual(self.client.post(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 405)
 
@@ -92,7 +88,7 @@ class MetricsTests(TestCase):
         return {name: difference for name, difference in differences.items() if difference}
 
     def test_requests_are_counted_by_method_route_and_status(self) -> None:
-        """With their time and their queries; paths that nobody knows are one route."""
+        """Requests are counted with time and queries; unknown paths share one route."""
         before = self.read()
         self.client.get("/api/skills/")
         for path in ("/api/x/", "/api/y/", "/z/"):
@@ -106,8 +102,8 @@ class MetricsTests(TestCase):
         self.assertEqual(grown['ctj_requests_total{method="OTHER",route="skill-list",status="405"}'], 1)
         self.assertGreaterEqual(grown["ctj_database_queries_total"], 2)
 
-    def test_queries_that_fail_are_counted_by_kind(self) -> None:
-        """A database in trouble shows before anybody complains."""
+    def test_failed_queries_are_counted_by_kind(self) -> None:
+        """A query that fails increases the counter of its exception."""
 
         def fail(*_: object) -> None:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -120,106 +116,59 @@ class MetricsTests(TestCase):
         self.assertEqual(self.grown(before)['ctj_database_errors_total{kind="DataError"}'], 1)
 
     def test_requests_under_way_are_counted(self) -> None:
-        """This one is, and none that has ended."""
+        """The gauge counts the asking request and none that has ended."""
         self.client.get("/api/skills/")
         self.assertEqual(self.read()["ctj_requests_in_progress"], 1)
 
     @override_settings(LOGIN_RATE=Rate(1, 900))
     def test_lockouts_are_counted(self) -> None:
-        """An attack shows."""
+        """Each refused sign-in increases the counter."""
         before, client = self.read(), browser()
         for _ in range(3):
             client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
         self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
 
 
-class FolderTests(SimpleTestCase):
-    """The folder that the processes of a server share."""
-
-    def test_folders_of_killed_servers_are_removed_at_the_next_start(self) -> None:
-        """Those of others that run stay, and what isn't named so."""
-        temporary = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.enterContext(patch("tempfile.tempdir", str(temporary)))
-        self.enterContext(patch.dict(os.environ))
-        with subprocess.Popen(["true"]) as ended:
-            ended.wait()
-        left = [f"ctj-metrics-{process}-x" for process in (ended.pid, os.getpid())]
-        kept = [f"ctj-metrics-{os.getppid()}-x", "ctj-metrics-1-x", "ctj-metrics-of-somebody", "else-1-x"]
-        for name in left + kept:
-            (temporary / name).mkdir()
-        gunicorn_conf.on_starting(None)
-        own = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-        self.assertRegex(own.name, rf"^ctj-metrics-{os.getpid()}-\w+$")
-        self.assertCountEqual([path.name for path in temporary.iterdir()], [*kept, own.name])
-        gunicorn_conf.on_exit(None)
-        self.assertFalse(own.exists())
-
-
 class SeveralProcessesTests(SimpleTestCase):
     """Real processes that share a port, as ``startServer.sh`` has them."""
 
     def setUp(self) -> None:
-        """Start two, with a folder for what they leave."""
-        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.port = self.enterContext(reserved_port())
-        environment = {
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-            "WEB_CONCURRENCY": str(PROCESSES),
-            "METRICS_TOKEN": TOKEN,
-            "DJANGO_ALLOWED_HOSTS": "localhost",
-            "DJANGO_SSL_REDIRECT": "false",
-            "TMPDIR": str(self.folder),
-            # What another server would hand down to a process that it starts.
-            "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "of-another"),
-        }
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "python:serving.gunicorn_conf", "backend.asgi:application"],
-            cwd=settings.BASE_DIR,
-            env=os.environ | environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        """Start two, also where another server hands the folder of its own metrics down."""
+        server = started(
+            application="backend.asgi:application",
+            METRICS_TOKEN=TOKEN,
+            WEB_CONCURRENCY=str(PROCESSES),
+            PROMETHEUS_MULTIPROC_DIR="/x",
         )
-        self.addCleanup(self.kill)
+        self.server = self.enterContext(server)
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
-
-    def kill(self) -> None:
-        """Kill what is left."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.server.pid, signal.SIGKILL)
-        self.server.wait()
-
-    def get(self, path: str) -> str:
-        """Return an answer to a connection of its own, which any of the processes may take."""
-        client = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            client.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}", "Host": "localhost"})
-            return client.getresponse().read().decode()
-        finally:
-            client.close()
 
     def sample(self, name: str) -> float | None:
         """Return one of the metrics, where there is an answer that has it."""
         with suppress(OSError):
-            for line in self.get(METRICS).splitlines():
+            for line in self.server.get(METRICS, Authorization=f"Bearer {TOKEN}").splitlines():
                 if line.startswith(f"{name} "):
                     return float(line.removeprefix(name))
         return None
 
+    def folders(self) -> list[Path]:
+        """Return the folders of metrics that there are."""
+        return list(self.server.folder.glob("ctj-metrics-*"))
+
     def test_one_answer_has_the_sum_of_all_processes(self) -> None:
-        """Also of one that was killed; what it was at when it died is not under way any more."""
+        """A killed process' counts stay, its gauges go, and the folder goes with the server."""
         for _ in range(REQUESTS):
-            self.get("/nowhere/")
+            self.server.get("/nowhere/")
         self.assertEqual(self.sample(COUNTED), REQUESTS)
-        names = {path.stem.rsplit("_", 1)[1] for path in self.folder.glob("ctj-metrics-*/counter_*.db")}
-        self.assertEqual(len(names), PROCESSES)
-        killed = int(min(names))
+        (folder,) = self.folders()
+        processes = {path.stem.rsplit("_", 1)[1] for path in folder.glob("counter_*.db")}
+        self.assertEqual(len(processes), PROCESSES)
+        killed = int(min(processes))
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: not list(self.folder.glob(f"ctj-metrics-*/gauge_live*_{killed}.db")))
+        wait_until(lambda: not list(folder.glob(f"gauge_live*_{killed}.db")))
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
         self.assertEqual(self.sample(COUNTED), REQUESTS)
         self.assertEqual(self.sample("ctj_requests_in_progress"), 1)
-        self.server.terminate()
-        self.server.wait()
-        self.assertEqual(list(self.folder.iterdir()), [])
+        self.server.process.terminate()
+        self.server.process.wait()
+        self.assertEqual(self.folders(), [])

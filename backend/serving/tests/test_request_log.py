@@ -5,20 +5,19 @@ import io
 import json
 import logging
 import logging.config
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from smtplib import SMTPRecipientsRefused
-from typing import Any, cast
+from typing import Any
 from unittest.mock import patch
 
 import structlog
 from django.db import DataError, IntegrityError, OperationalError
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import path as route
-from twisted.logger import Logger, globalLogPublisher
-from twisted.python.failure import Failure
 
 from ctj_api.tests.common import (
     PASSWORD,
@@ -28,25 +27,15 @@ from ctj_api.tests.common import (
     make_regular_user,
     refresh_csrf_token,
 )
-from serving.handlers import OneHopHandler
-from serving.logs import follow_twisted, logging_settings
-from serving.metrics import FULL_HOUSE
+from serving.handlers import ThreadPoolHandler
+from serving.logs import logging_settings
+from serving.metrics import OVERLOADED
 
-from .test_asgi import Visitor
+from .test_handlers import Visitor, close
 
 LOGIN = "/api/auth/login/"
 
 logger = logging.getLogger(__name__)
-
-
-def stream(_: HttpRequest) -> StreamingHttpResponse:
-    """Answer while telling of it."""
-
-    def parts() -> Iterator[bytes]:
-        logger.info("a part")
-        yield b"part"
-
-    return StreamingHttpResponse(parts())
 
 
 def tell(_: HttpRequest, name: str) -> HttpResponse:
@@ -55,7 +44,7 @@ def tell(_: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse()
 
 
-urlpatterns = [route("stream/", stream), route("tell/<name>/", tell)]
+urlpatterns = [route("tell/<name>/", tell)]
 
 
 @contextmanager
@@ -66,12 +55,15 @@ def logged() -> Iterator[list[dict[str, Any]]]:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter["()"](formatter["form"]))
     root = logging.getLogger()
+    level = root.level
     lines: list[dict[str, Any]] = []
     root.addHandler(handler)
+    root.setLevel(logging.INFO)
     try:
         yield lines
     finally:
         root.removeHandler(handler)
+        root.setLevel(level)
         lines += [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -79,7 +71,7 @@ class RequestLogTests(TestCase):
     """What is written of a request."""
 
     def test_request_has_one_line_with_what_it_took(self) -> None:
-        """Path, route, status, time and queries."""
+        """A request's one line has its path, route, status, time and queries."""
         with logged() as lines:
             self.client.get("/api/skills/?search=react", headers={"x-request-id": "abc-1"})
         (line,) = lines
@@ -102,8 +94,8 @@ class RequestLogTests(TestCase):
         self.assertNotIn("user_id", line)
         self.assertIn("T", line["timestamp"])
 
-    def test_every_kind_of_answer_has_one_line(self) -> None:
-        """Refusals by middleware and failures, too."""
+    def test_every_kind_of_response_has_one_line(self) -> None:
+        """Refusals by middleware and errors have one line each as well."""
         self.client.raise_request_exception = False
         requests: list[tuple[int, str, dict[str, Any]]] = [
             (404, "/api/nowhere/", {}),
@@ -119,8 +111,8 @@ class RequestLogTests(TestCase):
                     self.client.get(path, **options)
                 self.assertEqual([(line["status"], line["path"]) for line in lines], [(status, path)])
 
-    def test_failure_is_told_with_its_place(self) -> None:
-        """In the same line, without the values of the row."""
+    def test_failure_is_logged_with_its_place(self) -> None:
+        """The request's line has the exception's type, message and frames, but not the row that PostgreSQL quotes."""
         self.client.raise_request_exception = False
         broken = IntegrityError("duplicate key\nDETAIL:  Key (email)=(ana@example.org) already exists.")
         with patch("ctj_api.views.SkillFilter.narrow", side_effect=broken), logged() as lines:
@@ -131,8 +123,8 @@ class RequestLogTests(TestCase):
         self.assertEqual(line["exception"]["message"], "duplicate key")
         self.assertTrue(any("views.py" in frame for frame in line["exception"]["frames"]))
 
-    def test_signed_in_user_is_told_by_id(self) -> None:
-        """Where the view asked who it is; nobody is looked up for the log."""
+    def test_signed_in_user_is_logged_by_id(self) -> None:
+        """The line has the user's id if the view asked for the user; the log looks nobody up."""
         user = make_regular_user()
         self.client.force_login(user)
         with logged() as lines:
@@ -141,8 +133,8 @@ class RequestLogTests(TestCase):
                 self.client.get("/api/skills/")
         self.assertEqual([line.get("user_id") for line in lines], [str(user.pk), None])
 
-    def test_user_is_told_who_has_just_signed_in(self) -> None:
-        """And not who has just signed out."""
+    def test_user_who_signs_in_is_logged(self) -> None:
+        """The line of the sign-in has the user's id, the line of the sign-out has none."""
         user, client = make_regular_user(), browser()
         with logged() as lines:
             client.post(LOGIN, {"email": user.email, "password": PASSWORD})
@@ -151,15 +143,15 @@ class RequestLogTests(TestCase):
         told = {line["route"]: line.get("user_id") for line in lines}
         self.assertEqual((told["auth-login"], told["auth-logout"]), (str(user.pk), None))
 
-    def test_answer_to_head_has_no_bytes(self) -> None:
-        """Whatever its length says; GET has them."""
+    def test_response_to_head_is_logged_with_0_bytes(self) -> None:
+        """A GET is logged with its body's size, a HEAD with 0."""
         with logged() as lines:
             size = len(self.client.get("/api/skills/").content)
             self.client.head("/api/skills/")
         self.assertEqual([line["bytes"] for line in lines], [size, 0])
 
-    def test_nobodys_data_is_logged(self) -> None:
-        """On a tour with addresses, passwords, tokens, cookies and searches."""
+    def test_personal_data_is_not_logged(self) -> None:
+        """No address, password, token, cookie, name or search appears in the log."""
         client = browser()
         user = make_regular_user(email="ana@example.org", first_name="Anastasia")
         make_opportunity()
@@ -186,15 +178,15 @@ class RequestLogTests(TestCase):
                 self.assertNotIn(secret, written)
         self.assertIn(str(user.pk), written)
 
-    def test_nobody_can_write_lines(self) -> None:
+    def test_attacker_cannot_forge_a_line(self) -> None:
         """A path with newlines and escapes stays one line of ASCII."""
         with logged() as lines:
             self.client.get("/x%0A%7B%22event%22:%22forged%22%7D%1b[31m%C2%85%E2%80%A8%00")
         self.assertEqual([line["event"] for line in lines], ["request"])
         self.assertEqual(lines[0]["path"], "/x%0A%7B%22event%22:%22forged%22%7D%1B%5B31m%C2%85%E2%80%A8%00")
 
-    def test_machines_are_told_of_in_detail_only(self) -> None:
-        """Their requests come every few seconds; one that fails is told."""
+    def test_health_checks_are_logged_at_debug_level(self) -> None:
+        """A health check is not logged at INFO unless it fails."""
         with logged() as lines:
             self.client.get("/api/healthcheck/")
             self.client.post("/api/healthcheck/")
@@ -203,8 +195,8 @@ class RequestLogTests(TestCase):
             self.client.get("/api/healthcheck/")
 
     @override_settings(SLOW_QUERY_MS=0)
-    def test_slow_query_is_told_without_its_parameters(self) -> None:
-        """They may be anybody's data."""
+    def test_slow_query_is_logged_without_its_parameters(self) -> None:
+        """The line has the query's text and time, but not the values."""
         with logged() as lines:
             self.client.get("/api/skills/?search=confidential")
         slow = [line for line in lines if line["event"] == "slow query"]
@@ -218,76 +210,69 @@ class RequestLogTests(TestCase):
 class RequestIdTests(TestCase):
     """The id by which a request is found again."""
 
-    def test_id_of_the_request_comes_back(self) -> None:
-        """So that Next.js' log and ours have the same."""
+    def test_valid_request_id_is_returned(self) -> None:
+        """The response repeats the request's X-Request-ID."""
         for given in ("a", "0b0f8f1e-5f39-4b3c-9d5e-2f6c7d8e9f00", "x" * 128, "A.b_c-1"):
             with self.subTest(given):
                 response = self.client.get("/api/nowhere/", headers={"x-request-id": given})
                 self.assertEqual(response["X-Request-ID"], given)
 
-    def test_id_that_is_none_is_replaced(self) -> None:
-        """Nothing is written into logs and headers but what an id may have."""
+    def test_invalid_request_id_is_replaced(self) -> None:
+        """An id that is empty, too long or has other characters is replaced by a new one."""
         for given in ("", "x" * 129, "a b", "a;b", 'a"b', "\u00e9"):
             with self.subTest(given):
                 response = self.client.get("/api/nowhere/", headers={"x-request-id": given})
                 self.assertRegex(response["X-Request-ID"], r"^[0-9a-f-]{36}$")
 
     def test_requests_have_ids_of_their_own(self) -> None:
-        """Nothing of one is left in the thread for the next."""
+        """Each request gets another id, and leaves none in the thread."""
         ids = {self.client.get("/api/skills/")["X-Request-ID"] for _ in range(3)}
         self.assertEqual(len(ids), 3)
         self.assertEqual(structlog.contextvars.get_contextvars(), {})
 
-    def test_nothing_of_another_request_is_told(self) -> None:
-        """Whatever it has left in the thread."""
+    def test_line_has_nothing_of_another_request(self) -> None:
+        """A context variable that was left in the thread does not appear in the line."""
         with structlog.contextvars.bound_contextvars(left="over"), logged() as lines:
             self.client.get("/api/nowhere/")
         self.assertNotIn("left", lines[0])
 
 
-class StreamTests(SimpleTestCase):
-    """Answers that are made while they are sent."""
-
-    @override_settings(ROOT_URLCONF=__name__, SECURE_SSL_REDIRECT=False)
-    def test_stream_is_told_when_it_has_ended(self) -> None:
-        """It has been answered then, and not before."""
-        with logged() as lines:
-            b"".join(cast("StreamingHttpResponse", self.client.get("/stream/", headers={"x-request-id": "abc-1"})))
-        self.assertEqual([line["event"] for line in lines], ["a part", "request"])
-        self.assertEqual((lines[1]["request_id"], lines[1]["status"]), ("abc-1", 200))
+class HandlerTests(SimpleTestCase):
+    """The lines of requests that come through the handler."""
 
     @override_settings(ROOT_URLCONF=__name__, SECURE_SSL_REDIRECT=False, REQUEST_THREADS=2)
     async def test_lines_of_requests_at_once_have_their_own_ids(self) -> None:
-        """Threads are taken in turns, and nothing of one request is left for the next."""
+        """Lines of concurrent requests carry the id of their own request."""
         ids = [f"request-{number}" for number in range(12)]
-        handler = OneHopHandler()
+        handler = ThreadPoolHandler()
         handler.load_middleware()
         with logged() as lines:
             await asyncio.gather(*(Visitor(handler, f"/tell/{id_}/", {"x-request-id": id_}).visit() for id_ in ids))
             anonymous = await Visitor(handler, "/tell/none/").visit()
-        handler.close()
+        close(handler)
         told = {line["event"].removeprefix("told by "): line["request_id"] for line in lines if "by" in line["event"]}
         self.assertEqual(told.pop("none"), dict(anonymous.headers)["x-request-id"])
         self.assertEqual(told, {id_: id_ for id_ in ids})
         self.assertEqual(len([line for line in lines if line["event"] == "request"]), len(ids) + 1)
 
     @override_settings(REQUEST_THREADS=1, REQUEST_WAIT_SECONDS=0.05, SECURE_SSL_REDIRECT=False)
-    async def test_refusal_by_a_full_house_is_told_and_counted(self) -> None:
-        """With the time that it waited, and with an id."""
-        handler = OneHopHandler()
+    async def test_refusal_of_an_overloaded_server_is_logged_and_counted(self) -> None:
+        """The line has the time that the request waited, and its id."""
+        handler = ThreadPoolHandler()
         handler.load_middleware()
-        before = FULL_HOUSE._value.get()
-        await handler._requests.enter(Visitor(handler, "/")._receive)
+        before = OVERLOADED._value.get()
+        busy = threading.Event()
+        handler.pool.submit(busy.wait)
         with logged() as lines:
             visitor = await Visitor(handler, "/api/skills/", {"x-request-id": "abc-1"}).visit()
-        handler._requests.leave()
-        handler.close()
+        busy.set()
+        close(handler)
         (line,) = lines
         self.assertEqual((line["status"], line["request_id"]), (503, "abc-1"))
         self.assertGreaterEqual(line["waited_ms"], 50)
         self.assertGreaterEqual(line["duration_ms"], line["waited_ms"])
         self.assertEqual(dict(visitor.headers)["x-request-id"], "abc-1")
-        self.assertEqual(FULL_HOUSE._value.get(), before + 1)
+        self.assertEqual(OVERLOADED._value.get(), before + 1)
 
 
 class ExceptionTests(TestCase):
@@ -310,8 +295,8 @@ class ExceptionTests(TestCase):
         self.assertEqual(line["event"], f"Failed: {exception.get('message') or exception['type']}")
         return exception
 
-    def test_what_may_be_a_secret_is_not_told(self) -> None:
-        """Only what kind it was, and where."""
+    def test_message_that_may_quote_data_is_not_logged(self) -> None:
+        """Only the exception's type and place are logged, and those of its cause."""
         for error in (
             ValueError("hunter2"),
             KeyError("hunter2"),
@@ -324,14 +309,14 @@ class ExceptionTests(TestCase):
                 self.assertEqual(exception["cause"]["type"], "builtins.ValueError")
                 self.assertIn(__file__, exception["frames"][-1])
 
-    def test_what_is_of_the_system_is_told(self) -> None:
-        """By which it is mended at night."""
+    def test_message_about_the_system_is_logged(self) -> None:
+        """Messages of OSError, OperationalError and NameError are logged."""
         for error in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
             with self.subTest(type(error)):
                 self.assertEqual(self.told(error)["message"], str(error))
 
-    def test_error_of_the_database_is_told_without_the_row(self) -> None:
-        """The constraint says enough."""
+    def test_database_error_is_logged_without_the_row(self) -> None:
+        """SQLSTATE and constraint are logged, the row's values are not."""
         make_regular_user(email="ana@example.org")
         with logged() as lines:
             try:
@@ -343,27 +328,12 @@ class ExceptionTests(TestCase):
         self.assertIn("email", cause["constraint"])
         self.assertNotIn("ana@", str(lines))
 
-    def test_causes_without_end_are_told_to_some_depth(self) -> None:
-        """The line stays one that can be read."""
+    def test_endless_causes_are_cut_off(self) -> None:
+        """A chain of causes is logged up to MAX_CAUSES."""
         error = ValueError()
         error.__context__ = KeyError()
         error.__context__.__context__ = error
         self.assertLess(str(self.told(error)).count("KeyError"), 5)
-
-    def test_defect_in_twisted_is_told(self) -> None:
-        """Not thrown away, and nothing below a defect is told."""
-        observers = list(globalLogPublisher._observers)
-        follow_twisted()
-        try:
-            with logged() as lines:
-                Logger().info("Starting")
-                Logger().failure("Defect", Failure(ValueError("hunter2")))  # type: ignore[no-untyped-call]
-        finally:
-            for observer in set(globalLogPublisher._observers) - set(observers):
-                globalLogPublisher.removeObserver(observer)
-        self.assertEqual([line["event"] for line in lines], ["Defect"])
-        self.assertEqual(lines[0]["exception"]["type"], "builtins.ValueError")
-        self.assertNotIn("hunter2", str(lines))
 
 
 class FormatTests(SimpleTestCase):
@@ -377,25 +347,25 @@ class FormatTests(SimpleTestCase):
         return str(formatter["()"](formatter["form"]).format(record))
 
     def test_lines_have_no_control_characters(self) -> None:
-        """Whatever is in the event or in a field."""
+        """Control characters in the event or a field are escaped."""
         for character in "\n\r\0\x1b\x85\x9b\u2028\u2029":
             for form in ("json", "console"):
                 with self.subTest(form=form, character=ascii(character)):
                     line = self.line(form, f"one{character}two", path=f"one{character}two")
                     self.assertNotIn(character, line)
 
-    def test_what_json_has_no_place_for_is_told_anyway(self) -> None:
-        """A lone surrogate, a large number, an object."""
+    def test_values_that_json_lacks_are_logged(self) -> None:
+        """A lone surrogate, a large number and an object are written in another form."""
         line = self.line("json", "request", path="\ud800", number=2**70, thing=Path("x"))
         told = json.loads(line)
         self.assertEqual((told["path"], told["number"], told["thing"]), ("\ud800", 2**70, "x"))
 
-    def test_line_for_people_is_readable(self) -> None:
-        """In development."""
+    def test_console_line_is_readable(self) -> None:
+        """The development format has level, event, logger and fields."""
         self.assertRegex(self.line("console", "request", path="/x/"), r"info +\] request +\[x\].* path=/x/")
 
-    def test_settings_are_what_logging_takes(self) -> None:
-        """For Django and for Gunicorn."""
+    def test_settings_are_valid_for_dictconfig(self) -> None:
+        """Python's logging accepts what Django and Gunicorn are given."""
         before = logging.getLogger().handlers[:]
         try:
             logging.config.dictConfig(logging_settings("json", "INFO"))

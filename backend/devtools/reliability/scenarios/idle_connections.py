@@ -8,44 +8,45 @@ from statistics import median
 
 from devtools.benchmarks.servers import ADDRESS
 from devtools.reliability.many import allow_files
+from devtools.reliability.proxy import Proxy, proxy_to
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost
-from devtools.reliability.servers import PROCESSES, Server, serving
+from devtools.reliability.servers import serving
 
 REQUESTS = 50
+LONGEST_WAIT_SECONDS = 60
 
 
 def run(scale: Scale) -> Outcome:
-    """Open them, and compare how long others are waited for before and meanwhile."""
-    count = scale.pick(300, 2000)
+    """Open them, compare how long others are waited for before and meanwhile, and see that they are closed."""
+    count, limit = scale.pick((300, "10s"), (2000, "30s"))
     allow_files(count)
-    # None is closed for waiting while they are opened and others are served.
-    with serving(REQUEST_HEAD_SECONDS="120", REQUEST_READ_SECONDS="120") as server, ExitStack() as opened:
-        before = _median_ms(server)
-        connections = [opened.enter_context(socket.create_connection((ADDRESS, server.port), 10)) for _ in range(count)]
-        meanwhile = _median_ms(server)
-        closed = count - sum(map(is_open, connections))
-    problems = (f"{closed:,} of {count:,} connections were closed",) if closed else ()
-    tries = f"{count:,} connections on {PROCESSES} processes; an answer took {meanwhile:.1f} ms, before {before:.1f}"
+    with serving() as server, proxy_to(server.port, HEADER_TIMEOUT=limit) as proxy, ExitStack() as opened:
+        before = _median_ms(proxy)
+        connections = [opened.enter_context(socket.create_connection((ADDRESS, proxy.port), 10)) for _ in range(count)]
+        meanwhile = _median_ms(proxy)
+        left = sum(not is_closed(connection) for connection in connections)
+    problems = (f"{left:,} of {count:,} connections are still open",) if left else ()
+    tries = f"{count:,} connections, closed after {limit}; an answer took {meanwhile:.1f} ms, before {before:.1f}"
     return Outcome(tries, lost(problems), "-", problems)
 
 
-def is_open(connection: socket.socket) -> bool:
-    """Whether the other side has neither said anything nor closed the connection."""
-    connection.setblocking(False)
+def is_closed(connection: socket.socket) -> bool:
+    """Wait for the proxy to close a connection, and return whether it does."""
+    connection.settimeout(LONGEST_WAIT_SECONDS)
     try:
-        connection.recv(1)
-    except BlockingIOError:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
         return True
-    except OSError:
-        pass
-    return False
 
 
-def _median_ms(server: Server) -> float:
+def _median_ms(proxy: Proxy) -> float:
     times = []
     for _ in range(REQUESTS):
         began = time.perf_counter()
-        connection = http.client.HTTPConnection(ADDRESS, server.port, timeout=30)
+        connection = http.client.HTTPConnection("localhost", proxy.port)
+        connection.sock = proxy.connect()
         connection.request("GET", "/api/communities-of-practice/")
         if connection.getresponse().status != http.client.OK:
             raise ReliabilityError("A request of others failed.")
@@ -55,5 +56,5 @@ def _median_ms(server: Server) -> float:
 
 
 SCENARIO = Scenario(
-    "idle-connections", "connections that are opened and never used", "they stay, and others are served", run
+    "idle-connections", "connections that are opened and never used", "they are closed, and others are served", run
 )

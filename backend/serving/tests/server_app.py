@@ -1,0 +1,104 @@
+"""An ASGI application for the tests of the server processes; what it has no path for, the project answers."""
+
+import asyncio
+import gc
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+GATE = Path(os.environ.get("GATE", "gate"))
+OUR_PATHS = (
+    "/process",
+    "/gate",
+    "/accepts",
+    "/echo",
+    "/tracked",
+    "/large",
+    "/served-large",
+    "/raise",
+    "/break-off",
+    "/fail-in-twisted",
+)
+
+
+LARGE = 4 * 2**20
+served_large = 0
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer with what the path names, or fail as it says."""
+    if scope["type"] != "http" or scope["path"] not in OUR_PATHS:
+        from backend.asgi import application as project  # noqa: PLC0415 (slow to load, and most tests don't need it)
+
+        await project(scope, receive, send)
+        return
+    body = await read(receive)
+    if scope["path"] == "/fail-in-twisted":
+        from serving import daphne_server  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
+
+        reactor: Any = daphne_server.reactor
+        reactor.callLater(0, lambda: 1 / 0)
+    if scope["path"] == "/raise":
+        raise ValueError("Raised before the answer")
+    if scope["path"] == "/gate":
+        GATE.with_suffix(".entered").touch()
+        while not GATE.exists():  # noqa: ASYNC110, ASYNC240 (a file tells of itself to nobody)
+            await asyncio.sleep(0.01)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Process", str(os.getpid()).encode())]})
+    if scope["path"] == "/break-off":
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise ValueError("Raised in the middle of the answer")
+    await send({"type": "http.response.body", "body": answer(scope, body).encode()})
+
+
+async def read(receive: Any) -> bytes:
+    """Return the request's body."""
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    return body
+
+
+def answer(scope: dict[str, Any], body: bytes) -> str:
+    """Return the request for ``/echo``, a number for other paths."""
+    if scope["path"] == "/echo":
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        return json.dumps({"headers": headers, "body": len(body)})
+    if scope["path"] == "/large":
+        global served_large  # noqa: PLW0603 (one process answers)
+        served_large += 1
+        return "x" * LARGE
+    numbers: dict[str, Any] = {
+        "/accepts": connections_at_once,
+        "/tracked": tracked_connections,
+        "/served-large": lambda: served_large,
+    }
+    return str(numbers.get(scope["path"], os.getpid)())
+
+
+def connections_at_once() -> int:
+    """Return how many connections Twisted accepts at once, a number that it changes as it learns how many come."""
+    from twisted.internet import tcp  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
+
+    port: Any = object.__new__(tcp.Port)
+    port.numberAccepts = 100
+    return int(port.numberAccepts)
+
+
+def tracked_connections() -> int:
+    """Return how many requests Daphne's server keeps track of."""
+    from serving.daphne_server import Server  # noqa: PLC0415 (as above)
+
+    (server,) = (candidate for candidate in gc.get_objects() if type(candidate) is Server)
+    return len(server.connections)
+
+
+def warm_up() -> None:
+    """Tell that this was called."""
+    GATE.with_suffix(".warm").touch()
+
+
+application.warm_up = warm_up  # type: ignore[attr-defined]

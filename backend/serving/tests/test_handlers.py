@@ -1,0 +1,642 @@
+"""The request handler: a request's way to a thread, to the view and back."""
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http import HTTPStatus
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import IO, Any
+from unittest.mock import patch
+
+from django.conf import settings
+from django.core.signals import got_request_exception, request_finished, request_started
+from django.db import DatabaseError, connection, connections
+from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from django.urls import URLPattern, URLResolver, get_resolver, path, reverse
+from django.views.decorators.csrf import csrf_exempt
+
+from ctj_api.tests.common import wait_until
+from serving import metrics
+from serving.handlers import ThreadPoolHandler
+
+PATIENCE_SECONDS = 20
+THREADS = 2
+VISITORS = 12
+CHUNKS = (b"one ", b"", b"two ", b"x" * 100_000)
+WHOLE = b"".join(CHUNKS)
+THIS_FILE = Path(__file__)
+CONTENT = THIS_FILE.read_bytes()
+MAKES_STREAM = re.compile(r"\b(StreamingHttpResponse|FileResponse)\(")
+
+color: ContextVar[str] = ContextVar("color", default="none")
+
+
+class Happenings:
+    """What the views and signals of one scenario have told, and the gate that some views wait at."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.threads: set[int] = set()
+        self.requests: list[HttpRequest] = []
+        self.bodies: list[IO[bytes]] = []
+        self.senders: list[object] = []
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.inside = self.most_inside = 0
+        self.lock = threading.Lock()
+
+    def tell(self, what: str) -> None:
+        """Note what happens, and in which thread."""
+        self.told.append(what)
+        self.threads.add(threading.get_ident())
+
+    async def has_entered(self) -> None:
+        """Wait until one more view is at the gate."""
+        assert await asyncio.to_thread(self.entered.acquire, timeout=PATIENCE_SECONDS)
+
+
+now = Happenings()
+
+
+@csrf_exempt
+def echo(request: HttpRequest) -> HttpResponse:
+    """Tell what the request is, with cookies."""
+    now.tell("view")
+    now.requests.append(request)
+    response = JsonResponse(
+        {
+            "method": request.method,
+            "path": [request.path, request.path_info, request.META["SCRIPT_NAME"], reverse("echo")],
+            "query": request.GET.dict(),
+            "cookies": request.COOKIES,
+            "body": request.body.decode(),
+            "color": color.get(),
+        }
+    )
+    response.set_cookie("a", "1")
+    response.set_cookie("b", "2")
+    color.set("left over")
+    return response
+
+
+def fail(_: HttpRequest) -> HttpResponse:
+    """Have a defect."""
+    raise ValueError("A defect")
+
+
+def wait(_: HttpRequest) -> HttpResponse:
+    """Wait at the gate."""
+    with now.lock:
+        now.inside += 1
+        now.most_inside = max(now.most_inside, now.inside)
+    now.entered.release()
+    now.gate.wait(PATIENCE_SECONDS)
+    with now.lock:
+        now.inside -= 1
+    now.tell("view")
+    return HttpResponse("done")
+
+
+def parts() -> Iterator[bytes]:
+    """Yield the chunks."""
+    now.tell("first part")
+    yield from CHUNKS
+    now.tell("last part")
+
+
+def stream(_: HttpRequest) -> StreamingHttpResponse:
+    """Stream from a generator."""
+    now.tell("view")
+    response = StreamingHttpResponse(parts(), headers={"X-Name": "é"})
+    response.set_cookie("a", "1")
+    return response
+
+
+def file(_: HttpRequest) -> FileResponse:
+    """Send a file."""
+    return FileResponse(THIS_FILE.open("rb"))
+
+
+def server_process(_: HttpRequest) -> HttpResponse:
+    """Tell which process of the database server answers this thread."""
+    now.entered.release()
+    now.gate.wait(PATIENCE_SECONDS)
+    return HttpResponse(ask_for_process())
+
+
+def ask_for_process() -> str:
+    """Return the number of the process of the database server that answers this thread."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return str(cursor.fetchone()[0])
+
+
+urlpatterns = [
+    path("echo/", echo, name="echo"),
+    path("fail/", fail),
+    path("wait/", wait),
+    path("api/wait/", wait),
+    path("api/healthcheck/", echo),
+    path("api/fail/", fail),
+    path("stream/", stream),
+    path("file/", file),
+    path("server-process/", server_process),
+]
+
+
+class Visitor:
+    """A client's request, message by message, as a server passes it on."""
+
+    def __init__(
+        self, handler: ThreadPoolHandler, route: str, headers: Mapping[str, str] | None = None, **scope: Any
+    ) -> None:
+        sent = {"host": "testserver", **(headers or {})}
+        self.scope = {
+            "type": "http",
+            "method": "GET",
+            "path": route,
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+            **scope,
+        }
+        self.handler = handler
+        self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.messages: list[Mapping[str, Any]] = []
+        self.is_listened_to = asyncio.Event()
+
+    def say(self, body: bytes = b"", more_body: bool = False) -> None:
+        """Send the body, or a part of it."""
+        self.incoming.put_nowait({"type": "http.request", "body": body, "more_body": more_body})
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self.incoming.put_nowait({"type": "http.disconnect"})
+
+    def start(self, body: bytes = b"") -> None:
+        """Send the request."""
+        self.say(body)
+        self.task = asyncio.create_task(self.handler(self.scope, self._receive, self._send))
+
+    async def finish(self) -> "Visitor":
+        """Wait for the end of the answer."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.task
+        return self
+
+    async def visit(self, body: bytes = b"") -> "Visitor":
+        """Send the request, and wait for the end of the answer."""
+        self.start(body)
+        return await self.finish()
+
+    async def is_queued(self) -> None:
+        """Wait until the handler listens whether the client leaves."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.is_listened_to.wait()
+
+    @property
+    def status(self) -> int:
+        """The answer's status."""
+        status: int = self.messages[0]["status"]
+        return status
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The answer's headers, those that come twice as well."""
+        return sorted((name.decode().lower(), value.decode("latin-1")) for name, value in self.messages[0]["headers"])
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body."""
+        return b"".join(message.get("body", b"") for message in self.messages[1:])
+
+    async def _receive(self) -> dict[str, Any]:
+        if self.incoming.empty():
+            self.is_listened_to.set()
+        return await self.incoming.get()
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        self.messages.append(message)
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Tell the signals, and who sends them."""
+
+    def started(sender: object, **_: object) -> None:
+        now.senders.append(sender)
+        now.tell("started")
+
+    def finished(sender: object, **_: object) -> None:
+        now.senders.append(sender)
+        now.tell("finished")
+
+    def failed(**_: object) -> None:
+        now.tell("failed")
+
+    pairs = ((request_started, started), (request_finished, finished), (got_request_exception, failed))
+    for signal, receiver in pairs:
+        signal.connect(receiver)
+    try:
+        yield
+    finally:
+        for signal, receiver in pairs:
+            signal.disconnect(receiver)
+
+
+def close(handler: ThreadPoolHandler) -> None:
+    """End the handler's threads once they are free, and close their database connections."""
+    for pool in (handler.pool, handler.machine_pool):
+        everyone = threading.Barrier(pool._max_workers)
+
+        def leave(everyone: threading.Barrier = everyone) -> None:
+            everyone.wait()
+            connections.close_all()
+
+        for _ in range(pool._max_workers):
+            pool.submit(leave)
+        pool.shutdown()
+
+
+class HandlerTestCase(SimpleTestCase):
+    """A handler for each test, whose threads end with it."""
+
+    def setUp(self) -> None:
+        """Make the handler, and note what happens."""
+        now.__init__()  # type: ignore[misc]
+        color.set("none")
+        self.handler = ThreadPoolHandler()
+        self.addCleanup(self.check_bodies_are_closed)
+        self.enterContext(listening())
+        self.enterContext(patch.object(self.handler, "read_body", self.read_body))
+        self.addCleanup(close, self.handler)
+        self.addCleanup(now.gate.set)
+
+    async def read_body(self, receive: Any) -> IO[bytes]:
+        """Read a body and remember it."""
+        now.bodies.append(await ThreadPoolHandler.read_body(self.handler, receive))
+        return now.bodies[-1]
+
+    def check_bodies_are_closed(self) -> None:
+        """Whatever became of the request."""
+        self.assertTrue(all(body.closed for body in now.bodies))
+
+    def visitor(self, route: str, headers: Mapping[str, str] | None = None, **scope: Any) -> "Visitor":
+        """Return a client of the handler."""
+        return Visitor(self.handler, route, headers, **scope)
+
+    async def fill(self) -> list["Visitor"]:
+        """Return visitors who are in a view that waits at the gate, one for each thread."""
+        now.gate.clear()
+        visitors = [self.visitor("/wait/") for _ in range(settings.REQUEST_THREADS)]
+        for visitor in visitors:
+            visitor.start()
+            await now.has_entered()
+        return visitors
+
+
+@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
+class RequestTests(HandlerTestCase):
+    """A request's way to the view and back."""
+
+    async def test_request_sends_signals_in_order(self) -> None:
+        """request_started comes before the view, request_finished after it."""
+        await self.visitor("/echo/").visit()
+        self.assertEqual(now.told, ["started", "view", "finished"])
+        self.assertEqual(now.senders, [ThreadPoolHandler] * 2)
+
+    async def test_request_reaches_view_whole(self) -> None:
+        """The view sees method, path, query, cookies and body, and both its cookies come back."""
+        visitor = self.visitor("/echo/", {"cookie": "c=3"}, method="POST", query_string=b"q=%C3%A9")
+        visitor.say(b"first ", more_body=True)
+        await visitor.visit(b"second")
+        self.assertEqual(
+            (visitor.status, json.loads(visitor.body)),
+            (
+                200,
+                {
+                    "method": "POST",
+                    "path": ["/echo/", "/echo/", "", "/echo/"],
+                    "query": {"q": "é"},
+                    "cookies": {"c": "3"},
+                    "body": "first second",
+                    "color": "none",
+                },
+            ),
+        )
+        cookies = [value for name, value in visitor.headers if name == "set-cookie"]
+        self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
+
+    async def test_context_reaches_view_and_no_other_request(self) -> None:
+        """The view sees the server's context variables, and none that another view has set."""
+        color.set("red")
+        for _ in range(THREADS + 1):
+            visitor = await self.visitor("/echo/").visit()
+            self.assertEqual(json.loads(visitor.body)["color"], "red")
+
+    async def test_bodies_are_closed(self) -> None:
+        """Bodies in memory, on disk and of refused requests are closed."""
+        with self.settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10):
+            await self.visitor("/echo/").visit(b"short")
+            await self.visitor("/echo/").visit(b"longer than ten")
+            await self.visitor("/fail/").visit()
+            await self.visitor("/stream/").visit()
+            await self.visitor("/echo/", query_string=b"\xff").visit()
+        self.assertEqual([body.closed for body in now.bodies], [True] * 5)
+
+    async def test_malformed_request_returns_400(self) -> None:
+        """No view is called for a query that is not UTF-8."""
+        visitor = await self.visitor("/echo/", query_string=b"\xff").visit()
+        self.assertEqual((visitor.status, now.told), (400, ["started", "finished"]))
+
+    async def test_client_leaving_before_body_ends_runs_nothing(self) -> None:
+        """No view is called for half a request."""
+        visitor = self.visitor("/echo/")
+        visitor.say(b"first", more_body=True)
+        visitor.leave()
+        await visitor.visit()
+        self.assertEqual((visitor.messages, now.told), ([], []))
+
+    async def test_defective_view_returns_500(self) -> None:
+        """The exception is signalled, and the response under /api/ is the envelope."""
+        visitor = await self.visitor("/fail/").visit()
+        self.assertEqual((visitor.status, now.told), (500, ["started", "failed", "finished"]))
+        visitor = await self.visitor("/api/fail/").visit()
+        self.assertEqual((visitor.status, json.loads(visitor.body)["error"]["code"]), (500, "server_error"))
+
+    async def test_file_is_sent_whole(self) -> None:
+        """The response has the file's content and length; HEAD has the length alone."""
+        visitor = await self.visitor("/file/").visit()
+        head = await self.visitor("/file/", method="HEAD").visit()
+        for answer, body in ((visitor, CONTENT), (head, b"")):
+            self.assertEqual(dict(answer.headers)["content-length"], str(len(CONTENT)))
+            self.assertEqual((answer.status, answer.body), (200, body))
+
+    async def test_stream_is_sent_whole(self) -> None:
+        """The response has all parts, its headers and its cookies, and is closed after the last part."""
+        visitor = await self.visitor("/stream/").visit()
+        self.assertEqual((visitor.status, visitor.body), (200, WHOLE))
+        self.assertLessEqual({("set-cookie", "a=1; Path=/"), ("x-name", "é")}, set(visitor.headers))
+        self.assertEqual(now.told, ["started", "view", "first part", "last part", "finished"])
+
+    async def test_other_protocol_is_refused(self) -> None:
+        """A WebSocket raises an exception, for which Daphne refuses it."""
+        with self.assertRaisesMessage(ValueError, "Django can only handle ASGI/HTTP connections, not websocket."):
+            await self.visitor("/echo/", type="websocket").visit()
+
+
+@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, REQUEST_WAIT_SECONDS=60, SECURE_SSL_REDIRECT=False)
+class ThreadPoolTests(HandlerTestCase):
+    """Who gets a thread, and for how long."""
+
+    async def test_request_stays_in_one_thread(self) -> None:
+        """Signals, view, stream and end happen in the thread whose database connection they use."""
+        for route in ("/echo/", "/stream/", "/file/"):
+            now.threads.clear()
+            await self.visitor(route).visit()
+            self.assertEqual(len(now.threads), 1, route)
+            self.assertNotIn(threading.get_ident(), now.threads)
+
+    async def test_client_leaving_during_view_lets_it_end(self) -> None:
+        """The view runs to its end, and the request is finished."""
+        visitor = self.visitor("/wait/")
+        visitor.start()
+        await now.has_entered()
+        visitor.leave()
+        now.gate.set()
+        await visitor.finish()
+        self.assertEqual(now.told, ["started", "view", "finished"])
+
+    async def test_requests_beyond_the_threads_wait(self) -> None:
+        """They are answered once a thread is free."""
+        visitors = [self.visitor("/wait/") for _ in range(VISITORS)]
+        for visitor in visitors:
+            visitor.start()
+        for _ in range(THREADS):
+            await now.has_entered()
+        for visitor in visitors[THREADS:]:
+            await visitor.is_queued()
+        self.assertEqual((now.inside, metrics.WAITING._value.get()), (THREADS, VISITORS - THREADS))
+        now.gate.set()
+        await finish(*visitors)
+        self.assertEqual((now.most_inside, len(now.threads)), (THREADS, THREADS))
+        self.assertEqual(metrics.WAITING._value.get(), 0)
+
+    @override_settings(REQUEST_WAIT_SECONDS=0.05)
+    async def test_overloaded_server_returns_503(self) -> None:
+        """The response has Retry-After and, under /api/, the envelope; the view is not run."""
+        inside = await self.fill()
+        page, api = await self.visitor("/wait/").visit(), await self.visitor("/api/wait/").visit()
+        self.assertEqual((page.status, api.status), (503, 503))
+        for visitor in (page, api):
+            self.assertGreater(int(dict(visitor.headers)["retry-after"]), 0)
+            self.assertEqual(dict(visitor.headers)["x-content-type-options"], "nosniff")
+        self.assertEqual(json.loads(api.body)["error"]["code"], "service_unavailable")
+        malformed = await self.visitor("/wait/", {"content-type": "a;b*=x''y"}, query_string=b"\xff").visit()
+        self.assertEqual((malformed.status, now.inside, metrics.WAITING._value.get()), (503, THREADS, 0))
+        now.gate.set()
+        await finish(*inside)
+        await self.check_all_threads_are_free()
+
+    @override_settings(REQUEST_WAIT_SECONDS=0.05)
+    async def test_overloaded_server_answers_health_checks(self) -> None:
+        """Health checks have threads of their own, which no other request gets."""
+        inside = await self.fill()
+        self.assertEqual((await self.visitor("/api/healthcheck/").visit()).status, 200)
+        self.assertEqual((await self.visitor("/echo/").visit()).status, 503)
+        now.gate.set()
+        await finish(*inside)
+
+    async def test_unreadable_request_returns_400_in_the_envelope(self) -> None:
+        """An unreadable query, method or Content-Type is a 400, in the envelope under /api/."""
+        parameters = "a;" + ";".join(f"b{number}=c" for number in range(3000))
+        content_types = ("a;b*=x''y", "a;charset*=utf-8''%00", parameters)
+        unreadable: list[dict[str, Any]] = [{"query_string": b"\xff"}, {"method": "get"}]
+        unreadable += [{"headers": {"content-type": each, "x-request-id": "abc-1"}} for each in content_types]
+        for options in unreadable:
+            with self.subTest(str(options)[:60]):
+                visitor = await self.visitor("/api/echo/", **options).visit()
+                self.assertEqual((visitor.status, json.loads(visitor.body)["error"]["code"]), (400, "bad_request"))
+                self.assertEqual(dict(visitor.headers)["x-request-id"] == "abc-1", "headers" in options)
+                page = await self.visitor("/echo/", **options).visit()
+                self.assertEqual((page.status, page.body), (400, b"Bad Request"))
+        self.assertEqual(now.requests, [])
+
+    async def test_failure_outside_the_view_is_logged_each_time_and_returns_500(self) -> None:
+        """A failing signal receiver gives the enveloped 500 and a log line, and the threads stay free."""
+
+        def receiver(**_: object) -> None:
+            raise ValueError("A defect")
+
+        request_started.connect(receiver)
+        self.addCleanup(request_started.disconnect, receiver)
+        with self.assertLogs("serving.handlers", "ERROR") as logged:
+            for _ in range(THREADS + 1):
+                visitor = await self.visitor("/api/wait/").visit()
+                self.assertEqual((visitor.status, json.loads(visitor.body)["error"]["code"]), (500, "server_error"))
+        self.assertEqual(len(logged.records), THREADS + 1)
+        request_started.disconnect(receiver)
+        await self.check_all_threads_are_free()
+
+    async def test_client_cannot_move_the_urls(self) -> None:
+        """The root path, which Daphne takes from a header of the client, is not believed."""
+        visitor = await self.visitor("/echo/", root_path="/sub").visit()
+        self.assertEqual(json.loads(visitor.body)["path"], ["/echo/", "/echo/", "", "/echo/"])
+
+    async def test_client_leaving_queue_is_dropped(self) -> None:
+        """Its view is not called, and the next in the queue gets the thread."""
+        inside = await self.fill()
+        left, stayed = self.visitor("/echo/"), self.visitor("/wait/")
+        left.start()
+        await left.is_queued()
+        stayed.start()
+        await stayed.is_queued()
+        left.leave()
+        await left.finish()
+        self.assertEqual(left.messages, [])
+        now.gate.set()
+        await finish(*inside, stayed)
+        self.assertEqual(now.requests, [])
+        await self.check_all_threads_are_free()
+
+    async def test_request_cancelled_in_the_queue_takes_no_thread(self) -> None:
+        """The view is not run, and all threads are free afterwards."""
+        inside = await self.fill()
+        waiting = self.visitor("/echo/")
+        waiting.start()
+        await waiting.is_queued()
+        waiting.task.cancel()
+        await asyncio.wait({waiting.task})
+        now.gate.set()
+        await finish(*inside)
+        self.assertEqual((waiting.messages, now.requests), ([], []))
+        await self.check_all_threads_are_free()
+
+    async def test_cancelled_request_keeps_its_thread_until_it_ends(self) -> None:
+        """The next waits for the thread, not for the task, and the response is closed."""
+        other, cancelled = await self.fill()
+        cancelled.task.cancel()
+        await asyncio.wait({cancelled.task})
+        next_one = self.visitor("/echo/")
+        next_one.start()
+        await next_one.is_queued()
+        self.assertEqual(now.told, ["started"] * THREADS)
+        now.gate.set()
+        await finish(other, next_one)
+        await asyncio.to_thread(wait_until, lambda: now.told.count("finished") == THREADS + 1)
+        self.assertEqual(cancelled.messages, [])
+
+    async def check_all_threads_are_free(self) -> None:
+        """See as many requests at once as there are threads, and no more."""
+        inside = await self.fill()
+        too_many = self.visitor("/echo/")
+        too_many.start()
+        await too_many.is_queued()
+        now.gate.set()
+        await finish(*inside, too_many)
+        self.assertEqual(metrics.WAITING._value.get(), 0)
+
+
+async def finish(*visitors: Visitor) -> None:
+    """Wait for the answers to all of them, which are right."""
+    for visitor in visitors:
+        assert (await visitor.finish()).status == HTTPStatus.OK
+
+
+class WarmUpTests(HandlerTestCase):
+    """What a process does before it takes connections."""
+
+    @override_settings(WARM_UP=[f"{__name__}.note_warm_up"])
+    def test_warm_up_calls_what_the_setting_names(self) -> None:
+        """A database that is away is logged and keeps no process from serving."""
+        self.handler.warm_up()
+        self.assertEqual(now.told, ["warm"])
+        with patch.object(now, "tell", side_effect=DatabaseError), self.assertLogs("serving.handlers", "WARNING"):
+            self.handler.warm_up()
+
+
+def note_warm_up() -> None:
+    """Tell that this was called."""
+    now.tell("warm")
+
+
+class ProjectTests(SimpleTestCase):
+    """What the handler relies on."""
+
+    def test_project_has_no_asynchronous_view(self) -> None:
+        """A view that runs on the event loop would have no thread's database connection."""
+        views = list(view_functions(get_resolver().url_patterns))
+        self.assertGreater(len(views), 50)
+        self.assertEqual([view for view in views if iscoroutinefunction(view)], [])
+
+    def test_project_has_no_streaming_view(self) -> None:
+        """The handler reads a stream into memory, which suits static files only."""
+        root = Path(settings.BASE_DIR)
+        sources = {path for app in ("backend", "ctj_api") for path in (root / app).rglob("*.py")}
+        sources -= set((root / "ctj_api" / "tests").rglob("*.py"))
+        self.assertGreater(len(sources), 50)
+        makers = [path.name for path in sources if MAKES_STREAM.search(path.read_text(encoding="utf-8"))]
+        self.assertEqual(makers, [])
+
+
+def view_functions(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
+    """Yield all views below the patterns."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from view_functions(pattern.url_patterns)
+        else:
+            yield pattern.callback
+
+
+@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
+class ConnectionTests(HandlerTestCase, TransactionTestCase):
+    """Each thread keeps its database connection."""
+
+    serialized_rollback = True
+
+    async def test_many_requests_share_a_connection_for_each_thread(self) -> None:
+        """Connections stay open between requests, one for each thread."""
+        first = [self.visitor("/server-process/") for _ in range(THREADS)]
+        for visitor in first:
+            visitor.start()
+            await now.has_entered()
+        now.gate.set()
+        opened_first = {int((await visitor.finish()).body) for visitor in first}
+        self.assertEqual(len(opened_first), THREADS)
+        visitors = [self.visitor("/server-process/") for _ in range(60)]
+        for visitor in visitors:
+            visitor.start()
+        self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
+        self.assertEqual(await asyncio.to_thread(still_connected, opened_first), opened_first)
+
+    async def test_requests_after_their_connections_are_cut_return_200(self) -> None:
+        """Threads replace connections that the database has cut."""
+        now.gate.set()
+        before = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
+        await asyncio.to_thread(cut_connections, before)
+        after = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
+        self.assertEqual(before & after, set())
+
+
+def still_connected(processes: set[int]) -> set[int]:
+    """Return those of the server's processes that serve somebody."""
+    return {pid for (pid,) in ask_database("SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)", [list(processes)])}
+
+
+def cut_connections(processes: set[int]) -> None:
+    """End connections from the side of the server."""
+    ask_database("SELECT pg_terminate_backend(pid, 20000) FROM unnest(%s) AS pid", [list(processes)])
+
+
+def ask_database(query: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a query, through a connection of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    connection.close()
+    return rows
