@@ -251,7 +251,7 @@ def control(action: str, cluster: Cluster) -> int:
         with served(cluster):
             cluster.keeps_running.unlink(missing_ok=True)
     is_running = cluster.process() is not None
-    print(f"Database: {'running' if is_running else 'not running'} in {cluster.home}.", file=sys.stderr)
+    print(f"Database: {'running' if is_running else 'not running'} (socket in {cluster.socket}).", file=sys.stderr)
     return 0 if is_running == (action != "stop") else 3
 
 
