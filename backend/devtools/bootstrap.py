@@ -15,13 +15,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import NoReturn
 
 BACKEND = Path(__file__).resolve().parent.parent
 TOOLS = BACKEND / ".tools"
@@ -29,34 +24,30 @@ VENV = BACKEND / ".venv"
 STAMP = "complete-for"
 POETRY = ("poetry>=2.1,<3", "poetry-plugin-export>=1.9,<2")
 OLDEST_PYTHON = (3, 9)
-OUTPUT_LINES_SHOWN = 25
 
 # They would lead Python, pip or Poetry to another place than this project's.
 MISLEADING = ("PYTHON", "POETRY_", "VIRTUAL_ENV", "CONDA_", "PIP_TARGET", "PIP_PREFIX", "PIP_USER")
-NETWORK_ADVICE = "check the network, and the settings of pip, and run this again."
+NETWORK_ADVICE = "The packages could not be installed: check the network, and the settings of pip, and run this again."
 
 
 def main() -> None:
-    """Bring the environment up to date; a signal ends that at once, with all that was started."""
+    """Make ``.tools`` and ``.venv`` unless they are complete; a signal ends that at once, with all that was started."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    bring_up_to_date()
-
-
-def bring_up_to_date() -> None:
-    """Make ``.tools`` and ``.venv`` unless they are complete for what defines them."""
     packages = (BACKEND / "poetry.lock").read_text(encoding="utf-8")
     if is_complete(TOOLS, *POETRY) and is_complete(VENV, packages):
         return
     if not os.access(BACKEND, os.W_OK):
         fail(f"{BACKEND} is not writable by you: run this as its owner, or work in a copy of your own.")
-    with setup_lock():
+    print("Setting up .tools and .venv, once any other setup has ended ...", flush=True)
+    with (BACKEND / ".setup.lock").open("ab") as lock:
+        os.set_inheritable(lock.fileno(), True)  # a command that outlives its killed setup keeps the next one waiting
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_complete(TOOLS, *POETRY):
             make_tools(admitted_pythons(packages))
         if not is_complete(VENV, packages):
-            make_venv(admitted_pythons(packages))
-            write_stamp(VENV, packages)
+            make_venv(packages)
 
 
 def make_tools(admitted: str) -> None:
@@ -65,22 +56,23 @@ def make_tools(admitted: str) -> None:
     make_environment(TOOLS, python or sys.executable)
     if python is None:
         fetch_python(admitted)
-    with step("Installing Poetry into .tools"):
-        install(TOOLS, *POETRY, advice=f"Poetry could not be installed: {NETWORK_ADVICE}")
+    print("Installing Poetry into .tools ...", flush=True)
+    install(TOOLS, *POETRY)
     write_stamp(TOOLS, *POETRY)
 
 
-def make_venv(admitted: str) -> None:
+def make_venv(packages: str) -> None:
     """Make ``.venv`` anew, with an admitted Python and the packages that poetry.lock pins."""
+    admitted = admitted_pythons(packages)
     requirements = str(TOOLS / "requirements.txt")
-    with step("Installing the packages of poetry.lock into .venv"):
-        make_environment(VENV, find_python(admitted) or fetch_python(admitted))
-        run(
-            [str(TOOLS / "bin" / "poetry"), "export", "--with", "dev", "--output", requirements],
-            "poetry.lock could not be read: where it does not match pyproject.toml, run 'poetry lock'.",
-        )
-        advice = f"The packages could not be installed: {NETWORK_ADVICE}"
-        install(VENV, "--require-hashes", "-r", requirements, advice=advice)
+    print("Installing the packages of poetry.lock into .venv ...", flush=True)
+    make_environment(VENV, find_python(admitted) or fetch_python(admitted))
+    run(
+        [str(TOOLS / "bin" / "poetry"), "export", "--with", "dev", "--output", requirements],
+        "poetry.lock could not be read: where it does not match pyproject.toml, run 'poetry lock'.",
+    )
+    install(VENV, "--require-hashes", "-r", requirements)
+    write_stamp(VENV, packages)
 
 
 def make_environment(environment: Path, python: str) -> None:
@@ -93,7 +85,7 @@ def make_environment(environment: Path, python: str) -> None:
     run([python, "-I", "-m", "venv", str(environment)], f"{environment} could not be made; the lines above say why.")
 
 
-def install(environment: Path, *packages: str, advice: str, is_quiet: bool = False) -> None:
+def install(environment: Path, *packages: str, advice: str = NETWORK_ADVICE, is_quiet: bool = False) -> None:
     """Install ``packages`` into ``environment``."""
     run([str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages], advice, is_quiet)
 
@@ -128,13 +120,10 @@ def fetch_python(admitted: str) -> str:
     """Have uv fetch an admitted Python into ``.tools`` and return it."""
     uv = str(TOOLS / "bin" / "uv")
     options = ["--no-config", "--no-bin", "--cache-dir", str(TOOLS / "cache"), "--install-dir", str(TOOLS / "python")]
-    advice = (
-        f"There is no Python {admitted} here, and none could be fetched: install one (from your package manager, "
-        "python.org or 'pyenv install 3.13'), put it on the PATH, and run this again."
-    )
-    with step(f"Fetching a Python {admitted} into .tools"):
-        install(TOOLS, "uv", advice=advice, is_quiet=True)
-        run([uv, "python", "install", *options, admitted], advice, is_quiet=True)
+    advice = f"There is no Python {admitted} here, and none could be fetched: install one, and put it on the PATH."
+    print(f"Fetching a Python {admitted} into .tools ...", flush=True)
+    install(TOOLS, "uv", advice=advice, is_quiet=True)
+    run([uv, "python", "install", *options, admitted], advice, is_quiet=True)
     return find_python(admitted) or fail(advice)
 
 
@@ -150,38 +139,11 @@ def is_complete(environment: Path, *contents: str) -> bool:
 def write_stamp(environment: Path, *contents: str) -> None:
     """Declare ``environment`` finished, once its files are safe from a power cut."""
     os.sync()
-    unfinished = environment / f"{STAMP}.new"
-    unfinished.write_text(_digest(environment, *contents))
-    unfinished.replace(environment / STAMP)
-
-
-@contextmanager
-def setup_lock() -> Iterator[None]:
-    """Let one setup run at a time; the commands inherit the lock, for they may outlive a killed setup."""
-    with (BACKEND / ".setup.lock").open("ab") as file:
-        os.set_inheritable(file.fileno(), True)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Waiting for another setup to end.", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def step(title: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
-    print(f"{title} ...", flush=True)
-    began = time.monotonic()
-    yield
-    print(f"  done in {time.monotonic() - began:.0f} s", flush=True)
+    (environment / STAMP).write_text(_digest(environment, *contents))
 
 
 def run(command: list[str], advice: str, is_quiet: bool = False) -> None:
-    """Run ``command``; when it fails, show the end of its output, unless quiet, and end with ``advice``.
-
-    It has a process group of its own, which ends whole when this process is told to end.
-    """
+    """Run ``command``, with all its children, until this process ends; where it fails, print why and ``advice``."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(MISLEADING)}
     environment |= {"POETRY_CACHE_DIR": str(TOOLS / "cache"), "POETRY_CONFIG_DIR": str(TOOLS / "config")}
     with subprocess.Popen(
@@ -191,7 +153,6 @@ def run(command: list[str], advice: str, is_quiet: bool = False) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         errors="replace",
         start_new_session=True,
         close_fds=False,
@@ -203,7 +164,7 @@ def run(command: list[str], advice: str, is_quiet: bool = False) -> None:
             raise
     if process.returncode != 0:
         if not is_quiet:
-            print(*output.splitlines()[-OUTPUT_LINES_SHOWN:], sep="\n", file=sys.stderr)
+            print(output, end="", file=sys.stderr)
         fail(advice)
 
 

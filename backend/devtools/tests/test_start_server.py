@@ -18,6 +18,20 @@ from backend.environment import BASE_DIR
 from ctj_api.tests.common import PATIENCE_SECONDS
 
 
+def run(*command: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project to its end."""
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=BASE_DIR,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
 class StartServerTests(unittest.TestCase):
     """It refuses in one line, before it starts anything."""
 
@@ -26,7 +40,7 @@ class StartServerTests(unittest.TestCase):
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.backend = Path(folder.name)
-        shutil.copy(BASE_DIR / "startServer.sh", self.backend)
+        self.script = shutil.copy(BASE_DIR / "startServer.sh", self.backend)
         for name in (".venv", "backend", "ctj_api", "serving"):
             (self.backend / name).symlink_to(Path(sys.prefix) if name == ".venv" else BASE_DIR / name)
         (self.backend / "devtools").mkdir()
@@ -35,55 +49,27 @@ class StartServerTests(unittest.TestCase):
     def refusal(self, *arguments: str, **settings: str) -> str:
         """Return what it says as it fails."""
         settings = {"PORT": "8000", "WEB_CONCURRENCY": "1", "SQL_HOST": "example.org"} | settings
-        done = subprocess.run(
-            [self.backend / "startServer.sh", *arguments],
-            check=False,
-            env=os.environ | settings,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        done = run(self.script, *arguments, **settings)
         self.assertEqual(done.returncode, 1, done.stderr)
         return done.stderr.strip()
 
-    def test_argument_is_refused(self) -> None:
-        """Settings come from the environment; nobody is left to believe otherwise."""
-        self.assertEqual(
-            self.refusal("8001"),
-            "startServer.sh: it takes no arguments; settings come from the environment or from .env.",
-        )
-
-    def test_port_that_is_none_is_refused_before_anything_is_installed(self) -> None:
-        """So is one of the system's."""
+    def test_argument_or_wrong_number_is_refused(self) -> None:
+        """Settings come from the environment; a port that is none is refused before anything is installed."""
+        arguments = "startServer.sh: it takes no arguments; settings come from the environment or from .env."
+        processes = "startServer.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '100'."
+        self.assertEqual(self.refusal("8001"), arguments)
+        self.assertEqual(self.refusal(WEB_CONCURRENCY="100"), processes)
         (self.backend / "devtools" / "bootstrap.py").unlink()
         for port in ("http", "80", "1023", "65536", "-1", "123456789"):
-            with self.subTest(port):
-                self.assertEqual(
-                    self.refusal(PORT=port),
-                    f"startServer.sh: PORT must be a number from 1024 to 65535, not '{port}'; "
-                    "a proxy can listen on a lower one.",
-                )
-
-    def test_number_of_processes_that_is_none_is_refused(self) -> None:
-        """Gunicorn takes zero, and serves nobody."""
-        for number in ("0", "100"):
-            with self.subTest(number):
-                self.assertEqual(
-                    self.refusal(WEB_CONCURRENCY=number),
-                    f"startServer.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '{number}'.",
-                )
+            refusal = f"PORT must be a number from 1024 to 65535, not '{port}'; a proxy can listen on a lower one."
+            self.assertEqual(self.refusal(PORT=port), f"startServer.sh: {refusal}")
 
     @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "needs root, to mount a folder")
     def test_read_only_checkout_needs_no_place_for_settings_or_data(self) -> None:
         """It is a developer's without .env, and its database lies elsewhere; here it ends at a wrong setting."""
         mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$0/startServer.sh"'
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", mount, self.backend],
-            check=False,
-            env={"PATH": os.environ["PATH"], "HOME": "/home/dev", "WEB_CONCURRENCY": "0"},
-            capture_output=True,
-            text=True,
-        )
+        developer = ("env", "-i", f"PATH={os.environ['PATH']}", "HOME=/home/dev", "WEB_CONCURRENCY=0")
+        done = run(*developer, "unshare", "--mount", "sh", "-c", mount, self.backend)
         if "mount" in done.stderr:
             self.skipTest(done.stderr)
         self.assertIn("read-only: the database is in /home/dev/.local/share/civictechjobs", done.stdout)
@@ -103,23 +89,13 @@ class ManageTests(unittest.TestCase):
 
     def test_command_without_a_database_says_how_to_get_one(self) -> None:
         """Also ``runserver``, which asks the database in a thread."""
-        for command, host, advice in (
-            ("migrate", "", "run -- .venv/bin/python manage.py migrate\n"),
-            ("runserver", "/nowhere", "(SQL_HOST)"),
-        ):
-            with self.subTest(command):
-                done = subprocess.run(
-                    [sys.executable, "manage.py", command],
-                    cwd=BASE_DIR,
-                    env=os.environ | {"SQL_HOST": host, "DATA_DIR": "/nowhere", "DJANGO_DEBUG": "true"},
-                    check=False,
-                    capture_output=True,
-                    text=True,
-                    timeout=PATIENCE_SECONDS,
-                )
-                self.assertEqual(done.returncode, 1)
-                self.assertIn(advice, done.stderr)
-                self.assertNotIn("Traceback", done.stderr)
+        advice = {"migrate": "run -- .venv/bin/python manage.py migrate\n", "runserver": "(SQL_HOST)"}
+        for command, host in (("migrate", ""), ("runserver", "/nowhere")):
+            settings = {"SQL_HOST": host, "DATA_DIR": "/nowhere", "DJANGO_DEBUG": "true"}
+            done = run(sys.executable, "manage.py", command, **settings)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(advice[command], done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
 
 
 class MigrateOnceTests(TestCase):
