@@ -1,19 +1,16 @@
 """The command: ``python -m devtools.benchmarks [NAME...]``, in the folder of ``manage.py``."""
 
 import os
-import platform
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
-import django
-
 from backend.environment import data_directory
 from devtools.embedded_postgres import temporary_folder
 
-from . import load, ranking, rows
-from .bench import FULL, SMALL, Bench, connect
+from . import ranking, rows
+from .bench import FULL, SMALL, Bench
 from .measure import Row
 from .report import DOCS, attempt, finish, parse, table
 from .servers import SETTINGS, database
@@ -29,7 +26,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "matches-request": ranking.matches_request,
     "matches-after-change": ranking.matches_after_change,
     "search": rows.search,
-    "load": load.load,
+    "load": rows.load,
     "rankings": ranking.rankings,  # the last: its indexes stay in the memory of this process
 }
 
@@ -45,7 +42,6 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(50)
         os.environ["SQL_HOST"] = str(opened.enter_context(database(folder / "data")))
         text, problems = measure(Bench(SMALL if options.small else FULL, folder, opened), options.names)
-        text = f"{_software()}\n\n{text}"
     return finish(PAGE, text, problems, is_written=options.write)
 
 
@@ -61,12 +57,6 @@ def measure(bench: Bench, names: Iterable[str]) -> tuple[str, list[str]]:
 
     problems = attempt(names, run)
     return "\n\n".join(map(table, tables.values())), problems
-
-
-def _software() -> str:
-    with connect("postgres") as sql:
-        [told] = sql.execute("SELECT current_setting('server_version'), current_setting('fsync')").fetchall()
-    return f"Python {platform.python_version()}, Django {django.__version__}, PostgreSQL {' with fsync '.join(told)}."
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import psycopg
 from devtools.reliability.ports import reserved_port
 
 from .client import PASSWORD, Client
+from .measure import check
 from .report import say
 from .servers import OURS, manage, serving
 
@@ -76,6 +77,7 @@ def database_of(size: int) -> str:
     name = f"benchmarks_{size}"
     say(f"  seeding {size:,} listings and volunteers ...")
     with connect("postgres") as sql:
+        check(sql.execute("SHOW fsync").fetchone() == ("on",), "PostgreSQL runs without fsync.")
         sql.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0".encode())
     manage("migrate", "--verbosity=0", SQL_DATABASE=name)
     sizes = (f"--opportunities={size}", f"--volunteers={size}")

@@ -1,32 +1,35 @@
-"""The benchmarks of single requests, of processes and of searches."""
+"""The benchmarks of single requests, of processes, and of a mix of requests at rising concurrency."""
 
 import asyncio
 import json
+import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import cycle, takewhile
 from pathlib import Path
+from random import Random
+from statistics import quantiles
 from urllib.parse import urlencode
 
 from .bench import Bench
-from .client import Request, send_all
-from .measure import Row, alternate, check, compare
+from .client import Reply, Request, send_all
+from .measure import Row, alternate, check, compare, show
 from .servers import BARE, OURS, STOCK, children
 
-EMPTY = "/benchmarks/empty/"
 LISTING = "/api/opportunities/?limit=100"
-PLAIN_LISTING = "/benchmarks/opportunities/?limit=100"
 SKILLS = "/api/skills/"
 MATCHES = "/api/users/me/matches/"
 ROWS = 100
 CONNECTIONS = 16
-MEGABYTE = 1_000_000
 MEMORY_LIMIT = 120
+FILTERS = ("", "&work_environment=remote", "&max_hours=5", "&community_of_practice=ui_ux&max_hours=8", "&offset=40")
 TEXTS = ("data engineer", "react", "user research design", "python", "project manag", "terraform security")
 
 
 def empty_view(bench: Bench) -> Iterator[Row]:
     """Compare the request path with Django's own, on a view that does nothing."""
-    figures = _bursts(bench, EMPTY, bench.server(bench.plan.page), bench.server(bench.plan.page, STOCK))
+    figures = _bursts(bench, "/benchmarks/empty/", bench.server(bench.plan.page), bench.server(bench.plan.page, STOCK))
     subject = f"{bench.plan.burst} requests for an empty view"
     yield compare(subject, "the same behind Django's ASGIHandler", figures, 2.5)
 
@@ -34,7 +37,7 @@ def empty_view(bench: Bench) -> Iterator[Row]:
 def list_orm(bench: Bench) -> Iterator[Row]:
     """Compare the listing with a well-written model viewset in the same process."""
     client = bench.client(bench.plan.page)
-    ours, theirs = partial(client.get, LISTING), partial(client.get, PLAIN_LISTING)
+    ours, theirs = partial(client.get, LISTING), partial(client.get, "/benchmarks/opportunities/?limit=100")
     listed = json.loads(ours().body)
     check(len(listed) == ROWS, f"The listing has {len(listed)} rows.")
     check(listed == json.loads(theirs().body)["results"], "The model viewset lists something else.")
@@ -83,6 +86,51 @@ def memory(bench: Bench) -> Iterator[Row]:
     yield compare(subject, limit, figures, 1, is_most=True, unit="MB")
 
 
+def load(bench: Bench) -> Iterator[Row]:
+    """Have more and more clients send the mix for a while, after all of it was answered once."""
+    requests, (port, _) = mix(bench), bench.server(bench.plan.many, OURS, 2)
+    warming = asyncio.run(send_all(port, requests, CONNECTIONS))
+    check(all(reply.is_success for reply in warming), "Some request of the mix fails.")
+    for clients in bench.plan.levels:
+        yield level(clients, asyncio.run(send_all(port, _for_a_while(requests, bench.plan.seconds), clients)))
+
+
+def mix(bench: Bench) -> list[Request]:
+    """Return, in an order that is always the same, forty requests for each of some volunteers."""
+    client, requests = bench.client(bench.plan.many), list[Request]()
+    listings = json.loads(client.get(f"/api/opportunities/?limit={bench.plan.people}").body)
+    for number, listing in enumerate(listings, 1):
+        path = f"/api/opportunities/{listing['id']}/"
+        levels = {skill: level % 5 + 1 for skill, level in listing["skills_required_matrix"].items()}
+        volunteer, manager = client.sign_in(f"volunteer{number}@example.org"), client.sign_in(listing["created_by"])
+        requests += [Request(f"/api/opportunities/?limit={20 + n}{FILTERS[n % len(FILTERS)]}") for n in range(32)]
+        requests += [Request(MATCHES, headers=volunteer)] * 4
+        requests += [Request(path)] * 2
+        requests += [Request("/api/users/me/", "PATCH", volunteer, {"max_available_hours": 7})]
+        requests += [Request(path, "PUT", manager, listing | {"skills_required_matrix": levels})]
+    Random(1).shuffle(requests)  # nosec B311
+    return requests
+
+
+def level(clients: int, replies: list[Reply]) -> Row:
+    """Return how so many clients fared; the times are of the successful requests."""
+    times = [reply.seconds for reply in replies if reply.is_success]
+    check(len(times) > 1, f"{clients} clients get no answers.")
+    seconds = max(reply.sent_at + reply.seconds for reply in replies) - min(reply.sent_at for reply in replies)
+    shares = quantiles(times, n=100, method="inclusive")
+    failures = Counter(
+        f"{reply.status} with Retry-After" if "Retry-After" in reply.headers else reply.status
+        for reply in replies
+        if not reply.is_success
+    )
+    return {
+        "Clients": str(clients),
+        "Answers": f"{len(times) / seconds:.0f} /s",
+        **{f"p{share}": show(shares[share - 1]) for share in (50, 95, 99)},
+        "Failures": ", ".join(f"{count} x {status}" for status, count in failures.items()) or "none",
+    }
+
+
 def _bursts(bench: Bench, path: str, *servers: tuple[int, int]) -> tuple[float, float]:
     """Return how long each of two servers takes for many requests over several connections."""
 
@@ -102,4 +150,9 @@ def _memory(bench: Bench, size: int) -> float:
         client.get(MATCHES, headers)
     [process] = children(gunicorn)
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / MEGABYTE
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1_000_000
+
+
+def _for_a_while(requests: list[Request], seconds: float) -> Iterator[Request]:
+    end = time.monotonic() + seconds
+    return takewhile(lambda _: time.monotonic() < end, cycle(requests))
