@@ -26,12 +26,11 @@ class Plan(NamedTuple):
     rounds: int
     burst: int
     people: int
-    seconds: float
     levels: tuple[int, ...]
 
 
-FULL = Plan(100, 1_000, 100_000, (10_000, 100_000), 15, 128, 10, 6, (1, 5, 20, 50, 100, 200))
-SMALL = Plan(200, 200, 200, (200,), 1, 32, 2, 0.5, (1, 5))
+FULL = Plan(100, 1_000, 100_000, (10_000, 100_000), 15, 128, 25, (1, 5, 20, 50, 100, 200))
+SMALL = Plan(200, 200, 200, (200,), 1, 32, 2, (1, 5))
 
 
 class Bench:

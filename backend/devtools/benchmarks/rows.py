@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from itertools import cycle, takewhile
 from pathlib import Path
 from random import Random
 from statistics import quantiles
@@ -87,12 +85,12 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 def load(bench: Bench) -> Iterator[Row]:
-    """Have more and more clients send the mix for a while, after all of it was answered once."""
+    """Send the mix over more and more connections, after all of it has succeeded once."""
     requests, (port, _) = mix(bench), bench.server(bench.plan.many, OURS, 2)
     warming = asyncio.run(send_all(port, requests, CONNECTIONS))
     check(all(reply.is_success for reply in warming), "Some request of the mix fails.")
     for clients in bench.plan.levels:
-        yield level(clients, asyncio.run(send_all(port, _for_a_while(requests, bench.plan.seconds), clients)))
+        yield level(clients, asyncio.run(send_all(port, requests, clients)))
 
 
 def mix(bench: Bench) -> list[Request]:
@@ -151,8 +149,3 @@ def _memory(bench: Bench, size: int) -> float:
     [process] = children(gunicorn)
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1_000_000
-
-
-def _for_a_while(requests: list[Request], seconds: float) -> Iterator[Request]:
-    end = time.monotonic() + seconds
-    return takewhile(lambda _: time.monotonic() < end, cycle(requests))

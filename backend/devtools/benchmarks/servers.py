@@ -25,7 +25,6 @@ BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
 STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
 HEALTH = "/api/healthcheck/"
 START_SECONDS = 90
-PATIENCE_SECONDS = 5
 # Those of production, logs and metrics included, whatever the environment or a developer's .env says. The limits of
 # attempts are tried by tests; here they would end the trials.
 SETTINGS = dict(line.split("=", 1) for line in (Path(__file__).parent / "production.env").read_text().splitlines())
@@ -77,7 +76,7 @@ def manage(*arguments: str, code: Path = BASE_DIR, **settings: str) -> float:
 
 def answers(port: int, path: str = HEALTH) -> bool:
     """Whether the server on a port answers a GET, and soon."""
-    connection = HTTPConnection(ADDRESS, port, timeout=PATIENCE_SECONDS)
+    connection = HTTPConnection(ADDRESS, port, timeout=5)
     with closing(connection), suppress(OSError, HTTPException):
         connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
