@@ -2,83 +2,57 @@
 
 import time
 from collections.abc import Callable
-from enum import StrEnum
-from statistics import median
-from typing import NamedTuple
+from statistics import mean, median
 
-SHARES = (50, 95, 99)
+type Action = Callable[[], object]
+type Row = dict[str, str]
 
 
 class BenchmarkError(Exception):
     """Says why a comparison is worthless: the two sides give different answers, or one gives none."""
 
 
-class Unit(StrEnum):
-    """What a figure counts."""
-
-    SECONDS = "s"
-    PER_SECOND = "/s"
-    MEGABYTES = "MB"
-
-    def show(self, value: float) -> str:
-        """Return a figure as people read it."""
-        if self == Unit.SECONDS:
-            return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.2f} ms"
-        return f"{value:,.0f} {self}"
+def check(is_so: bool, otherwise: str) -> None:
+    """Raise ``BenchmarkError`` with the sentence where something is not so."""
+    if not is_so:
+        raise BenchmarkError(otherwise)
 
 
-class Comparison(NamedTuple):
-    """A row of the table: ours beside the reference, and the limit of their ratio (at least, or at most)."""
-
-    subject: str
-    reference: str
-    ours: float
-    theirs: float
-    limit: float
-    is_most: bool = False
-    unit: Unit = Unit.SECONDS
-
-    @property
-    def ratio(self) -> float:
-        """How many times as good ours is, or with ``is_most`` how many times as long (of memory: how much more)."""
-        if self.unit == Unit.MEGABYTES:
-            return self.ours - self.theirs
-        return self.ours / self.theirs if self.unit == Unit.PER_SECOND or self.is_most else self.theirs / self.ours
-
-    def cells(self) -> list[str]:
-        """Return the row as texts, a missed target in bold."""
-        unit = "MB" if self.unit == Unit.MEGABYTES else "x"
-        target = f"{'≤' if self.is_most else '≥'} {self.limit:g} {unit}"
-        is_met = self.ratio <= self.limit if self.is_most else self.ratio >= self.limit
-        figures = [self.unit.show(self.ours), self.reference, self.unit.show(self.theirs)]
-        return [self.subject, *figures, f"{self.ratio:.2f} {unit}", target, "yes" if is_met else "**no**"]
-
-
-def take_time(action: Callable[[], object]) -> float:
+def take_time(action: Action) -> float:
     """Return how many seconds ``action`` takes."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
 
 
-def alternate(rounds: int, *actions: Callable[[], object]) -> list[float]:
-    """Return the median time of each action; they take turns, after one turn that doesn't count."""
-    return alternate_figures(rounds, *(lambda action=action: take_time(action) for action in actions))
+def alternate(rounds: int, *pairs: tuple[Action, Action]) -> tuple[float, float]:
+    """Return the median times of the two sides that take turns, after one turn that doesn't count; means over pairs."""
+    medians = []
+    for pair in pairs:
+        turns = [[take_time(action) for action in pair] for _ in range(rounds + 1)]
+        medians.append([median(times) for times in zip(*turns[1:], strict=True)])
+    ours, theirs = map(mean, zip(*medians, strict=True))
+    return ours, theirs
 
 
-def alternate_figures(rounds: int, *measures: Callable[[], float]) -> list[float]:
-    """Return the median of what each of ``measures`` returns; they take turns, after one turn that doesn't count."""
-    turns = [[measure() for measure in measures] for _ in range(rounds + 1)]
-    return [median(figures) for figures in zip(*turns[1:], strict=True)]
+def compare(
+    subject: str, reference: str, figures: tuple[float, float], limit: float, is_most: bool = False, unit: str = "s"
+) -> Row:
+    """Return a row of the table: ours beside the reference, and whether their ratio keeps the limit."""
+    ours, theirs = figures
+    ratio = ours / theirs if is_most else theirs / ours
+    is_met = ratio <= limit if is_most else ratio >= limit
+    return {
+        "What": subject,
+        "Ours": show(ours, unit),
+        "Reference": reference,
+        "Theirs": show(theirs, unit),
+        "Ratio": f"{ratio:.2f} x",
+        "Target": f"{'≤' if is_most else '≥'} {limit:g} x",
+        "Met": "yes" if is_met else "**no**",
+    }
 
 
-def percentiles(times: list[float]) -> list[float]:
-    """Return the smallest of ``times`` that 50, 95 and 99 per cent of them don't exceed; none of none."""
-    ordered = sorted(times)
-    return [ordered[-(-len(ordered) * share // 100) - 1] for share in SHARES] if ordered else []
-
-
-def check(is_so: bool, otherwise: str) -> None:
-    """Raise ``BenchmarkError`` with the sentence where something is not so."""
-    if not is_so:
-        raise BenchmarkError(otherwise)
+def show(value: float, unit: str = "s") -> str:
+    """Return a figure as people read it."""
+    return f"{value * 1000:.2f} ms" if unit == "s" and value < 1 else f"{value:.2f} {unit}"

@@ -1,110 +1,120 @@
-"""The benchmarks of the rankings: beside the same in one SQL statement, and right after a change."""
+"""The benchmarks of the rankings: beside the same in one SQL statement (``sql/``), and right after a change."""
 
 import json
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from importlib import import_module
-from multiprocessing import get_context
-from statistics import mean, median
+from pathlib import Path
+from statistics import median
 from uuid import UUID
 
 import django
+import psycopg
+from django.db import connection
+from psycopg.sql import SQL, Composed, Literal
 
-from . import statements
-from .bench import PASSWORD, Bench, connect, database_of
+from .bench import Bench, database_of
 from .client import Client
-from .measure import Comparison, alternate, check, take_time
-from .statements import PAGE, Levels, Page
+from .measure import Row, alternate, check, compare, take_time
 
+PAGE = 20
 MATCHES = f"/api/users/me/matches/?limit={PAGE}"
+FOLDER = Path(__file__).parent / "sql"
+OPPORTUNITIES = (FOLDER / "rank_open_opportunities.sql").read_bytes()
+VOLUNTEERS = (FOLDER / "rank_volunteers.sql").read_text()
+COVERED = SQL("least(coalesce((m.levels ->> {skill})::int, 0), {level})")
+MET = SQL("(coalesce((m.levels ->> {skill})::int, 0) >= {level})::int")
+LEARNED = """
+    SELECT m.levels, u.email
+    FROM ctj_api_userprofile AS u JOIN ctj_api_skillmatrix AS m ON m.id = u.skills_learned_matrix_id
+    WHERE u.is_active ORDER BY u.id LIMIT %s
+"""
 REQUIRED = """
     SELECT m.levels FROM ctj_api_opportunity AS o JOIN ctj_api_skillmatrix AS m ON m.id = o.skills_required_matrix_id
     ORDER BY o.id LIMIT %s
 """
-LEARNED = """
-    SELECT u.email, m.levels
-    FROM ctj_api_userprofile AS u JOIN ctj_api_skillmatrix AS m ON m.id = u.skills_learned_matrix_id
-    WHERE u.is_active ORDER BY u.id LIMIT %s
-"""
-SET_STATUS = "UPDATE ctj_api_opportunity SET status = %s WHERE id = %s"
+DIFFERENT = "The matches are not those of the SQL statement."
+CLOSE = "UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s"
+
+type Levels = Mapping[str, int]
+type Page = tuple[list[UUID], int]
 
 
-def rank_opportunities(bench: Bench) -> Iterator[Comparison]:
-    """Compare the ranking of the listings with SQL, at two sizes."""
-    for size in (bench.plan.medium, bench.plan.many):
-        matrices = [levels for _, levels in bench.sql(size).execute(LEARNED, [bench.plan.people])]
-        yield _compare_rankings(bench, size, "rank_open_opportunities", matrices)
+def rank_open_opportunities(connection: psycopg.Connection, learned: Levels) -> Page:
+    """Return the ids of the open opportunities that overlap with what a volunteer has, best first, and the total."""
+    return _page(connection, OPPORTUNITIES, learned)
 
 
-def rank_volunteers(bench: Bench) -> Iterator[Comparison]:
-    """Compare the ranking of the volunteers with SQL, at two sizes."""
-    for size in (bench.plan.medium, bench.plan.many):
-        matrices = [levels for (levels,) in bench.sql(size).execute(REQUIRED, [bench.plan.people])]
-        yield _compare_rankings(bench, size, "rank_volunteers", matrices)
+def rank_volunteers(connection: psycopg.Connection, required: Levels) -> Page:
+    """Return the ids of the volunteers who overlap with what an opportunity requires, best first, and the total."""
+    covered, met = (
+        SQL(" + ").join(term.format(skill=Literal(skill), level=Literal(level)) for skill, level in required.items())
+        for term in (COVERED, MET)
+    )
+    return _page(connection, SQL(VOLUNTEERS).format(covered=covered, met=met), required)
 
 
-def rank_in_process(database: str, name: str, matrices: list[Levels], rounds: int) -> list[list[float]]:
-    """Return for each matrix the median times of the index's ranking of this name and of the statement's."""
-    os.environ["SQL_DATABASE"] = database
+def rankings(bench: Bench) -> Iterator[Row]:
+    """Compare the rankings of the listings and of the volunteers with SQL, in this process and at each size."""
     django.setup(set_prefix=False)
-    index = getattr(import_module("ctj_api.ranking.live_index"), name)
-    statement = getattr(statements, name)
+    live_index = import_module("ctj_api.ranking.live_index")
+    for size in bench.plan.ranked:
+        sql = bench.sql(size)
+        connection.close()
+        connection.settings_dict["NAME"] = database_of(size)
+        for statement, matrices in ((rank_open_opportunities, LEARNED), (rank_volunteers, REQUIRED)):
+            index, pairs = getattr(live_index, statement.__name__), []
+            for levels, *_ in sql.execute(matrices, [bench.plan.people]).fetchall():
+                ours, theirs = partial(_rank, index, levels), partial(statement, sql, levels)
+                check(ours() == theirs(), f"{statement.__name__} and the SQL statement give different pages.")
+                pairs.append((ours, theirs))
+            subject = f"{statement.__name__}: total and {PAGE} ids of {size:,}"
+            yield compare(subject, "one SQL statement", alternate(bench.plan.rounds, *pairs), 5)
 
-    def rank(levels: Levels) -> Page:
-        ranked = index(levels, Fraction(0), None)
-        return ranked[:PAGE], len(ranked)
 
-    times = []
-    with connect(database) as sql:
-        for levels in matrices:
-            check(rank(levels) == statement(sql, levels), f"{name} and the SQL statement give different pages.")
-            times.append(alternate(rounds, partial(rank, levels), partial(statement, sql, levels)))
-    return times
-
-
-def matches_request(bench: Bench) -> Iterator[Comparison]:
+def matches_request(bench: Bench) -> Iterator[Row]:
     """Compare the whole request for matches with the SQL statement of the ranking alone."""
-    client, sql, times = bench.client(bench.plan.many), bench.sql(bench.plan.many), []
-    for email, levels in sql.execute(LEARNED, [bench.plan.people]).fetchall():
-        headers = client.sign_in(email, PASSWORD)
-        statement = partial(statements.rank_open_opportunities, sql, levels)
-        _check_matches(client, headers, statement())
-        times.append(alternate(bench.plan.slow_rounds, partial(client.get, MATCHES, headers), statement))
-    ours, theirs = map(mean, zip(*times, strict=True))
+    pairs = list(_volunteers(bench))
+    check(all(ask() == statement() for ask, statement in pairs), DIFFERENT)
     subject = f"GET {MATCHES} of {bench.plan.many:,} open listings"
-    yield Comparison(subject, "one SQL statement for the ids and the total alone", ours, theirs, 3)
+    reference = "one SQL statement for the ids and the total alone"
+    yield compare(subject, reference, alternate(bench.plan.rounds, *pairs), 3)
 
 
-def matches_after_change(bench: Bench) -> Iterator[Comparison]:
-    """Compare the request for matches right after another connection changed a listing with one without a change."""
-    client, sql = bench.client(bench.plan.many), bench.sql(bench.plan.many)
-    after, unchanged = [], []
-    for email, levels in sql.execute(LEARNED, [bench.plan.people]).fetchall():
-        headers = client.sign_in(email, PASSWORD)
-        ask = partial(client.get, MATCHES, headers)
-        (best, *_), total = statements.rank_open_opportunities(sql, levels)
-        for status, expected_total in (("closed", total - 1), ("open", total)):
-            sql.execute(SET_STATUS, [status, best])
-            after.append(take_time(ask))
-            unchanged.append(take_time(ask))
-            expected = statements.rank_open_opportunities(sql, levels)
-            check(expected[1] == expected_total, "The change is not seen in SQL.")
-            _check_matches(client, headers, expected)
+def matches_after_change(bench: Bench) -> Iterator[Row]:
+    """Compare the request for matches right after another connection closed a listing with one without a change."""
+    sql, after, unchanged = bench.sql(bench.plan.many), [], []
+    for ask, statement in _volunteers(bench):
+        (best, *_), total = statement()
+        sql.execute(CLOSE, [best])
+        after.append(take_time(ask))
+        unchanged.append(take_time(ask))
+        check(statement()[1] == total - 1, "The change is not seen in SQL.")
+        check(ask() == statement(), DIFFERENT)
     subject = f"GET {MATCHES} of {bench.plan.many:,}, right after a change"
-    yield Comparison(subject, "with nothing changed", median(after), median(unchanged), 2, is_most=True)
+    yield compare(subject, "with nothing changed", (median(after), median(unchanged)), 2, is_most=True)
 
 
-def _compare_rankings(bench: Bench, size: int, name: str, matrices: list[Levels]) -> Comparison:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        times = pool.submit(rank_in_process, database_of(size), name, matrices, bench.plan.slow_rounds).result()
-    ours, theirs = map(mean, zip(*times, strict=True))
-    return Comparison(f"{name}: total and {PAGE} ids of {size:,}", "one SQL statement", ours, theirs, 5)
+def _page(connection: psycopg.Connection, statement: bytes | Composed, levels: Levels) -> Page:
+    values = {"skills": list(levels), "levels": list(levels.values()), "page": PAGE}
+    rows = connection.execute(statement, values).fetchall()
+    return [pk for pk, _ in rows], rows[0][1] if rows else 0
 
 
-def _check_matches(client: Client, headers: dict[str, str], expected: Page) -> None:
+def _rank(index: Callable[[Levels, Fraction, None], Sequence[UUID]], levels: Levels) -> Page:
+    ranked = index(levels, Fraction(0), None)
+    return list(ranked[:PAGE]), len(ranked)
+
+
+def _volunteers(bench: Bench) -> Iterator[tuple[Callable[[], Page], Callable[[], Page]]]:
+    """Yield how some volunteers ask for their matches, and how SQL finds the same."""
+    client, sql = bench.client(bench.plan.many), bench.sql(bench.plan.many)
+    for levels, email in sql.execute(LEARNED, [bench.plan.people]).fetchall():
+        yield partial(_ask, client, client.sign_in(email)), partial(rank_open_opportunities, sql, levels)
+
+
+def _ask(client: Client, headers: dict[str, str]) -> Page:
     answer = client.get(MATCHES, headers)
     ids = [UUID(match["opportunity"]["id"]) for match in json.loads(answer.body)]
-    check((ids, int(answer.headers["X-Total-Count"])) == expected, "The matches are not those of the SQL statement.")
+    return ids, int(answer.headers["X-Total-Count"])

@@ -4,15 +4,14 @@ import argparse
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
+from subprocess import SubprocessError
 
-import aiohttp
 import psycopg
 
 from backend.environment import BASE_DIR
@@ -23,26 +22,16 @@ from .measure import BenchmarkError
 DOCS = BASE_DIR.parent / "docs"
 BEGIN = "<!-- Written by the command, from here -->"
 END = "<!-- to here. -->"
-FAILURES = (
-    BenchmarkError,
-    ClusterError,
-    ExceptionGroup,
-    OSError,
-    HTTPException,
-    aiohttp.ClientError,
-    psycopg.Error,
-    subprocess.SubprocessError,
-)
+FAILURES = (BenchmarkError, ClusterError, ExceptionGroup, HTTPException, OSError, psycopg.Error, SubprocessError)
 
 
 def parse(name: str, arguments: Sequence[str], choices: Collection[str]) -> argparse.Namespace:
     """Return the options of a command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m devtools.{name}", description=f"Results: docs/{name}.md")
+    parser = argparse.ArgumentParser(prog=f"python -m devtools.{name}")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *choices], help="default: all")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--small", action="store_true", help="small and short: only to see that they run")
     parser.add_argument("--write", action="store_true", help="write the tables of the page")
-    parser.add_argument("--keep", action="store_true", help="keep the databases of the benchmarks for the next run")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if options.write and (options.names or options.small):
@@ -67,9 +56,8 @@ def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list
 
 def finish(page: Path, text: str, problems: list[str], *, is_written: bool) -> int:
     """Print the tables and the problems, write the page where there are none, and return the exit code."""
-    name = f"devtools.{'benchmarks' if page.stem == 'performance' else page.stem}"
-    command = f"`.venv/bin/python -m {name} --write` in `backend/`"
-    text = f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {_machine()}, by {command}.\n\n{text}"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    text = f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {machine}, by `--write`.\n\n{text}"
     sys.stdout.write(f"{text}\n")
     for problem in problems:
         say(f"FAILED: {problem}")
@@ -91,11 +79,3 @@ def table(rows: list[list[str]]) -> str:
     lines = [" | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) for row in rows]
     rule = " | ".join("---" for _ in rows[0])
     return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
-
-
-def _machine() -> str:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return f"{platform.system()} on {names[0] if names else platform.machine()}, {cores} cores, {gigabytes:.0f} GB"

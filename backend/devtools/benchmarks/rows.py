@@ -1,108 +1,153 @@
-"""The benchmarks of single requests, of processes and of searches."""
+"""The benchmarks of single requests, of processes, and of a mix of requests at rising concurrency."""
 
+import asyncio
 import json
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from statistics import mean
+from random import Random
+from statistics import quantiles
 from urllib.parse import urlencode
 
-from .bench import PASSWORD, Bench
-from .client import Client, throughput
-from .measure import Comparison, Unit, alternate, alternate_figures, check
-from .report import say
+from .bench import Bench
+from .client import Reply, Request, send_all
+from .measure import Row, alternate, check, compare, show
 from .servers import BARE, OURS, STOCK, children
 
-EMPTY = "/benchmarks/empty/"
 LISTING = "/api/opportunities/?limit=100"
-PLAIN_LISTING = "/benchmarks/opportunities/?limit=100"
 SKILLS = "/api/skills/"
 MATCHES = "/api/users/me/matches/"
 ROWS = 100
 CONNECTIONS = 16
-MEGABYTE = 1_000_000
+MEMORY_LIMIT = 120
+FILTERS = ("", "&work_environment=remote", "&max_hours=5", "&community_of_practice=ui_ux&max_hours=8", "&offset=40")
 TEXTS = ("data engineer", "react", "user research design", "python", "project manag", "terraform security")
 
 
-def empty_view(bench: Bench) -> Iterator[Comparison]:
+def empty_view(bench: Bench) -> Iterator[Row]:
     """Compare the request path with Django's own, on a view that does nothing."""
-    servers = bench.server(bench.plan.page), bench.server(bench.plan.page, STOCK)
-    ours, theirs = _throughputs(bench, EMPTY, *servers)
-    yield Comparison("an empty view", "the same behind Django's ASGIHandler", ours, theirs, 2.5, unit=Unit.PER_SECOND)
+    figures = _bursts(bench, "/benchmarks/empty/", bench.server(bench.plan.page), bench.server(bench.plan.page, STOCK))
+    subject = f"{bench.plan.burst} requests for an empty view"
+    yield compare(subject, "the same behind Django's ASGIHandler", figures, 2.5)
 
 
-def list_orm(bench: Bench) -> Iterator[Comparison]:
+def list_orm(bench: Bench) -> Iterator[Row]:
     """Compare the listing with a well-written model viewset in the same process."""
     client = bench.client(bench.plan.page)
-    listed = json.loads(client.get(LISTING).body)
+    ours, theirs = partial(client.get, LISTING), partial(client.get, "/benchmarks/opportunities/?limit=100")
+    listed = json.loads(ours().body)
     check(len(listed) == ROWS, f"The listing has {len(listed)} rows.")
-    check(listed == json.loads(client.get(PLAIN_LISTING).body)["results"], "The model viewset lists something else.")
-    ours, theirs = alternate(bench.plan.rounds, lambda: client.get(LISTING), lambda: client.get(PLAIN_LISTING))
-    yield Comparison(f"GET {LISTING} of {bench.plan.page:,}", "ModelViewSet with select_related", ours, theirs, 1.5)
+    check(listed == json.loads(theirs().body)["results"], "The model viewset lists something else.")
+    figures = alternate(bench.plan.rounds, (ours, theirs))
+    yield compare(f"GET {LISTING} of {bench.plan.page:,}", "ModelViewSet with select_related", figures, 1.5)
 
 
-def list_bare(bench: Bench) -> Iterator[Comparison]:
+def list_bare(bench: Bench) -> Iterator[Row]:
     """Compare the listing with a hand-written statement and orjson, without a framework."""
-    client, bare = bench.client(bench.plan.page), bench.client(bench.plan.page, BARE)
-    check(json.loads(client.get(LISTING).body) == json.loads(bare.get("/").body), "The statement lists something else.")
-    ours, theirs = alternate(bench.plan.rounds, lambda: client.get(LISTING), lambda: bare.get("/"))
+    ours = partial(bench.client(bench.plan.page).get, LISTING)
+    theirs = partial(bench.client(bench.plan.page, BARE).get, "/")
+    check(json.loads(ours().body) == json.loads(theirs().body), "The statement lists something else.")
+    figures = alternate(bench.plan.rounds, (ours, theirs))
     reference = "one SQL statement by psycopg, dumped by orjson, no framework"
-    yield Comparison(f"GET {LISTING} of {bench.plan.page:,}", reference, ours, theirs, 4, is_most=True)
+    yield compare(f"GET {LISTING} of {bench.plan.page:,}", reference, figures, 4, is_most=True)
 
 
-def skills_304(bench: Bench) -> Iterator[Comparison]:
+def skills_304(bench: Bench) -> Iterator[Row]:
     """Compare the catalog that the client has already with the catalog."""
     client = bench.client(bench.plan.page)
     known = {"If-None-Match": client.get(SKILLS).headers["ETag"]}
-    ours, theirs = alternate(bench.plan.rounds, lambda: client.get(SKILLS, known, "304"), lambda: client.get(SKILLS))
-    yield Comparison(f"GET {SKILLS} with If-None-Match: 304", "the same without: 200", ours, theirs, 5)
+    figures = alternate(bench.plan.rounds, (partial(client.get, SKILLS, known, "304"), partial(client.get, SKILLS)))
+    yield compare(f"GET {SKILLS} with If-None-Match: 304", "the same without: 200", figures, 5)
 
 
-def search(bench: Bench) -> Iterator[Comparison]:
+def search(bench: Bench) -> Iterator[Row]:
     """Compare searches in the largest database with the same ones in a small one."""
-    clients = bench.client(bench.plan.many), bench.client(bench.plan.page)
-    ours, theirs = map(mean, zip(*(_search(bench, text, *clients) for text in TEXTS), strict=True))
+    many, few = bench.client(bench.plan.many), bench.client(bench.plan.page)
+    paths = [f"/api/opportunities/?{urlencode({'search': text, 'limit': 20})}" for text in TEXTS]
+    check(all(few.get(path).headers["X-Total-Count"] != "0" for path in paths), "A search finds nothing.")
+    figures = alternate(bench.plan.rounds, *((partial(many.get, path), partial(few.get, path)) for path in paths))
     subject, reference = f"search of {bench.plan.many:,} listings", f"the same of {bench.plan.page:,}"
-    yield Comparison(subject, reference, ours, theirs, 4, is_most=True)
+    yield compare(subject, reference, figures, 4, is_most=True)
 
 
-def two_processes(bench: Bench) -> Iterator[Comparison]:
+def two_processes(bench: Bench) -> Iterator[Row]:
     """Compare two processes with one, on an answer that Python has most of the work with."""
-    servers = bench.server(bench.plan.page, OURS, 2), bench.server(bench.plan.page)
-    ours, theirs = _throughputs(bench, SKILLS, *servers)
-    yield Comparison(f"GET {SKILLS}, two processes", "one process", ours, theirs, 1.4, unit=Unit.PER_SECOND)
+    figures = _bursts(bench, SKILLS, bench.server(bench.plan.page, OURS, 2), bench.server(bench.plan.page))
+    yield compare(f"{bench.plan.burst} x GET {SKILLS}, two processes", "one process", figures, 1.4)
 
 
-def memory(bench: Bench) -> Iterator[Comparison]:
+def memory(bench: Bench) -> Iterator[Row]:
     """Compare the memory of a process that has indexed many listings with one that has indexed few."""
-    if sys.platform != "linux":
-        say("  left out: only Linux tells how much memory a process has.")
-        return
-    many, few = (_memory_after_matches(bench, size) for size in (bench.plan.many, bench.plan.few))
-    subject, reference = f"{bench.plan.many:,} listings indexed", f"{bench.plan.few:,} listings"
-    yield Comparison(subject, reference, many, few, 120, is_most=True, unit=Unit.MEGABYTES)
+    figures = _memory(bench, bench.plan.many), _memory(bench, bench.plan.few) + MEMORY_LIMIT
+    subject, limit = f"{bench.plan.many:,} listings indexed", f"{MEMORY_LIMIT} MB more than with {bench.plan.few:,}"
+    yield compare(subject, limit, figures, 1, is_most=True, unit="MB")
 
 
-def _throughputs(bench: Bench, path: str, *servers: tuple[int, int]) -> list[float]:
-    measures = [partial(throughput, port, path, CONNECTIONS, bench.plan.seconds) for port, _ in servers]
-    return alternate_figures(bench.plan.windows, *measures)
+def load(bench: Bench) -> Iterator[Row]:
+    """Send the mix over more and more connections, after all of it has succeeded once."""
+    requests, (port, _) = mix(bench), bench.server(bench.plan.many, OURS, 2)
+    failed = [reply for reply in asyncio.run(send_all(port, requests, CONNECTIONS)) if not reply.is_success]
+    check(not failed, f"Requests of the mix fail: {failed[:2]}")
+    for clients in bench.plan.levels:
+        yield level(clients, asyncio.run(send_all(port, requests, clients)))
 
 
-def _search(bench: Bench, text: str, many: Client, few: Client) -> list[float]:
-    path = f"/api/opportunities/?{urlencode({'search': text, 'limit': 20})}"
-    check(few.get(path).headers["X-Total-Count"] != "0", f"Nothing is found for {text}.")
-    return alternate(bench.plan.slow_rounds, lambda: many.get(path), lambda: few.get(path))
+def mix(bench: Bench) -> list[Request]:
+    """Return, in an order that is always the same, forty requests for each of some volunteers."""
+    client, requests = bench.client(bench.plan.many), list[Request]()
+    listings = json.loads(client.get(f"/api/opportunities/?limit={bench.plan.people}").body)
+    for number, listing in enumerate(listings, 1):
+        path = f"/api/opportunities/{listing['id']}/"
+        levels = {skill: level % 5 + 1 for skill, level in listing["skills_required_matrix"].items()}
+        volunteer, manager = client.sign_in(f"volunteer{number}@example.org"), client.sign_in(listing["created_by"])
+        requests += [
+            Request(f"/api/opportunities/?limit={20 + n * 80 // 31}{FILTERS[n % len(FILTERS)]}") for n in range(32)
+        ]
+        requests += [Request(MATCHES, headers=volunteer)] * 4
+        requests += [Request(path)] * 2
+        requests += [Request("/api/users/me/", "PATCH", volunteer, {"max_available_hours": 7})]
+        requests += [Request(path, "PUT", manager, listing | {"skills_required_matrix": levels})]
+    Random(1).shuffle(requests)  # nosec B311
+    return requests
 
 
-def _memory_after_matches(bench: Bench, size: int) -> float:
-    """Return the megabytes that a process shares with no other one, after some requests of matches."""
-    port, gunicorn = bench.another_server(size)
-    client = Client(port)
-    headers = client.sign_in("volunteer1@example.org", PASSWORD)
-    for _ in range(bench.plan.slow_rounds):
+def level(clients: int, replies: list[Reply]) -> Row:
+    """Return how so many clients fared; the times are of the successful requests."""
+    times = [reply.seconds for reply in replies if reply.is_success]
+    check(len(times) > 1, f"{clients} clients get no answers.")
+    seconds = max(reply.sent_at + reply.seconds for reply in replies) - min(reply.sent_at for reply in replies)
+    shares = quantiles(times, n=100, method="inclusive")
+    failures = Counter(
+        f"{reply.status} with Retry-After" if "Retry-After" in reply.headers else reply.status
+        for reply in replies
+        if not reply.is_success
+    )
+    return {
+        "Clients": str(clients),
+        "Answers": f"{len(times) / seconds:.0f} /s",
+        **{f"p{share}": show(shares[share - 1]) for share in (50, 95, 99)},
+        "Failures": ", ".join(f"{count} x {status}" for status, count in failures.items()) or "none",
+    }
+
+
+def _bursts(bench: Bench, path: str, *servers: tuple[int, int]) -> tuple[float, float]:
+    """Return how long each of two servers takes for many requests over several connections."""
+
+    def ask(port: int) -> None:
+        replies = asyncio.run(send_all(port, [Request(path)] * bench.plan.burst, CONNECTIONS))
+        check({reply.status for reply in replies} == {"200"}, f"A GET of {path} fails.")
+
+    (ours, _), (theirs, _) = servers
+    return alternate(bench.plan.rounds, (partial(ask, ours), partial(ask, theirs)))
+
+
+def _memory(bench: Bench, size: int) -> float:
+    """Return the megabytes that a process shares with no other one, after some requests for matches."""
+    client, (_, gunicorn) = bench.client(size), bench.server(size)
+    headers = client.sign_in("volunteer1@example.org")
+    for _ in range(bench.plan.rounds):
         client.get(MATCHES, headers)
-    client.close()
     [process] = children(gunicorn)
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / MEGABYTE
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1_000_000

@@ -1,13 +1,13 @@
 """The processes that are measured and broken: a durable PostgreSQL, and the project under Gunicorn."""
 
-import http.client
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
 STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
 HEALTH = "/api/healthcheck/"
 START_SECONDS = 90
-STOP_SECONDS = 20
-PATIENCE_SECONDS = 5
 # Those of production, logs and metrics included, whatever the environment or a developer's .env says. The limits of
 # attempts are tried by tests; here they would end the trials.
 SETTINGS = dict(line.split("=", 1) for line in (Path(__file__).parent / "production.env").read_text().splitlines())
@@ -35,22 +33,17 @@ SETTINGS = dict(line.split("=", 1) for line in (Path(__file__).parent / "product
 @contextmanager
 def running(command: tuple[str, ...], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Have a command run in the folder of the project; at the end it is stopped, if it still runs."""
-    process = subprocess.Popen(command, cwd=BASE_DIR, **options)
-    try:
-        yield process
-    finally:
-        process.terminate()
+    with subprocess.Popen(command, cwd=BASE_DIR, **options) as process:
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield process
+        finally:
+            process.terminate()
 
 
 @contextmanager
 def database(data_dir: Path) -> Iterator[Path]:
     """Have the PostgreSQL of a folder run, with all that makes it durable, and give the folder of its socket."""
-    command = (*RUN_DATABASE, sys.executable, "-c", "print(flush=True); input()")
+    command = (*RUN_DATABASE, sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()")
     environment = os.environ | {"DATA_DIR": str(data_dir), "SQL_HOST": ""}
     with running(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         check(bool(process.stdout and process.stdout.readline()), "The database does not start.")
@@ -83,14 +76,11 @@ def manage(*arguments: str, code: Path = BASE_DIR, **settings: str) -> float:
 
 def answers(port: int, path: str = HEALTH) -> bool:
     """Whether the server on a port answers a GET, and soon."""
-    connection = http.client.HTTPConnection(ADDRESS, port, timeout=PATIENCE_SECONDS)
-    try:
+    connection = HTTPConnection(ADDRESS, port, timeout=5)
+    with closing(connection), suppress(OSError, HTTPException):
         connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return False
 
 
 def children(process: int) -> list[int]:

@@ -1,9 +1,7 @@
 """The benchmarks' own arithmetic. That they run, and that both sides give the same, ``--small`` shows."""
 
-import time
 from contextlib import redirect_stderr
 from io import StringIO
-from itertools import cycle
 from unittest import IsolatedAsyncioTestCase
 from unittest.mock import Mock, patch
 
@@ -12,73 +10,58 @@ from aiohttp.test_utils import TestServer
 from django.test import SimpleTestCase
 
 from devtools.benchmarks.__main__ import BENCHMARKS, main, measure
-from devtools.benchmarks.client import CUT_OFF, RETRY_LATER, Outcome, Reply, Request, keep_sending, open_session
-from devtools.benchmarks.load import cells
-from devtools.benchmarks.measure import Comparison, Unit, alternate_figures, percentiles
+from devtools.benchmarks.client import CUT_OFF, Reply, Request, send_all
+from devtools.benchmarks.measure import alternate, compare
+from devtools.benchmarks.rows import level
 
 
 class MeasureTests(SimpleTestCase):
     """What is made of figures."""
 
-    def test_ratio_follows_the_unit_and_the_target(self) -> None:
-        """A time is compared as often as fast or as often as long, a throughput as much, memory by the difference."""
-        for row, ratio, met in (
-            (Comparison("", "", 2, 10, 5), "5.00 x", "yes"),
-            (Comparison("", "", 2, 10, 5.1), "5.00 x", "**no**"),
-            (Comparison("", "", 20, 10, 2, is_most=True), "2.00 x", "yes"),
-            (Comparison("", "", 20, 10, 1.9, is_most=True), "2.00 x", "**no**"),
-            (Comparison("", "", 300, 100, 2, unit=Unit.PER_SECOND), "3.00 x", "yes"),
-            (Comparison("", "", 130, 80, 40, is_most=True, unit=Unit.MEGABYTES), "50.00 MB", "**no**"),
+    def test_ratio_follows_the_target(self) -> None:
+        """A target is how often as fast ours is at least, or how often as long it takes at most."""
+        for figures, limit, is_most, ratio, met in (
+            ((2, 10), 5, False, "5.00 x", "yes"),
+            ((2, 10), 5.1, False, "5.00 x", "**no**"),
+            ((20, 10), 2, True, "2.00 x", "yes"),
+            ((20, 10), 1.9, True, "2.00 x", "**no**"),
         ):
-            with self.subTest(row=row):
-                cells_of_row = row.cells()
-                self.assertEqual((cells_of_row[4], cells_of_row[6]), (ratio, met))
+            with self.subTest(figures=figures, limit=limit):
+                row = compare("ours", "theirs", figures, limit, is_most)
+                self.assertEqual((row["Ratio"], row["Met"]), (ratio, met))
 
-    def test_figures_are_taken_in_turn_without_the_first_ones(self) -> None:
-        """One turn warms up, and the medians of the others are told."""
+    def test_times_are_taken_in_turn_without_the_first_ones(self) -> None:
+        """One turn warms up, the medians of the others count, and of several pairs their mean."""
         turns: list[str] = []
-        figures = {"a": iter([100.0, 1, 3, 2]), "b": iter([100.0, 6, 4, 5])}
-
-        def take(name: str) -> float:
-            turns.append(name)
-            return next(figures[name])
-
-        self.assertEqual(alternate_figures(3, lambda: take("a"), lambda: take("b")), [2, 5])
-        self.assertEqual("".join(turns), "abababab")
-
-    def test_percentiles_are_times_that_were_taken(self) -> None:
-        """The smallest that so many per cent don't exceed; none of none."""
-        self.assertEqual(percentiles([float(time) for time in range(200, 0, -1)]), [100, 190, 198])
-        self.assertEqual(percentiles([7.0]), [7, 7, 7])
-        self.assertEqual(percentiles([]), [])
+        times = [100.0, 100, 1, 6, 3, 4, 2, 5, 100, 100, 4, 7, 4, 7, 4, 7]
+        with patch("devtools.benchmarks.measure.take_time", side_effect=lambda action: [action(), times.pop(0)][1]):
+            pairs = [(lambda: turns.append("a"), lambda: turns.append("b"))] * 2
+            self.assertEqual(alternate(3, *pairs), (3, 6))
+        self.assertEqual("".join(turns), "ab" * 8)
 
 
 class LoadTests(IsolatedAsyncioTestCase):
     """The client of many connections, and what is told of it."""
 
-    async def test_replies_are_counted_by_what_became_of_them(self) -> None:
-        """Refusals with Retry-After are apart from those without, and cut connections count as such."""
-        application, outcome = web.Application(), Outcome()
+    async def test_replies_tell_what_became_of_each_request(self) -> None:
+        """Each request is sent once, whatever became of the others; cut connections count as such."""
+        application = web.Application()
         application.router.add_get("/{status}/", answer)
-        paths = ("/200/", "/503/", "/503/?retry", "/0/")
-        async with TestServer(application) as server, await open_session(server.port or 0) as session:
-            requests = cycle([Request(path, kind=path) for path in paths])
-            while len(outcome.counts) < len(paths):
-                await keep_sending(session, requests, time.monotonic() + 0.1, outcome)
-        self.assertEqual(set(outcome.counts), {"200", "503", RETRY_LATER, CUT_OFF})
-        self.assertEqual(list(outcome.times), ["/200/"])
-        outcome.seconds = 0.5
-        self.assertEqual(outcome.throughput, 2 * outcome.counts["200"])
+        requests = [Request(path) for path in ("/200/", "/503/", "/503/?retry", "/0/", "/200/")]
+        async with TestServer(application) as server:
+            replies = await send_all(server.port or 0, requests, 2)
+        self.assertEqual(sorted(reply.status for reply in replies), ["200", "200", "503", "503", CUT_OFF])
+        self.assertEqual(sum("Retry-After" in reply.headers for reply in replies), 1)
+        self.assertTrue(all(reply.seconds for reply in replies))
 
     def test_level_tells_refusals_apart_from_failures(self) -> None:
-        """Only a 503 that says when to come back is a refusal in good order."""
-        outcome = Outcome(seconds=10)
-        for status, count in (("200", 80), ("304", 20), ("503", 2), (CUT_OFF, 1)):
-            for _ in range(count):
-                outcome.note("listing", Reply(0, status), 0.25)
-        outcome.note("listing", Reply(0, "503", {"Retry-After": "1"}), 0.25)
-        row = cells(5, outcome)
-        self.assertEqual((row[:3], row[-2:]), (["5", "10 /s", "250.00 ms"], ["1", "**2 x 503**, **1 x cut off**"]))
+        """Only a 503 that says when to come back is a refusal in good order; the times are of the successful ones."""
+        replies = [Reply(0, status, seconds=99) for status in ("503", "503", CUT_OFF)]
+        replies += [Reply(0, "503", {"Retry-After": "1"}, seconds=100)]
+        replies += [Reply(0, ("200", "304")[number % 2], seconds=number / 1000) for number in range(1001)]
+        failures = "2 x 503, 1 x cut off, 1 x 503 with Retry-After"
+        row = [5, "10 /s", "500.00 ms", "950.00 ms", "990.00 ms", failures]
+        self.assertEqual(list(level(5, replies).values()), [str(cell) for cell in row])
 
 
 class CommandTests(SimpleTestCase):
@@ -86,7 +69,7 @@ class CommandTests(SimpleTestCase):
 
     def test_tables_have_what_ran_and_failures_the_rest(self) -> None:
         """One benchmark that fails doesn't keep the others from being told."""
-        works, fails = Mock(return_value=[Comparison("ours", "theirs", 1, 6, 5)]), Mock(side_effect=OSError("gone"))
+        works, fails = Mock(return_value=[compare("ours", "theirs", (1, 6), 5)]), Mock(side_effect=OSError("gone"))
         with patch.dict(BENCHMARKS, {"works": works, "fails": fails}), redirect_stderr(StringIO()):
             text, failures = measure(Mock(), ["fails", "works"])
         self.assertIn("| works | ours | 1.00 s | theirs | 6.00 s | 6.00 x | ≥ 5 x | yes |", text)

@@ -109,7 +109,7 @@ class OracleTests(TransactionTestCase):
         write = write_of(self.content, "ana@example.org", number)
         reply = Reply(0, status)
         if is_done:
-            path, method, headers, body, _ = write.request
+            path, method, headers, body = write.request
             response = Client().generic(method, path, json.dumps(body), "application/json", headers=headers)
             cookie = response.cookies.get("sessionid")
             session = cookie.value if cookie else ""
