@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from devtools.reliability.ports import reserved_port
+from serving.tests.ports import reserved_port
 
 from .client import PASSWORD, Client
 from .measure import check

@@ -13,7 +13,7 @@ from typing import Any
 
 from backend.environment import BASE_DIR
 from devtools.embedded_postgres import Cluster
-from devtools.reliability import ports
+from serving.tests import ports
 
 from .measure import BenchmarkError, check
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from unittest import SkipTest
 from unittest.mock import patch
 
 from backend.environment import data_directory
@@ -11,7 +12,7 @@ from devtools.benchmarks.report import DOCS, attempt, finish, parse, say, table
 from devtools.benchmarks.servers import SETTINGS
 from devtools.embedded_postgres import temporary_folder
 
-from .scenario import Outcome, Scale, SkippedError
+from .scenario import Outcome, Scale
 from .scenarios import SCENARIOS
 
 PAGE = DOCS / "reliability.md"
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         outcome = Outcome("broken off", "not known", "-")
         try:
             outcome = scenario.run(Scale(options.small))
-        except SkippedError as error:
+        except SkipTest as error:
             outcome = Outcome(f"skipped: {error}", "-", "-")
         finally:
             rows.append([scenario.title, outcome.tries, outcome.lost, outcome.recovery, command])

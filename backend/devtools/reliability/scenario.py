@@ -10,10 +10,6 @@ class ReliabilityError(BenchmarkError):
     """Says why a trial is worthless: it could not be carried out as it was meant."""
 
 
-class SkippedError(Exception):
-    """Says why a scenario can't be tried here."""
-
-
 class Scale(NamedTuple):
     """How much is tried."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER, data
 from devtools.benchmarks import servers
 from devtools.benchmarks.servers import HEALTH, OURS, RUN_DATABASE, children, database
 from devtools.embedded_postgres import Cluster, temporary_folder
+from serving.tests.ports import reserved_port
 
-from .ports import reserved_port
 from .scenario import ReliabilityError
 
 PROCESSES = 2
@@ -26,6 +27,12 @@ THREADS = 4  # of each of them
 WAIT_SECONDS = 90
 PROCESS_SETTINGS = {"WEB_CONCURRENCY": str(PROCESSES), "REQUEST_THREADS": str(THREADS)}
 FOLDER = Path(__file__).parent
+
+
+def allow_files(count: int) -> None:
+    """Let this process have so many connections; raises a ``ValueError`` where the system doesn't."""
+    wanted, (soft, hard) = count + 200, resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 class Content(NamedTuple):

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import TestCase
+from unittest import SkipTest, TestCase
 from unittest.mock import Mock, patch
 
 from django.test import Client, TransactionTestCase
@@ -17,7 +17,7 @@ from ctj_api.tests import common
 from devtools.benchmarks.client import CUT_OFF, Reply
 from devtools.benchmarks.report import BEGIN, END
 from devtools.reliability import __main__ as command
-from devtools.reliability.scenario import Outcome, ReliabilityError, Scenario, SkippedError
+from devtools.reliability.scenario import Outcome, ReliabilityError, Scenario
 from devtools.reliability.scenarios import fuzz, migrations
 from devtools.reliability.servers import Content
 from devtools.reliability.writes import Load, levels_of, write_of
@@ -49,7 +49,7 @@ class CommandTests(TestCase):
 
     def test_all_that_holds_is_success_and_is_written(self) -> None:
         """What can't be tried here is no failure, and says so; the text around the table stays."""
-        self.assertEqual(self.run_with(HELD, SkippedError("needs root"), arguments=("--write",)), 0)
+        self.assertEqual(self.run_with(HELD, SkipTest("needs root"), arguments=("--write",)), 0)
         page = self.page.read_text()
         self.assertTrue(page.startswith(f"before\n{BEGIN}\n") and page.endswith(f"{END}\nafter\n"), page)
         row = "| title 0 | 10 times | nothing | 1.5 s | `.venv/bin/python -m devtools.reliability 0` |"
@@ -218,7 +218,7 @@ class HistoryTests(TestCase):
             subprocess.run(["git", *author, "commit", "--quiet", "--no-verify", "-mA commit"], cwd=folder, check=True)
             with patch.object(migrations, "BASE_DIR", folder):
                 if name == "0001_initial":
-                    for required, error in (("", SkippedError), ("true", ReliabilityError)):
+                    for required, error in (("", SkipTest), ("true", ReliabilityError)):
                         with patch.dict(os.environ, {"REQUIRE_HISTORY": required}), self.assertRaises(error):
                             migrations.extract_version_before(before)
                 else:

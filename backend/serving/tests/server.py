@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from django.conf import settings
 
-from devtools.reliability.ports import reserved_port
+from serving.tests.ports import reserved_port
 
 PATIENCE_SECONDS = 20
 TEST_APPLICATION = "serving.tests.server_app:application"

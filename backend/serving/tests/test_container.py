@@ -23,7 +23,7 @@ from django.test import SimpleTestCase, TransactionTestCase
 
 from ctj_api.tests.common import PATIENCE_SECONDS
 from ctj_api.tests.databases import new_database
-from devtools.reliability.ports import reserved_port
+from serving.tests.ports import reserved_port
 
 from .test_entrypoint import wait_until_healthy
 

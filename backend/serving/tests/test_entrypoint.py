@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
 from ctj_api.tests.databases import new_database
-from devtools.reliability.ports import reserved_port
+from serving.tests.ports import reserved_port
 
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"

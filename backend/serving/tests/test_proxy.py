@@ -14,8 +14,8 @@ from django.conf import settings
 from django.test import SimpleTestCase
 
 from ctj_api.tests.common import wait_until
-from devtools.reliability.ports import reserved_port
-from devtools.reliability.proxy import Proxy, proxy_to
+from serving.tests.ports import reserved_port
+from serving.tests.proxy import Proxy, proxy_to
 
 from .server import Server, started
 from .test_daphne_server import read_to_end, request

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from unittest import SkipTest
 
 import psycopg
 
 from backend.environment import data_directory
 from devtools.benchmarks.client import CUT_OFF
 from devtools.embedded_postgres import temporary_folder
-from devtools.reliability.many import allow_files
-from devtools.reliability.scenario import Outcome, Scale, SkippedError, lost, scenario, worst
-from devtools.reliability.servers import Server, launched, prepare, serving, until
+from devtools.reliability.scenario import Outcome, Scale, lost, scenario, worst
+from devtools.reliability.servers import Server, allow_files, launched, prepare, serving, until
 from devtools.reliability.writes import Load, kill_amid_writes, writing
 
 DISK = "size=128m,mode=755"
@@ -125,7 +125,7 @@ def _small_disk() -> Iterator[Path]:
             subprocess.run(["mount", "--make-rprivate", "/"], check=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", disk], check=True)
         except (AttributeError, OSError, subprocess.CalledProcessError) as error:
-            raise SkippedError(f"needs root on Linux, to mount a small disk ({error})") from error
+            raise SkipTest(f"needs root on Linux, to mount a small disk ({error})") from error
         try:
             yield disk
         finally:

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from statistics import median
 
 from devtools.benchmarks.servers import ADDRESS
-from devtools.reliability.many import allow_files
-from devtools.reliability.proxy import Proxy, proxy_to
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost
-from devtools.reliability.servers import serving
+from devtools.reliability.servers import allow_files, serving
+from serving.tests.proxy import Proxy, proxy_to
 
 REQUESTS = 50
 LONGEST_WAIT_SECONDS = 60

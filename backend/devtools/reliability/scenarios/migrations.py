@@ -6,13 +6,14 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from unittest import SkipTest
 
 from psycopg.sql import SQL, Identifier
 
 from backend.environment import BASE_DIR, data_directory
 from devtools.benchmarks.servers import database, manage
 from devtools.embedded_postgres import Cluster, temporary_folder
-from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, SkippedError, lost, scenario, worst
+from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, lost, scenario, worst
 from devtools.reliability.servers import connect, fill, launched
 from devtools.reliability.writes import writing
 
@@ -71,7 +72,7 @@ def extract_version_before(folder: Path) -> None:
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         reason = f"Git lacks the version before ({error}); a shallow clone gets it by: git fetch --unshallow"
         is_required = os.environ.get("REQUIRE_HISTORY") == "true"
-        raise (ReliabilityError if is_required else SkippedError)(reason) from error
+        raise (ReliabilityError if is_required else SkipTest)(reason) from error
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive, check=True)
 
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from devtools.reliability.proxy import proxy_to
 from devtools.reliability.scenario import Outcome, Scale, Scenario, lost
 from devtools.reliability.servers import serving
+from serving.tests.proxy import proxy_to
 
 HEAD = b"POST /api/auth/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 AT_HEAD = HEAD + b"X-More: "

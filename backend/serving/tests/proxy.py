@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import SkipTest
 
 from backend.environment import BASE_DIR
-from devtools.benchmarks.servers import ADDRESS
 
-from .ports import reserved_port
-from .scenario import ReliabilityError, SkippedError
+from .ports import ADDRESS, reserved_port
 
 CADDYFILE = BASE_DIR / "Caddyfile"
 PATIENCE_SECONDS = 20
@@ -53,7 +52,7 @@ def proxy_to(port: int, **settings: str) -> Iterator[Proxy]:
     """Run Caddy in front of the server on a port; ``settings`` are the Caddyfile's variables."""
     caddy = shutil.which("caddy")
     if caddy is None:
-        raise SkippedError("Caddy is not installed.")
+        raise SkipTest("Caddy is not installed.")
     with TemporaryDirectory() as folder, reserved_port() as https_port, reserved_port() as http_port:
         environment = {
             "XDG_DATA_HOME": folder,
@@ -79,5 +78,5 @@ def _wait_until_there(proxy: Proxy) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not proxy.is_there():
         if time.monotonic() > deadline:
-            raise ReliabilityError("The proxy does not answer:\n" + (proxy.folder / "log").read_text(errors="replace"))
+            raise TimeoutError("The proxy does not answer:\n" + (proxy.folder / "log").read_text(errors="replace"))
         time.sleep(0.02)
