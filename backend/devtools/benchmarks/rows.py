@@ -101,9 +101,7 @@ def mix(bench: Bench) -> list[Request]:
         path = f"/api/opportunities/{listing['id']}/"
         levels = {skill: level % 5 + 1 for skill, level in listing["skills_required_matrix"].items()}
         volunteer, manager = client.sign_in(f"volunteer{number}@example.org"), client.sign_in(listing["created_by"])
-        requests += [
-            Request(f"/api/opportunities/?limit={20 + n * 80 // 31}{FILTERS[n % len(FILTERS)]}") for n in range(32)
-        ]
+        requests += [Request(f"/api/opportunities/?limit={(20, 60, 100)[n % 3]}{FILTERS[n % 5]}") for n in range(32)]
         requests += [Request(MATCHES, headers=volunteer)] * 4
         requests += [Request(path)] * 2
         requests += [Request("/api/users/me/", "PATCH", volunteer, {"max_available_hours": 7})]
