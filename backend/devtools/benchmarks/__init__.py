@@ -1,1 +1,1 @@
-"""Measures the backend: each row beside a reference, in the same run, on the same machine."""
+"""How fast the project is, beside references; ``docs/performance.md`` has the figures."""

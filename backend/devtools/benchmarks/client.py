@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from serving.tests.ports import ADDRESS
+
 from .measure import check
-from .servers import ADDRESS
 
 TIMEOUT_SECONDS = 60
 CSRF_TOKEN = "b" * 32

@@ -71,7 +71,6 @@ def finish(page: Path, text: str, problems: list[str], *, is_written: bool) -> i
 def say(text: str) -> None:
     """Tell whoever waits what is going on."""
     sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def table(rows: list[list[str]]) -> str:

@@ -13,11 +13,10 @@ from typing import Any
 
 from backend.environment import BASE_DIR
 from devtools.embedded_postgres import Cluster
-from serving.tests import ports
+from serving.tests.ports import ADDRESS
 
 from .measure import BenchmarkError, check
 
-ADDRESS = ports.ADDRESS
 RUN_DATABASE = (sys.executable, "-m", "devtools.embedded_postgres", "run", "--end-with-parent", "--")
 GUNICORN = (sys.executable, "-u", "-m", "gunicorn", "--config", "python:serving.gunicorn_conf")
 OURS = (*GUNICORN, "backend.asgi:application")

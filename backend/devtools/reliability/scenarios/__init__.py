@@ -10,8 +10,8 @@ SCENARIOS = {
         faults.fill_disk,
         races.sign_up_at_once,
         races.save_in_tabs,
-        slow_client.SCENARIO,
-        idle_connections.SCENARIO,
+        slow_client.dribble,
+        idle_connections.open_and_wait,
         migrations.migrate_under_load,
         fuzz.send_random_requests,
     )

@@ -1,5 +1,6 @@
 """Schemathesis: requests that nobody would think of, made from the schema, over every operation."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,13 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from devtools.benchmarks.client import CSRF_TOKEN
-from devtools.benchmarks.servers import ADDRESS
+from devtools.benchmarks.client import CSRF_TOKEN, send_all
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, lost, scenario
 from devtools.reliability.servers import FOLDER, Server, serving
 from devtools.reliability.writes import write_of
-
-from .races import send_at_once
+from serving.tests.ports import ADDRESS
 
 OPTIONS = ("--checks=all", "--seed=20261123", "--continue-on-failure", "--generation-database=none")
 SERVER_ERROR = re.compile(r'"status":5\d\d')
@@ -84,7 +83,8 @@ def _try(port: int, environment: dict[str, str], options: tuple[str, ...], sessi
 def _known_ids(server: Server) -> dict[str, list[str]]:
     """Post some listings, and return the ids of rows that exist by the names of fields and by paths."""
     content, skills = server.content, server.content.skills[:20]
-    posted = send_at_once(server, [write_of(content, "", number).request for number in LISTINGS])
+    listings = [write_of(content, "", number).request for number in LISTINGS]
+    posted = asyncio.run(send_all(server.port, listings, len(listings)))
     with server.database() as database:
         managers = [pk for (pk,) in database.execute(MANAGERS)]
     return {

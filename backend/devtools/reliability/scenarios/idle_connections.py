@@ -6,17 +6,18 @@ import time
 from contextlib import ExitStack
 from statistics import median
 
-from devtools.benchmarks.servers import ADDRESS
-from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, Scenario, lost
+from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, lost, scenario
 from devtools.reliability.servers import allow_files, serving
+from serving.tests.ports import ADDRESS
 from serving.tests.proxy import Proxy, proxy_to
 
 REQUESTS = 50
 LONGEST_WAIT_SECONDS = 60
 
 
-def run(scale: Scale) -> Outcome:
-    """Open them, compare how long others are waited for before and meanwhile, and see that they are closed."""
+@scenario("idle-connections", "connections that are opened and never used")
+def open_and_wait(scale: Scale) -> Outcome:
+    """They are closed, and others are served meanwhile."""
     count, limit = scale.pick((300, "10s"), (2000, "30s"))
     allow_files(count)
     with serving() as server, proxy_to(server.port, HEADER_TIMEOUT=limit) as proxy, ExitStack() as opened:
@@ -52,8 +53,3 @@ def _median_ms(proxy: Proxy) -> float:
         connection.close()
         times.append((time.perf_counter() - began) * 1000)
     return median(times)
-
-
-SCENARIO = Scenario(
-    "idle-connections", "connections that are opened and never used", "they are closed, and others are served", run
-)

@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
 
-from devtools.benchmarks.client import Reply, Request, open_session, send, signed_in
+from devtools.benchmarks.client import Request, send_all, signed_in
 from devtools.reliability.scenario import Outcome, Scale, lost, scenario
-from devtools.reliability.servers import Server, serving
+from devtools.reliability.servers import serving
 from devtools.reliability.writes import answers_of, halves
 
 TABS = 50
@@ -20,7 +19,8 @@ def sign_up_at_once(scale: Scale) -> Outcome:
     """Exactly one account is made."""
     count = scale.pick(50, 300)
     with serving() as server:
-        replies = send_at_once(server, [Request("/api/auth/signup/", "POST", signed_in(""), PERSON)] * count)
+        sign_ups = [Request("/api/auth/signup/", "POST", signed_in(""), PERSON)] * count
+        replies = asyncio.run(send_all(server.port, sign_ups, count))
         with server.database() as database:
             query = "SELECT FROM ctj_api_userprofile WHERE email = %(email)s"
             accounts = len(database.execute(query, PERSON).fetchall())
@@ -40,21 +40,12 @@ def save_in_tabs(scale: Scale) -> Outcome:
         headers = signed_in(next(iter(server.content.volunteers.values())))
         for number in range(rounds):
             tabs = [answers_of(server.content, number * TABS + tab) for tab in range(TABS)]
-            saves = send_at_once(server, [Request(PROFILE, "PUT", headers, tab) for tab in tabs])
+            requests = [Request(PROFILE, "PUT", headers, tab) for tab in tabs]
+            saves = asyncio.run(send_all(server.port, requests, TABS))
             problems += [f"a save was answered with {save.status}" for save in saves if save.status != "200"]
-            [read] = send_at_once(server, [Request(PROFILE, headers=headers)])
+            [read] = asyncio.run(send_all(server.port, [Request(PROFILE, headers=headers)], 1))
             stored = json.loads(read.body)
             if {name: stored[name] for name in tabs[0]} not in tabs:
                 problems.append(f"round {number + 1}: what is stored is no tab's: {stored}")
         problems += halves(server)
     return Outcome(f"{rounds} x {TABS} saves at once, all 200", lost(problems), "-", problems)
-
-
-def send_at_once(server: Server, requests: Sequence[Request]) -> list[Reply]:
-    """Send all requests at once, and return the replies in their order."""
-
-    async def send_all() -> list[Reply]:
-        async with await open_session(server.port) as session:
-            return await asyncio.gather(*(send(session, request) for request in requests))
-
-    return asyncio.run(send_all())

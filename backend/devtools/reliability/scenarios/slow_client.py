@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from devtools.reliability.scenario import Outcome, Scale, Scenario, lost
+from devtools.reliability.scenario import Outcome, Scale, lost, scenario
 from devtools.reliability.servers import serving
 from serving.tests.proxy import proxy_to
 
@@ -18,8 +18,9 @@ PATIENCE_SECONDS = 2 * BODY_SECONDS
 OTHERS = "/api/communities-of-practice/"  # takes a thread and a query, which the health check does not
 
 
-def run(scale: Scale) -> Outcome:
-    """Have many of them, at the head and at the body of a request, and see when they are rid of."""
+@scenario("slow-client", "clients that send a byte a second")
+def dribble(scale: Scale) -> Outcome:
+    """They are cut off, at the head and at the body of a request, and others are served."""
     count = scale.pick(20, 200)
     limits = {"HEADER_TIMEOUT": f"{HEAD_SECONDS}s", "BODY_TIMEOUT": f"{BODY_SECONDS}s"}
     with (
@@ -62,6 +63,3 @@ def problems_of(clients: dict[ssl.SSLSocket, bytes], ended: dict[ssl.SSLSocket, 
         yield f"{len(clients) - len(ended)} of {len(clients)} are still there after {PATIENCE_SECONDS} s"
     if wrong := sum(clients[client] is AT_BODY and b"HTTP/1.1 50" not in answer for client, answer in ended.items()):
         yield f"{wrong} of {len(clients)} were not told that their request failed"
-
-
-SCENARIO = Scenario("slow-client", "clients that send a byte a second", "they are cut off, and others are served", run)
