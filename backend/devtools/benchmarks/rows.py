@@ -18,7 +18,6 @@ from .servers import BARE, OURS, STOCK, children
 LISTING = "/api/opportunities/?limit=100"
 SKILLS = "/api/skills/"
 MATCHES = "/api/users/me/matches/"
-ROWS = 100
 CONNECTIONS = 16
 MEMORY_LIMIT = 120
 FILTERS = ("", "&work_environment=remote", "&max_hours=5", "&community_of_practice=ui_ux&max_hours=8", "&offset=40")
@@ -37,7 +36,6 @@ def list_orm(bench: Bench) -> Iterator[Row]:
     client = bench.client(bench.plan.page)
     ours, theirs = partial(client.get, LISTING), partial(client.get, "/benchmarks/opportunities/?limit=100")
     listed = json.loads(ours().body)
-    check(len(listed) == ROWS, f"The listing has {len(listed)} rows.")
     check(listed == json.loads(theirs().body)["results"], "The model viewset lists something else.")
     figures = alternate(bench.plan.rounds, (ours, theirs))
     yield compare(f"GET {LISTING} of {bench.plan.page:,}", "ModelViewSet with select_related", figures, 1.5)
@@ -116,11 +114,7 @@ def level(clients: int, replies: list[Reply]) -> Row:
     check(len(times) > 1, f"{clients} clients get no answers.")
     seconds = max(reply.sent_at + reply.seconds for reply in replies) - min(reply.sent_at for reply in replies)
     shares = quantiles(times, n=100, method="inclusive")
-    failures = Counter(
-        f"{reply.status} with Retry-After" if "Retry-After" in reply.headers else reply.status
-        for reply in replies
-        if not reply.is_success
-    )
+    failures = Counter(reply.status for reply in replies if not reply.is_success)
     return {
         "Clients": str(clients),
         "Answers": f"{len(times) / seconds:.0f} /s",

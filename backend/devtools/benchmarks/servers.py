@@ -23,7 +23,6 @@ OURS = (*GUNICORN, "backend.asgi:application")
 BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
 STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
 HEALTH = "/api/healthcheck/"
-START_SECONDS = 90
 # Those of production, logs and metrics included, whatever the environment or a developer's .env says. The limits of
 # attempts are tried by tests; here they would end the trials.
 SETTINGS = dict(line.split("=", 1) for line in (Path(__file__).parent / "production.env").read_text().splitlines())
@@ -57,7 +56,7 @@ def serving(command: tuple[str, ...], port: int, log: Path, **settings: str) -> 
         log.open("ab") as file,
         running(command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as process,
     ):
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + 90
         while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BenchmarkError(f"The server does not start:\n{log.read_text(errors='replace')[-3000:]}")

@@ -72,8 +72,7 @@ class Load:
                     if not reply.is_success:
                         await asyncio.sleep(PAUSE_SECONDS)
 
-            everybody = [*content.volunteers, *[NOBODY] * at_once]
-            for volunteer in everybody[:at_once]:
+            for volunteer in [*content.volunteers, *[NOBODY] * at_once][:at_once]:
                 tasks.create_task(keep_sending(volunteer))
 
     def note(self, write: Write, reply: Reply) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from functools import partial
 from pathlib import Path
 from unittest import SkipTest
@@ -11,6 +12,7 @@ from unittest import SkipTest
 from psycopg.sql import SQL, Identifier
 
 from backend.environment import BASE_DIR, data_directory
+from devtools.benchmarks.client import PASSWORD
 from devtools.benchmarks.servers import database, manage
 from devtools.embedded_postgres import Cluster, temporary_folder
 from devtools.reliability.scenario import Outcome, ReliabilityError, Scale, lost, scenario, worst
@@ -19,7 +21,6 @@ from devtools.reliability.writes import writing
 
 APP = "ctj_api"
 FIRST = "0003_communities_of_practice"  # what comes before makes the tables and has nothing to lose
-PASSWORD = "a-long-enough-passphrase"  # nosec B105
 # Written by migrations and servers, not by people.
 NOT_COMPARED = ["django_migrations", "django_session", "ctj_api_attemptcount", "ctj_change"]
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT tablename = ANY (%s) ORDER BY tablename"
@@ -33,12 +34,12 @@ def migrate_under_load(scale: Scale) -> Outcome:
     with temporary_folder(data_directory()) as (folder, _):
         data_dir, code = folder / "data", folder / "code"
         extract_version_before(code)
+        _install_former_packages(code)
         with database(data_dir) as socket:
             content = fill(socket, code)
             sizes = (f"--opportunities={rows}", f"--volunteers={rows}", f"--password={PASSWORD}")
             manage("seed_demo", *sizes, code=code, SQL_HOST=str(socket))
         migrate = partial(manage, "migrate", "--verbosity=0", SQL_HOST=str(Cluster(data_dir).socket))
-
         serve = ("env", f"--chdir={code}", "sh", "-c", 'exec "$0" -m daphne -p "$PORT" backend.asgi:application')
         with launched(data_dir, content, (*serve, sys.executable)) as server, writing(server, allowed=()) as load:
             for number in range(moves):
@@ -71,9 +72,18 @@ def extract_version_before(folder: Path) -> None:
         archive = _git("archive", f"{added}~1" if added else "HEAD", ".")
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         reason = f"Git lacks the version before ({error}); a shallow clone gets it by: git fetch --unshallow"
-        is_required = os.environ.get("REQUIRE_HISTORY") == "true"
-        raise (ReliabilityError if is_required else SkipTest)(reason) from error
+        raise (ReliabilityError if os.environ.get("REQUIRE_HISTORY") == "true" else SkipTest)(reason) from error
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive, check=True)
+
+
+def _install_former_packages(code: Path) -> None:
+    """Install beside a former version the packages that this one no longer has."""
+    locks = [tomllib.loads((folder / "poetry.lock").read_text())["package"] for folder in (code, BASE_DIR)]
+    former, current = ({each["name"]: each["version"] for each in lock if "main" in each["groups"]} for lock in locks)
+    gone = [f"{name}=={version}" for name, version in former.items() if name not in current]
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", code)
+    if gone:
+        subprocess.run([*pip, *gone], check=True)
 
 
 def _git(*arguments: str) -> bytes:
