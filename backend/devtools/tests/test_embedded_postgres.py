@@ -9,11 +9,13 @@ import stat
 import subprocess
 import sys
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import psycopg
+import pytest
 
 from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER, data_directory, socket_directory
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
@@ -25,6 +27,13 @@ LONG = "x" * 90
 COMMAND = (sys.executable, "-m", "devtools.embedded_postgres")
 GO_ON = ("--", "sh", "-c", "echo runs; exec sleep 600")
 NOTHING = ("--", "true")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _module_cleanups() -> Iterator[None]:
+    """Do at the end what unittest's own runner would do for ``enterModuleContext``."""
+    yield
+    unittest.doModuleCleanups()
 
 
 @functools.cache

@@ -66,9 +66,8 @@ def _try(port: int, environment: dict[str, str], options: tuple[str, ...], sessi
         keys = {"csrfToken": CSRF_TOKEN} | ({"sessionCookie": session} if session else {})
         sign_in = "".join(f'\n[auth.openapi.{name}]\napi_key = "{key}"\n' for name, key in keys.items())
         configuration.write_text(f'hooks = "{hooks}"\n{rules}{sign_in}')
-        schemathesis = str(Path(sys.executable).with_name("schemathesis"))
-        command = [schemathesis, f"--config-file={configuration}", "run", *OPTIONS, *options]
-        command += [f"--report-json-path={report}", f"http://{ADDRESS}:{port}/api/schema/"]
+        command = [str(Path(sys.executable).with_name("schemathesis")), f"--config-file={configuration}", "run"]
+        command += [*OPTIONS, *options, f"--report-json-path={report}", f"http://{ADDRESS}:{port}/api/schema/"]
         # Signing in, up and out would end the session that all else needs; signed out they are tried.
         command += ["--exclude-path-regex=^/api/auth/"] if session else []
         done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
