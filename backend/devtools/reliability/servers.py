@@ -85,18 +85,18 @@ def serving(**settings: str) -> Iterator[Server]:
     """Have a server with a database of its own, in a folder that goes away."""
     with temporary_folder(data_directory()) as (folder, _):
         data_dir = folder / "data"  # the folder itself counts as used
-        with launched(data_dir, prepare(data_dir), **settings) as server:
+        with launched(data_dir, prepare(data_dir), more=settings) as server:
             yield server
 
 
 @contextmanager
 def launched(
-    data_dir: Path, content: Content, command: tuple[str, ...] = OURS, port: int = 0, **more_settings: str
+    data_dir: Path, content: Content, command: tuple[str, ...] = OURS, port: int = 0, more: dict[str, str] | None = None
 ) -> Iterator[Server]:
     """Have a server with the database in ``data_dir``; at the end it is stopped, if it runs."""
     cluster = Cluster(data_dir)
     command = (*RUN_DATABASE, "env", f"SQL_HOST={cluster.socket}", *command)
-    settings = PROCESS_SETTINGS | {"DATA_DIR": str(data_dir), "TMPDIR": str(data_dir.parent)} | more_settings
+    settings = PROCESS_SETTINGS | {"DATA_DIR": str(data_dir), "TMPDIR": str(data_dir.parent)} | (more or {})
     log = data_dir.with_suffix(".log")  # not on the disk of the data
     with ExitStack() as stack:
         port = port or stack.enter_context(reserved_port())
