@@ -93,11 +93,6 @@ class SkillQuerySet(models.QuerySet["Skill"]):
 class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
     """Skill matrices of volunteers and opportunities."""
 
-    def usage_of(self, skills: "Iterable[Skill]") -> "dict[Skill, Usage]":
-        """Return by how many opportunities and how many volunteers each of ``skills`` is rated, in one query."""
-        counted: Any = apps.get_model("ctj_api", "Skill")._default_manager.filter(pk__in=[skill.pk for skill in skills])
-        return {skill: Usage(skill.opportunity_count, skill.volunteer_count) for skill in counted.with_usage()}
-
     def rating_any(self, skills: Iterable[str]) -> Self:
         """Return those that rate at least one of ``skills``, given by their ids."""
         return self.filter(levels__has_any_keys=list(skills))

@@ -17,7 +17,7 @@ from django.urls import URLPattern, path
 from django.utils.text import Truncator
 
 from ctj_api.enums import PracticeArea
-from ctj_api.models import Opportunity, Skill, SkillMatrix
+from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm
@@ -175,11 +175,12 @@ class SkillAdmin(DeskAdmin[Skill]):
 
 
 def _uses_of(skills: Iterable[Skill]) -> list[str]:
+    counted: Iterable[Any] = Skill.objects.filter(pk__in=[skill.pk for skill in skills]).with_usage()
     return [
-        f"{skill}: required by {usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} "
-        f"and rated by {usage.volunteers} volunteer{pluralize(usage.volunteers)}"
-        for skill, usage in SkillMatrix.objects.usage_of(skills).items()
-        if usage.opportunities or usage.volunteers
+        f"{skill}: required by {skill.opportunity_count} opportunit{pluralize(skill.opportunity_count, 'y,ies')} "
+        f"and rated by {skill.volunteer_count} volunteer{pluralize(skill.volunteer_count)}"
+        for skill in counted
+        if skill.opportunity_count or skill.volunteer_count
     ]
 
 
