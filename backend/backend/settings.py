@@ -31,6 +31,8 @@ ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", "")
 DATA_DIR = data_directory()
 SQL_HOST = env.str("SQL_HOST", "")
 NEXT_DEV_ORIGIN = "http://localhost:3000"
+# What runs: the version that a release raised, and the commit where the image's build names it.
+RELEASE = "+".join(filter(None, (__version__, env.str("RELEASE_COMMIT", ""))))
 
 
 INSTALLED_APPS = [

@@ -14,7 +14,6 @@ from django.utils.crypto import constant_time_compare
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
-from backend import __version__
 from ctj_api.accounts.client_address import is_inside
 from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_passing
 from serving.metrics import exposition
@@ -81,7 +80,7 @@ def healthcheck(request: HttpRequest) -> HttpResponse:
     if not probe.database_answers():
         return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
     uptime = round(time.monotonic() - STARTED_AT, 1)
-    return JsonResponse({"status": "ok", "version": __version__, "uptime_seconds": uptime, "database": "ok"})
+    return JsonResponse({"status": "ok", "version": settings.RELEASE, "uptime_seconds": uptime, "database": "ok"})
 
 
 @csrf_exempt

@@ -4,8 +4,12 @@ The processes keep their numbers in the folder that Gunicorn's hooks make; a ser
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPMethod
+from pathlib import Path
 
+from django.conf import settings
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -15,21 +19,24 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from backend import __version__
-
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 METHODS = {method.value for method in HTTPMethod}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-REQUESTS = Counter("ctj_requests", "Answered requests.", ("method", "route", "status"))
+REQUESTS = Counter("ctj_requests", "Answered requests of users.", ("method", "route", "status"))
 DURATION = Histogram(
     "ctj_request_duration_seconds",
     "How long answers took, the wait for a thread included.",
     ("method", "route"),
     buckets=SECONDS,
 )
-IN_PROGRESS = Gauge("ctj_requests_in_progress", "Requests that a thread is at.", multiprocess_mode="livesum")
+MACHINE_REQUESTS = Counter("ctj_machine_requests", "Answered health checks and scrapes.", ("route", "status"))
+IN_PROGRESS = Gauge("ctj_requests_in_progress", "Users' requests that a thread is at.", multiprocess_mode="livesum")
 WAITING = Gauge("ctj_requests_waiting", "Requests that wait for a thread.", multiprocess_mode="livesum")
 THREADS = Gauge("ctj_request_threads", "How many requests can be answered at once.", multiprocess_mode="livesum")
 OVERLOADED = Counter("ctj_overloaded", "Requests refused because no thread became free in time.")
@@ -37,8 +44,43 @@ QUERIES = Counter("ctj_database_queries", "Queries of requests.")
 QUERY_SECONDS = Counter("ctj_database_query_seconds", "How long the queries of requests took.")
 SLOW_QUERIES = Counter("ctj_slow_queries", "Queries of requests that took longer than SLOW_QUERY_MS.")
 DATABASE_ERRORS = Counter("ctj_database_errors", "Queries of requests that failed.", ("kind",))
+STARTS = Counter("ctj_process_starts", "Server processes that were started, those that died included.")
+STARTS.inc()
 INFO = Gauge("ctj_build_info", "Which version runs.", ("version",), multiprocess_mode="livemax")
-INFO.labels(__version__).set(1)
+INFO.labels(settings.RELEASE).set(1)
+# Series that alerts ask for begin at zero, else their first growth would go unseen.
+for _status in (200, 503):
+    MACHINE_REQUESTS.labels("healthcheck", _status)
+for _kind in ("InterfaceError", "InternalError", "OperationalError"):
+    DATABASE_ERRORS.labels(_kind)
+
+
+def _server_processes() -> set[str]:
+    """Return the process ids that live gauges are kept of; without Gunicorn, this process only."""
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        return {"self"}
+    return {file.stem.rpartition("_")[2] for file in Path(folder).glob("gauge_livesum_*.db")}
+
+
+class ProcessesCollector(Collector):
+    """Sums what Linux knows of all server processes; the collector of prometheus_client knows one."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Read it now, leaving out a process that has just ended."""
+        processes = memory = files = 0
+        for pid in _server_processes():
+            with suppress(OSError):
+                memory += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+                files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
+                processes += 1
+        yield GaugeMetricFamily("ctj_processes", "Server processes that run.", processes)
+        yield GaugeMetricFamily("ctj_memory_bytes", "Resident memory of the server processes.", memory)
+        yield GaugeMetricFamily("ctj_open_files", "Files and sockets that the server processes have open.", files)
+
+
+PROCESSES = ProcessesCollector()
+REGISTRY.register(PROCESSES)
 
 
 def observe(method: str, route: str, status: int, seconds: float, queries: int, query_seconds: float) -> None:
@@ -53,7 +95,8 @@ def observe(method: str, route: str, status: int, seconds: float, queries: int, 
 def exposition() -> tuple[bytes, str]:
     """Return all metrics, of all processes, and the content type that goes with them."""
     registry = REGISTRY
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    if os.environ.get(FOLDER):
         registry = CollectorRegistry()
+        registry.register(PROCESSES)
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -30,8 +31,6 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 ADDRESS = re.compile(r"[^/]*@[^/]*")
 MAX_PATH = 500
 MAX_SQL = 2000
-# Machines ask these every few seconds.
-QUIET_ROUTES = {"healthcheck", "metrics"}
 
 
 @dataclass
@@ -67,14 +66,22 @@ class RequestRecord:
     began: float = field(default_factory=time.perf_counter)
     watch: QueryWatch = field(default_factory=QueryWatch)
 
+    @property
+    def is_from_machine(self) -> bool:
+        """Whether a load balancer or Prometheus asks, as they do every few seconds."""
+        return self.request.path in settings.MACHINE_PATHS
+
     def write(self, response: HttpResponseBase) -> None:
         """Write the line and count the request."""
         request, watch = self.request, self.watch
         arrived = getattr(request, "scope", {}).get(ARRIVED, self.began)
         seconds = time.perf_counter() - arrived
         route, status = _route(request), response.status_code
-        metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
-        level = _level(route, status)
+        if self.is_from_machine:
+            metrics.MACHINE_REQUESTS.labels(route, status).inc()
+        else:
+            metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
+        level = _level(status, is_quiet=self.is_from_machine)
         if not logger.isEnabledFor(level):
             return
         fields = {
@@ -107,7 +114,8 @@ class RequestLogMiddleware:
         given = request.headers.get("X-Request-ID", "")
         record = RequestRecord(request, given if REQUEST_ID.fullmatch(given) else str(uuid4()))
         clear_contextvars()
-        with bound_contextvars(request_id=record.request_id), metrics.IN_PROGRESS.track_inprogress():
+        in_progress = nullcontext() if record.is_from_machine else metrics.IN_PROGRESS.track_inprogress()
+        with bound_contextvars(request_id=record.request_id), in_progress:
             with connection.execute_wrapper(record.watch):
                 response = self.get_response(request)
             response["X-Request-ID"] = record.request_id
@@ -148,10 +156,10 @@ def _user_id(request: HttpRequest) -> str | None:
     return str(user.pk) if user is not None and user.is_authenticated else None
 
 
-def _level(route: str, status: int) -> int:
+def _level(status: int, *, is_quiet: bool) -> int:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.ERROR
-    return logging.DEBUG if route in QUIET_ROUTES and status < HTTPStatus.BAD_REQUEST else logging.INFO
+    return logging.DEBUG if is_quiet and status < HTTPStatus.BAD_REQUEST else logging.INFO
 
 
 def _milliseconds(seconds: float) -> float:

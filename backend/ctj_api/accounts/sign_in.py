@@ -16,6 +16,9 @@ from .limits import Limit, TooManyAttempts
 logger = logging.getLogger(__name__)
 
 LOCKOUTS = Counter("ctj_sign_in_lockouts", "Attempts to sign in that a limit refused.", ("limit",))
+# Each series begins at zero, else its first growth would go unseen.
+for _limit in ("login", "login address", "login account"):
+    LOCKOUTS.labels(_limit)
 
 
 class LimitedModelBackend(ModelBackend):

@@ -15,6 +15,7 @@ import orjson
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
+from prometheus_client import Summary
 
 from ctj_api.matching import Coverage, IndexRanking, Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, UserProfile
@@ -22,6 +23,7 @@ from ctj_api.models import Opportunity, UserProfile
 from .row_changes import Changes, Kind, changes_since
 
 ROWS_AT_ONCE = 5_000
+REBUILD_SECONDS = Summary("ctj_index_rebuild_seconds", "How long it took to read all rows of an index.", ("index",))
 
 
 class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
@@ -30,6 +32,7 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
     def __init__(self, kind: Kind, matrix: str, make: Callable[[], I], rows: Callable[[], QuerySet[Any]]) -> None:
         """Take the kind of changes that concern it, the field with the matrix, how to make an index, and the rows."""
         self._kind = kind
+        self._rebuild_seconds = REBUILD_SECONDS.labels(kind)
         self._matrix = matrix
         self._make = make
         self._rows = rows
@@ -76,7 +79,8 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
     def _build[T](self, changes: Changes, ask: Callable[[I], T]) -> T:
         """Ask a new index, and keep it unless it may show what this transaction has yet to commit."""
         index = self._make()
-        self._put(self._values().iterator(ROWS_AT_ONCE), index)
+        with self._rebuild_seconds.time():
+            self._put(self._values().iterator(ROWS_AT_ONCE), index)
         with self._in_use:
             if changes.snapshot:
                 self._index, self._snapshot, self._history = index, changes.snapshot, changes.history

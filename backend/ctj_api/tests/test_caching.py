@@ -112,7 +112,7 @@ class CachingTests(APITestCase):
     def test_anonymous_read_after_a_release_has_another_validator(self) -> None:
         """The same rows may be told in another shape."""
         before = self.client.get("/api/skills/")["ETag"]
-        with patch("ctj_api.http.caching.RELEASE", "the next one"):
+        with self.settings(RELEASE="the next one"):
             self.assertEqual(self.client.get("/api/skills/", HTTP_IF_NONE_MATCH=before).status_code, 200)
 
     def test_client_revalidating_a_catalog_costs_one_query(self) -> None:

@@ -1,6 +1,7 @@
 """What Prometheus reads, and who else."""
 
 import os
+import re
 import signal
 from contextlib import suppress
 from ipaddress import ip_network
@@ -8,12 +9,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import yaml
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.test import SimpleTestCase, TestCase, override_settings
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
+from backend import __version__
 from backend.environment import Rate
+from ctj_api.models import Skill
 from ctj_api.tests.common import browser, wait_until
+from ctj_api.tests.test_live_index import fresh_index
 
 from .server import started
 
@@ -22,6 +30,22 @@ TOKEN = "token-of-the-monitoring"
 PROCESSES, REQUESTS = 2, 12
 COUNTED = 'ctj_requests_total{method="GET",route="none",status="404"}'
 INSIDE = (ip_network("10.0.0.0/8"),)
+COMMIT = "0123abc"
+BACKEND = Path(settings.BASE_DIR)
+ALERTS = [rule for group in yaml.safe_load((BACKEND / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return each metric of the documentation's table with its alerts."""
+    page = (BACKEND.parent / "docs" / "deployment-infra.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `(ctj_\w+(?:\{[\w,]+\})?)` \| .* \| (.*?) ?\|$", page, re.MULTILINE)
+
+
+def described(family: Metric) -> str:
+    """Return a metric's name and labels, as the documentation's table writes them."""
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+    return f"{name}{{{','.join(sorted(labels))}}}" if labels else name
 
 
 class MetricsPermissionTests(TestCase):
@@ -115,10 +139,33 @@ class MetricsTests(TestCase):
             self.client.get("/api/skills/")
         self.assertEqual(self.grown(before)['ctj_database_errors_total{kind="DataError"}'], 1)
 
+    def test_health_checks_are_counted_apart(self) -> None:
+        """They and scrapes are no requests of users, which errors and times are told of."""
+        before = self.read()
+        self.client.get("/api/healthcheck/")
+        grown = {name for name in self.grown(before) if re.match(r"ctj_\w*request\w*_(total|count)", name)}
+        machines = {
+            f'ctj_machine_requests_total{{route="{route}",status="200"}}' for route in ("healthcheck", "metrics")
+        }
+        self.assertEqual(grown, machines)
+
     def test_requests_under_way_are_counted(self) -> None:
-        """The gauge counts the asking request and none that has ended."""
-        self.client.get("/api/skills/")
-        self.assertEqual(self.read()["ctj_requests_in_progress"], 1)
+        """The gauge counts a request of a user until its end, but not the scrape."""
+        under_way = []
+
+        def read(*_: object) -> QuerySet[Skill]:
+            under_way.append(self.read()["ctj_requests_in_progress"])
+            return Skill.objects.none()
+
+        with patch("ctj_api.views.SkillFilter.narrow", read):
+            self.client.get("/api/skills/")
+        self.assertEqual((under_way, self.read()["ctj_requests_in_progress"]), ([1], 0))
+
+    def test_index_rebuilds_are_timed(self) -> None:
+        """Reading all rows anew is counted for the index that it is done for."""
+        before = self.read()
+        fresh_index().read(len)
+        self.assertEqual(self.grown(before)['ctj_index_rebuild_seconds_count{index="opportunity"}'], 1)
 
     @override_settings(LOGIN_RATE=Rate(1, 900))
     def test_lockouts_are_counted(self) -> None:
@@ -139,6 +186,7 @@ class SeveralProcessesTests(SimpleTestCase):
             METRICS_TOKEN=TOKEN,
             WEB_CONCURRENCY=str(PROCESSES),
             PROMETHEUS_MULTIPROC_DIR="/x",
+            RELEASE_COMMIT=COMMIT,
         )
         self.server = self.enterContext(server)
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
@@ -146,10 +194,51 @@ class SeveralProcessesTests(SimpleTestCase):
     def sample(self, name: str) -> float | None:
         """Return one of the metrics, where there is an answer that has it."""
         with suppress(OSError):
-            for line in self.server.get(METRICS, Authorization=f"Bearer {TOKEN}").splitlines():
+            for line in self.read().splitlines():
                 if line.startswith(f"{name} "):
                     return float(line.removeprefix(name))
         return None
+
+    def read(self) -> str:
+        """Return all of the metrics."""
+        return self.server.get(METRICS, Authorization=f"Bearer {TOKEN}")
+
+    def test_every_metric_is_documented(self) -> None:
+        """The table names each metric with its labels and alerts, and none that is gone; alerts ask for these only."""
+        self.server.get("/nowhere/")
+        table = dict(documented())
+        families = list(text_string_to_metric_families(self.read()))
+        self.assertEqual(set(table), {described(family) for family in families})
+        series = {sample.name for family in families for sample in family.samples} | {"up"}
+        for alert in ALERTS:
+            with self.subTest(alert["alert"]):
+                asked = set(re.findall(r"\b(?:ctj_\w+|up)\b", alert["expr"]))
+                self.assertTrue(asked)
+                self.assertEqual(asked - series, set())
+        named = re.findall(r"`(\w+)`", " ".join(table.values()))
+        self.assertEqual(set(named), {alert["alert"] for alert in ALERTS} - {"ApiDown"})
+
+    def test_series_of_alerts_begin_at_zero(self) -> None:
+        """What counts lockouts, lost databases and overload is there before the first of them."""
+        for name in (
+            *(
+                f'ctj_sign_in_lockouts_total{{limit="{limit}"}}'
+                for limit in ("login", "login account", "login address")
+            ),
+            'ctj_database_errors_total{kind="OperationalError"}',
+            'ctj_machine_requests_total{route="healthcheck",status="503"}',
+            "ctj_overloaded_total",
+        ):
+            with self.subTest(name):
+                self.assertEqual(self.sample(name), 0)
+
+    def test_release_and_processes_are_told(self) -> None:
+        """The version names the commit; starts stay counted where a process dies; memory and files are of all."""
+        self.assertEqual(self.sample(f'ctj_build_info{{version="{__version__}+{COMMIT}"}}'), 1)
+        self.assertEqual(self.sample("ctj_process_starts_total"), PROCESSES)
+        self.assertEqual(self.sample("ctj_processes"), PROCESSES)
+        self.assertGreater(self.sample("ctj_memory_bytes") or 0, PROCESSES * 2**25)
+        self.assertGreater(self.sample("ctj_open_files") or 0, PROCESSES * 8)
 
     def folders(self) -> list[Path]:
         """Return the folders of metrics that there are."""
@@ -168,7 +257,9 @@ class SeveralProcessesTests(SimpleTestCase):
         wait_until(lambda: not list(folder.glob(f"gauge_live*_{killed}.db")))
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
         self.assertEqual(self.sample(COUNTED), REQUESTS)
-        self.assertEqual(self.sample("ctj_requests_in_progress"), 1)
+        self.assertEqual(self.sample("ctj_requests_in_progress"), 0)
+        self.assertEqual(self.sample("ctj_process_starts_total"), PROCESSES + 1)
+        self.assertEqual(self.sample("ctj_processes"), PROCESSES)
         self.server.process.terminate()
         self.server.process.wait()
         self.assertEqual(self.folders(), [])
