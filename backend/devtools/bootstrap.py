@@ -21,8 +21,9 @@ from typing import NoReturn
 BACKEND = Path(__file__).resolve().parent.parent
 TOOLS = BACKEND / ".tools"
 VENV = BACKEND / ".venv"
+PYTHON = BACKEND / ".python"
 STAMP = "complete-for"
-POETRY = ("poetry>=2.1,<3", "poetry-plugin-export>=1.9,<2")
+REQUIREMENTS = BACKEND.parent / ".ci" / "poetry-requirements.txt"  # uv instead, for a Python that is not admitted
 OLDEST_PYTHON = (3, 9)
 
 # They would lead Python, pip or Poetry to another place than this project's.
@@ -35,8 +36,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    packages = (BACKEND / "poetry.lock").read_text(encoding="utf-8")
-    if is_complete(TOOLS, *POETRY) and is_complete(VENV, packages):
+    poetry, packages = (file.read_text(encoding="utf-8") for file in (REQUIREMENTS, BACKEND / "poetry.lock"))
+    if is_complete(TOOLS, poetry) and is_complete(VENV, packages):
         return
     if not os.access(BACKEND, os.W_OK):
         fail(f"{BACKEND} is not writable by you: run this as its owner, or work in a copy of your own.")
@@ -44,35 +45,33 @@ def main() -> None:
     with (BACKEND / ".setup.lock").open("ab") as lock:
         os.set_inheritable(lock.fileno(), True)  # a command that outlives its killed setup keeps the next one waiting
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_complete(TOOLS, *POETRY):
+        if not is_complete(TOOLS, poetry):
             make_tools(admitted_pythons(packages))
+            write_stamp(TOOLS, poetry)
         if not is_complete(VENV, packages):
             make_venv(packages)
+            write_stamp(VENV, packages)
 
 
 def make_tools(admitted: str) -> None:
-    """Make ``.tools`` anew: a virtual environment with Poetry, and where there is no admitted Python, with one."""
-    python = find_python(admitted)
-    make_environment(TOOLS, python or sys.executable)
-    if python is None:
-        fetch_python(admitted)
+    """Make ``.tools`` anew: a virtual environment with an admitted Python and Poetry."""
+    python = find_python(admitted) or fetch_python(admitted)
     print("Installing Poetry into .tools ...", flush=True)
-    install(TOOLS, *POETRY)
-    write_stamp(TOOLS, *POETRY)
+    make_environment(TOOLS, python)
+    install(TOOLS, REQUIREMENTS)
 
 
 def make_venv(packages: str) -> None:
     """Make ``.venv`` anew, with an admitted Python and the packages that poetry.lock pins."""
     admitted = admitted_pythons(packages)
-    requirements = str(TOOLS / "requirements.txt")
+    requirements = TOOLS / "requirements.txt"
     print("Installing the packages of poetry.lock into .venv ...", flush=True)
     make_environment(VENV, find_python(admitted) or fetch_python(admitted))
     run(
-        [str(TOOLS / "bin" / "poetry"), "export", "--with", "dev", "--output", requirements],
+        [str(TOOLS / "bin" / "poetry"), "export", "--with", "dev", "--output", str(requirements)],
         "poetry.lock could not be read: where it does not match pyproject.toml, run 'poetry lock'.",
     )
-    install(VENV, "--require-hashes", "-r", requirements)
-    write_stamp(VENV, packages)
+    install(VENV, requirements)
 
 
 def make_environment(environment: Path, python: str) -> None:
@@ -85,9 +84,10 @@ def make_environment(environment: Path, python: str) -> None:
     run([python, "-I", "-m", "venv", str(environment)], f"{environment} could not be made; the lines above say why.")
 
 
-def install(environment: Path, *packages: str, advice: str = NETWORK_ADVICE, is_quiet: bool = False) -> None:
-    """Install ``packages`` into ``environment``."""
-    run([str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages], advice, is_quiet)
+def install(environment: Path, requirements: Path, advice: str = NETWORK_ADVICE, is_quiet: bool = False) -> None:
+    """Install into ``environment`` what a file pins by hash."""
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes"]
+    run([*pip, "-r", str(requirements)], advice, is_quiet)
 
 
 def admitted_pythons(packages: str) -> str:
@@ -101,7 +101,7 @@ def find_python(admitted: str) -> str | None:
     oldest, too_new = map(int, re.findall(r"3\.(\d+)", admitted))
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)]
-    folders += [*pyenv.glob("versions/*/bin"), *TOOLS.glob("python/*/bin")]
+    folders += [*pyenv.glob("versions/*/bin"), *PYTHON.glob("python/*/bin")]
     pythons = [str(folder / f"python3.{minor}") for minor in reversed(range(oldest, too_new)) for folder in folders]
     if oldest <= sys.version_info.minor < too_new:
         pythons.insert(0, sys.executable)
@@ -117,13 +117,13 @@ def can_make_environments(python: str) -> bool:
 
 
 def fetch_python(admitted: str) -> str:
-    """Have uv fetch an admitted Python into ``.tools`` and return it."""
-    uv = str(TOOLS / "bin" / "uv")
-    options = ["--no-config", "--no-bin", "--cache-dir", str(TOOLS / "cache"), "--install-dir", str(TOOLS / "python")]
+    """Have uv fetch an admitted Python into ``.python`` and return it."""
+    options = ["--no-config", "--no-bin", "--cache-dir", str(PYTHON / "cache"), "--install-dir", str(PYTHON / "python")]
     advice = f"There is no Python {admitted} here, and none could be fetched: install one, and put it on the PATH."
-    print(f"Fetching a Python {admitted} into .tools ...", flush=True)
-    install(TOOLS, "uv", advice=advice, is_quiet=True)
-    run([uv, "python", "install", *options, admitted], advice, is_quiet=True)
+    print(f"Fetching a Python {admitted} into .python ...", flush=True)
+    make_environment(PYTHON, sys.executable)
+    install(PYTHON, REQUIREMENTS, advice, is_quiet=True)
+    run([str(PYTHON / "bin" / "uv"), "python", "install", *options, admitted], advice, is_quiet=True)
     return find_python(admitted) or fail(advice)
 
 

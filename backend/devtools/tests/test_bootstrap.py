@@ -42,8 +42,8 @@ class SetupTests(unittest.TestCase):
         (self.venv / "bin").mkdir(parents=True)
         (self.venv / "bin" / "python").symlink_to(sys.executable)
         (self.backend / "poetry.lock").write_text(LOCK)
-        for name, value in (("BACKEND", self.backend), ("VENV", self.venv), ("TOOLS", self.tools)):
-            self.enterContext(patch.object(bootstrap, name, value))
+        folders = {"BACKEND": self.backend, "VENV": self.venv, "TOOLS": self.tools, "PYTHON": self.backend / ".python"}
+        self.enterContext(patch.multiple(bootstrap, **folders))
         self.enterContext(patch.dict(os.environ, {"PATH": str(self.bin), "PYENV_ROOT": str(self.backend / "pyenv")}))
 
     def make_program(self, path: Path, script: str) -> None:
@@ -84,25 +84,31 @@ class SetupTests(unittest.TestCase):
         self.make_program(self.bin / "python3.100", "exit 0")
         self.make_program(self.bin / "python3.97", "exit 0")
         self.assertEqual(bootstrap.find_python(ADMITTED), str(self.bin / "python3.97"))
-        for python in (self.backend / "pyenv/versions/3.98.0/bin/python3.98", self.tools / "python/x/bin/python3.99"):
+        for python in (
+            self.backend / "pyenv/versions/3.98.0/bin/python3.98",
+            self.backend / ".python/python/x/bin/python3.99",
+        ):
             self.make_program(python, "exit 0")
             self.assertEqual(bootstrap.find_python(ADMITTED), str(python))
 
     def test_missing_python_is_fetched_by_uv_before_poetry_is_installed(self) -> None:
         """Where it can't be reached, one line says what to install, and Poetry is not tried."""
-        fetched = self.tools / "python/x/bin/python3.98"
-        self.make_program(self.tools / "bin/python", f'echo "$*" >>{self.backend}/pip.log')
-        self.make_program(self.tools / "bin/uv", "echo no network; exit 1")
+        home = self.backend / ".python"
+        fetched = home / "python/x/bin/python3.98"
+        for folder in (home, self.tools):
+            self.make_program(folder / "bin/python", f'echo "{folder.name} $*" >>{self.backend}/pip.log')
+        self.make_program(home / "bin/uv", "echo no network; exit 1")
+        pip = f"-m pip install --quiet --require-hashes -r {bootstrap.REQUIREMENTS}\n"
         errors = io.StringIO()
         with patch.object(bootstrap, "make_environment"), contextlib.redirect_stderr(errors):
             with self.assertRaisesRegex(SystemExit, f"^Setup failed. There is no Python {ADMITTED} here.*install one"):
                 bootstrap.make_tools(ADMITTED)
             self.assertEqual(errors.getvalue(), "")
-            self.assertEqual((self.backend / "pip.log").read_text(), "-m pip install --quiet uv\n")
+            self.assertEqual((self.backend / "pip.log").read_text(), f".python {pip}")
             program = f"/bin/mkdir -p {fetched.parent}; echo '#!/bin/sh' >{fetched}; /bin/chmod +x {fetched}"
-            self.make_program(self.tools / "bin/uv", program)
+            self.make_program(home / "bin/uv", program)
             bootstrap.make_tools(ADMITTED)
-        self.assertIn("poetry", (self.backend / "pip.log").read_text())
+        self.assertEqual((self.backend / "pip.log").read_text(), f".python {pip}.python {pip}.tools {pip}")
         self.assertEqual(bootstrap.find_python(ADMITTED), str(fetched))
 
     def test_failed_command_shows_output_and_advice(self) -> None:
