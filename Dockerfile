@@ -1,10 +1,11 @@
-FROM python:3.13.11-slim-trixie AS base
+FROM python:3.13.18-slim-trixie AS base
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /app/backend
 
 FROM base AS packages
-RUN pip install --no-cache-dir poetry==2.5.1 poetry-plugin-export==1.10.1
+COPY .ci/poetry-requirements.txt ./
+RUN pip install --no-cache-dir --require-hashes --requirement poetry-requirements.txt
 COPY backend/pyproject.toml backend/poetry.lock ./
 RUN poetry export --output requirements.txt \
     && python -m venv --without-pip .venv \
@@ -26,6 +27,10 @@ RUN DJANGO_SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(
     python manage.py collectstatic --no-input \
     && python -m compileall -q --invalidation-mode unchecked-hash backend ctj_api serving \
     && chmod -R go=rX -- *
+# The commit that is built, where whoever builds it says so: last, for it changes each time.
+ARG RELEASE_COMMIT=""
+LABEL org.opencontainers.image.revision=$RELEASE_COMMIT
+ENV RELEASE_COMMIT=$RELEASE_COMMIT
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --start-period=300s --interval=10s --timeout=5s --retries=3 \
