@@ -24,7 +24,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 METHODS = {method.value for method in HTTPMethod}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -49,29 +48,23 @@ STARTS.inc()
 INFO = Gauge("ctj_build_info", "Which version runs.", ("version",), multiprocess_mode="livemax")
 INFO.labels(settings.RELEASE).set(1)
 # Series that alerts ask for begin at zero, else their first growth would go unseen.
-for _status in (200, 503):
-    MACHINE_REQUESTS.labels("healthcheck", _status)
+MACHINE_REQUESTS.labels("healthcheck", 503)
 for _kind in ("InterfaceError", "InternalError", "OperationalError"):
     DATABASE_ERRORS.labels(_kind)
-
-
-def _server_processes() -> set[str]:
-    """Return the process ids that live gauges are kept of; without Gunicorn, this process only."""
-    folder = os.environ.get(FOLDER)
-    if not folder:
-        return {"self"}
-    return {file.stem.rpartition("_")[2] for file in Path(folder).glob("gauge_livesum_*.db")}
 
 
 class ProcessesCollector(Collector):
     """Sums what Linux knows of all server processes; the collector of prometheus_client knows one."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read it now, leaving out a process that has just ended."""
+        """Read it now, leaving out a process that has just ended; without Gunicorn there is this one only."""
+        pids = {"self"}
+        if folder := os.environ.get(FOLDER):
+            pids = {file.stem.rpartition("_")[2] for file in Path(folder).glob("gauge_livesum_*.db")}
         processes = memory = files = 0
-        for pid in _server_processes():
+        for pid in pids:
             with suppress(OSError):
-                memory += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+                memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
                 files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
                 processes += 1
         yield GaugeMetricFamily("ctj_processes", "Server processes that run.", processes)

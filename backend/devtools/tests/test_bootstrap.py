@@ -36,14 +36,15 @@ class SetupTests(unittest.TestCase):
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.backend = Path(folder.name)
-        self.venv, self.tools = self.backend / ".venv", self.backend / ".tools"
+        self.venv, self.tools, self.python = (self.backend / name for name in (".venv", ".tools", ".python"))
         self.bin = self.backend / "bin"
         self.bin.mkdir()
         (self.venv / "bin").mkdir(parents=True)
         (self.venv / "bin" / "python").symlink_to(sys.executable)
         (self.backend / "poetry.lock").write_text(LOCK)
-        folders = {"BACKEND": self.backend, "VENV": self.venv, "TOOLS": self.tools, "PYTHON": self.backend / ".python"}
-        self.enterContext(patch.multiple(bootstrap, **folders))
+        folders = {"BACKEND": self.backend, "VENV": self.venv, "TOOLS": self.tools, "PYTHON": self.python}
+        for name, value in folders.items():
+            self.enterContext(patch.object(bootstrap, name, value))
         self.enterContext(patch.dict(os.environ, {"PATH": str(self.bin), "PYENV_ROOT": str(self.backend / "pyenv")}))
 
     def make_program(self, path: Path, script: str) -> None:
@@ -84,20 +85,16 @@ class SetupTests(unittest.TestCase):
         self.make_program(self.bin / "python3.100", "exit 0")
         self.make_program(self.bin / "python3.97", "exit 0")
         self.assertEqual(bootstrap.find_python(ADMITTED), str(self.bin / "python3.97"))
-        for python in (
-            self.backend / "pyenv/versions/3.98.0/bin/python3.98",
-            self.backend / ".python/python/x/bin/python3.99",
-        ):
+        for python in (self.backend / "pyenv/versions/3.98.0/bin/python3.98", self.python / "python/x/bin/python3.99"):
             self.make_program(python, "exit 0")
             self.assertEqual(bootstrap.find_python(ADMITTED), str(python))
 
     def test_missing_python_is_fetched_by_uv_before_poetry_is_installed(self) -> None:
         """Where it can't be reached, one line says what to install, and Poetry is not tried."""
-        home = self.backend / ".python"
-        fetched = home / "python/x/bin/python3.98"
-        for folder in (home, self.tools):
+        fetched = self.python / "python/x/bin/python3.98"
+        for folder in (self.python, self.tools):
             self.make_program(folder / "bin/python", f'echo "{folder.name} $*" >>{self.backend}/pip.log')
-        self.make_program(home / "bin/uv", "echo no network; exit 1")
+        self.make_program(self.python / "bin/uv", "echo no network; exit 1")
         pip = f"-m pip install --quiet --require-hashes -r {bootstrap.REQUIREMENTS}\n"
         errors = io.StringIO()
         with patch.object(bootstrap, "make_environment"), contextlib.redirect_stderr(errors):
@@ -106,7 +103,7 @@ class SetupTests(unittest.TestCase):
             self.assertEqual(errors.getvalue(), "")
             self.assertEqual((self.backend / "pip.log").read_text(), f".python {pip}")
             program = f"/bin/mkdir -p {fetched.parent}; echo '#!/bin/sh' >{fetched}; /bin/chmod +x {fetched}"
-            self.make_program(home / "bin/uv", program)
+            self.make_program(self.python / "bin/uv", program)
             bootstrap.make_tools(ADMITTED)
         self.assertEqual((self.backend / "pip.log").read_text(), f".python {pip}.python {pip}.tools {pip}")
         self.assertEqual(bootstrap.find_python(ADMITTED), str(fetched))
