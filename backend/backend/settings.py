@@ -5,6 +5,7 @@ default is given. ``startServer.sh`` writes a ``.env`` for development.
 """
 
 from typing import Any
+from zoneinfo import available_timezones
 
 import django_stubs_ext
 from django.utils.csp import CSP
@@ -171,7 +172,14 @@ PASSWORD_MAIL_RATE = env.rate("PASSWORD_MAIL_RATE", "3/1h")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
 
 LANGUAGE_CODE = "en-us"
+# The API, the logs and the database speak UTC; the admin speaks the time zone of the organisation.
 TIME_ZONE = "UTC"
+ADMIN_TIME_ZONE = env.str(
+    "TIME_ZONE",
+    "America/Los_Angeles",
+    validate=OneOf(available_timezones(), error='Give the name of a time zone such as "America/Los_Angeles".'),
+)
+DATETIME_FORMAT = "N j, Y, P T"
 USE_I18N = False
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

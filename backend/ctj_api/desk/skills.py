@@ -23,7 +23,18 @@ from ctj_api.querysets import Usage
 from .forms import SkillFileForm
 from .history import log_changes
 from .site import DeskAdmin, answered
-from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_ROWS, SkillImport, sign, unsign, write_skills
+from .skill_csv import (
+    COLUMNS,
+    MAX_FILE_SIZE,
+    MAX_ROWS,
+    MAX_WRONG_ROWS,
+    SkillImport,
+    Spellings,
+    sign,
+    unsign,
+    warnings_of,
+    write_skills,
+)
 
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
@@ -31,8 +42,9 @@ FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
 ABOUT_FILES = {
     "columns": COLUMNS,
-    "practice_areas": PracticeArea.values,
+    "practice_areas": PracticeArea.choices,
     "max_rows": MAX_ROWS,
+    "max_wrong_rows": MAX_WRONG_ROWS,
     "max_megabytes": MAX_FILE_SIZE // 1_000_000,
 }
 
@@ -85,6 +97,14 @@ class SkillAdmin(DeskAdmin[Skill]):
         skills = list(locked.order_by("pk"))
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the communities, and warn of what is probably a mistake."""
+        super().save_related(request, form, formsets, change)
+        name, others = form.instance.name, Skill.objects.exclude(pk=form.instance.pk)
+        near = Spellings(others.values_list("name", flat=True)).near(name)
+        for warning in warnings_of(name, near, form.cleaned_data["communities_of_practice"]):
+            messages.warning(request, warning)
 
     def has_merge_permission(self, request: HttpRequest) -> bool:
         """Let those merge who may change and delete skills."""
