@@ -32,6 +32,7 @@ ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", "")
 DATA_DIR = data_directory()
 SQL_HOST = env.str("SQL_HOST", "")
 NEXT_DEV_ORIGIN = "http://localhost:3000"
+NO_ZONE = "This is no time zone such as America/Los_Angeles."
 
 
 INSTALLED_APPS = [
@@ -174,11 +175,7 @@ TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
 LANGUAGE_CODE = "en-us"
 # The API, the logs and the database speak UTC; the admin speaks the time zone of the organisation.
 TIME_ZONE = "UTC"
-ADMIN_TIME_ZONE = env.str(
-    "TIME_ZONE",
-    "America/Los_Angeles",
-    validate=OneOf(available_timezones(), error='Give the name of a time zone such as "America/Los_Angeles".'),
-)
+ADMIN_TIME_ZONE = env.str("TIME_ZONE", "America/Los_Angeles", validate=OneOf(available_timezones(), error=NO_ZONE))
 DATETIME_FORMAT = "N j, Y, P T"
 USE_I18N = False
 USE_TZ = True

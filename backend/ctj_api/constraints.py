@@ -88,7 +88,7 @@ def person_letter_constraint(field: str, name: str) -> CheckConstraint:
 
 
 def normal_name_constraint(field: str, name: str) -> CheckConstraint:
-    """Return the constraint that ``field`` is in the form of :func:`~ctj_api.validators.normal_name`."""
+    """Return the constraint that ``field`` has a name in the form of :func:`~ctj_api.validators.normal_name`."""
     words = Q(**{f"{field}__regex": f"^{_WORD}( {_WORD})*$"})
     return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 

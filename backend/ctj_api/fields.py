@@ -1,5 +1,6 @@
 """Model fields that store their values in a normal form."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import models
@@ -10,10 +11,7 @@ from .validators import clean_skill_levels, normal_name, validate_ascii
 class NormalFormField(models.CharField[str, str]):
     """A text that is stored and looked up in the form that ``normal_form`` gives it."""
 
-    @staticmethod
-    def normal_form(text: str) -> str:
-        """Return the stored form of a text."""
-        raise NotImplementedError
+    normal_form: Callable[[str], str]
 
     def to_python(self, value: Any) -> Any:
         """Return the stored form, for validation."""

@@ -88,7 +88,6 @@ class Role(TimestampedModel):
         ordering = ("title", "id")
         constraints: ClassVar = [
             UniqueConstraint(Lower("title"), "community_of_practice", name="role_title_unique_in_any_case"),
-            filled_constraint("title", "role_title_filled"),
             normal_name_constraint("title", "role_title_normal"),
         ]
 
@@ -107,7 +106,6 @@ class Project(TimestampedModel):
         ordering = ("name", "id")
         constraints: ClassVar = [
             UniqueConstraint(Lower("name"), name="project_name_unique_in_any_case"),
-            filled_constraint("name", "project_name_filled"),
             normal_name_constraint("name", "project_name_normal"),
             week_slots_constraint("meeting_times", "project_meeting_times_shape", slot_keys=MEETING_KEYS),
         ]
@@ -133,7 +131,6 @@ class Skill(TimestampedModel):
                 name="skill_name_unique_in_any_case",
                 violation_error_message="There is a skill of this name already.",
             ),
-            filled_constraint("name", "skill_name_filled"),
             normal_name_constraint("name", "skill_name_normal"),
         ]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 from rest_framework import serializers
 
@@ -90,14 +89,14 @@ def _name_key(entry: Entry) -> str:
     return lower_name(entry["name"])
 
 
-def _role_key(entry: Entry) -> str:
-    return f"{lower_name(entry['title'])} ({entry['community_of_practice']})"
+def _role_key(title: str, area: str) -> str:
+    return f"{lower_name(title)} ({area})"
 
 
 # What tells the entries of each part from each other.
 KEYS: dict[str, Callable[[Entry], str]] = {
     "communities_of_practice": lambda entry: entry["practice_area"],
-    "roles": _role_key,
+    "roles": lambda entry: _role_key(entry["title"], entry["community_of_practice"]),
     "skills": _name_key,
     "projects": _name_key,
 }
@@ -172,12 +171,11 @@ def _load_communities(entries: list[Entry], communities: Communities) -> int:
 
 
 def _load_roles(entries: list[Entry], communities: Communities) -> int:
-    stored = Role.objects.values("title", community_of_practice=F("community_of_practice__practice_area"))
-    known = set(map(_role_key, stored))
+    known = {_role_key(*role) for role in Role.objects.values_list("title", "community_of_practice__practice_area")}
     added = [
         Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
         for entry in entries
-        if _role_key(entry) not in known
+        if KEYS["roles"](entry) not in known
     ]
     return len(Role.objects.bulk_create(added))
 

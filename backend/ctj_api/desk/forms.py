@@ -155,10 +155,6 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             return []
         return [step for step in TRANSITIONS if self["status"].initial in step.sources]
 
-    def has_changed(self) -> bool:
-        """Return whether a field was changed, or a step is to change the status."""
-        return super().has_changed() or "_transition" in self.data
-
     def clean_status(self) -> str:
         """Return the status that the pressed button leads to, else the chosen one.
 

@@ -1,13 +1,11 @@
 """The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, JSONField, ManyToManyField, Model, TextField, prefetch_related_objects
 from django.forms import BaseFormSet
 from django.http import HttpRequest
@@ -20,7 +18,6 @@ from ctj_api.querysets import Requester
 type Names = Mapping[Any, str]
 
 NOTHING = "nothing"
-MAX_REPR = 200
 NO_NAMES: Names = {}
 # `is_staff` follows the other rights, signing in changes `last_login`, and Django's groups aren't used.
 UNTRACKED = {"last_login", "is_staff", "groups"}
@@ -80,22 +77,6 @@ def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[s
         _log(user, instances, CHANGE, _message(texts))
 
 
-def log_each_change(user: Requester, texts: Mapping[Model, Sequence[str]]) -> None:
-    """Log in one query what ``user`` has changed in each row, told in its texts."""
-    LogEntry.objects.bulk_create(
-        LogEntry(
-            user_id=user.pk,
-            content_type=ContentType.objects.get_for_model(row),
-            object_id=row.pk,
-            object_repr=str(row)[:MAX_REPR],
-            action_flag=CHANGE,
-            change_message=json.dumps(_message(told)),
-        )
-        for row, told in texts.items()
-        if told
-    )
-
-
 def log_deletion(user: Requester, instance: Model) -> None:
     """Log that ``user`` is about to delete ``instance``."""
     _log(user, [instance], DELETION)
@@ -110,11 +91,6 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
             locked = self.model._default_manager.select_for_update(no_key=True)
             form.before = snapshot(get_object_or_404(locked, pk=form.instance.pk))
         return super().save_form(request, form, change)
-
-    def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
-        """Leave a row alone, with its time, in which nothing was changed."""
-        if not change or form.has_changed():
-            super().save_model(request, obj, form, change)
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False

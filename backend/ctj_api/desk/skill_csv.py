@@ -17,7 +17,7 @@ from ctj_api.models import MAX_NAME, CommunityOfPractice, Skill
 from ctj_api.querysets import Requester
 from ctj_api.validators import normal_lines, normal_name, quote
 
-from .history import changes, log_addition, log_each_change, snapshot
+from .history import changes, log_addition, log_changes, snapshot
 
 type NumberedRow = tuple[int, dict[str, str]]
 
@@ -39,8 +39,15 @@ OTHER_FORMATS = {
 }
 MIN_LETTERS = 4
 MAX_LETTERS = 60
+ABOUT_FILES = {
+    "columns": COLUMNS,
+    "practice_areas": PracticeArea.choices,
+    "max_rows": MAX_ROWS,
+    "max_wrong_rows": MAX_WRONG_ROWS,
+    "max_megabytes": MAX_FILE_SIZE // 1_000_000,
+}
 
-_DELIMITER_LINE = re.compile(r'"?sep=[,;\t|]+"?(\r\n?|\n)')
+_DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
 # Where a cell begins, also for who opens the file with another delimiter, and what spreadsheets take for a formula
 # there, after any number of the apostrophes that keep them from it.
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -99,26 +106,15 @@ def unsign(signed: str) -> list[NumberedRow]:
     return rows
 
 
-class Spellings:
-    """The names of skills, found by whoever writes them with a letter more, a letter less or another letter."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names: dict[str, str] = {}
-        for name in names:
-            self.add(name)
-
-    def add(self, name: str) -> None:
-        """Let the name be found."""
-        self._names.update(dict.fromkeys(_spellings(name), name))
-
-    def near(self, name: str) -> str | None:
-        """Return one of the names that are nearly ``name``, which must not be among them itself."""
-        return next((self._names[text] for text in sorted(_spellings(name)) if text in self._names), None)
+def spellings_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the names by what they and those that differ in one letter have in common."""
+    return {text: name for name in names for text in _spellings(name)}
 
 
-def warnings_of(name: str, near: str | None, communities: object) -> list[str]:
-    """Return what is probably a mistake in a skill with these communities, whose name is nearly that of another."""
-    likeness = [f"{quote(name)} is nearly the same name as {quote(near)}."] if near else []
+def warnings_of(name: str, communities: object, spellings: Mapping[str, str]) -> list[str]:
+    """Return what is probably a mistake in a skill, given the :func:`spellings_of` the other skills."""
+    near = [spellings[text] for text in sorted(_spellings(name) & spellings.keys())]
+    likeness = [f"{quote(name)} is nearly the same name as {quote(near[0])}."] if near else []
     return likeness if communities else [*likeness, f"{quote(name)} is in no community of practice."]
 
 
@@ -161,7 +157,7 @@ class SkillImport:
         }
         skills = Skill.objects.select_for_update(no_key=True).order_by("pk")
         self._skills = {lower_name(skill.name): skill for skill in skills.prefetch_related("communities_of_practice")}
-        self._spellings = Spellings(skill.name for skill in self._skills.values())
+        self._spellings = spellings_of(skill.name for skill in self._skills.values())
         self._first_numbers: dict[str, int] = {}
         self.rows = [self._row(number, cells) for number, cells in rows]
         self.wrong_rows = [row for row in self.rows if row.problems]
@@ -179,7 +175,11 @@ class SkillImport:
         log_addition(user, *added)
         names = {community.pk: str(community) for community in self._communities.values()}
         stored = Skill.objects.filter(pk__in=changed).prefetch_related("communities_of_practice")
-        log_each_change(user, {skill: changes(skill, before[skill.pk], names) for skill in stored})
+        alike: dict[tuple[str, ...], list[Skill]] = {}
+        for skill in stored:
+            alike.setdefault(tuple(changes(skill, before[skill.pk], names)), []).append(skill)
+        for texts, skills in alike.items():
+            log_changes(user, skills, texts)
 
     def _write(self, rows: list[ImportedRow], added: list[Skill], changed: list[Skill]) -> None:
         for row in rows:
@@ -203,9 +203,8 @@ class SkillImport:
         after["communities_of_practice"] = communities
         warnings = []
         if before != after:
-            near = None if stored else self._spellings.near(name)
-            warnings = warnings_of(name, near, communities)
-            self._spellings.add(name)
+            warnings = warnings_of(name, communities, {} if stored else self._spellings)
+            self._spellings |= spellings_of([name])
         return ImportedRow(number, stored or Skill(), before, after, [*self._problems(number, after)], warnings)
 
     def _keys(self, communities: str) -> str:
@@ -248,7 +247,7 @@ def _spellings(name: str) -> set[str]:
 
 def _parse(text: str) -> list[list[str]]:
     """Return the cells of all rows, by the delimiter that finds the most columns in the first one."""
-    text = _DELIMITER_LINE.sub("", text, count=1) if _DELIMITER_LINE.match(text) else text
+    text = re.sub(_DELIMITER_LINE, "", text)
     delimiter = max(DELIMITERS, key=lambda delimiter: _count_columns(text, delimiter))
     try:
         return list(_reader(text, delimiter))

@@ -96,6 +96,10 @@ class Migration(migrations.Migration):
             )
             for table, column in FIELDS
         ],
+        *[
+            migrations.RemoveConstraint(table, f"{table}_{column}_filled")  # the new constraint says it as well
+            for table, column in FIELDS
+        ],
         # Asked of every write from now on, while the next migration sees to old rows.
         *[
             AddConstraintNotValid(

@@ -17,8 +17,8 @@ APP = "ctj_api"
 MADE_ANEW = (*LEFT_OUT, "django_migrations")
 # Made while there was no installation whose writes could wait.
 BEFORE_THE_FIRST_RELEASE = {"0004_search_document", "0007_listing_indexes"}
-# The version before fails where somebody signs up with control characters in a name, as only an attacker does.
-REFUSES_ATTACKS_ONLY = {"0009_person_names"}
+# The version before fails where somebody writes a name with what can't be seen, as only an attacker or a defect does.
+REFUSES_ATTACKS_ONLY = {"0009_person_names", "0013_normal_names"}
 INSERT_USER = """
     INSERT INTO ctj_api_userprofile (id, email, first_name, last_name, password, is_superuser, is_staff, is_active,
         is_project_manager, date_joined, created_at, updated_at)

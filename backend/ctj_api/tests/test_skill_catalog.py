@@ -354,7 +354,7 @@ class SkillConcurrencyTests(TransactionTestCase):
         """What was checked still holds when it is saved: nobody merges or renames a skill in between."""
         skill = make_skill(name="React")
         with transaction.atomic(), other_connection() as other:
-            SkillImport([{"name": "React"}])
+            SkillImport([(2, {"name": "React"})])
             for table in ("skill", "communityofpractice"):
                 with self.assertRaises(LockNotAvailable):
                     other.execute(f"SELECT FROM ctj_api_{table} FOR NO KEY UPDATE NOWAIT")
@@ -518,9 +518,11 @@ class SkillImportErrorTests(SkillFileTestCase):
         """The message names what is wrong with the file as a whole."""
         files: list[tuple[str | bytes, str]] = [
             (HEADER.encode() + "Café,,".encode("latin-1"), "The file is not in UTF-8."),
-            ((HEADER + "Cafe,,").encode("utf-16-le"), "The file is not in UTF-8."),
-            ((HEADER + "Café,,").encode("utf-16"), "The file is not in UTF-8."),
-            (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff\xfe", "The file is not in UTF-8."),
+            ((HEADER + "Cafe,,").encode("utf-16-le"), "The file is in UTF-16"),
+            ((HEADER + "Café,,").encode("utf-16"), "The file is in UTF-16"),
+            (b"\xfe\xff" + (HEADER + "Café,,").encode("utf-16-be"), "The file is in UTF-16"),
+            (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff\xfe", "The file is a workbook, such as .xlsx."),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "The file is a workbook (.xls)."),
             ("React,For pages,engineering\n", 'The file has a column "react"'),
             ("description\nx\n", "The first row must name the columns"),
             ("name,name\na,b\n", "more than once"),
@@ -556,7 +558,7 @@ class SkillImportErrorTests(SkillFileTestCase):
 
     def test_administrator_confirming_a_file_with_a_wrong_row_imports_none(self) -> None:
         """Rows are checked again, since they may have become wrong after the preview."""
-        signed = sign([{"name": "Good"}, {"name": ""}, {"name": "Also good"}])
+        signed = sign([(2, {"name": "Good"}), (3, {"name": ""}), (4, {"name": "Also good"})])
         answer = self.client.post(IMPORT, {"previewed": signed}, follow=True)
         self.assertContains(answer, "Nothing was imported. Row 3: A skill needs a name. Try again.")
 
@@ -577,9 +579,10 @@ class SkillExportTests(SkillFileTestCase):
         skill = make_skill(name="Café", description='He said "hi",\nand left')
         skill.communities_of_practice.set([make_cop("ui_ux"), make_cop("engineering")])
         make_skill(name="Unused")
-        self.assertTrue(self.export().startswith(b"\xef\xbb\xbfname,description,communities_of_practice\r\n"))
+        self.assertTrue(self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice"\r\n'))
         expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux"], ["Unused", "", ""]]
         self.assertEqual(self.exported_rows(), expected)
+        self.assertIn(b'"Unused","",""', self.export())
 
     def test_administrator_exports_what_the_list_shows(self) -> None:
         """Searched, filtered and sorted alike."""
@@ -590,18 +593,24 @@ class SkillExportTests(SkillFileTestCase):
             self.assertEqual([row[0] for row in self.exported_rows(query)], names)
 
     def test_administrator_exports_no_formulas(self) -> None:
-        """No cell starts with what a spreadsheet calculates."""
-        for start in ("=", "+", "-", "@", "\t", "'=", "\uff1d"):
-            make_skill(name=f"{start}1+1", description=f"{start}cmd|' /C calc'!A0")
-        for row in self.exported_rows():
-            for cell in row[:2]:
-                self.assertRegex(cell, r"\A'")
+        """No cell starts with what a spreadsheet calculates, by whichever delimiter it opens the file."""
+        starts = ("=", "+", "-", "@", "\t", "'=", "\uff1d")
+        for number, start in enumerate(starts):
+            make_skill(name=f"{start}{number}", description=f"{start}cmd|' /C calc'!A0")
+            make_skill(
+                name=f"a,{start}{number};{start}1", description=f"a,{start}1;{start}1\t{start}1\n{start}1|{start}"
+            )
+        text = self.export().decode("utf-8-sig")
+        for delimiter in ",;\t|":
+            for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
+                for cell in row:
+                    self.assertNotRegex(cell, r"\A[=+\-@\t\r\uff1d]")
 
     def test_administrator_importing_an_export_changes_nothing(self) -> None:
         """Whatever names and descriptions are made of; into an empty catalog it restores what was there."""
         escaped = ["=1", "'=1", "''=1", "'quoted'", "-", "-x", "@x", "'", "\uff1d1"]
-        names = [*escaped, "a,b", 'a"b', "a;b;c;d", "ß", "\uff21\uff22", "a|b", "x\ty", "Café"]
-        texts = ["one\r\ntwo", "\n=x", "  spaces  ", "\r\n", "-\r\n-", "'\n"]
+        names = [*escaped, "a,b", 'a"b', "a;b;c;d", "ß", "\uff21\uff22", "a|b", "a;-1,'=2|@3", "Café"]
+        texts = ["one\ntwo", "\n=x", "  spaces  ", "\n", "-\n-", "'\n", "- a\n'- b,,=\t\t=;''+", "|=|"]
         for name, text in [*zip(names, names, strict=True), *((f"Text {text!r}", text) for text in texts)]:
             make_skill(name=name, description=text).communities_of_practice.add(make_cop("devops"))
         make_skill(name="Areas").communities_of_practice.set([make_cop("ui_ux"), make_cop("devops")])
@@ -650,7 +659,7 @@ class SkillPermissionTests(TestCase):
             "delete": partial(self.client.get, delete),
             "import": partial(self.client.get, IMPORT),
             "upload": partial(self.client.post, IMPORT, {"import_file": file}),
-            "confirm": partial(self.client.post, IMPORT, {"previewed": sign([{"name": "Imported"}])}),
+            "confirm": partial(self.client.post, IMPORT, {"previewed": sign([(2, {"name": "Imported"})])}),
             "export": partial(self.client.get, EXPORT),
             "merge": partial(self.client.post, LIST, merge),
         }
