@@ -24,6 +24,17 @@ INSERT_USER = """
         is_project_manager, date_joined, created_at, updated_at)
     VALUES (gen_random_uuid(), %(email)s, %(name)s, %(name)s, '', false, false, true, false, now(), now(), now())
 """
+INSERT_SKILL = r"""
+    INSERT INTO ctj_api_skill (id, name, description, created_at, updated_at) VALUES
+    (gen_random_uuid(), %(name)s, E'One\r\nTwo\rThree', now() + %(age)s * interval '1 second', now())
+"""
+INSERT_ROLES = """
+    INSERT INTO ctj_api_role (id, title, community_of_practice_id, created_at, updated_at)
+    SELECT gen_random_uuid(), title, id, now() + interval '1 second' * number, now()
+    FROM ctj_api_communityofpractice,
+        unnest(ARRAY['Data Engineer', 'data engineer']) WITH ORDINALITY AS t(title, number)
+    WHERE practice_area = 'devops' OR practice_area = 'engineering' AND number = 1
+"""
 HARMLESS = (
     migrations.CreateModel,
     migrations.AddField,
@@ -158,6 +169,34 @@ class PersonNameTests(TransactionTestCase):
                     cursor.fetchall(),
                     [("bad@example.org", *["Ana https://evil.example"] * 2), ("good@example.org", " Bo ", " Bo ")],
                 )
+
+
+class OldNameTests(TransactionTestCase):
+    """Names and texts that were stored before they had a normal form."""
+
+    serialized_rollback = True
+
+    def test_operator_migrating_is_told_of_names_that_become_the_same(self) -> None:
+        """All get their normal form, the younger of two the same name gets a number, and texts their line ends."""
+        names = ["Zq Caf\u00e9", "Zq Cafe\u0301", "zq  caf\u00e9\u200b", "Zq Café (2)", "\u200b", "Soft\u00a0\nskills "]
+        expected = ["Zq Café", "Zq Café (3)", "zq café (4)", "Zq Café (2)", "Unnamed", "Soft skills"]
+        with new_database("old_names") as database, using(database):
+            call_command("migrate", APP, "0010_plain_person_names", verbosity=0)
+            with connection.cursor() as cursor:
+                for age, name in enumerate(names):
+                    cursor.execute(INSERT_SKILL, {"age": age, "name": name})
+                cursor.execute(INSERT_ROLES)
+                cursor.execute(INSERT_USER, {"email": "a@example.org", "name": "..."})
+                with self.assertLogs("ctj_api.migrations.0013_normal_names", "WARNING") as logs:
+                    call_command("migrate", APP, verbosity=0)
+                self.assertEqual(len(logs.output), 3)
+                self.assertIn('Another skill is "Zq Café" already', logs.output[0])
+                cursor.execute("SELECT name, description FROM ctj_api_skill ORDER BY created_at")
+                self.assertEqual(cursor.fetchall(), [(name, "One\nTwo\nThree") for name in expected])
+                cursor.execute("SELECT title FROM ctj_api_role ORDER BY title COLLATE pg_c_utf8")
+                self.assertEqual(cursor.fetchall(), [("Data Engineer",), ("Data Engineer",), ("data engineer (2)",)])
+                cursor.execute("SELECT first_name, last_name FROM ctj_api_userprofile")
+                self.assertEqual(cursor.fetchall(), [("", "")])
 
 
 class RoundTripTests(TransactionTestCase):
