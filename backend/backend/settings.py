@@ -176,7 +176,7 @@ LANGUAGE_CODE = "en-us"
 # The API, the logs and the database speak UTC; the admin speaks the time zone of the organisation.
 TIME_ZONE = "UTC"
 ADMIN_TIME_ZONE = env.str("TIME_ZONE", "America/Los_Angeles", validate=OneOf(available_timezones(), error=NO_ZONE))
-DATETIME_FORMAT = "N j, Y, P T"
+FORMAT_MODULE_PATH = "ctj_api.desk.formats"
 USE_I18N = False
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,5 +1,6 @@
 """Hours and meetings: minutes of the week on the volunteer's clock, time zones and daylight saving."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctj_api.ranking.availability import MeetingWeek, fits_hours
-from ctj_api.validators import DAYS
+from ctj_api.validators import DAYS, normal_week, validate_week_slots
 
 from .matching_oracle import naive_fit
 
@@ -21,6 +22,16 @@ WINTER = datetime(2026, 1, 14, 20, tzinfo=UTC)
 def clock(quarter: int) -> str:
     """Return the time at which a quarter of an hour of the day begins."""
     return f"{quarter // 4:02}:{quarter % 4 * 15:02}"
+
+
+def or_a_minute_less(slot: str) -> st.SearchStrategy[str]:
+    """Return the slot, and where it ends at midnight the one that ends at 23:59 as well."""
+    return st.sampled_from([slot, slot.replace("24:00", "23:59")])
+
+
+def or_at_zero(slot: str) -> st.SearchStrategy[str]:
+    """Return the slot, and where it ends at midnight the one that ends at 00:00 as well."""
+    return st.sampled_from([slot, slot.replace("24:00", "00:00")])
 
 
 zone_names = st.sampled_from([PACIFIC, LONDON, "Asia/Kolkata", "Pacific/Auckland", "Pacific/Chatham", "UTC"])
@@ -65,6 +76,17 @@ class MeetingTests(SimpleTestCase):
         for slot in ("mon 18:00-19:29", "mon 18:01-19:30", "tue 18:00-19:30"):
             self.assert_fits(False, meeting, week(PACIFIC, slot))
         self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-24:00"))
+
+    def test_minute_before_midnight_is_no_gap(self) -> None:
+        """Forms that end a day at 23:59 mean midnight; any other minute that is not free is a gap."""
+        into_tuesday = week(PACIFIC, "mon 20:30-21:30")
+        for free, expected in (
+            (("mon 22:00-23:59", "tue 00:00-02:00"), True),
+            (("mon 22:00-23:58", "tue 00:00-02:00"), False),
+            (("mon 22:00-23:59", "tue 00:01-02:00"), False),
+        ):
+            self.assert_fits(expected, into_tuesday, week(NEW_YORK, *free))
+        self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-23:59"))
 
     def test_one_of_several_meetings_is_enough(self) -> None:
         """A volunteer need not come to all of them."""
@@ -143,7 +165,24 @@ class MeetingTests(SimpleTestCase):
             self.assert_fits(None, meeting, week(zone, "mon 18:00-19:00"))
             self.assert_fits(None, week(zone, "mon 18:00-19:00"), meeting)
 
-    @given(zone_names, zone_names, st.lists(slots, max_size=2), st.lists(slots, max_size=8), st.integers(0, 364))
+    @given(zone_names, st.lists(slots.flatmap(or_at_zero), min_size=1), st.booleans())
+    def test_normal_form_of_weeks_changes_midnight_only(self, zone: str, given_slots: list[str], turned: bool) -> None:
+        """It is reached at once, keeps the order of slots and keys, and is what the validators take."""
+        given_week = week(zone, *given_slots)
+        if turned:
+            given_week = {key: given_week[key] for key in reversed(given_week)}
+        normal = normal_week(given_week)
+        validate_week_slots(normal)
+        self.assertEqual(normal_week(normal), normal)
+        self.assertEqual(json.dumps(normal).replace("24:00", "00:00"), json.dumps(given_week).replace("24:00", "00:00"))
+
+    @given(
+        zone_names,
+        zone_names,
+        st.lists(slots, max_size=2),
+        st.lists(slots.flatmap(or_a_minute_less), max_size=8),
+        st.integers(0, 364),
+    )
     def test_meetings_fit_as_they_do_quarter_by_quarter(
         self, meeting_zone: str, own_zone: str, meeting_slots: list[str], free: list[str], days: int
     ) -> None:

@@ -1,6 +1,7 @@
 """The skill catalog in the admin: how it is listed, merged, exported and imported, and by whom."""
 
 import csv
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -40,6 +41,7 @@ from .common import (
 from .test_concurrency import at_once
 
 ROUNDS = 6
+CAFE = [("Café", ["devops"])]
 HEADER = "name,description,communities_of_practice\n"
 LIST = reverse("admin:ctj_api_skill_changelist")
 ADD = reverse("admin:ctj_api_skill_add")
@@ -458,34 +460,99 @@ class SkillImportTests(SkillFileTestCase):
             self.assertEqual((skill.description, self.areas(skill)), expected)
 
     def test_administrator_importing_what_spreadsheets_write_is_understood(self) -> None:
-        """A byte order mark, semicolons, their line ends, empty rows and columns at the end."""
+        """A byte order mark, any delimiter, any line ends, empty rows and columns, and the words of the site."""
         files: dict[str, str | bytes] = {
             "mark": b"\xef\xbb\xbf" + (HEADER + "Café,,devops\n").encode(),
             "semicolons": "name;description;communities_of_practice\r\nCafé;;devops\r\n",
             "empty": "Name,Description,Communities_of_practice,,\r\nCafé,,devops,,\r\n,,,,\r\n\r\n",
-            "short": "name,description,communities_of_practice\nCafé\n",
+            "short": "communities_of_practice,name,description\ndevops,Café\n",
+            "tabs": "name\tdescription\tcommunities_of_practice\r\nCafé\ta,b,c\tdevops\r\n",
+            "told": "sep=;\r\nname;description;communities_of_practice\r\nCafé;;devops\r\n",
+            "told, in vain": '"sep=;"\nname,description,communities_of_practice\nCafé,;;;;,devops\n',
+            "CR only": "name,description,communities_of_practice\rCafé,a;b;c;d;e;f,devops\r",
+            "blank rows": f"\r\n,,\r\n{HEADER}\r\n , ,\r\nCafé,,devops\r\n\r\n,,\r\n",
+            "key": f"{HEADER}Café,,DevOps |\n",
+            "words": f"{HEADER}Café,,{make_cop('devops').name.upper()}\n",
+            "another form": f"{HEADER}\u00a0Cafe\u0301\u200b,,devops\n",
         }
+        make_cop("devops", name="Deployment")
         for name, content in files.items():
             with self.subTest(name):
                 self.import_file(content)
-                self.assertEqual(list(Skill.objects.values_list("name", flat=True)), ["Café"])
+                self.assertEqual([(skill.name, self.areas(skill)) for skill in Skill.objects.all()], CAFE)
                 Skill.objects.all().delete()
 
-    def test_administrator_previewing_takes_a_constant_number_of_queries(self) -> None:
-        """Skills are found and checked without asking the database for each."""
+    def test_administrator_importing_the_words_of_the_site_finds_the_communities(self) -> None:
+        """By key, by label or by the name that the administrators gave; a name of two lines becomes one."""
+        make_cop("devops", name="Deployment")
+        self.import_file(HEADER + '"React\n18",,UI/UX|project/product management|deployment | engineering\n')
+        skill = Skill.objects.get(name="React 18")
+        self.assertEqual(self.areas(skill), ["devops", "engineering", "project_management", "ui_ux"])
+
+    def test_administrator_is_warned_of_likely_mistakes(self) -> None:
+        """In the preview and after the form: a name that differs in one letter, and a skill that nobody finds."""
+        for name in ("Python", "Node.js", "Go"):
+            make_skill(name=name)
+        lonely = '"{}" is in no community of practice.'
+        near = '"{}" is nearly the same name as "{}".'
+        cases: dict[str, list[str]] = {
+            **{f"{name},,devops": [near.format(name, "Python")] for name in ("Phyton", "Pyton", "Pxthon", "Pythonn")},
+            "NodeJS,,devops": [near.format("NodeJS", "Node.js")],
+            "Gi,,devops": [],
+            "Pton,,devops": [],
+            "Rust,,devops\nRusty,,": [near.format("Rusty", "Rust"), lonely.format("Rusty")],
+            "Go,New,": [lonely.format("Go")],
+            "Go,,": [],
+        }
+        for rows, warnings in cases.items():
+            with self.subTest(rows):
+                page = self.upload(HEADER + rows)
+                self.assertEqual(page.context["preview"].rows[-1].warnings, warnings)
+                for warning in warnings:
+                    self.assertIn(warning, unescape(page.content.decode()))
+        page = self.client.post(ADD, {"name": "Pythonn"}, follow=True)
+        told = [near.format("Pythonn", "Python"), lonely.format("Pythonn")]
+        self.assertEqual([str(message) for message in page.context["messages"]][:2], told)
+
+    def test_administrator_importing_takes_a_constant_number_of_queries(self) -> None:
+        """Skills are found, checked, saved and logged without asking the database for each."""
         counts = []
         for number in (2, 30):
-            for _ in range(number):
-                make_skill().communities_of_practice.add(make_cop())
-            file = self.export()
+            old = [make_skill(name=f"Old {number} {place}").name for place in range(number)]
+            rows = [*(f"{name},New,ui_ux" for name in old), *(f"{name} too,,devops" for name in old)]
             with CaptureQueriesContext(connection) as queries:
-                self.upload(file)
-            counts.append(len(queries))
+                page = self.upload(HEADER + "\n".join(rows))
+            with CaptureQueriesContext(connection) as more:
+                self.assertContains(self.confirm(page), f"{number} new, {number} changed")
+            counts.append((len(queries), len(more)))
         self.assertEqual(counts[0], counts[1])
 
 
 class SkillImportErrorTests(SkillFileTestCase):
     """A file that is wrong: nothing is written, and the page says what to mend."""
+
+    def test_attacker_uploading_thousands_of_errors_gets_a_short_answer(self) -> None:
+        """The first unknown column, the first unknown community of a row, and twenty rows are told, at once."""
+        empty = len(self.client.get(IMPORT).content)
+        files = {
+            "columns": ",".join(map(str, range(140_000))),
+            "no names": "name" + "," * 900_000 + "\na" * 900,
+            "rows": HEADER + "x,,cooking\n" * 1_000,
+            "communities": HEADER + "".join(f"{place},,{'|x' * 60_000}\n" for place in range(8)),
+            "long": HEADER + f"{'<' * 900},{'<' * 900},x\n" * 500,
+        }
+        for name, content in files.items():
+            with self.subTest(name):
+                started = time.process_time()
+                page = self.upload(content)
+                self.assertLess(time.process_time() - started, 5)
+                self.assertLess(len(page.content) - empty, 64_000)
+        self.assertContains(self.upload(files["rows"]), "The first 20 of 1000 wrong rows:")
+
+    def test_administrator_is_told_the_row_that_the_spreadsheet_shows(self) -> None:
+        """Empty rows count as well."""
+        page = self.upload("\n\n" + HEADER + "\nGood,,\n\n,no name,\n")
+        self.assertEqual([row.number for row in page.context["preview"].wrong_rows], [7])
 
     def tearDown(self) -> None:
         """Expect that nothing was written."""
