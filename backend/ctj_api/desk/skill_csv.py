@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import PracticeArea
@@ -169,31 +168,15 @@ class SkillImport:
             row = self.wrong_rows[0]
             raise ValidationError(f"Nothing was imported. Row {row.number}: {' '.join(row.problems)} Try again.")
         added = [row.skill for row in self.rows if row.outcome == "new"]
-        changed = {row.skill.pk: row.skill for row in self.rows if row.outcome == "changed"}
-        before = {pk: snapshot(skill) for pk, skill in changed.items()}
-        self._write([row for row in self.rows if row.outcome != "unchanged"], added, list(changed.values()))
+        before = {row.skill.pk: snapshot(row.skill) for row in self.rows if row.outcome == "changed"}
+        _write([row for row in self.rows if row.outcome != "unchanged"], self._communities)
         log_addition(user, *added)
         names = {community.pk: str(community) for community in self._communities.values()}
-        stored = Skill.objects.filter(pk__in=changed).prefetch_related("communities_of_practice")
         alike: dict[tuple[str, ...], list[Skill]] = {}
-        for skill in stored:
+        for skill in Skill.objects.filter(pk__in=before).prefetch_related("communities_of_practice"):
             alike.setdefault(tuple(changes(skill, before[skill.pk], names)), []).append(skill)
         for texts, skills in alike.items():
             log_changes(user, skills, texts)
-
-    def _write(self, rows: list[ImportedRow], added: list[Skill], changed: list[Skill]) -> None:
-        for row in rows:
-            row.skill.name, row.skill.description = row.after["name"], row.after["description"]
-            row.skill.updated_at = timezone.now()
-        Skill.objects.bulk_create(added)
-        Skill.objects.bulk_update(changed, ["name", "description", "updated_at"])
-        links = Skill.communities_of_practice.through._default_manager
-        links.filter(skill__in=changed).delete()
-        links.bulk_create(
-            links.model(skill=row.skill, communityofpractice=self._communities[area])
-            for row in rows
-            for area in _words(row.after["communities_of_practice"])
-        )
 
     def _row(self, number: int, cells: dict[str, str]) -> ImportedRow:
         stored = self._skills.get(lower_name(cells["name"]))
@@ -226,6 +209,22 @@ class SkillImport:
         if unknown:
             known = ", ".join(sorted(self._communities))
             yield f"There is no practice area {quote(unknown[0])}. The practice areas are: {known}."
+
+
+def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractice]) -> None:
+    """Save the skills of rows with their communities, in as many queries for a thousand rows as for one."""
+    skills = [row.skill for row in rows]
+    for row in rows:
+        row.skill.name, row.skill.description = row.after["name"], row.after["description"]
+    columns = ["name", "description", "updated_at"]
+    Skill.objects.bulk_create(skills, update_conflicts=True, unique_fields=["id"], update_fields=columns)
+    links = Skill.communities_of_practice.through._default_manager
+    links.filter(skill__in=skills).delete()
+    links.bulk_create(
+        links.model(skill=row.skill, communityofpractice=communities[area])
+        for row in rows
+        for area in _words(row.after["communities_of_practice"])
+    )
 
 
 def _cells_of(skill: Skill) -> dict[str, str]:
