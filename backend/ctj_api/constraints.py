@@ -76,15 +76,13 @@ def filled_constraint(field: str, name: str, at_most: int | None = None) -> Chec
     return CheckConstraint(condition=condition, name=name)
 
 
-def person_name_constraint(field: str, name: str) -> CheckConstraint:
-    """Return the constraint that ``field`` has no character that ends a line or changes the direction of text."""
-    return CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=name)
-
-
-def person_letter_constraint(field: str, name: str) -> CheckConstraint:
-    """Return the constraint that ``field`` is empty or has a visible letter."""
+def person_name_constraints(field: str, name: str) -> list[BaseConstraint]:
+    """Return the constraints of ``validate_person_name``, for which PostgreSQL may know a few more letters."""
     has_letter = models.lookups.Regex(Collate(field, COLLATION), f"(?![{HANGUL_FILLERS}])[[:alpha:]]")
-    return CheckConstraint(condition=Q(**{field: ""}) | Q(has_letter), name=name)
+    return [
+        CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=f"{name}_plain"),
+        CheckConstraint(condition=Q(**{field: ""}) | Q(has_letter), name=f"{name}_letter"),
+    ]
 
 
 def normal_name_constraint(field: str, name: str) -> CheckConstraint:

@@ -17,8 +17,7 @@ from .constraints import (
     enum_constraint,
     filled_constraint,
     normal_name_constraint,
-    person_letter_constraint,
-    person_name_constraint,
+    person_name_constraints,
     skill_levels_constraints,
     week_slots_constraint,
     weekly_hours_constraint,
@@ -186,10 +185,8 @@ class UserProfile(TimestampedModel, AbstractUser):
         constraints: ClassVar = [
             CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
             filled_constraint("email", "user_email_filled"),
-            person_name_constraint("first_name", "user_first_name_plain"),
-            person_name_constraint("last_name", "user_last_name_plain"),
-            person_letter_constraint("first_name", "user_first_name_letter"),
-            person_letter_constraint("last_name", "user_last_name_letter"),
+            *person_name_constraints("first_name", "user_first_name"),
+            *person_name_constraints("last_name", "user_last_name"),
             weekly_hours_constraint("max_available_hours", "user_max_available_hours_range"),
             week_slots_constraint(
                 "meeting_availability", "user_meeting_availability_shape", slot_keys=AVAILABILITY_KEYS

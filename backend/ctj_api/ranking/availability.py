@@ -11,8 +11,7 @@ type WeekSlots = dict[str, Any]
 type Minutes = int
 
 MINUTES_A_DAY = 24 * 60
-# Who is free until then is free until midnight.
-LAST_MINUTE = MINUTES_A_DAY - 1
+LAST_MINUTE = "23:59"  # who is free until then is free until midnight
 MINUTE = timedelta(minutes=1)
 # Clocks are put forward and back on quarters of an hour of UTC.
 QUARTER = 15
@@ -87,9 +86,7 @@ def _on_clock(begins: datetime, ends: datetime, zone: ZoneInfo) -> Minutes:
 def _free_minutes(slots: list[dict[str, str]]) -> Minutes:
     free = 0
     for slot in slots:
-        start, end = _minute_of_day(slot["start"]), _minute_of_day(slot["end"])
-        if end == LAST_MINUTE:
-            end = MINUTES_A_DAY
+        start, end = _minute_of_day(slot["start"]), _minute_of_day(slot["end"].replace(LAST_MINUTE, END_OF_DAY))
         free |= _minutes(DAYS.index(slot["day"]), start, end - start)
     return free
 
