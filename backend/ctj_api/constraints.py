@@ -26,7 +26,7 @@ from .validators import (
     WHITE_SPACE,
 )
 
-# Sorts by code point and knows the letters and cases of all of Unicode, whatever locale the database was made with.
+# Sorts by code point and knows the letters of all of Unicode, whatever locale the database was made with.
 COLLATION = "pg_c_utf8"
 _WORD = f"[^{WHITE_SPACE}{UNSEEN}]+"
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -77,7 +77,7 @@ def filled_constraint(field: str, name: str, at_most: int | None = None) -> Chec
 
 
 def person_name_constraints(field: str, name: str) -> list[BaseConstraint]:
-    """Return the constraints of ``validate_person_name``, for which PostgreSQL may know a few more letters."""
+    """Return the constraints of ``validate_person_name``; PostgreSQL may know a few letters more."""
     has_letter = models.lookups.Regex(Collate(field, COLLATION), f"(?![{HANGUL_FILLERS}])[[:alpha:]]")
     return [
         CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=f"{name}_plain"),
@@ -86,7 +86,7 @@ def person_name_constraints(field: str, name: str) -> list[BaseConstraint]:
 
 
 def normal_name_constraint(field: str, name: str) -> CheckConstraint:
-    """Return the constraint that ``field`` has a name in the form of :func:`~ctj_api.validators.normal_name`."""
+    """Return the constraint that ``field`` has a name in the form of ``normal_name``."""
     words = Q(**{f"{field}__regex": f"^{_WORD}( {_WORD})*$"})
     return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 

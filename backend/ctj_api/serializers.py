@@ -165,7 +165,8 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
         """Save the changed listing together with its matrix; one that stays the same keeps its time."""
         stored = instance.skills_required_matrix
         levels = validated_data.pop("skills_required_matrix", stored.levels)
-        if levels == stored.levels and all(getattr(instance, name) == value for name, value in validated_data.items()):
+        is_same = all(getattr(instance, name) == value for name, value in validated_data.items())
+        if is_same and levels == stored.levels:
             return instance
         SkillMatrix.objects.store(levels, into=stored)
         return super().update(instance, validated_data)

@@ -1,4 +1,4 @@
-"""The rules of names, texts, passwords and the two JSON shapes, skill matrices and week slots, each written once.
+"""The rules of names, texts, passwords, skill matrices and week slots, each written once.
 
 Models, serializers and admin forms all come here; ``constraints.py`` holds the same in the database.
 """
@@ -81,13 +81,13 @@ def validate_meeting_times(value: object) -> None:
 
 
 def normal_name(text: str) -> str:
-    """Return the name of a skill, role or project as one line in NFC, with single spaces and nothing unseen."""
+    """Return the name of a skill, role or project as one line in NFC, without what can't be seen."""
     words = re.sub(f"[{UNSEEN}]", "", text)
     return unicodedata.normalize("NFC", re.sub(f"[{WHITE_SPACE}]+", " ", words).strip(" "))
 
 
 def normal_lines(text: str) -> str:
-    """Return a text with a newline alone at the end of each line: browsers and spreadsheets send their own."""
+    """Return a text with a newline alone at the end of each line: browsers send CRLF."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -99,7 +99,7 @@ def normal_week(week: Any) -> Any:
 
 
 def validate_person_name(value: str) -> None:
-    """Raise a ``ValidationError`` for a name without a letter, or with characters that control the text around it."""
+    """Raise a ``ValidationError`` for a name without a letter, or with characters that control other text."""
     if re.search(NO_PART_OF_A_NAME, value):
         raise ValidationError("A name is one line of text, without control characters.")
     if value and not any(sign.isalpha() and sign not in HANGUL_FILLERS for sign in value):

@@ -171,7 +171,8 @@ def _load_communities(entries: list[Entry], communities: Communities) -> int:
 
 
 def _load_roles(entries: list[Entry], communities: Communities) -> int:
-    known = {_role_key(*role) for role in Role.objects.values_list("title", "community_of_practice__practice_area")}
+    stored = Role.objects.values_list("title", "community_of_practice__practice_area")
+    known = {_role_key(*role) for role in stored}
     added = [
         Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
         for entry in entries

@@ -24,7 +24,7 @@ COLUMNS = ("name", "description", "communities_of_practice")
 SEPARATOR = "|"
 MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
-SALT = "ctj_api.skill_import"
+SALT = "ctj_api.numbered_skill_rows"  # another one for each form of what is signed
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60
 MAX_WRONG_ROWS = 20
 MAX_COMMUNITIES = 20
@@ -47,8 +47,8 @@ ABOUT_FILES = {
 }
 
 _DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
-# Where a cell begins, also for who opens the file with another delimiter, and what spreadsheets take for a formula
-# there, after any number of the apostrophes that keep them from it.
+# Where a cell begins, also for who opens the file with another delimiter, and what spreadsheets take there
+# for a formula, after any number of the apostrophes that keep them from it.
 # https://owasp.org/www-community/attacks/CSV_Injection
 _BEGINNING = "(?:^|(?<=[,;\t\r\n|]))"
 _FORMULA = "(?='*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])"
@@ -64,7 +64,7 @@ def write_skills(skills: Iterable[Skill]) -> str:
 
 
 def decode_file(data: bytes) -> str:
-    """Return the text of an uploaded file; raises a ``ValidationError`` that says what it is where it is no text."""
+    """Return the text of an uploaded file; raises a ``ValidationError`` that says what else it is."""
     kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
     if b"\0" in data[:4]:  # plain letters in UTF-16 are valid UTF-8, too
         kinds.append(UTF_16)
@@ -77,7 +77,7 @@ def decode_file(data: bytes) -> str:
 
 
 def read_rows(text: str) -> list[NumberedRow]:
-    """Return the rows of a CSV file with their numbers; raises a ``ValidationError`` where it is no list of skills."""
+    """Return the numbered rows of a CSV file; raises a ``ValidationError`` where it is no list of skills."""
     filled = [(number, row) for number, row in enumerate(_parse(text), start=1) if _is_filled(row)]
     (_, header), *rows = filled or [(1, [])]
     columns = _columns(header)
@@ -87,7 +87,7 @@ def read_rows(text: str) -> list[NumberedRow]:
         raise ValidationError(f"The file has {len(rows):,} rows; at most {MAX_ROWS:,} can be imported at once.")
     for number, row in rows:
         if _is_filled(row[len(header) :]):
-            raise ValidationError(f"Row {number} has more cells than there are columns: is a quotation mark missing?")
+            raise ValidationError(f"Row {number} has more cells than columns: is a quotation mark missing?")
     return [(number, _by_column(columns, row)) for number, row in rows]
 
 
@@ -118,7 +118,7 @@ def warnings_of(name: str, communities: object, spellings: Mapping[str, str]) ->
 
 
 class ImportedRow(NamedTuple):
-    """A row of a file: its number, its skill, old and new cells, what is wrong, and what is probably a mistake."""
+    """A row of a file: its number and skill, old and new cells, what is wrong and what is likely a mistake."""
 
     number: int
     skill: Skill
@@ -188,11 +188,13 @@ class SkillImport:
         if before != after:
             warnings = warnings_of(name, communities, {} if stored else self._spellings)
             self._spellings |= spellings_of([name])
-        return ImportedRow(number, stored or Skill(), before, after, [*self._problems(number, after)], warnings)
+        problems = list(self._problems(number, after))
+        return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
 
     def _keys(self, communities: str) -> str:
         """Return the practice areas of a cell, which may also name the communities as the site shows them."""
-        return SEPARATOR.join(sorted({self._areas.get(lower_name(word), word) for word in _words(communities)}))
+        areas = {self._areas.get(lower_name(word), word) for word in _words(communities)}
+        return SEPARATOR.join(sorted(areas))
 
     def _problems(self, number: int, cells: dict[str, str]) -> Iterator[str]:
         name = cells["name"]
@@ -237,7 +239,7 @@ def _words(cell: str) -> list[str]:
 
 
 def _spellings(name: str) -> set[str]:
-    """Return the letters of a name, and those without any one of them; two that share a text are nearly the same."""
+    """Return the letters of a name, also without any one of them: similar names share one of these texts."""
     letters = "".join(filter(str.isalnum, lower_name(name)))[:MAX_LETTERS]
     if len(letters) < MIN_LETTERS:
         return set()
@@ -271,7 +273,7 @@ def _is_filled(row: list[str]) -> bool:
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """Return the place of each column that has a name; raises a ``ValidationError`` for the first that is wrong."""
+    """Return the place of each named column; raises a ``ValidationError`` for the first that is wrong."""
     places: dict[str, int] = {}
     columns = ", ".join(COLUMNS)
     for place, name in enumerate(cell.strip().lower() for cell in header):

@@ -86,7 +86,8 @@ def _on_clock(begins: datetime, ends: datetime, zone: ZoneInfo) -> Minutes:
 def _free_minutes(slots: list[dict[str, str]]) -> Minutes:
     free = 0
     for slot in slots:
-        start, end = _minute_of_day(slot["start"]), _minute_of_day(slot["end"].replace(LAST_MINUTE, END_OF_DAY))
+        end = _minute_of_day(END_OF_DAY if slot["end"] == LAST_MINUTE else slot["end"])
+        start = _minute_of_day(slot["start"])
         free |= _minutes(DAYS.index(slot["day"]), start, end - start)
     return free
 

@@ -595,7 +595,7 @@ class SkillImportErrorTests(SkillFileTestCase):
             ("name,name\na,b\n", "more than once"),
             ("name,id\na,b\n", 'The file has a column "id"'),
             (HEADER, "The file has no skills"),
-            (HEADER + "a,b,,c\n", "Row 2 has more cells than there are columns"),
+            (HEADER + "a,b,,c\n", "Row 2 has more cells than columns"),
             (HEADER + 'a,"b\n', "The file is not CSV"),
             (HEADER + f"a,{'x' * 140_000}\n", "The file is not CSV"),
             ("name\n" + "a\n" * (MAX_ROWS + 1), "The file has 1,001 rows; at most 1,000 can be imported at once."),
