@@ -5,6 +5,7 @@ default is given. ``startServer.sh`` writes a ``.env`` for development.
 """
 
 from typing import Any
+from zoneinfo import available_timezones
 
 import django_stubs_ext
 from django.utils.csp import CSP
@@ -33,6 +34,7 @@ SQL_HOST = env.str("SQL_HOST", "")
 NEXT_DEV_ORIGIN = "http://localhost:3000"
 # What runs: the version that a release raised, and the commit where the image's build names it.
 RELEASE = "+".join(filter(None, (__version__, env.str("RELEASE_COMMIT", ""))))
+NO_ZONE = "This is no time zone such as America/Los_Angeles."
 
 
 INSTALLED_APPS = [
@@ -173,7 +175,10 @@ PASSWORD_MAIL_RATE = env.rate("PASSWORD_MAIL_RATE", "3/1h")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
 
 LANGUAGE_CODE = "en-us"
+# The API, the logs and the database speak UTC; the admin speaks the time zone of the organisation.
 TIME_ZONE = "UTC"
+ADMIN_TIME_ZONE = env.str("TIME_ZONE", "America/Los_Angeles", validate=OneOf(available_timezones(), error=NO_ZONE))
+FORMAT_MODULE_PATH = "ctj_api.desk.formats"
 USE_I18N = False
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -10,10 +10,25 @@ from typing import Any
 
 from django.db import models
 from django.db.models import BaseConstraint, CheckConstraint, F, Func, Q, Value
-from django.db.models.functions import Length
+from django.db.models.functions import Collate, Length
 
-from .validators import DAYS, MAX_HOURS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL, NO_PART_OF_A_NAME
+from .validators import (
+    DAYS,
+    HANGUL_FILLERS,
+    MAX_HOURS,
+    MAX_LEVEL,
+    MAX_SKILLS,
+    MAX_SLOT_NAME,
+    MAX_SLOTS,
+    MIN_LEVEL,
+    NO_PART_OF_A_NAME,
+    UNSEEN,
+    WHITE_SPACE,
+)
 
+# Sorts by code point and knows the letters of all of Unicode, whatever locale the database was made with.
+COLLATION = "pg_c_utf8"
+_WORD = f"[^{WHITE_SPACE}{UNSEEN}]+"
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _LEVEL = (
     f'@.key like_regex "{_UUID}" && @.value.type() == "number" '
@@ -40,6 +55,13 @@ class JSONKeyCount(Func):
     output_field = models.IntegerField()
 
 
+class IsComposed(Func):
+    """Whether a text is in Unicode's normal form NFC."""
+
+    template = "%(expressions)s IS NFC NORMALIZED"
+    output_field = models.BooleanField()
+
+
 def enum_constraint(field: str, choices: type[models.TextChoices], name: str) -> CheckConstraint:
     """Return the constraint that ``field`` holds one of ``choices``."""
     return CheckConstraint(condition=Q(**{f"{field}__in": choices.values}), name=name)
@@ -54,9 +76,19 @@ def filled_constraint(field: str, name: str, at_most: int | None = None) -> Chec
     return CheckConstraint(condition=condition, name=name)
 
 
-def person_name_constraint(field: str, name: str) -> CheckConstraint:
-    """Return the constraint that ``field`` has no character that ends a line or changes the direction of text."""
-    return CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=name)
+def person_name_constraints(field: str, name: str) -> list[BaseConstraint]:
+    """Return the constraints of ``validate_person_name``; PostgreSQL may know a few letters more."""
+    has_letter = models.lookups.Regex(Collate(field, COLLATION), f"(?![{HANGUL_FILLERS}])[[:alpha:]]")
+    return [
+        CheckConstraint(condition=~Q(**{f"{field}__regex": NO_PART_OF_A_NAME}), name=f"{name}_plain"),
+        CheckConstraint(condition=Q(**{field: ""}) | Q(has_letter), name=f"{name}_letter"),
+    ]
+
+
+def normal_name_constraint(field: str, name: str) -> CheckConstraint:
+    """Return the constraint that ``field`` has a name in the form of ``normal_name``."""
+    words = Q(**{f"{field}__regex": f"^{_WORD}( {_WORD})*$"})
+    return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 
 
 def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:

@@ -13,15 +13,17 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from .constraints import (
+    COLLATION,
     enum_constraint,
     filled_constraint,
-    person_name_constraint,
+    normal_name_constraint,
+    person_name_constraints,
     skill_levels_constraints,
     week_slots_constraint,
     weekly_hours_constraint,
 )
 from .enums import Experience, PracticeArea, Status, WorkEnvironment
-from .fields import LowercaseEmailField, SkillLevelsField
+from .fields import LowercaseEmailField, NameField, SkillLevelsField
 from .querysets import (
     OpportunityManager,
     OpportunityQuerySet,
@@ -42,8 +44,6 @@ from .validators import (
 MAX_NAME = 255
 MAX_PERSON_NAME = 150
 MAX_BODY = 20_000
-# Sorts by code point and folds the case of all of Unicode, whatever locale the database was made with.
-COLLATION = "pg_c_utf8"
 
 
 class TimestampedModel(models.Model):
@@ -80,14 +80,14 @@ class CommunityOfPractice(TimestampedModel):
 class Role(TimestampedModel):
     """A job title within a community of practice."""
 
-    title = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
+    title = NameField(max_length=MAX_NAME, db_collation=COLLATION)
     community_of_practice = models.ForeignKey(CommunityOfPractice, on_delete=models.PROTECT, related_name="roles")
 
     class Meta:
         ordering = ("title", "id")
         constraints: ClassVar = [
-            UniqueConstraint(fields=("title", "community_of_practice"), name="role_title_unique_in_community"),
-            filled_constraint("title", "role_title_filled"),
+            UniqueConstraint(Lower("title"), "community_of_practice", name="role_title_unique_in_any_case"),
+            normal_name_constraint("title", "role_title_normal"),
         ]
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class Role(TimestampedModel):
 class Project(TimestampedModel):
     """A Hack for LA project that looks for volunteers."""
 
-    name = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
+    name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
     people_depot_project_id = models.UUIDField(null=True, blank=True, unique=True)
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
 
@@ -105,7 +105,7 @@ class Project(TimestampedModel):
         ordering = ("name", "id")
         constraints: ClassVar = [
             UniqueConstraint(Lower("name"), name="project_name_unique_in_any_case"),
-            filled_constraint("name", "project_name_filled"),
+            normal_name_constraint("name", "project_name_normal"),
             week_slots_constraint("meeting_times", "project_meeting_times_shape", slot_keys=MEETING_KEYS),
         ]
 
@@ -116,7 +116,7 @@ class Project(TimestampedModel):
 class Skill(TimestampedModel):
     """A skill of the catalog; a trigger keeps one that a matrix rates from being deleted."""
 
-    name = models.CharField(max_length=MAX_NAME, db_collation=COLLATION)
+    name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
     description = models.TextField(blank=True)
     communities_of_practice = models.ManyToManyField(CommunityOfPractice, blank=True, related_name="skills")
 
@@ -130,7 +130,7 @@ class Skill(TimestampedModel):
                 name="skill_name_unique_in_any_case",
                 violation_error_message="There is a skill of this name already.",
             ),
-            filled_constraint("name", "skill_name_filled"),
+            normal_name_constraint("name", "skill_name_normal"),
         ]
 
     def __str__(self) -> str:
@@ -185,8 +185,8 @@ class UserProfile(TimestampedModel, AbstractUser):
         constraints: ClassVar = [
             CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
             filled_constraint("email", "user_email_filled"),
-            person_name_constraint("first_name", "user_first_name_plain"),
-            person_name_constraint("last_name", "user_last_name_plain"),
+            *person_name_constraints("first_name", "user_first_name"),
+            *person_name_constraints("last_name", "user_last_name"),
             weekly_hours_constraint("max_available_hours", "user_max_available_hours_range"),
             week_slots_constraint(
                 "meeting_availability", "user_meeting_availability_shape", slot_keys=AVAILABILITY_KEYS

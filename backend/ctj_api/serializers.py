@@ -162,10 +162,13 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
 
     @transaction.atomic(savepoint=False)
     def update(self, instance: Opportunity, validated_data: dict[str, Any]) -> Opportunity:
-        """Save the changed listing together with its matrix."""
-        if "skills_required_matrix" in validated_data:
-            levels = validated_data.pop("skills_required_matrix")
-            SkillMatrix.objects.store(levels, into=instance.skills_required_matrix)
+        """Save the changed listing together with its matrix; one that stays the same keeps its time."""
+        stored = instance.skills_required_matrix
+        levels = validated_data.pop("skills_required_matrix", stored.levels)
+        is_same = all(getattr(instance, name) == value for name, value in validated_data.items())
+        if is_same and levels == stored.levels:
+            return instance
+        SkillMatrix.objects.store(levels, into=stored)
         return super().update(instance, validated_data)
 
     def to_representation(self, instance: Opportunity) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""The rules of names, passwords and the two JSON shapes, skill matrices and week slots, each written once.
+"""The rules of names, texts, passwords, skill matrices and week slots, each written once.
 
 Models, serializers and admin forms all come here; ``constraints.py`` holds the same in the database.
 """
 
 import re
+import unicodedata
 import zoneinfo
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -21,11 +23,21 @@ MAX_QUOTE = 60
 MAX_PASSWORD = 128
 MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MIDNIGHT = "00:00"
 END_OF_DAY = "24:00"
 AVAILABILITY_KEYS = ("day", "start", "end")
 MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
 # Unicode's categories Cc, Zl and Zp and its bidirectional controls, as Python and PostgreSQL write them.
 NO_PART_OF_A_NAME = r"[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+
+# What stands between words, and Unicode's other characters of the categories Cc and Cf, which can't be seen.
+WHITE_SPACE = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+UNSEEN = (
+    r"\u0001-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    r"\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+HANGUL_FILLERS = "\u115f\u1160\u3164\uffa0"  # letters for Unicode, blanks for the eye
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
@@ -68,10 +80,30 @@ def validate_meeting_times(value: object) -> None:
     _validate_week(value, slot_keys=MEETING_KEYS)
 
 
+def normal_name(text: str) -> str:
+    """Return the name of a skill, role or project as one line in NFC, without what can't be seen."""
+    words = re.sub(f"[{UNSEEN}]", "", text)
+    return unicodedata.normalize("NFC", re.sub(f"[{WHITE_SPACE}]+", " ", words).strip(" "))
+
+
+def normal_lines(text: str) -> str:
+    """Return a text with a newline alone at the end of each line: browsers send CRLF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def normal_week(week: Any) -> Any:
+    """Return week slots with midnight at the end of a day as ``24:00``; what has no slots stays as it is."""
+    if not isinstance(week, dict) or not isinstance(week.get("slots"), list):
+        return week
+    return {**week, "slots": [_normal_slot(slot) for slot in week["slots"]]}
+
+
 def validate_person_name(value: str) -> None:
-    """Raise a ``ValidationError`` for characters that end a line, or change the direction of the text around a name."""
+    """Raise a ``ValidationError`` for a name without a letter, or with characters that control other text."""
     if re.search(NO_PART_OF_A_NAME, value):
         raise ValidationError("A name is one line of text, without control characters.")
+    if value and not any(sign.isalpha() and sign not in HANGUL_FILLERS for sign in value):
+        raise ValidationError("A name has at least one letter. Leave it empty to give none.")
 
 
 class MaximumLengthValidator:
@@ -135,6 +167,11 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
             problems += [f"Slot {number}: {problem}" for problem in _slot_problems(slot, slot_keys)]
     if problems:
         raise ValidationError(problems)
+
+
+def _normal_slot(slot: Any) -> Any:
+    ends_at_midnight = isinstance(slot, dict) and slot.get("end") == MIDNIGHT
+    return {**slot, "end": END_OF_DAY} if ends_at_midnight else slot
 
 
 def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:

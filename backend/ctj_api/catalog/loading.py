@@ -16,6 +16,7 @@ from rest_framework import serializers
 
 from ctj_api.enums import PracticeArea
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
+from ctj_api.validators import normal_name
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
 MAX_PROBLEMS = 10
@@ -37,25 +38,30 @@ class _EntrySerializer(serializers.Serializer[Any]):
         return values
 
 
+class _NameField(serializers.CharField):
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation(normal_name(data) if isinstance(data, str) else data)
+
+
 class _CommunitySerializer(_EntrySerializer):
     practice_area = serializers.ChoiceField(PracticeArea.choices)
-    name = serializers.CharField(max_length=MAX_NAME)
+    name = _NameField(max_length=MAX_NAME)
     description = serializers.CharField(allow_blank=True, default="")
 
 
 class _RoleSerializer(_EntrySerializer):
-    title = serializers.CharField(max_length=MAX_NAME)
+    title = _NameField(max_length=MAX_NAME)
     community_of_practice = serializers.ChoiceField(PracticeArea.choices)
 
 
 class _SkillSerializer(_EntrySerializer):
-    name = serializers.CharField(max_length=MAX_NAME)
+    name = _NameField(max_length=MAX_NAME)
     description = serializers.CharField(allow_blank=True, default="")
     communities_of_practice = serializers.ListField(child=serializers.ChoiceField(PracticeArea.choices), default=list)
 
 
 class _ProjectSerializer(_EntrySerializer):
-    name = serializers.CharField(max_length=MAX_NAME)
+    name = _NameField(max_length=MAX_NAME)
 
 
 class _CatalogSerializer(_EntrySerializer):
@@ -75,18 +81,22 @@ class _CatalogSerializer(_EntrySerializer):
 
 
 def lower_name(name: str) -> str:
-    """Return ``name`` in lower case as PostgreSQL's ``pg_c_utf8`` makes it: one character for each."""
-    return "".join(character.lower()[0] for character in name)
+    """Return the normal form of ``name`` in lower case as ``pg_c_utf8`` makes it: one character for each."""
+    return "".join(character.lower()[0] for character in normal_name(name))
 
 
 def _name_key(entry: Entry) -> str:
     return lower_name(entry["name"])
 
 
+def _role_key(title: str, area: str) -> str:
+    return f"{lower_name(title)} ({area})"
+
+
 # What tells the entries of each part from each other.
 KEYS: dict[str, Callable[[Entry], str]] = {
     "communities_of_practice": lambda entry: entry["practice_area"],
-    "roles": lambda entry: f"{entry['title']} ({entry['community_of_practice']})",
+    "roles": lambda entry: _role_key(entry["title"], entry["community_of_practice"]),
     "skills": _name_key,
     "projects": _name_key,
 }
@@ -161,11 +171,12 @@ def _load_communities(entries: list[Entry], communities: Communities) -> int:
 
 
 def _load_roles(entries: list[Entry], communities: Communities) -> int:
-    known = set(Role.objects.values_list("title", "community_of_practice__practice_area"))
+    stored = Role.objects.values_list("title", "community_of_practice__practice_area")
+    known = {_role_key(*role) for role in stored}
     added = [
         Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
         for entry in entries
-        if (entry["title"], entry["community_of_practice"]) not in known
+        if KEYS["roles"](entry) not in known
     ]
     return len(Role.objects.bulk_create(added))
 

@@ -14,9 +14,9 @@ from django.urls import reverse_lazy
 
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
-from ctj_api.validators import clean_skill_levels, quote
+from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
-from .skill_csv import MAX_FILE_SIZE, decode_file, read_rows
+from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
 
@@ -25,12 +25,11 @@ CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was 
 
 
 class MultilineField(forms.CharField):
-    """A text of several lines, with the line ends that it is stored with: browsers send their own."""
+    """A text of several lines."""
 
-    def to_python(self, value: Any) -> Any:
-        """Return the text with a newline alone at the end of each line."""
-        text: str = super().to_python(value) or ""
-        return text.replace("\r\n", "\n")
+    def to_python(self, value: Any) -> str:
+        """Return the text with the line ends that are stored."""
+        return normal_lines(super().to_python(value) or "")
 
 
 class SkillLevelsFormField(forms.Field):
@@ -95,7 +94,7 @@ class SkillFileForm(forms.Form):
         widget=forms.FileInput({"accept": ".csv,text/csv", "aria-describedby": "file-help"}),
     )
 
-    def clean_import_file(self) -> list[dict[str, str]]:
+    def clean_import_file(self) -> list[NumberedRow]:
         """Return the rows; raises a ``ValidationError`` for a file that is too large or no list of skills."""
         file = self.cleaned_data["import_file"]
         if file.size > MAX_FILE_SIZE:

@@ -60,9 +60,10 @@ def change_of(model: type[Model], field_name: str, old: Any, new: Any) -> str:
     return _change(model._meta.get_field(field_name), old, new)
 
 
-def log_addition(user: Requester, instance: Model) -> None:
-    """Log that ``user`` has added ``instance``."""
-    _log(user, [instance], ADDITION, [{"added": {}}])
+def log_addition(user: Requester, *instances: Model) -> None:
+    """Log that ``user`` has added ``instances``, which are of one model."""
+    if instances:
+        _log(user, instances, ADDITION, [{"added": {}}])
 
 
 def log_change(user: Requester, instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> None:

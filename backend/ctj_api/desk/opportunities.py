@@ -180,6 +180,8 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
 
         One that is changed was locked by the history, so before its matrix: the order of the API.
         """
+        if change and not form.has_changed() and "_transition" not in form.data:
+            return
         matrix = obj.skills_required_matrix if change else None
         obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
         if not change:

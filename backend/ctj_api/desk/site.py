@@ -7,6 +7,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -21,6 +22,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -98,6 +100,18 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether the signed-in user works here."""
         return may_enter(request.user)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Return the view for those who work here, rendered in the organisation's time zone."""
+        checked = super().admin_view(view, cacheable)
+
+        @wraps(checked)
+        def view_in_time_zone(*args: Any, **kwargs: Any) -> HttpResponseBase:
+            with timezone.override(settings.ADMIN_TIME_ZONE):
+                response = checked(*args, **kwargs)
+                return response.render() if isinstance(response, TemplateResponse) else response
+
+        return view_in_time_zone
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

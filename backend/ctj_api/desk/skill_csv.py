@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from typing import NamedTuple
 
@@ -11,86 +11,126 @@ from django.core import signing
 from django.core.exceptions import ValidationError
 
 from ctj_api.catalog.loading import lower_name
+from ctj_api.enums import PracticeArea
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Skill
 from ctj_api.querysets import Requester
-from ctj_api.validators import quote
+from ctj_api.validators import normal_lines, normal_name, quote
 
-from .history import log_addition, log_change, snapshot
+from .history import changes, log_addition, log_changes, snapshot
+
+type NumberedRow = tuple[int, dict[str, str]]
 
 COLUMNS = ("name", "description", "communities_of_practice")
 SEPARATOR = "|"
 MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
-FIRST_ROW = 2  # as spreadsheets count: the names of the columns are in row 1
-SALT = "ctj_api.skill_import"
+SALT = "ctj_api.numbered_skill_rows"  # another one for each form of what is signed
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60
-NOT_UTF8 = 'The file is not in UTF-8. In a spreadsheet program, save it as "CSV UTF-8".'
+MAX_WRONG_ROWS = 20
+MAX_COMMUNITIES = 20
+DELIMITERS = ",;\t|"
+UTF_16 = 'in UTF-16, which spreadsheet programs call "Unicode text"'
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a workbook, such as .xlsx",
+    b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
+    b"\xff\xfe": UTF_16,
+    b"\xfe\xff": UTF_16,
+}
+MIN_LETTERS = 4
+MAX_LETTERS = 60
+ABOUT_FILES = {
+    "columns": COLUMNS,
+    "practice_areas": PracticeArea.choices,
+    "max_rows": MAX_ROWS,
+    "max_wrong_rows": MAX_WRONG_ROWS,
+    "max_megabytes": MAX_FILE_SIZE // 1_000_000,
+}
 
-# What spreadsheets take for a formula, after any number of the apostrophes that keep them from it.
+_DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
+# Where a cell begins, also for who opens the file with another delimiter, and what spreadsheets take there
+# for a formula, after any number of the apostrophes that keep them from it.
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_BEGINNING = "(?:^|(?<=[,;\t\r\n|]))"
+_FORMULA = "(?='*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])"
 
 
 def write_skills(skills: Iterable[Skill]) -> str:
     """Return ``skills`` as a CSV file, in which no cell is a formula."""
     file = StringIO(newline="")
-    writer = csv.writer(file)
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     writer.writerows([_escaped(cell) for cell in _cells_of(skill).values()] for skill in skills)
     return file.getvalue()
 
 
 def decode_file(data: bytes) -> str:
-    """Return the text of an uploaded file; raises a ``ValidationError`` where it is not in UTF-8."""
-    if b"\0" in data.split(b"\n", 1)[0]:  # plain letters in UTF-16 are valid UTF-8, too
-        raise ValidationError(NOT_UTF8)
+    """Return the text of an uploaded file; raises a ``ValidationError`` that says what else it is."""
+    kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
+    if b"\0" in data[:4]:  # plain letters in UTF-16 are valid UTF-8, too
+        kinds.append(UTF_16)
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValidationError(NOT_UTF8) from error
+        if not kinds:
+            return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        kinds.append("not in UTF-8")
+    raise ValidationError(f'The file is {kinds[0]}. In a spreadsheet program, save it as "CSV UTF-8".')
 
 
-def read_rows(text: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by its columns; raises a ``ValidationError`` where it is no list of skills."""
-    headers, *rows = _parse(text) or [[]]
-    headers = [header.strip().lower() for header in headers]
-    _check_headers(headers)
-    while rows and not any(cell.strip() for cell in rows[-1]):
-        rows.pop()
+def read_rows(text: str) -> list[NumberedRow]:
+    """Return the numbered rows of a CSV file; raises a ``ValidationError`` where it is no list of skills."""
+    filled = [(number, row) for number, row in enumerate(_parse(text), start=1) if _is_filled(row)]
+    (_, header), *rows = filled or [(1, [])]
+    columns = _columns(header)
     if not rows:
         raise ValidationError("The file has no skills, only the names of the columns.")
     if len(rows) > MAX_ROWS:
         raise ValidationError(f"The file has {len(rows):,} rows; at most {MAX_ROWS:,} can be imported at once.")
-    return [_by_column(headers, number, row) for number, row in enumerate(rows, FIRST_ROW)]
+    for number, row in rows:
+        if _is_filled(row[len(header) :]):
+            raise ValidationError(f"Row {number} has more cells than columns: is a quotation mark missing?")
+    return [(number, _by_column(columns, row)) for number, row in rows]
 
 
-def sign(rows: list[dict[str, str]]) -> str:
+def sign(rows: list[NumberedRow]) -> str:
     """Return previewed rows as a text that can travel through the browser and back."""
     return signing.dumps(rows, salt=SALT, compress=True)
 
 
-def unsign(signed: str) -> list[dict[str, str]]:
+def unsign(signed: str) -> list[NumberedRow]:
     """Return the rows of :func:`sign`; raises a ``ValidationError`` for any other text, and after a day."""
     try:
-        rows: list[dict[str, str]] = signing.loads(signed, salt=SALT, max_age=CONFIRM_WITHIN_SECONDS)
+        rows: list[NumberedRow] = signing.loads(signed, salt=SALT, max_age=CONFIRM_WITHIN_SECONDS)
     except signing.BadSignature as error:
         raise ValidationError("This is not a file that was previewed today. Choose it again.") from error
     return rows
 
 
+def spellings_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the names by what they and those that differ in one letter have in common."""
+    return {text: name for name in names for text in _spellings(name)}
+
+
+def warnings_of(name: str, communities: object, spellings: Mapping[str, str]) -> list[str]:
+    """Return what is probably a mistake in a skill, given the :func:`spellings_of` the other skills."""
+    near = [spellings[text] for text in sorted(_spellings(name) & spellings.keys())]
+    likeness = [f"{quote(name)} is nearly the same name as {quote(near[0])}."] if near else []
+    return likeness if communities else [*likeness, f"{quote(name)} is in no community of practice."]
+
+
 class ImportedRow(NamedTuple):
-    """A row of a file: its number, the skill that it names if there is one, old and new cells, and what is wrong."""
+    """A row of a file: its number and skill, old and new cells, what is wrong and what is likely a mistake."""
 
     number: int
-    skill: Skill | None
+    skill: Skill
     before: dict[str, str]
     after: dict[str, str]
     problems: list[str]
+    warnings: list[str]
 
     @property
     def outcome(self) -> str:
         """What the import does with the skill, in a word."""
-        if self.skill is None:
+        if self.skill._state.adding:
             return "new"
         return "unchanged" if self.before == self.after else "changed"
 
@@ -106,13 +146,19 @@ class SkillImport:
     The catalog is locked for the transaction, so that what was checked still holds when it is saved.
     """
 
-    def __init__(self, rows: list[dict[str, str]]) -> None:
+    def __init__(self, rows: list[NumberedRow]) -> None:
         communities = CommunityOfPractice.objects.select_for_update(no_key=True).order_by("pk")
         self._communities = {community.practice_area: community for community in communities}
+        self._areas = {
+            lower_name(word): area
+            for area, community in self._communities.items()
+            for word in (community.name, PracticeArea(area).label, area)
+        }
         skills = Skill.objects.select_for_update(no_key=True).order_by("pk")
         self._skills = {lower_name(skill.name): skill for skill in skills.prefetch_related("communities_of_practice")}
+        self._spellings = spellings_of(skill.name for skill in self._skills.values())
         self._first_numbers: dict[str, int] = {}
-        self.rows = [self._row(number, cells) for number, cells in enumerate(rows, FIRST_ROW)]
+        self.rows = [self._row(number, cells) for number, cells in rows]
         self.wrong_rows = [row for row in self.rows if row.problems]
         self.totals = Counter(row.outcome for row in self.rows)
 
@@ -121,30 +167,34 @@ class SkillImport:
         if self.wrong_rows:
             row = self.wrong_rows[0]
             raise ValidationError(f"Nothing was imported. Row {row.number}: {' '.join(row.problems)} Try again.")
-        for row in self.rows:
-            if row.outcome != "unchanged":
-                self._save(row, user)
-
-    def _save(self, row: ImportedRow, user: Requester) -> None:
-        skill = row.skill or Skill()
-        before = snapshot(skill) if row.skill else None
-        skill.name, skill.description = row.after["name"], row.after["description"]
-        skill.save()
-        if row.before["communities_of_practice"] != row.after["communities_of_practice"]:
-            areas = _areas(row.after["communities_of_practice"])
-            skill.communities_of_practice.set(self._communities[area] for area in areas)
-        if before is None:
-            log_addition(user, skill)
-        else:
-            log_change(user, skill, before)
+        added = [row.skill for row in self.rows if row.outcome == "new"]
+        before = {row.skill.pk: snapshot(row.skill) for row in self.rows if row.outcome == "changed"}
+        _write([row for row in self.rows if row.outcome != "unchanged"], self._communities)
+        log_addition(user, *added)
+        names = {community.pk: str(community) for community in self._communities.values()}
+        alike: dict[tuple[str, ...], list[Skill]] = {}
+        for skill in Skill.objects.filter(pk__in=before).prefetch_related("communities_of_practice"):
+            alike.setdefault(tuple(changes(skill, before[skill.pk], names)), []).append(skill)
+        for texts, skills in alike.items():
+            log_changes(user, skills, texts)
 
     def _row(self, number: int, cells: dict[str, str]) -> ImportedRow:
-        skill = self._skills.get(lower_name(cells["name"]))
-        before = _cells_of(skill) if skill else dict.fromkeys(COLUMNS, "")
+        stored = self._skills.get(lower_name(cells["name"]))
+        before = _cells_of(stored) if stored else dict.fromkeys(COLUMNS, "")
         after = before | cells
-        if _lines(after["description"]) == _lines(before["description"]):
-            after["description"] = before["description"]
-        return ImportedRow(number, skill, before, after, list(self._problems(number, after)))
+        name, communities = after["name"], self._keys(after["communities_of_practice"])
+        after["communities_of_practice"] = communities
+        warnings = []
+        if before != after:
+            warnings = warnings_of(name, communities, {} if stored else self._spellings)
+            self._spellings |= spellings_of([name])
+        problems = list(self._problems(number, after))
+        return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
+
+    def _keys(self, communities: str) -> str:
+        """Return the practice areas of a cell, which may also name the communities as the site shows them."""
+        areas = {self._areas.get(lower_name(word), word) for word in _words(communities)}
+        return SEPARATOR.join(sorted(areas))
 
     def _problems(self, number: int, cells: dict[str, str]) -> Iterator[str]:
         name = cells["name"]
@@ -157,10 +207,26 @@ class SkillImport:
             yield f"Row {first} has this name already."
         if "\0" in name + cells["description"]:
             yield "This has a null character, which can't be stored."
-        for area in _areas(cells["communities_of_practice"]):
-            if area not in self._communities:
-                known = ", ".join(sorted(self._communities))
-                yield f"There is no practice area {quote(area)}. The practice areas are: {known}."
+        unknown = [area for area in _words(cells["communities_of_practice"]) if area not in self._communities]
+        if unknown:
+            known = ", ".join(sorted(self._communities))
+            yield f"There is no practice area {quote(unknown[0])}. The practice areas are: {known}."
+
+
+def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractice]) -> None:
+    """Save the skills of rows with their communities, in as many queries for a thousand rows as for one."""
+    skills = [row.skill for row in rows]
+    for row in rows:
+        row.skill.name, row.skill.description = row.after["name"], row.after["description"]
+    columns = ["name", "description", "updated_at"]
+    Skill.objects.bulk_create(skills, update_conflicts=True, unique_fields=["id"], update_fields=columns)
+    links = Skill.communities_of_practice.through._default_manager
+    links.filter(skill__in=skills).delete()
+    links.bulk_create(
+        links.model(skill=row.skill, communityofpractice=communities[area])
+        for row in rows
+        for area in _words(row.after["communities_of_practice"])
+    )
 
 
 def _cells_of(skill: Skill) -> dict[str, str]:
@@ -168,54 +234,75 @@ def _cells_of(skill: Skill) -> dict[str, str]:
     return dict(zip(COLUMNS, (skill.name, skill.description, areas), strict=True))
 
 
-def _areas(cell: str) -> list[str]:
-    return sorted({area.strip().lower() for area in cell.split(SEPARATOR) if area.strip()})
+def _words(cell: str) -> list[str]:
+    return [word.strip() for word in cell.split(SEPARATOR, MAX_COMMUNITIES) if word.strip()]
+
+
+def _spellings(name: str) -> set[str]:
+    """Return the letters of a name, also without any one of them: similar names share one of these texts."""
+    letters = "".join(filter(str.isalnum, lower_name(name)))[:MAX_LETTERS]
+    if len(letters) < MIN_LETTERS:
+        return set()
+    return {letters, *(letters[:place] + letters[place + 1 :] for place in range(len(letters)))}
 
 
 def _parse(text: str) -> list[list[str]]:
-    """Return the cells of all rows, which semicolons separate in files from many countries."""
-    first_line = text.split("\n", 1)[0]
-    delimiter = ";" if first_line.count(";") > first_line.count(",") else ","
+    """Return the cells of all rows, by the delimiter that finds the most columns in the first one."""
+    text = re.sub(_DELIMITER_LINE, "", text)
+    delimiter = max(DELIMITERS, key=lambda delimiter: _count_columns(text, delimiter))
     try:
-        return list(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        return list(_reader(text, delimiter))
     except csv.Error as error:
         raise ValidationError(f"The file is not CSV: {error}.") from error
 
 
-def _check_headers(headers: list[str]) -> None:
+def _reader(text: str, delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+
+def _count_columns(text: str, delimiter: str) -> int:
+    try:
+        header = next(filter(_is_filled, _reader(text, delimiter)), [])
+    except csv.Error:
+        return 0
+    return sum(cell.strip().lower() in COLUMNS for cell in header)
+
+
+def _is_filled(row: list[str]) -> bool:
+    return any(cell.strip() for cell in row)
+
+
+def _columns(header: list[str]) -> dict[str, int]:
+    """Return the place of each named column; raises a ``ValidationError`` for the first that is wrong."""
+    places: dict[str, int] = {}
     columns = ", ".join(COLUMNS)
-    named = [header for header in headers if header]
-    for header in named:
-        if header not in COLUMNS:
+    for place, name in enumerate(cell.strip().lower() for cell in header):
+        if name and name not in COLUMNS:
             raise ValidationError(
-                f"The file has a column {quote(header)}, which skills don't have. The columns are: {columns}."
+                f"The file has a column {quote(name)}, which skills don't have. The columns are: {columns}."
             )
-        if named.count(header) > 1:
-            raise ValidationError(f"The file has the column {quote(header)} more than once.")
-    if "name" not in named:
+        if name in places:
+            raise ValidationError(f"The file has the column {quote(name)} more than once.")
+        if name:
+            places[name] = place
+    if "name" not in places:
         raise ValidationError(f'The first row must name the columns, with "name" among them: {columns}.')
+    return places
 
 
-def _by_column(headers: list[str], number: int, row: list[str]) -> dict[str, str]:
-    """Return the cells of the columns that have a name; those that a short row lacks are empty."""
-    if any(cell.strip() for cell in row[len(headers) :]):
-        raise ValidationError(f"Row {number} has more cells than there are columns: is a quotation mark missing?")
-    filled = row + [""] * (len(headers) - len(row))
-    cells = {header: _unescaped(cell) for header, cell in zip(headers, filled, strict=False) if header}
-    cells["name"] = cells["name"].strip()
-    if "communities_of_practice" in cells:
-        cells["communities_of_practice"] = SEPARATOR.join(_areas(cells["communities_of_practice"]))
+def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:
+    """Return the cells of the columns; those that a short row lacks are empty."""
+    cells = {name: _unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
+    cells["name"] = normal_name(cells["name"])
+    if "description" in cells:
+        cells["description"] = normal_lines(cells["description"])
     return cells
 
 
 def _escaped(cell: str) -> str:
-    """Return a text that no spreadsheet takes for a formula, with an apostrophe in front where it would."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
+    """Return a text that no spreadsheet takes for a formula, with an apostrophe wherever it would."""
+    return re.sub(_BEGINNING + _FORMULA, "'", cell)
 
 
 def _unescaped(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
-def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").split("\n")
+    return re.sub(f"{_BEGINNING}'{_FORMULA}", "", cell)

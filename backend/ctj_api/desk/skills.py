@@ -16,25 +16,18 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import Truncator
 
-from ctj_api.enums import PracticeArea
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm
 from .history import log_changes
 from .site import DeskAdmin, answered
-from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_ROWS, SkillImport, sign, unsign, write_skills
+from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
 
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
 FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
-ABOUT_FILES = {
-    "columns": COLUMNS,
-    "practice_areas": PracticeArea.values,
-    "max_rows": MAX_ROWS,
-    "max_megabytes": MAX_FILE_SIZE // 1_000_000,
-}
 
 
 class SkillAdmin(DeskAdmin[Skill]):
@@ -85,6 +78,19 @@ class SkillAdmin(DeskAdmin[Skill]):
         skills = list(locked.order_by("pk"))
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
+
+    def save_model(self, request: HttpRequest, obj: Skill, form: Any, change: bool) -> None:
+        """Save the skill, unless nothing is different: then its time stays as well."""
+        if not change or form.has_changed():
+            super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the communities, and warn of what is probably a mistake."""
+        super().save_related(request, form, formsets, change)
+        others = Skill.objects.exclude(pk=form.instance.pk).values_list("name", flat=True)
+        communities = form.cleaned_data["communities_of_practice"]
+        for warning in warnings_of(form.instance.name, communities, spellings_of(others)):
+            messages.warning(request, warning)
 
     def has_merge_permission(self, request: HttpRequest) -> bool:
         """Let those merge who may change and delete skills."""

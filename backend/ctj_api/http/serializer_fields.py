@@ -18,9 +18,12 @@ from ctj_api.validators import (
     MAX_SKILLS,
     MAX_SLOT_NAME,
     MAX_SLOTS,
+    MIDNIGHT,
     MIN_LEVEL,
     clean_skill_levels,
     is_uuid,
+    normal_lines,
+    normal_week,
     validate_week_slots,
 )
 
@@ -38,7 +41,7 @@ def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
     slot = {
         "day": {"type": "string", "enum": list(DAYS)},
         "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
-        "end": {"type": "string", "description": f"HH:MM, at the latest {END_OF_DAY}", "examples": ["20:00"]},
+        "end": {"type": "string", "description": f"HH:MM; {MIDNIGHT} means {END_OF_DAY}", "examples": ["20:00"]},
     }
     slots = {
         "type": "array",
@@ -66,6 +69,10 @@ class AvailabilityField(serializers.JSONField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the slots in the form that is stored."""
+        return normal_week(super().to_internal_value(data))
 
 
 @extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
@@ -114,6 +121,14 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class MultilineTextField(TextField):
+    """A text of several lines."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text with the line ends that are stored."""
+        return normal_lines(super().to_internal_value(data))
+
+
 class EmailTextField(TextField, serializers.EmailField):
     """An e-mail address."""
 
@@ -149,7 +164,7 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         **serializers.ModelSerializer.serializer_field_mapping,
         models.PositiveSmallIntegerField: WholeNumberField,
         models.CharField: TextField,
-        models.TextField: TextField,
+        models.TextField: MultilineTextField,
         models.EmailField: EmailTextField,
     }
 

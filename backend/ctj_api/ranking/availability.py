@@ -4,13 +4,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ctj_api.validators import DAYS, END_OF_DAY
+from ctj_api.validators import DAYS, END_OF_DAY, MIDNIGHT
 
 type WeekSlots = dict[str, Any]
 # A bit for each minute of a week, from Monday 00:00 on.
 type Minutes = int
 
 MINUTES_A_DAY = 24 * 60
+LAST_MINUTE = "23:59"  # who is free until then is free until midnight
 MINUTE = timedelta(minutes=1)
 # Clocks are put forward and back on quarters of an hour of UTC.
 QUARTER = 15
@@ -67,7 +68,7 @@ def _next(slot: dict[str, str], edge: str, today: date, zone: ZoneInfo) -> datet
     day = today + timedelta(days=(DAYS.index(slot["day"]) - today.weekday()) % 7)
     clock = slot[edge]
     if clock == END_OF_DAY:
-        day, clock = day + timedelta(days=1), "00:00"
+        day, clock = day + timedelta(days=1), MIDNIGHT
     return datetime.combine(day, time.fromisoformat(clock), zone).astimezone(UTC)
 
 
@@ -85,7 +86,8 @@ def _on_clock(begins: datetime, ends: datetime, zone: ZoneInfo) -> Minutes:
 def _free_minutes(slots: list[dict[str, str]]) -> Minutes:
     free = 0
     for slot in slots:
-        start, end = _minute_of_day(slot["start"]), _minute_of_day(slot["end"])
+        end = _minute_of_day(END_OF_DAY if slot["end"] == LAST_MINUTE else slot["end"])
+        start = _minute_of_day(slot["start"])
         free |= _minutes(DAYS.index(slot["day"]), start, end - start)
     return free
 

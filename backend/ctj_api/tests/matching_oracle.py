@@ -83,7 +83,7 @@ def _quarters(slot: dict[str, str], today: datetime) -> list[datetime]:
 def _is_free(moment: datetime, slots: list[dict[str, str]]) -> bool:
     time = timedelta(hours=moment.hour, minutes=moment.minute)
     today = [slot for slot in slots if slot["day"] == DAYS[moment.weekday()]]
-    return any(_time_of(slot["start"]) <= time < _time_of(slot["end"]) for slot in today)
+    return any(_time_of(slot["start"]) <= time < _time_of(slot["end"].replace("23:59", "24:00")) for slot in today)
 
 
 def _time_of(clock: str) -> timedelta:

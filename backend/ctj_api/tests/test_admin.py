@@ -1,19 +1,23 @@
 """The admin site as a whole: adding, changing and deleting rows, and what no input can break."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+from django.conf import settings
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import DataError, connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ctj_api.desk.site import OVERTAKEN, UNUSABLE_FILTER
-from ctj_api.models import Skill
+from ctj_api.models import Opportunity, Skill, UserProfile
 
 from .common import PASSWORD, make_admin_user, make_cop, make_opportunity, make_regular_user, make_skill
+from .test_history import form_of, payload_of
 
 
 class AdminTests(TestCase):
@@ -43,8 +47,52 @@ class AdminTests(TestCase):
     def test_administrator_adding_a_skill_twice_is_refused(self) -> None:
         """Names are unique whatever their case, and the form says so."""
         make_skill(name="React")
-        self.assertContains(self.post("skill_add", {"name": "REACT"}), "There is a skill of this name already.")
+        for name in ("REACT", " React\n", "Re\u200bact", "React\u00a0"):
+            self.assertContains(self.post("skill_add", {"name": name}), "There is a skill of this name already.")
+        self.assertContains(self.post("skill_add", {"name": "\u200b"}), "This field cannot be blank.")
         self.assertEqual(Skill.objects.count(), 1)
+
+    def test_administrator_saving_other_line_ends_changes_nothing(self) -> None:
+        """No description that browsers send with CRLF makes an entry in the history, nor moves a time."""
+        texts = {"description": "One\nTwo"}
+        skill, listing = make_skill(**texts), make_opportunity(body="One\nTwo", created_by=self.administrator)
+        form = {**form_of(payload_of(listing)), "body": "One\r\nTwo"}
+        for row, name, data in (
+            (skill, "skill_change", {"name": skill.name, "description": "One\r\nTwo"}),
+            (listing, "opportunity_change", form),
+        ):
+            with self.subTest(name):
+                self.assertEqual(self.post(name, data, row.pk).redirect_chain[0][1], 302)
+                stored = type(row)._default_manager.get(pk=row.pk)
+                self.assertEqual(stored.updated_at, row.updated_at)
+                self.assertEqual(LogEntry.objects.count(), 0)
+        self.post("opportunity_change", {**form, "_transition": "hold"}, listing.pk)
+        self.assertEqual((Opportunity.objects.get().status, Opportunity.objects.get().body), ("on_hold", "One\nTwo"))
+
+    def test_administrator_reads_times_in_the_zone_of_the_organisation(self) -> None:
+        """Pages say the zone, filters by date follow it, and the API stays in UTC."""
+        listing = make_opportunity(created_at=datetime(2026, 7, 1, 3, tzinfo=UTC), created_by=self.administrator)
+        UserProfile.objects.update(last_login=listing.created_at)
+        LogEntry.objects.log_actions(self.administrator.pk, [listing], CHANGE, "x")
+        LogEntry.objects.update(action_time=listing.created_at)
+        url = reverse("admin:ctj_api_opportunity_changelist")
+        pages = [
+            reverse("admin:ctj_api_opportunity_history", args=[listing.pk]),
+            reverse("admin:ctj_api_userprofile_change", args=[self.administrator.pk]),
+        ]
+        for zone, month, day, shown in (
+            ("America/Los_Angeles", 6, 30, "June 30, 2026, 8 p.m. PDT"),
+            ("Asia/Kolkata", 7, 1, "July 1, 2026, 8:30 a.m. IST"),
+        ):
+            with self.subTest(zone), self.settings(ADMIN_TIME_ZONE=zone):
+                query = {"created_at__year": 2026, "created_at__month": month, "created_at__day": day}
+                self.assertEqual(len(self.client.get(url, query).context["cl"].result_list), 1)
+                for page in pages:
+                    self.assertContains(self.client.get(page), shown)
+                body = self.client.get(f"/api/opportunities/{listing.pk}/").json()
+                self.assertEqual(body["created_at"], "2026-07-01T03:00:00Z")
+        self.assertEqual(self.client.get("/api/projects/").json()[0]["created_at"][-1], "Z")
+        self.assertEqual((settings.ADMIN_TIME_ZONE, settings.TIME_ZONE), ("America/Los_Angeles", "UTC"))
 
     def test_administrator_deletes_an_unused_skill(self) -> None:
         """On its page, and from the list."""

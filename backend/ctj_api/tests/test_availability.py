@@ -1,5 +1,6 @@
 """Hours and meetings: minutes of the week on the volunteer's clock, time zones and daylight saving."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctj_api.ranking.availability import MeetingWeek, fits_hours
-from ctj_api.validators import DAYS
+from ctj_api.validators import DAYS, MIDNIGHT, normal_week, validate_week_slots
 
 from .matching_oracle import naive_fit
 
@@ -30,6 +31,11 @@ slots = st.builds(
     st.integers(0, 95),
     st.integers(1, 96),
 )
+
+
+def until(clock: str) -> st.SearchStrategy[str]:
+    """Return slots, those that end at midnight in either way of writing it."""
+    return slots.flatmap(lambda slot: st.sampled_from([slot, slot.replace("24:00", clock)]))
 
 
 def week(timezone: str, *slots: str) -> dict[str, Any]:
@@ -65,6 +71,17 @@ class MeetingTests(SimpleTestCase):
         for slot in ("mon 18:00-19:29", "mon 18:01-19:30", "tue 18:00-19:30"):
             self.assert_fits(False, meeting, week(PACIFIC, slot))
         self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-24:00"))
+
+    def test_minute_before_midnight_is_no_gap(self) -> None:
+        """Forms that end a day at 23:59 mean midnight; any other minute that is not free is a gap."""
+        into_tuesday = week(PACIFIC, "mon 20:30-21:30")
+        for free, expected in (
+            (("mon 22:00-23:59", "tue 00:00-02:00"), True),
+            (("mon 22:00-23:58", "tue 00:00-02:00"), False),
+            (("mon 22:00-23:59", "tue 00:01-02:00"), False),
+        ):
+            self.assert_fits(expected, into_tuesday, week(NEW_YORK, *free))
+        self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-23:59"))
 
     def test_one_of_several_meetings_is_enough(self) -> None:
         """A volunteer need not come to all of them."""
@@ -143,7 +160,22 @@ class MeetingTests(SimpleTestCase):
             self.assert_fits(None, meeting, week(zone, "mon 18:00-19:00"))
             self.assert_fits(None, week(zone, "mon 18:00-19:00"), meeting)
 
-    @given(zone_names, zone_names, st.lists(slots, max_size=2), st.lists(slots, max_size=8), st.integers(0, 364))
+    @given(st.lists(until(MIDNIGHT), min_size=1), st.permutations(["timezone", "slots"]))
+    def test_normal_form_of_weeks_changes_midnight_only(self, given_slots: list[str], keys: list[str]) -> None:
+        """It is reached at once, keeps the order of slots and keys, and is what the validators take."""
+        given_week = {key: week(PACIFIC, *given_slots)[key] for key in keys}
+        normal = normal_week(given_week)
+        validate_week_slots(normal)
+        self.assertEqual(normal_week(normal), normal)
+        self.assertEqual(json.dumps(normal).replace("24:00", "00:00"), json.dumps(given_week).replace("24:00", "00:00"))
+
+    @given(
+        zone_names,
+        zone_names,
+        st.lists(slots, max_size=2),
+        st.lists(until("23:59"), max_size=8),
+        st.integers(0, 364),
+    )
     def test_meetings_fit_as_they_do_quarter_by_quarter(
         self, meeting_zone: str, own_zone: str, meeting_slots: list[str], free: list[str], days: int
     ) -> None:

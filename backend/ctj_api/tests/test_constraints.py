@@ -1,8 +1,9 @@
 """The database itself refuses what must not be: each constraint is proved by an insert that fails."""
 
 import json
+import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -11,11 +12,15 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 from django.test import TestCase
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase as HypothesisTestCase
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.validators import (
     NO_PART_OF_A_NAME,
     clean_skill_levels,
+    normal_name,
     validate_meeting_times,
     validate_person_name,
     validate_week_slots,
@@ -106,21 +111,23 @@ class ConstraintTests(TestCase):
         cases: dict[str, Callable[[], Any]] = {
             "community_practice_area_enum": self.change(self.cop, practice_area="gardening"),
             "community_name_filled": self.change(self.cop, name=""),
-            "role_title_unique_in_community": lambda: Role.objects.create(
-                title="Developer", community_of_practice=self.cop
+            "role_title_unique_in_any_case": lambda: Role.objects.create(
+                title="DEVELOPER", community_of_practice=self.cop
             ),
-            "role_title_filled": self.change(self.role, title=""),
+            "role_title_normal": self.write(self.role, "title", "Web\u00a0developer"),
             "project_name_unique_in_any_case": lambda: Project.objects.create(name="vrms"),
-            "project_name_filled": self.change(self.project, name=""),
+            "project_name_normal": self.write(self.project, "name", ""),
             "project_meeting_times_shape": self.change(self.project, meeting_times=[]),
             "skill_name_unique_in_any_case": lambda: Skill.objects.create(name="rEACT"),
-            "skill_name_filled": self.change(self.skill, name=""),
+            "skill_name_normal": self.write(self.skill, "name", "Cafe\u0301"),
             "skill_matrix_levels_shape": self.write_levels("[]"),
             "skill_matrix_levels_size": self.write_levels(json.dumps({str(uuid4()): 1 for _ in range(251)})),
-            "user_email_lower_case": self.write_email("Ana@example.org"),
+            "user_email_lower_case": self.write(self.user, "email", "Ana@example.org"),
             "user_email_filled": self.change(self.user, email=""),
             "user_first_name_plain": self.change(self.user, first_name="Ana\n"),
             "user_last_name_plain": self.change(self.user, last_name="\u202eReyes"),
+            "user_first_name_letter": self.change(self.user, first_name="..."),
+            "user_last_name_letter": self.change(self.user, last_name="\u3164"),
             "user_max_available_hours_range": self.change(self.user, max_available_hours=169),
             "user_meeting_availability_shape": self.change(self.user, meeting_availability={}),
             "opportunity_status_enum": self.change(self.opportunity, status="lost"),
@@ -139,12 +146,12 @@ class ConstraintTests(TestCase):
             with self.subTest(constraint):
                 self.assert_refused(constraint, write)
 
-    def write_email(self, email: str) -> Callable[[], None]:
+    def write(self, row: models.Model, column: str, value: str) -> Callable[[], None]:
         """Return an update that goes past the field's normal form."""
 
         def write() -> None:
             with connection.cursor() as cursor:
-                cursor.execute("UPDATE ctj_api_userprofile SET email = %s WHERE id = %s", [email, self.user.pk])
+                cursor.execute(f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", [value, row.pk])
 
         return write
 
@@ -153,7 +160,7 @@ class ConstraintTests(TestCase):
         bidirectional = {"\u061c", "\u200e", "\u200f", *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
         stored = [chr(code) for code in range(1, 0x3000)]
         refused = {sign for sign in stored if unicodedata.category(sign) in {"Cc", "Zl", "Zp"}} | bidirectional
-        self.assertEqual({sign for sign in stored if is_refused(sign)}, refused)
+        self.assertEqual({sign for sign in stored if is_refused(f"A{sign}")}, refused)
         with connection.cursor() as cursor:
             query = "SELECT chr(code) FROM unnest(%s::int[]) AS code WHERE chr(code) ~ %s"
             cursor.execute(query, [[ord(sign) for sign in stored], NO_PART_OF_A_NAME])
@@ -255,6 +262,47 @@ class ConstraintTests(TestCase):
         self.assertEqual(matrix.levels, {self.key: 3})
         with self.assertRaisesMessage(ValidationError, "React: the level must be a whole number from 1 to 5, not 6."):
             SkillMatrix(levels={self.key: 6}).full_clean()
+
+
+class NormalNameTests(HypothesisTestCase):
+    """Names, as the database and Python see them."""
+
+    def refused(self, constraint: str, column: str, values: Iterable[str]) -> set[str]:
+        """Return those of ``values`` that a constraint of the database refuses in its column."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = %s", [constraint])
+            ((expression,),) = cursor.fetchall()
+            rows = f"SELECT unnest(%s::text[])::varchar COLLATE pg_c_utf8 AS {column}"
+            cursor.execute(f"SELECT {column} FROM ({rows}) AS rows WHERE NOT ({expression})", [list(values)])
+            return {value for (value,) in cursor.fetchall()}
+
+    @given(st.text(st.characters(exclude_categories=("Cs", "Cn"), exclude_characters="\0"), min_size=1))
+    @example("Cafe\u0301")
+    @example(" \u00a0React\u2028\t18 ")
+    @example("a\u200d\u0301\u00ad\ufeff\u202e\x1c")
+    @settings(deadline=None)
+    def test_sql_write_of_a_name_succeeds_in_its_normal_form_only(self, text: str) -> None:
+        """What the normaliser changes is refused, and what it returns is taken, by both."""
+        normal = normal_name(text)
+        self.assertEqual(normal_name(normal), normal)
+        changed = {text} - {normal} | {normal} & {""}
+        self.assertEqual(self.refused("skill_name_normal", "name", [text, normal]), changed)
+
+    def test_sql_write_of_any_sign_is_refused_as_by_the_validators(self) -> None:
+        """No sign of any of Unicode's categories is part of a name for one and not for the other."""
+        signs = [sign for sign in map(chr, range(1, sys.maxunicode)) if unicodedata.category(sign) not in ("Cs", "Cn")]
+        names = {f"a{sign}" for sign in signs}
+        self.assertEqual(
+            self.refused("skill_name_normal", "name", names), {name for name in names if normal_name(name) != name}
+        )
+        unseen = {sign for sign in signs if unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp"}}
+        self.assertEqual({sign for sign in unseen if sign in normal_name(f"a{sign}a")}, set())
+        letters = {sign for sign in signs if not is_refused(sign)}
+        self.assertGreater(len(letters), 100_000)
+        self.assertEqual(self.refused("user_first_name_letter", "first_name", letters), set())
+        for name in ("...", "42", "\u200b", "\u3164", "🎉", "_", "-"):
+            self.assertTrue(is_refused(name), name)
+            self.assertEqual(self.refused("user_first_name_letter", "first_name", [name]), {name})
 
 
 class IntegrityTests(TestCase):

@@ -102,8 +102,12 @@ class CatalogTests(TestCase):
         for name in ("İSTANBUL", "ΟΔΟΣ", "STRASSE"):
             Skill.objects.create(name=name)
             Project.objects.create(name=name)
-        names = [{"name": name} for name in ("iSTANBUL", "οδοσ", "strasse")]
-        self.assertEqual(self.load({"skills": names, "projects": names}), NOTHING)
+        Role.objects.create(
+            title="Café Owner", community_of_practice=CommunityOfPractice.objects.get(practice_area="devops")
+        )
+        names = [{"name": name} for name in ("iSTANBUL", " οδοσ\n", "stra\u200bsse")]
+        roles = [{"title": "CAFE\u0301\u00a0\u00a0owner", "community_of_practice": "devops"}]
+        self.assertEqual(self.load({"skills": names, "projects": names, "roles": roles}), NOTHING)
 
     def test_operator_loads_only_if_empty(self) -> None:
         """The flag makes no difference where there is no skill; one skill is enough to leave everything alone."""
@@ -164,6 +168,9 @@ class CatalogTests(TestCase):
             },
             'skills: "knitting" is listed more than once.': {"skills": [good, {"name": "KNITTING"}]},
             "skill: This is not a part of a catalog.": {"skill": [good]},
+            'skills, entry 1 ("\u200b\xa0"), name: This field may not be blank.': {
+                "skills": [{"name": "\u200b\u00a0"}]
+            },
             "Null characters are not allowed.": {"skills": [{"name": "a\0"}]},
             "Surrogate characters are not allowed": {"skills": [{"name": "\ud800"}]},
             "Ensure this field has no more than 255 characters.": {"skills": [{"name": "a" * 256}]},

@@ -17,12 +17,23 @@ APP = "ctj_api"
 MADE_ANEW = (*LEFT_OUT, "django_migrations")
 # Made while there was no installation whose writes could wait.
 BEFORE_THE_FIRST_RELEASE = {"0004_search_document", "0007_listing_indexes"}
-# The version before fails where somebody signs up with control characters in a name, as only an attacker does.
-REFUSES_ATTACKS_ONLY = {"0009_person_names"}
+# The version before fails where somebody writes a name with what can't be seen, as only an attacker or a defect does.
+REFUSES_ATTACKS_ONLY = {"0009_person_names", "0013_normal_names"}
 INSERT_USER = """
     INSERT INTO ctj_api_userprofile (id, email, first_name, last_name, password, is_superuser, is_staff, is_active,
         is_project_manager, date_joined, created_at, updated_at)
     VALUES (gen_random_uuid(), %(email)s, %(name)s, %(name)s, '', false, false, true, false, now(), now(), now())
+"""
+INSERT_SKILL = r"""
+    INSERT INTO ctj_api_skill (id, name, description, created_at, updated_at) VALUES
+    (gen_random_uuid(), %(name)s, E'One\r\nTwo\rThree', now() + %(age)s * interval '1 second', now())
+"""
+INSERT_ROLES = """
+    INSERT INTO ctj_api_role (id, title, community_of_practice_id, created_at, updated_at)
+    SELECT gen_random_uuid(), title, id, now() + interval '1 second' * number, now()
+    FROM ctj_api_communityofpractice,
+        unnest(ARRAY['Data Engineer', 'data engineer']) WITH ORDINALITY AS t(title, number)
+    WHERE practice_area = 'devops' OR practice_area = 'engineering' AND number = 1
 """
 HARMLESS = (
     migrations.CreateModel,
@@ -137,27 +148,38 @@ class CompatibilityTests(SimpleTestCase):
         self.assertEqual(objections(harmless), [])
 
 
-class PersonNameTests(TransactionTestCase):
-    """Names that somebody signed up with before there was a rule for them."""
+class OldNameTests(TransactionTestCase):
+    """Names and texts that were stored before they had a normal form."""
 
     serialized_rollback = True
 
-    def test_owner_of_an_old_name_gets_it_cleaned(self) -> None:
-        """What is no part of a name becomes a blank; other rows are left alone."""
+    def test_operator_migrating_is_told_of_names_that_become_the_same(self) -> None:
+        """All get their form: what a person's name can't have becomes a blank, the younger of two skills a number."""
+        names = ["Zq Caf\u00e9", "Zq Cafe\u0301", "zq  caf\u00e9\u200b", "Zq Café (2)", "\u200b", "Soft\u00a0\nskills "]
+        expected = ["Zq Café", "Zq Café (3)", "zq café (4)", "Zq Café (2)", "Unnamed", "Soft skills"]
+        people = [
+            ("Ana\r\n\u202ehttps://evil.example\u2028", "Ana https://evil.example"),
+            (" Bo ", " Bo "),
+            ("...", ""),
+        ]
         with new_database("names") as database, using(database):
             call_command("migrate", APP, "0008_attempt_count", verbosity=0)
             with connection.cursor() as cursor:
-                for email, name in (
-                    ("bad@example.org", "Ana\r\n\u202ehttps://evil.example\u2028"),
-                    ("good@example.org", " Bo "),
-                ):
-                    cursor.execute(INSERT_USER, {"email": email, "name": name})
-                call_command("migrate", APP, verbosity=0)
-                cursor.execute("SELECT email, first_name, last_name FROM ctj_api_userprofile ORDER BY email")
-                self.assertEqual(
-                    cursor.fetchall(),
-                    [("bad@example.org", *["Ana https://evil.example"] * 2), ("good@example.org", " Bo ", " Bo ")],
-                )
+                for age, name in enumerate(names):
+                    cursor.execute(INSERT_SKILL, {"age": age, "name": name})
+                cursor.execute(INSERT_ROLES)
+                for number, (name, _) in enumerate(people):
+                    cursor.execute(INSERT_USER, {"email": f"{number}@example.org", "name": name})
+                with self.assertLogs("ctj_api.migrations.0013_normal_names", "WARNING") as logs:
+                    call_command("migrate", APP, verbosity=0)
+                self.assertEqual(len(logs.output), 3)
+                self.assertIn('Another skill is "Zq Café" already', logs.output[0])
+                cursor.execute("SELECT name, description FROM ctj_api_skill ORDER BY created_at")
+                self.assertEqual(cursor.fetchall(), [(name, "One\nTwo\nThree") for name in expected])
+                cursor.execute("SELECT title FROM ctj_api_role ORDER BY title COLLATE pg_c_utf8")
+                self.assertEqual(cursor.fetchall(), [("Data Engineer",), ("Data Engineer",), ("data engineer (2)",)])
+                cursor.execute("SELECT first_name, last_name FROM ctj_api_userprofile ORDER BY email")
+                self.assertEqual(cursor.fetchall(), [(cleaned, cleaned) for _, cleaned in people])
 
 
 class RoundTripTests(TransactionTestCase):

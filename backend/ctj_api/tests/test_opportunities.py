@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -180,6 +181,17 @@ class OpportunityWriteTests(APITestCase):
             (body["status"], body["min_experience_required"], body["min_hours_required"], body["skills_required"]),
             ("draft", "", 0, []),
         )
+
+    def test_pm_user_sending_other_line_ends_changes_nothing(self) -> None:
+        """CR and CRLF are stored as LF; a body that differs in them alone moves no time and is no change."""
+        payload = opportunity_payload(body="One\r\nTwo\rThree", skills_required_matrix={str(self.css.pk): 4})
+        body = self.client.put(self.url, payload).json()
+        self.assertEqual(body["body"], "One\nTwo\nThree")
+        entries = LogEntry.objects.count()
+        for text in ("One\nTwo\r\nThree", payload["body"]):
+            self.assertEqual(self.client.put(self.url, {**payload, "body": text}).json(), body)
+        self.assertEqual(LogEntry.objects.count(), entries)
+        self.assertGreater(self.client.put(self.url, {**payload, "body": "x"}).json()["updated_at"], body["updated_at"])
 
     def test_regular_user_cannot_write_opportunity(self) -> None:
         """Whoever is no project manager changes nothing, signed in or not."""

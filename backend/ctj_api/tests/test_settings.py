@@ -79,6 +79,7 @@ class SettingsTests(SimpleTestCase):
             "EMAIL_PORT": "x",
             "REQUEST_MAX_BYTES": "-1",
             "REQUEST_BODY_SECONDS": "0",
+            "TIME_ZONE": "Mars/Olympus",
         }
         self.assertEqual({problem.split(":")[0] for problem in self.problems(**wrong)}, set(wrong))
 

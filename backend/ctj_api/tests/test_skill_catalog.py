@@ -1,6 +1,7 @@
 """The skill catalog in the admin: how it is listed, merged, exported and imported, and by whom."""
 
 import csv
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -40,6 +41,7 @@ from .common import (
 from .test_concurrency import at_once
 
 ROUNDS = 6
+CAFE = [("Café", ["devops"])]
 HEADER = "name,description,communities_of_practice\n"
 LIST = reverse("admin:ctj_api_skill_changelist")
 ADD = reverse("admin:ctj_api_skill_add")
@@ -354,7 +356,7 @@ class SkillConcurrencyTests(TransactionTestCase):
         """What was checked still holds when it is saved: nobody merges or renames a skill in between."""
         skill = make_skill(name="React")
         with transaction.atomic(), other_connection() as other:
-            SkillImport([{"name": "React"}])
+            SkillImport([(2, {"name": "React"})])
             for table in ("skill", "communityofpractice"):
                 with self.assertRaises(LockNotAvailable):
                     other.execute(f"SELECT FROM ctj_api_{table} FOR NO KEY UPDATE NOWAIT")
@@ -458,34 +460,99 @@ class SkillImportTests(SkillFileTestCase):
             self.assertEqual((skill.description, self.areas(skill)), expected)
 
     def test_administrator_importing_what_spreadsheets_write_is_understood(self) -> None:
-        """A byte order mark, semicolons, their line ends, empty rows and columns at the end."""
+        """A byte order mark, any delimiter, any line ends, empty rows and columns, and the words of the site."""
         files: dict[str, str | bytes] = {
             "mark": b"\xef\xbb\xbf" + (HEADER + "Café,,devops\n").encode(),
             "semicolons": "name;description;communities_of_practice\r\nCafé;;devops\r\n",
             "empty": "Name,Description,Communities_of_practice,,\r\nCafé,,devops,,\r\n,,,,\r\n\r\n",
-            "short": "name,description,communities_of_practice\nCafé\n",
+            "short": "communities_of_practice,name,description\ndevops,Café\n",
+            "tabs": "name\tdescription\tcommunities_of_practice\r\nCafé\ta,b,c\tdevops\r\n",
+            "told": "sep=;\r\nname;description;communities_of_practice\r\nCafé;;devops\r\n",
+            "told, in vain": '"sep=;"\nname,description,communities_of_practice\nCafé,;;;;,devops\n',
+            "CR only": "name,description,communities_of_practice\rCafé,a;b;c;d;e;f,devops\r",
+            "blank rows": f"\r\n,,\r\n{HEADER}\r\n , ,\r\nCafé,,devops\r\n\r\n,,\r\n",
+            "key": f"{HEADER}Café,,DevOps |\n",
+            "words": f"{HEADER}Café,,{make_cop('devops').name.upper()}\n",
+            "another form": f"{HEADER}\u00a0Cafe\u0301\u200b,,devops\n",
         }
+        make_cop("devops", name="Deployment")
         for name, content in files.items():
             with self.subTest(name):
                 self.import_file(content)
-                self.assertEqual(list(Skill.objects.values_list("name", flat=True)), ["Café"])
+                self.assertEqual([(skill.name, self.areas(skill)) for skill in Skill.objects.all()], CAFE)
                 Skill.objects.all().delete()
 
-    def test_administrator_previewing_takes_a_constant_number_of_queries(self) -> None:
-        """Skills are found and checked without asking the database for each."""
+    def test_administrator_importing_the_words_of_the_site_finds_the_communities(self) -> None:
+        """By key, by label or by the name that the administrators gave; a name of two lines becomes one."""
+        make_cop("devops", name="Deployment")
+        self.import_file(HEADER + '"React\n18",,UI/UX|project/product management|deployment | engineering\n')
+        skill = Skill.objects.get(name="React 18")
+        self.assertEqual(self.areas(skill), ["devops", "engineering", "project_management", "ui_ux"])
+
+    def test_administrator_is_warned_of_likely_mistakes(self) -> None:
+        """In the preview and after the form: a name that differs in one letter, and a skill that nobody finds."""
+        for name in ("Python", "Node.js", "Go"):
+            make_skill(name=name)
+        lonely = '"{}" is in no community of practice.'
+        near = '"{}" is nearly the same name as "{}".'
+        cases: dict[str, list[str]] = {
+            **{f"{name},,devops": [near.format(name, "Python")] for name in ("Phyton", "Pyton", "Pxthon", "Pythonn")},
+            "NodeJS,,devops": [near.format("NodeJS", "Node.js")],
+            "Gi,,devops": [],
+            "Pton,,devops": [],
+            "Rust,,devops\nRusty,,": [near.format("Rusty", "Rust"), lonely.format("Rusty")],
+            "Go,New,": [lonely.format("Go")],
+            "Go,,": [],
+        }
+        for rows, warnings in cases.items():
+            with self.subTest(rows):
+                page = self.upload(HEADER + rows)
+                self.assertEqual(page.context["preview"].rows[-1].warnings, warnings)
+                for warning in warnings:
+                    self.assertIn(warning, unescape(page.content.decode()))
+        page = self.client.post(ADD, {"name": "Pythonn"}, follow=True)
+        told = [near.format("Pythonn", "Python"), lonely.format("Pythonn")]
+        self.assertEqual([str(message) for message in page.context["messages"]][:2], told)
+
+    def test_administrator_importing_takes_a_constant_number_of_queries(self) -> None:
+        """Skills are found, checked, saved and logged without asking the database for each."""
         counts = []
         for number in (2, 30):
-            for _ in range(number):
-                make_skill().communities_of_practice.add(make_cop())
-            file = self.export()
+            old = [make_skill(name=f"Old {number} {place}").name for place in range(number)]
+            rows = [*(f"{name},New,ui_ux" for name in old), *(f"{name} too,,devops" for name in old)]
             with CaptureQueriesContext(connection) as queries:
-                self.upload(file)
-            counts.append(len(queries))
+                page = self.upload(HEADER + "\n".join(rows))
+            with CaptureQueriesContext(connection) as more:
+                self.assertContains(self.confirm(page), f"{number} new, {number} changed")
+            counts.append((len(queries), len(more)))
         self.assertEqual(counts[0], counts[1])
 
 
 class SkillImportErrorTests(SkillFileTestCase):
     """A file that is wrong: nothing is written, and the page says what to mend."""
+
+    def test_attacker_uploading_thousands_of_errors_gets_a_short_answer(self) -> None:
+        """The first unknown column, the first unknown community of a row, and twenty rows are told, at once."""
+        empty = len(self.client.get(IMPORT).content)
+        files = {
+            "columns": ",".join(map(str, range(140_000))),
+            "no names": "name" + "," * 900_000 + "\na" * 900,
+            "rows": HEADER + "x,,cooking\n" * 1_000,
+            "communities": HEADER + "".join(f"{place},,{'|x' * 60_000}\n" for place in range(8)),
+            "long": HEADER + f"{'<' * 900},{'<' * 900},x\n" * 500,
+        }
+        for name, content in files.items():
+            with self.subTest(name):
+                started = time.process_time()
+                page = self.upload(content)
+                self.assertLess(time.process_time() - started, 5)
+                self.assertLess(len(page.content) - empty, 64_000)
+        self.assertContains(self.upload(files["rows"]), "The first 20 of 1000 wrong rows:")
+
+    def test_administrator_is_told_the_row_that_the_spreadsheet_shows(self) -> None:
+        """Empty rows count as well."""
+        page = self.upload("\n\n" + HEADER + "\nGood,,\n\n,no name,\n")
+        self.assertEqual([row.number for row in page.context["preview"].wrong_rows], [7])
 
     def tearDown(self) -> None:
         """Expect that nothing was written."""
@@ -518,15 +585,17 @@ class SkillImportErrorTests(SkillFileTestCase):
         """The message names what is wrong with the file as a whole."""
         files: list[tuple[str | bytes, str]] = [
             (HEADER.encode() + "Café,,".encode("latin-1"), "The file is not in UTF-8."),
-            ((HEADER + "Cafe,,").encode("utf-16-le"), "The file is not in UTF-8."),
-            ((HEADER + "Café,,").encode("utf-16"), "The file is not in UTF-8."),
-            (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff\xfe", "The file is not in UTF-8."),
+            ((HEADER + "Cafe,,").encode("utf-16-le"), "The file is in UTF-16"),
+            ((HEADER + "Café,,").encode("utf-16"), "The file is in UTF-16"),
+            (b"\xfe\xff" + (HEADER + "Café,,").encode("utf-16-be"), "The file is in UTF-16"),
+            (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff\xfe", "The file is a workbook, such as .xlsx."),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "The file is a workbook (.xls)."),
             ("React,For pages,engineering\n", 'The file has a column "react"'),
             ("description\nx\n", "The first row must name the columns"),
             ("name,name\na,b\n", "more than once"),
             ("name,id\na,b\n", 'The file has a column "id"'),
             (HEADER, "The file has no skills"),
-            (HEADER + "a,b,,c\n", "Row 2 has more cells than there are columns"),
+            (HEADER + "a,b,,c\n", "Row 2 has more cells than columns"),
             (HEADER + 'a,"b\n', "The file is not CSV"),
             (HEADER + f"a,{'x' * 140_000}\n", "The file is not CSV"),
             ("name\n" + "a\n" * (MAX_ROWS + 1), "The file has 1,001 rows; at most 1,000 can be imported at once."),
@@ -556,7 +625,7 @@ class SkillImportErrorTests(SkillFileTestCase):
 
     def test_administrator_confirming_a_file_with_a_wrong_row_imports_none(self) -> None:
         """Rows are checked again, since they may have become wrong after the preview."""
-        signed = sign([{"name": "Good"}, {"name": ""}, {"name": "Also good"}])
+        signed = sign([(2, {"name": "Good"}), (3, {"name": ""}), (4, {"name": "Also good"})])
         answer = self.client.post(IMPORT, {"previewed": signed}, follow=True)
         self.assertContains(answer, "Nothing was imported. Row 3: A skill needs a name. Try again.")
 
@@ -577,9 +646,10 @@ class SkillExportTests(SkillFileTestCase):
         skill = make_skill(name="Café", description='He said "hi",\nand left')
         skill.communities_of_practice.set([make_cop("ui_ux"), make_cop("engineering")])
         make_skill(name="Unused")
-        self.assertTrue(self.export().startswith(b"\xef\xbb\xbfname,description,communities_of_practice\r\n"))
+        self.assertTrue(self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice"\r\n'))
         expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux"], ["Unused", "", ""]]
         self.assertEqual(self.exported_rows(), expected)
+        self.assertIn(b'"Unused","",""', self.export())
 
     def test_administrator_exports_what_the_list_shows(self) -> None:
         """Searched, filtered and sorted alike."""
@@ -590,18 +660,24 @@ class SkillExportTests(SkillFileTestCase):
             self.assertEqual([row[0] for row in self.exported_rows(query)], names)
 
     def test_administrator_exports_no_formulas(self) -> None:
-        """No cell starts with what a spreadsheet calculates."""
-        for start in ("=", "+", "-", "@", "\t", "'=", "\uff1d"):
-            make_skill(name=f"{start}1+1", description=f"{start}cmd|' /C calc'!A0")
-        for row in self.exported_rows():
-            for cell in row[:2]:
-                self.assertRegex(cell, r"\A'")
+        """No cell starts with what a spreadsheet calculates, by whichever delimiter it opens the file."""
+        starts = ("=", "+", "-", "@", "\t", "'=", "\uff1d")
+        for number, start in enumerate(starts):
+            make_skill(name=f"{start}{number}", description=f"{start}cmd|' /C calc'!A0")
+            make_skill(
+                name=f"a,{start}{number};{start}1", description=f"a,{start}1;{start}1\t{start}1\n{start}1|{start}"
+            )
+        text = self.export().decode("utf-8-sig")
+        for delimiter in ",;\t|":
+            for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
+                for cell in row:
+                    self.assertNotRegex(cell, r"\A[=+\-@\t\r\uff1d]")
 
     def test_administrator_importing_an_export_changes_nothing(self) -> None:
         """Whatever names and descriptions are made of; into an empty catalog it restores what was there."""
         escaped = ["=1", "'=1", "''=1", "'quoted'", "-", "-x", "@x", "'", "\uff1d1"]
-        names = [*escaped, "a,b", 'a"b', "a;b;c;d", "ß", "\uff21\uff22", "a|b", "x\ty", "Café"]
-        texts = ["one\r\ntwo", "\n=x", "  spaces  ", "\r\n", "-\r\n-", "'\n"]
+        names = [*escaped, "a,b", 'a"b', "a;b;c;d", "ß", "\uff21\uff22", "a|b", "a;-1,'=2|@3", "Café"]
+        texts = ["one\ntwo", "\n=x", "  spaces  ", "\n", "-\n-", "'\n", "- a\n'- b,,=\t\t=;''+", "|=|"]
         for name, text in [*zip(names, names, strict=True), *((f"Text {text!r}", text) for text in texts)]:
             make_skill(name=name, description=text).communities_of_practice.add(make_cop("devops"))
         make_skill(name="Areas").communities_of_practice.set([make_cop("ui_ux"), make_cop("devops")])
@@ -650,7 +726,7 @@ class SkillPermissionTests(TestCase):
             "delete": partial(self.client.get, delete),
             "import": partial(self.client.get, IMPORT),
             "upload": partial(self.client.post, IMPORT, {"import_file": file}),
-            "confirm": partial(self.client.post, IMPORT, {"previewed": sign([{"name": "Imported"}])}),
+            "confirm": partial(self.client.post, IMPORT, {"previewed": sign([(2, {"name": "Imported"})])}),
             "export": partial(self.client.get, EXPORT),
             "merge": partial(self.client.post, LIST, merge),
         }

@@ -142,6 +142,12 @@ class UserWriteTests(APITestCase):
             self.browser.get(ME).json()["skills_learned"], [{"skill": str(self.react.pk), "name": "React", "level": 3}]
         )
 
+    def test_authenticated_user_free_until_midnight_writes_it_either_way(self) -> None:
+        """``00:00`` as an end is stored as ``24:00``; as a start it stays."""
+        day = {"day": "mon", "start": "00:00"}
+        body = self.browser.patch(ME, {"meeting_availability": {**WEEK, "slots": [{**day, "end": "00:00"}]}}).json()
+        self.assertEqual(body["meeting_availability"], {**WEEK, "slots": [{**day, "end": "24:00"}]})
+
     def test_authenticated_user_can_go_back(self) -> None:
         """Answers may be changed, emptied and taken back; the matrix stays one row."""
         self.browser.put(ME, self.answers)

@@ -1,0 +1,1 @@
+"""How the admin writes dates, in the folders that Django looks for."""

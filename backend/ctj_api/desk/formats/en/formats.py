@@ -1,0 +1,3 @@
+"""Times say their zone."""
+
+DATETIME_FORMAT = "N j, Y, P T"
