@@ -16,12 +16,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from ctj_api.querysets import LINEAGE
+
 from .query_parameters import StrictFilterSet
 from .schema import described
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
-VERSIONS = SQL("SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), {})")
+VERSIONS = SQL(f"SELECT concat_ws(' ', {LINEAGE}, {{}})")
 CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 
 # Another release may give the same rows another shape.

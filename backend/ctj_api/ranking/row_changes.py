@@ -10,17 +10,19 @@ from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from ctj_api.querysets import LINEAGE
+
 # Rows may have changed without a note where one of these was emptied, restored or rewritten: its file is another then.
 TABLES = [
     "ctj_change",
     *(f"ctj_api_{name}" for name in ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")),
 ]
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
-CHANGES = """
+CHANGES = f"""
     SELECT
         CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_snapshot() END::text,
         concat_ws(
-            ' ', (SELECT system_identifier FROM pg_control_system()), pg_postmaster_start_time(),
+            ' ', {LINEAGE}, pg_postmaster_start_time(),
             (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name)
         ),
         ARRAY(
@@ -32,9 +34,9 @@ CHANGES = """
         )
 """
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
-VERSION = """
+VERSION = f"""
     SELECT concat_ws(
-        ' ', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
+        ' ', {LINEAGE},
         (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
         (
             SELECT max(changed_by) FROM ctj_change

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
@@ -20,7 +21,8 @@ from psycopg.conninfo import make_conninfo
 
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
 from ctj_api.tests.databases import new_database
-from serving.tests.ports import reserved_port
+from serving.tests.pooler import PGBOUNCER, pooler
+from serving.tests.ports import ADDRESS, reserved_port
 
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
@@ -82,6 +84,11 @@ class EntrypointTests(TransactionTestCase):
         query = "SELECT app, name FROM django_migrations ORDER BY app, name"
         return self.connected(database).execute(query).fetchall()
 
+    def tables_of(self, database: str) -> list[tuple[Any, ...]]:
+        """Return the names of a database's tables."""
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        return self.connected(database).execute(query).fetchall()
+
     def make_migration_hang(self, database: str) -> Callable[[], bool]:
         """Have the first migration of a database hang, and return what tells whether it does."""
         other = self.connected(database)
@@ -135,6 +142,29 @@ class EntrypointTests(TransactionTestCase):
                     other.execute("DROP TRIGGER hanging ON django_migrations")
                     self.assertEqual(second.wait(PATIENCE_SECONDS), 0)
             self.assertIn(("ctj_api", "0001_initial"), self.migrations_of(database))
+
+    @unittest.skipUnless(PGBOUNCER or os.environ.get("REQUIRE_POOLER"), "PgBouncer is not installed")
+    def test_pooler_that_gives_each_transaction_another_session_is_refused(self) -> None:
+        """Whichever process it takes next; one session for each connection is fine, with the limits of a request."""
+        cases = {"session": "", "transaction": "", "statement": "server_round_robin = 1\nmin_pool_size = 2"}
+        for mode, more in cases.items():
+            with self.subTest(mode), new_database("pooled") as database, pooler(mode, more) as port:
+                address = {"SQL_HOST": ADDRESS, "SQL_PORT": str(port)}
+                command = (sys.executable, "manage.py", "migrate_once", "--verbosity=0")
+                with self.started(database, *command, **address) as process:
+                    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+                self.assertEqual(process.returncode, mode != "session", output)
+                self.assertEqual("Set pool_mode = session" in output, mode != "session", output)
+                self.assertEqual(bool(self.tables_of(database)), mode == "session")
+
+    @unittest.skipUnless(PGBOUNCER or os.environ.get("REQUIRE_POOLER"), "PgBouncer is not installed")
+    def test_pooler_of_sessions_keeps_the_limits_of_requests(self) -> None:
+        """They are set in the session, as PgBouncer refuses what comes with a connection's start."""
+        with pooler("session") as port, closing(connection.copy()) as pooled:
+            pooled.settings_dict |= {"HOST": ADDRESS, "PORT": port}
+            with pooled.cursor() as cursor:
+                cursor.execute("SHOW statement_timeout")
+                self.assertEqual(cursor.fetchone(), ("30s",))
 
     def test_container_ends_on_sigterm_while_it_migrates(self) -> None:
         """It ends with 143 before the migration does."""

@@ -3,7 +3,7 @@
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.core.management import call_command
@@ -25,12 +25,28 @@ SESSION = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
+ROUNDS = 3
+POOLED = (
+    "A connection pooler gives each transaction another session, as PgBouncer does in the modes transaction and "
+    "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
+    "to PostgreSQL itself: a process holds few connections."
+)
+# Which process of PostgreSQL is in the way, since when, and for whom.
+IN_THE_WAY = """
+    SELECT pid, date_trunc('second', {since}), client_addr FROM pg_stat_activity
+    WHERE datname = current_database() AND {is_it} ORDER BY {since} LIMIT 1
+"""
+HOLDER = IN_THE_WAY.format(
+    since="backend_start",
+    is_it=f"pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {MIGRATE_LOCK} AND granted)",
+)
+OLDEST_TRANSACTION = IN_THE_WAY.format(since="xact_start", is_it="pid <> pg_backend_pid() AND xact_start IS NOT NULL")
 
 
 class Command(BaseCommand):
     """Migrates under a lock: the first one does the work, the others wait and find nothing to do."""
 
-    help = "Migrate the database, once even if many servers start together, and never during a restore."
+    help = "Migrate the database, once even if many servers start together."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the limit of the waits."""
@@ -39,7 +55,8 @@ class Command(BaseCommand):
     def handle(self, *_: Any, wait: float, **options: Any) -> None:
         """Migrate; raises ``CommandError`` where another one is not done, or a table not free, in time."""
         until = time.monotonic() + wait
-        with self._locked(MIGRATE_LOCK, until), connection.cursor() as cursor:
+        _check_session()
+        with self._locked(until), connection.cursor() as cursor:
             for name, value in SESSION.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             self._migrate(until, options["verbosity"])
@@ -54,7 +71,7 @@ class Command(BaseCommand):
                     raise
                 if time.monotonic() > until:
                     raise CommandError(f"A table was in use for too long: {error}") from error
-                self.stderr.write("A table is in use; migrating again ...")
+                self.stderr.write(f"A table is in use; migrating again ... {_told(OLDEST_TRANSACTION)}")
                 time.sleep(STEP_SECONDS)
             else:
                 return
@@ -72,27 +89,49 @@ class Command(BaseCommand):
             )
 
     @contextmanager
-    def _locked(self, number: int, until: float) -> Iterator[None]:
-        """Hold an advisory lock of this connection; raises ``CommandError`` where it is not free until then.
+    def _locked(self, until: float) -> Iterator[None]:
+        """Hold the lock in this session; raises ``CommandError`` where it is not free until then.
 
         It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
         """
         is_told = False
-        while not _ask("SELECT pg_try_advisory_lock(%s)", number):
+        while _ask(f"SELECT pg_try_advisory_lock({MIGRATE_LOCK})") != (True,):
+            holder = _told(HOLDER)
             if time.monotonic() > until:
-                raise CommandError("Another server migrates the database, or a backup is being restored, for too long.")
+                raise CommandError(f"Another server migrates the database, for too long. {holder}")
             if not is_told:
-                self.stderr.write("Another server migrates the database, or a backup is being restored; waiting ...")
+                self.stderr.write(f"Another server migrates the database; waiting ... {holder}")
                 is_told = True
             time.sleep(STEP_SECONDS)
         try:
             yield
         finally:
             if connection.connection is not None and not connection.connection.broken:
-                _ask("SELECT pg_advisory_unlock(%s)", number)
+                _ask(f"SELECT pg_advisory_unlock({MIGRATE_LOCK})")
 
 
-def _ask(query: str, number: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(query, [number])
-        return bool(cursor.fetchone()[0])
+def _check_session() -> None:
+    """Raise ``CommandError`` unless each of two connections, the second used twice as often, keeps its own process."""
+    query = "SELECT pg_backend_pid()"
+    with closing(connection.copy()) as other:
+        processes = [_ask(query, each) for _ in range(ROUNDS) for each in (connection, other, other)]
+    first, second = processes[:2]
+    if first == second or processes != [first, second, second] * ROUNDS:
+        raise CommandError(POOLED)
+
+
+def _ask(query: str, using: Any = connection) -> Any:
+    with using.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()
+
+
+def _told(query: str) -> str:
+    """Return which process of PostgreSQL is in the way, and what an operator can do, if it is still there."""
+    if not (row := _ask(query)):
+        return ""
+    process, since, client = row
+    return (
+        f"Process {process} of PostgreSQL, for {client or 'its machine'}, is in the way since {since or 'long ago'}. "
+        f"Where nobody waits for it, end it: SELECT pg_terminate_backend({process})"
+    )
