@@ -65,11 +65,13 @@ class FailoverTests(SimpleTestCase):
         connection.close()
         self.enterContext(patch.dict(connection.settings_dict, used))
         self.addCleanup(connection.close)
-        call_command("migrate", verbosity=0)
         sql(self.primary, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
+        standby_of(self.primary, self.standby)
+        call_command("migrate", verbosity=0)
         make_opportunity()
         make_skill()
-        standby_of(self.primary, self.standby)
+        (written,) = sql(self.primary, "SELECT pg_current_wal_flush_lsn()::text")
+        wait_until(lambda: sql(self.standby, f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == (True,))
         self.client = browser()
 
     def read(self, path: str, **headers: str) -> Any:
@@ -92,6 +94,8 @@ class FailoverTests(SimpleTestCase):
         self.assertEqual(sql(self.standby, "SELECT pg_promote()"), (True,))
         wait_until(lambda: self.read(PATHS[0]).status_code == 200)
         self.change("kept")
+        # The standby has much to write before its first checkpoint as a primary.
+        self.assertEqual(sql(self.standby, "SELECT timeline_id FROM pg_control_checkpoint()"), (1,))
         self.assertEqual(numbers(), lost)
         for path, copy in zip(PATHS, copies, strict=True):
             with self.subTest(path):
