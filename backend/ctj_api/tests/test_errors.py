@@ -14,7 +14,14 @@ from django.core.handlers.base import BaseHandler
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from psycopg.errors import DeadlockDetected, NotNullViolation, UniqueViolation
+from psycopg.errors import (
+    AdminShutdown,
+    DeadlockDetected,
+    DiskFull,
+    NotNullViolation,
+    TooManyConnections,
+    UniqueViolation,
+)
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
@@ -201,6 +208,25 @@ class ErrorTests(APITestCase):
             self.client.get("/api/roles/")
         self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
         self.assertNotIn("away", logs.output[0])
+
+    def test_operator_reads_what_keeps_the_database_from_its_work(self) -> None:
+        """The log names it, also where PostgreSQL lets nobody in; clients are told if they can still read."""
+        cases: tuple[tuple[Exception | None, str, str, bool], ...] = (
+            (DiskFull(), "could not extend file", "The disk of the database is full", True),
+            (TooManyConnections(), "too many connections for role", "The database has no connection left", False),
+            (None, "FATAL: sorry, too many clients already", "The database has no connection left", False),
+            (AdminShutdown(), "terminating connection", "The database is being shut down", False),
+            (None, "server closed the connection unexpectedly", "The database is away", False),
+        )
+        for cause, text, told, can_be_read in cases:
+            failure = OperationalError(text)
+            failure.__cause__ = cause
+            broken = patch("ctj_api.views.Role.objects.all", side_effect=failure)
+            with self.subTest(text), broken, self.assertLogs("ctj_api.exceptions", "ERROR") as logs:
+                response = self.client.get("/api/roles/")
+                self.assert_error(response, 503, "service_unavailable")
+                self.assertEqual("only read" in response.json()["error"]["message"], can_be_read)
+            self.assertEqual([record.getMessage() for record in logs.records], [f"{told}: {text}"])
 
     def test_administrator_while_database_is_away_gets_a_page_with_503(self) -> None:
         """In words, and with the headers of every page."""

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from unittest.mock import patch
 from uuid import UUID
 
@@ -65,6 +66,33 @@ class TimeoutTests(TransactionTestCase):
             connection.close()
         self.assertEqual((response.status_code, [record.levelname for record in logs.records]), (503, ["WARNING"]))
         self.assertIsNone(UserProfile.objects.get().max_available_hours)
+
+    def test_write_to_a_database_that_only_reads_is_a_503(self) -> None:
+        """The next request has a connection of its own, which may find the server that has taken over."""
+        client = browser()
+        client.force_authenticate(make_regular_user())
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+        with self.assertLogs("ctj_api.exceptions", "ERROR") as logs:
+            refused = client.patch("/api/users/me/", {"max_available_hours": 5})
+        self.assertIn("takes no writes", logs.output[0])
+        self.assertEqual((refused.status_code, error_of(refused)["code"]), (503, "service_unavailable"))
+        self.assertIn("only read", error_of(refused)["message"])
+        self.assertEqual(client.patch("/api/users/me/", {"max_available_hours": 5}).status_code, 200)
+
+    def test_transaction_that_did_nothing_for_too_long_is_a_503(self) -> None:
+        """PostgreSQL has ended it, and the connection."""
+
+        def wait(*_: object) -> None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+                time.sleep(0.5)
+                cursor.execute("SELECT 1")
+
+        with patch("ctj_api.views.SkillFilter.narrow", wait), self.assertLogs("ctj_api.exceptions", "ERROR") as logs:
+            self.assertEqual(self.client.get("/api/skills/").status_code, 503)
+        connection.close()
+        self.assertIn("did nothing for too long", logs.output[0])
 
     def test_all_rows_are_read_for_matching_however_long_that_takes(self) -> None:
         """A million of them take longer than a query may."""

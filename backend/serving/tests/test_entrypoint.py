@@ -26,6 +26,10 @@ from serving.tests.ports import ADDRESS, reserved_port
 
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
+ADVISORY_LOCKS = """
+    SELECT pid FROM pg_locks JOIN pg_database ON database = pg_database.oid
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
 
 
 class EntrypointTests(TransactionTestCase):
@@ -135,8 +139,9 @@ class EntrypointTests(TransactionTestCase):
                 wait_until(is_hanging)
                 with self.started(database, *command) as second:
                     assert second.stdout
-                    self.assertIn("Another server migrates the database", second.stdout.readline())
                     other = self.connected(database)
+                    ((holder,),) = other.execute(ADVISORY_LOCKS).fetchall()
+                    self.assertRegex(second.stdout.readline(), told_of(holder, "Another server migrates the database"))
                     other.execute(f"SET lock_timeout = '{PATIENCE_SECONDS}s'")
                     first.kill()
                     other.execute("DROP TRIGGER hanging ON django_migrations")
@@ -185,7 +190,7 @@ class EntrypointTests(TransactionTestCase):
             with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
                 output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 1)
-        self.assertIn("A table was in use for too long", output)
+        self.assertRegex(output, told_of(other.info.backend_pid, "A table was in use for too long"))
         self.assertNotIn("Traceback", output)
 
     def test_missing_database_ends_the_container_after_the_limit(self) -> None:
@@ -229,6 +234,11 @@ class EntrypointTests(TransactionTestCase):
                 self.assertEqual(process.returncode, 1)
                 self.assertIn(f"{name} must be a ", output)
                 self.assertNotIn("Traceback", output)
+
+
+def told_of(process: int, what: str) -> str:
+    """Return what matches a line that names a process of PostgreSQL which is in the way, and how to end it."""
+    return rf"{what}.* Process {process} .* since 20\d\d-.* SELECT pg_terminate_backend\({process}\)"
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:

@@ -69,9 +69,10 @@ class Command(BaseCommand):
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
+                holder = _told(OLDEST_TRANSACTION)
                 if time.monotonic() > until:
-                    raise CommandError(f"A table was in use for too long: {error}") from error
-                self.stderr.write(f"A table is in use; migrating again ... {_told(OLDEST_TRANSACTION)}")
+                    raise CommandError(f"A table was in use for too long. {holder}") from error
+                self.stderr.write(f"A table is in use; migrating again ... {holder}")
                 time.sleep(STEP_SECONDS)
             else:
                 return
