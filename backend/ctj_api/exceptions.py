@@ -149,6 +149,12 @@ def is_passing(exc: BaseException | None) -> bool:
     return isinstance(exc, OperationalError | InterfaceError) or _sqlstate(exc) in TROUBLES
 
 
+def leave_standby(exc: BaseException | None) -> None:
+    """Close a connection that takes no writes: the next one may find the server that has taken over."""
+    if _sqlstate(exc) == READ_ONLY:
+        connection.close()
+
+
 def violated_constraint(exc: BaseException) -> str | None:
     """Return the name of the unique constraint, check, foreign key or trigger that a write breaks, or ``None``.
 
@@ -207,8 +213,7 @@ def _log_passing(exc: Exception) -> None:
 def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
     if is_passing(exc):
         _log_passing(exc)
-        if _sqlstate(exc) == READ_ONLY:
-            connection.close()  # the next one may find the server that has taken over
+        leave_standby(exc)
         return ServiceUnavailable(NOT_SAVED if _sqlstate(exc) in {DISK_FULL, READ_ONLY} else None)
     constraint = violated_constraint(exc)
     if constraint is not None and request is not None and request.method not in SAFE_METHODS:

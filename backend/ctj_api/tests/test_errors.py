@@ -215,7 +215,12 @@ class ErrorTests(APITestCase):
             (DiskFull(), "could not extend file", "The disk of the database is full", True),
             (TooManyConnections(), "too many connections for role", "The database has no connection left", False),
             (None, "FATAL: sorry, too many clients already", "The database has no connection left", False),
-            (AdminShutdown(), "terminating connection", "The database is being shut down", False),
+            (
+                AdminShutdown(),
+                "terminating connection",
+                "The database is being shut down, or somebody ended its process",
+                False,
+            ),
             (None, "server closed the connection unexpectedly", "The database is away", False),
         )
         for cause, text, told, can_be_read in cases:
