@@ -23,7 +23,7 @@ from .schema import described
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
-VERSIONS = SQL(f"SELECT concat_ws(' ', {LINEAGE}, {{}})")
+VERSIONS = SQL("SELECT concat_ws(' ', {}, {})")
 CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 
 # Another release may give the same rows another shape.
@@ -83,6 +83,6 @@ def row_versions(*tables: type[Model]) -> str:
     """
     sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
     with connection.cursor() as cursor:
-        cursor.execute(VERSIONS.format(sums).as_string())
+        cursor.execute(VERSIONS.format(LINEAGE, sums).as_string())
         version: str = cursor.fetchone()[0]
     return version

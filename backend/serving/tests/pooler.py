@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 from django.db import connection
 
 from backend.environment import data_directory
@@ -26,41 +26,32 @@ listen_addr = {address}
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
-pool_mode = {mode}
-{more}
 """
 
 
 @contextmanager
-def pooler(mode: str, more: str = "") -> Iterator[int]:
-    """Run PgBouncer in one of its modes, as who may use the database's socket, and give its port."""
+def pooler(settings: str) -> Iterator[int]:
+    """Run PgBouncer as the user who may enter the folder of the database's socket, and give its port."""
     used = connection.settings_dict
     is_embedded = used["HOST"].startswith("/")
     account = Cluster(data_directory()).account() if is_embedded else Account(os.geteuid())
-    with TemporaryDirectory() as name, reserved_port() as port:
-        folder = Path(name)
-        folder.chmod(0o755)
-        file = folder / "pgbouncer.ini"
-        given = {"address": ADDRESS, "port": port, "mode": mode, "more": more}
-        given["password"] = used["PASSWORD"] or "none is asked for"
-        file.write_text(CONFIGURATION.format_map({**used, **given}))
-        process = subprocess.Popen(
-            [*account.prefix, str(PGBOUNCER), "--quiet", file],
-            user=account.user,
-            group=account.user,
-            extra_groups=None if account.user is None else [],
-        )
+    with TemporaryDirectory() as folder, reserved_port() as port:
+        Path(folder).chmod(0o755)
+        file = Path(folder) / "pgbouncer.ini"
+        address = {"address": ADDRESS, "port": port, "password": used["PASSWORD"] or "none is asked for"}
+        file.write_text(CONFIGURATION.format_map(used | address) + settings)
+        command = [*account.prefix, str(PGBOUNCER), "--quiet", file]
+        process = subprocess.Popen(command, user=account.user, group=account.user)
         try:
-            wait_until(lambda: _takes_connections(port))
+            wait_until(lambda: _answers(port))
             yield port
         finally:
             process.kill()
             process.wait()
 
 
-def _takes_connections(port: int) -> bool:
-    try:
-        socket.create_connection((ADDRESS, port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
+def _answers(port: int) -> bool:
+    with suppress(psycopg.OperationalError):
+        psycopg.connect(host=ADDRESS, port=port, dbname="postgres").close()
+        return True
+    return False

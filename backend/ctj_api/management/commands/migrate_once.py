@@ -25,22 +25,21 @@ SESSION = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-ROUNDS = 3
+PROCESS = "SELECT pg_backend_pid()"
 POOLED = (
     "A connection pooler gives each transaction another session, as PgBouncer does in the modes transaction and "
     "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
     "to PostgreSQL itself: a process holds few connections."
 )
-# Which process of PostgreSQL is in the way, since when, and for whom.
+# The process of PostgreSQL that holds the lock, or else has the oldest transaction, since when, and for whom.
 IN_THE_WAY = """
-    SELECT pid, date_trunc('second', {since}), client_addr FROM pg_stat_activity
-    WHERE datname = current_database() AND {is_it} ORDER BY {since} LIMIT 1
+    SELECT pid, date_trunc('second', CASE WHEN is_holder THEN backend_start ELSE xact_start END), client_addr
+    FROM pg_stat_activity LEFT JOIN (
+        SELECT pid, true AS is_holder FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted
+    ) AS held USING (pid)
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND (is_holder OR xact_start IS NOT NULL)
+    ORDER BY is_holder, xact_start LIMIT 1
 """
-HOLDER = IN_THE_WAY.format(
-    since="backend_start",
-    is_it=f"pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {MIGRATE_LOCK} AND granted)",
-)
-OLDEST_TRANSACTION = IN_THE_WAY.format(since="xact_start", is_it="pid <> pg_backend_pid() AND xact_start IS NOT NULL")
 
 
 class Command(BaseCommand):
@@ -69,7 +68,7 @@ class Command(BaseCommand):
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
-                holder = _told(OLDEST_TRANSACTION)
+                holder = _who_is_in_the_way()
                 if time.monotonic() > until:
                     raise CommandError(f"A table was in use for too long. {holder}") from error
                 self.stderr.write(f"A table is in use; migrating again ... {holder}")
@@ -96,8 +95,8 @@ class Command(BaseCommand):
         It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
         """
         is_told = False
-        while _ask(f"SELECT pg_try_advisory_lock({MIGRATE_LOCK})") != (True,):
-            holder = _told(HOLDER)
+        while _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK) != (True,):
+            holder = _who_is_in_the_way()
             if time.monotonic() > until:
                 raise CommandError(f"Another server migrates the database, for too long. {holder}")
             if not is_told:
@@ -108,28 +107,26 @@ class Command(BaseCommand):
             yield
         finally:
             if connection.connection is not None and not connection.connection.broken:
-                _ask(f"SELECT pg_advisory_unlock({MIGRATE_LOCK})")
+                _ask("SELECT pg_advisory_unlock(%s)", MIGRATE_LOCK)
 
 
 def _check_session() -> None:
     """Raise ``CommandError`` unless each of two connections, the second used twice as often, keeps its own process."""
-    query = "SELECT pg_backend_pid()"
     with closing(connection.copy()) as other:
-        processes = [_ask(query, each) for _ in range(ROUNDS) for each in (connection, other, other)]
-    first, second = processes[:2]
-    if first == second or processes != [first, second, second] * ROUNDS:
+        rounds = [[_ask(PROCESS, using=each) for each in (connection, other, other)] for _ in range(3)]
+    first, second, _ = rounds[0]
+    if first == second or any(asked != [first, second, second] for asked in rounds):
         raise CommandError(POOLED)
 
 
-def _ask(query: str, using: Any = connection) -> Any:
+def _ask(query: str, *parameters: int, using: Any = connection) -> Any:
     with using.cursor() as cursor:
-        cursor.execute(query)
+        cursor.execute(query, parameters)
         return cursor.fetchone()
 
 
-def _told(query: str) -> str:
-    """Return which process of PostgreSQL is in the way, and what an operator can do, if it is still there."""
-    if not (row := _ask(query)):
+def _who_is_in_the_way() -> str:
+    if not (row := _ask(IN_THE_WAY, MIGRATE_LOCK)):
         return ""
     process, since, client = row
     return (
