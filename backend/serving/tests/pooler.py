@@ -40,7 +40,7 @@ def pooler(settings: str) -> Iterator[int]:
         file = Path(folder) / "pgbouncer.ini"
         address = {"address": ADDRESS, "port": port, "password": used["PASSWORD"] or "none is asked for"}
         file.write_text(CONFIGURATION.format_map(used | address) + settings)
-        command = [*account.prefix, str(PGBOUNCER), "--quiet", file]
+        command = [*account.prefix, str(PGBOUNCER), "--quiet", str(file)]
         process = subprocess.Popen(command, user=account.user, group=account.user)
         try:
             wait_until(lambda: _answers(port))

@@ -31,9 +31,13 @@ POOLED = (
     "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
     "to PostgreSQL itself: a process holds few connections."
 )
-# The process of PostgreSQL that holds the lock, or else has the oldest transaction, since when, and for whom.
+# Tells which process of PostgreSQL holds the lock, or else has the oldest transaction.
 IN_THE_WAY = """
-    SELECT pid, date_trunc('second', CASE WHEN is_holder THEN backend_start ELSE xact_start END), client_addr
+    SELECT concat(
+        'Process ', pid, ' of PostgreSQL, for ', coalesce(client_addr::text, 'its machine'), ', is in the way since ',
+        date_trunc('second', CASE WHEN is_holder THEN backend_start ELSE xact_start END),
+        '. Where nobody waits for it, end it: SELECT pg_terminate_backend(', pid, ')'
+    )
     FROM pg_stat_activity LEFT JOIN (
         SELECT pid, true AS is_holder FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted
     ) AS held USING (pid)
@@ -68,7 +72,7 @@ class Command(BaseCommand):
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
-                holder = _who_is_in_the_way()
+                holder = _ask(IN_THE_WAY, MIGRATE_LOCK) or ""
                 if time.monotonic() > until:
                     raise CommandError(f"A table was in use for too long. {holder}") from error
                 self.stderr.write(f"A table is in use; migrating again ... {holder}")
@@ -95,8 +99,8 @@ class Command(BaseCommand):
         It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
         """
         is_told = False
-        while _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK) != (True,):
-            holder = _who_is_in_the_way()
+        while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
+            holder = _ask(IN_THE_WAY, MIGRATE_LOCK) or ""
             if time.monotonic() > until:
                 raise CommandError(f"Another server migrates the database, for too long. {holder}")
             if not is_told:
@@ -120,16 +124,8 @@ def _check_session() -> None:
 
 
 def _ask(query: str, *parameters: int, using: Any = connection) -> Any:
+    """Return the first value of the first row, if there is one."""
     with using.cursor() as cursor:
         cursor.execute(query, parameters)
-        return cursor.fetchone()
-
-
-def _who_is_in_the_way() -> str:
-    if not (row := _ask(IN_THE_WAY, MIGRATE_LOCK)):
-        return ""
-    process, since, client = row
-    return (
-        f"Process {process} of PostgreSQL, for {client or 'its machine'}, is in the way since {since or 'long ago'}. "
-        f"Where nobody waits for it, end it: SELECT pg_terminate_backend({process})"
-    )
+        row = cursor.fetchone()
+    return row and row[0]
