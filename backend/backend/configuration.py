@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvValidationError
+
+from backend.environment import is_local
 
 MIN_SECRET_KEY = 50
 MIN_SECRET_CHARACTERS = 5
@@ -38,6 +41,8 @@ def _unreadable(environment: Env) -> Iterator[str]:
 def _missing(settings: dict[str, Any]) -> Iterator[str]:
     if not settings["SECRET_KEY"]:
         yield "set DJANGO_SECRET_KEY to a long random string"
+    if settings["SQL_SSLROOTCERT"] and not Path(settings["SQL_SSLROOTCERT"]).is_file():
+        yield "set SQL_SSLROOTCERT to a file: the certificates of the authorities that vouch for the database"
 
 
 def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
@@ -52,6 +57,8 @@ def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
     yield from _unfit_mail(settings)
     if not settings["SQL_HOST"]:
         yield "set SQL_HOST (with SQL_USER, SQL_PASSWORD, SQL_DATABASE) to an external PostgreSQL"
+    if settings["SQL_SSLMODE"] == "prefer" and not is_local(settings["SQL_HOST"]):
+        yield "set SQL_SSLMODE to verify-full, or where the network is your own to less: require, or disable"
     if settings["LOG_FORMAT"] == "console":
         yield "set LOG_FORMAT to json: console writes what exceptions quote, which may be anybody's data"
 

@@ -18,6 +18,7 @@ EMBEDDED_PORT = 5432  # no TCP port: a part of the socket's file name
 LONGEST_SOCKET_PATH = 100  # the limit is 108 on Linux and 104 on macOS
 # TMPDIR may differ from one shell to the next, and be long itself. What is in there is checked before it is used.
 SHORT_DIRECTORY = Path("/tmp")  # nosec B108
+LOCAL_HOST = re.compile(r"[/@].*|localhost|127(\.\d{1,3}){3}|::1")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -63,6 +64,11 @@ def read_environment(*, eager: bool) -> Environment:
 def data_directory() -> Path:
     """Return the folder of the embedded database: ``DATA_DIR``, or ``backend/.data``."""
     return BASE_DIR / (env.str("DATA_DIR", "") or ".data")
+
+
+def is_local(hosts: str) -> bool:
+    """Whether all these hosts, with commas between them, are sockets or addresses of this machine."""
+    return all(map(LOCAL_HOST.fullmatch, hosts.split(",")))
 
 
 def socket_directory(data_dir: Path) -> Path:

@@ -18,6 +18,7 @@ from backend.environment import (
     EMBEDDED_DATABASE,
     EMBEDDED_USER,
     data_directory,
+    is_local,
     read_environment,
     socket_directory,
 )
@@ -30,7 +31,7 @@ SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
 SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS", "")
 ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", "")
 DATA_DIR = data_directory()
-SQL_HOST = env.str("SQL_HOST", "")
+SQL_HOST = ",".join(env.texts("SQL_HOST", "") or ())
 NEXT_DEV_ORIGIN = "http://localhost:3000"
 # What runs: the version that a release raised, and the commit where the image's build names it.
 RELEASE = "+".join(filter(None, (__version__, env.str("RELEASE_COMMIT", ""))))
@@ -109,6 +110,20 @@ TEMPLATES = [
 SQL_STATEMENT_TIMEOUT_MS = env.int("SQL_STATEMENT_TIMEOUT_MS", 30_000, validate=Range(min=0))
 SQL_LOCK_TIMEOUT_MS = env.int("SQL_LOCK_TIMEOUT_MS", 5_000, validate=Range(min=0))
 SQL_IDLE_TIMEOUT_MS = env.int("SQL_IDLE_TIMEOUT_MS", 60_000, validate=Range(min=0))
+# The first words to each new connection: poolers refuse or ignore libpq's "options".
+SQL_SESSION = f"""
+    SET random_page_cost = 1.1; -- the data fits into memory, or lies on a disk without moving parts
+    SET statement_timeout = {SQL_STATEMENT_TIMEOUT_MS};
+    SET lock_timeout = {SQL_LOCK_TIMEOUT_MS};
+    SET idle_in_transaction_session_timeout = {SQL_IDLE_TIMEOUT_MS};
+"""
+# "prefer" takes no TLS for an answer, too, as long as nothing leaves this machine.
+SQL_SSLMODE = env.str(
+    "SQL_SSLMODE",
+    "prefer" if DEBUG or is_local(SQL_HOST) else "verify-full",
+    validate=OneOf(["disable", "prefer", "require", "verify-ca", "verify-full"]),
+)
+SQL_SSLROOTCERT = env.str("SQL_SSLROOTCERT", "")
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -119,14 +134,15 @@ DATABASES: dict[str, dict[str, Any]] = {
         "HOST": SQL_HOST or str(socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
         "OPTIONS": {
+            "sslmode": SQL_SSLMODE,
+            "sslrootcert": SQL_SSLROOTCERT or None,
+            # Of several servers, the one that is not a standby.
+            "target_session_attrs": "read-write" if "," in SQL_HOST else None,
             "connect_timeout": 2,
             "tcp_user_timeout": 10_000,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 2,
-            # The data fits into memory, or lies on a disk without moving parts.
-            "options": f"-c random_page_cost=1.1 -c statement_timeout={SQL_STATEMENT_TIMEOUT_MS}"
-            f" -c lock_timeout={SQL_LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout={SQL_IDLE_TIMEOUT_MS}",
         },
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,

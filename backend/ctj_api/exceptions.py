@@ -1,12 +1,13 @@
 """The error envelope: every failure under ``/api/`` has this one shape."""
 
 import logging
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpRequest, JsonResponse
 from psycopg.errors import (
     CheckViolation,
@@ -30,6 +31,17 @@ NON_FIELD_ERRORS = "non_field_errors"
 CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
 NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
+NOT_SAVED = "Nothing can be saved at the moment, only read. Try again in a few minutes."
+DISK_FULL, READ_ONLY, NO_CONNECTION_LEFT = "53100", "25006", "53300"
+# By SQLSTATE, why a database that is there doesn't do its work.
+TROUBLES: dict[str | None, str] = {
+    READ_ONLY: "The database takes no writes: it is a standby, or set to read only",
+    "25P03": "The database ended a transaction that did nothing for too long",
+    DISK_FULL: "The disk of the database is full",
+    "53200": "The database is out of memory",
+    NO_CONNECTION_LEFT: "The database has no connection left",
+    "57P01": "The database is being shut down, or somebody ended its process",
+}
 
 
 class ErrorCode(StrEnum):
@@ -134,7 +146,13 @@ def is_api_request(request: HttpRequest) -> bool:
 
 def is_passing(exc: BaseException | None) -> bool:
     """Return whether ``exc`` passes, so that the request may be sent again: the database is away or busy."""
-    return isinstance(exc, OperationalError | InterfaceError)
+    return isinstance(exc, OperationalError | InterfaceError) or _sqlstate(exc) in TROUBLES
+
+
+def leave_standby(exc: BaseException | None) -> None:
+    """Close a connection that takes no writes: the next one may find the server that has taken over."""
+    if _sqlstate(exc) == READ_ONLY:
+        connection.close()
 
 
 def violated_constraint(exc: BaseException) -> str | None:
@@ -175,6 +193,10 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
     return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
+def _sqlstate(exc: BaseException | None) -> str | None:
+    return getattr(getattr(exc, "__cause__", None), "sqlstate", None)
+
+
 def _log_passing(exc: Exception) -> None:
     """Log a race of two requests as a warning, and whatever else keeps the database from answering as an error."""
     match exc.__cause__:
@@ -183,13 +205,16 @@ def _log_passing(exc: Exception) -> None:
         case QueryCanceled():
             logger.error("The database took too long: %s", exc)
         case _:
-            logger.error("The database is away: %s", exc)
+            is_full = re.search("too many clients|too many connections|connection slots", str(exc))
+            state = NO_CONNECTION_LEFT if is_full else _sqlstate(exc)  # whom it doesn't let in it tells no state
+            logger.error("%s: %s", TROUBLES.get(state, "The database is away"), exc)
 
 
 def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
     if is_passing(exc):
         _log_passing(exc)
-        return ServiceUnavailable()
+        leave_standby(exc)
+        return ServiceUnavailable(NOT_SAVED if _sqlstate(exc) in {DISK_FULL, READ_ONLY} else None)
     constraint = violated_constraint(exc)
     if constraint is not None and request is not None and request.method not in SAFE_METHODS:
         logger.warning("A write broke the constraint %s", constraint)

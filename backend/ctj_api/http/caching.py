@@ -16,12 +16,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from ctj_api.querysets import LINEAGE
+
 from .query_parameters import StrictFilterSet
 from .schema import described
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
-VERSIONS = SQL("SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), {})")
+VERSIONS = SQL("SELECT concat_ws(' ', {}, {})")
 CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 
 type View = Callable[..., HttpResponseBase]
@@ -79,6 +81,6 @@ def row_versions(*tables: type[Model]) -> str:
     """
     sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
     with connection.cursor() as cursor:
-        cursor.execute(VERSIONS.format(sums).as_string())
+        cursor.execute(VERSIONS.format(LINEAGE, sums).as_string())
         version: str = cursor.fetchone()[0]
     return version

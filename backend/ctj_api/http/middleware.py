@@ -16,7 +16,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
-from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing
+from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing, leave_standby
 
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = (
@@ -177,6 +177,7 @@ def _measure_chunked_body(request: HttpRequest) -> None:
 
 def _remember_exception(request: Any, **_: object) -> None:
     request.unhandled_exception = sys.exc_info()[1]
+    leave_standby(request.unhandled_exception)
 
 
 def _is_json(response: HttpResponseBase) -> bool:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg.sql import SQL
+
+from ctj_api.querysets import LINEAGE
 
 # Rows may have changed without a note where one of these was emptied, restored or rewritten: its file is another then.
 TABLES = [
@@ -16,11 +19,12 @@ TABLES = [
     *(f"ctj_api_{name}" for name in ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")),
 ]
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
-CHANGES = """
+CHANGES = (
+    SQL("""
     SELECT
         CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_snapshot() END::text,
         concat_ws(
-            ' ', (SELECT system_identifier FROM pg_control_system()), pg_postmaster_start_time(),
+            ' ', {}, pg_postmaster_start_time(),
             (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name)
         ),
         ARRAY(
@@ -30,11 +34,15 @@ CHANGES = """
                 AND changed_by <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
                 AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
         )
-"""
+""")
+    .format(LINEAGE)
+    .as_string()
+)
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
-VERSION = """
+VERSION = (
+    SQL("""
     SELECT concat_ws(
-        ' ', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
+        ' ', {},
         (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
         (
             SELECT max(changed_by) FROM ctj_change
@@ -49,7 +57,10 @@ VERSION = """
         )
     )
     WHERE pg_current_xact_id_if_assigned() IS NULL
-"""
+""")
+    .format(LINEAGE)
+    .as_string()
+)
 
 
 class Kind(StrEnum):

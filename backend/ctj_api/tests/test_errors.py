@@ -11,10 +11,18 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from psycopg.errors import DeadlockDetected, NotNullViolation, UniqueViolation
+from psycopg.errors import (
+    AdminShutdown,
+    DeadlockDetected,
+    DiskFull,
+    IdleInTransactionSessionTimeout,
+    NotNullViolation,
+    TooManyConnections,
+    UniqueViolation,
+)
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
@@ -192,15 +200,28 @@ class ErrorTests(APITestCase):
                     self.assert_error(response, 503, "service_unavailable")
                     self.assertGreater(int(response["Retry-After"]), 0)
 
-    def test_operator_reads_of_a_deadlock_that_it_was_one(self) -> None:
-        """The log warns, and doesn't blame the database."""
-        deadlock = OperationalError("deadlock detected")
-        deadlock.__cause__ = DeadlockDetected()
-        broken = patch("ctj_api.views.Role.objects.all", side_effect=deadlock)
-        with broken, self.assertLogs("ctj_api", "WARNING") as logs:
-            self.client.get("/api/roles/")
-        self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
-        self.assertNotIn("away", logs.output[0])
+    def test_operator_reads_what_keeps_the_database_from_its_work(self) -> None:
+        """The log names it, also where PostgreSQL lets nobody in; clients are told if they can still read."""
+        waited, full = "A request waited for another one, and was given up", "The database has no connection left"
+        cases = (
+            (OperationalError(), DeadlockDetected(), waited),
+            (OperationalError(), DiskFull(), "The disk of the database is full"),
+            (OperationalError(), TooManyConnections(), full),
+            (OperationalError("FATAL: sorry, too many clients already"), None, full),
+            (OperationalError(), AdminShutdown(), "The database is being shut down, or somebody ended its process"),
+            (InternalError(), IdleInTransactionSessionTimeout(), "The database ended a transaction that did nothing"),
+            (OperationalError("server closed the connection"), None, "The database is away"),
+        )
+        for failure, cause, told in cases:
+            failure.__cause__ = cause
+            broken = patch("ctj_api.views.Role.objects.all", side_effect=failure)
+            with self.subTest(told), broken, self.assertLogs("ctj_api.exceptions", "WARNING") as logs:
+                response = self.client.get("/api/roles/")
+                self.assert_error(response, 503, "service_unavailable")
+                self.assertEqual("only read" in response.json()["error"]["message"], isinstance(cause, DiskFull))
+            (record,) = logs.records
+            self.assertEqual(record.levelname, "WARNING" if told == waited else "ERROR")
+            self.assertTrue(record.getMessage().startswith(told), record.getMessage())
 
     def test_administrator_while_database_is_away_gets_a_page_with_503(self) -> None:
         """In words, and with the headers of every page."""

@@ -1,9 +1,11 @@
 """A server that is not configured does not start, and says what to set, a line for each setting."""
 
+import json
 import os
 import subprocess
 import sys
 from tempfile import NamedTemporaryFile
+from typing import Any
 from unittest.mock import patch
 
 from django.conf import settings
@@ -112,6 +114,33 @@ class SettingsTests(SimpleTestCase):
         self.assertIn("set TRUSTED_PROXIES ", problem)
         self.assertIn("locks everybody out", problem)
         self.assertEqual(self.check(DJANGO_BEHIND_PROXY="true", TRUSTED_PROXIES="10.0.0.0/8").returncode, 0)
+
+    def test_production_trusts_a_database_elsewhere_by_its_certificate_only(self) -> None:
+        """Less has to be said; what encrypts only where the other side likes to is refused, but on this machine."""
+        cases = (
+            ("db.example.org", "", "verify-full", None),
+            ("one.example.org, two.example.org", "", "verify-full", "read-write"),
+            ("127.0.0.1,127.evil.example.org", "", "verify-full", "read-write"),
+            ("db.example.org", "disable", "disable", None),
+            ("localhost", "", "prefer", None),
+            ("/run/postgresql,::1", "", "prefer", "read-write"),
+        )
+        for host, given, mode, attributes in cases:
+            with self.subTest(host):
+                options = self.database_options(SQL_HOST=host, **({"SQL_SSLMODE": given} if given else {}))
+                self.assertEqual((options["sslmode"], options["target_session_attrs"]), (mode, attributes))
+        for name, value in (("SQL_SSLMODE", "prefer"), ("SQL_SSLMODE", "allow"), ("SQL_SSLROOTCERT", "/nowhere")):
+            with self.subTest(value):
+                (problem,) = self.problems(**{name: value})
+                self.assertIn(name, problem)
+
+    def database_options(self, **changes: str) -> dict[str, Any]:
+        """Return what a connection is opened with."""
+        code = "import json; from backend.settings import DATABASES as d; print(json.dumps(d['default']['OPTIONS']))"
+        environment = {**os.environ, **PRODUCTION, **changes}
+        told = subprocess.check_output([sys.executable, "-c", code], cwd=settings.BASE_DIR, env=environment)
+        options: dict[str, Any] = json.loads(told)
+        return options
 
     def test_secret_may_lie_in_a_file(self) -> None:
         """As container engines hand them over."""

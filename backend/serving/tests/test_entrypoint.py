@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
@@ -20,10 +21,15 @@ from psycopg.conninfo import make_conninfo
 
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
 from ctj_api.tests.databases import new_database
-from serving.tests.ports import reserved_port
+from serving.tests.pooler import PGBOUNCER, pooler
+from serving.tests.ports import ADDRESS, reserved_port
 
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
+ADVISORY_LOCKS = """
+    SELECT pid FROM pg_locks JOIN pg_database ON database = pg_database.oid
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
 
 
 class EntrypointTests(TransactionTestCase):
@@ -128,13 +134,33 @@ class EntrypointTests(TransactionTestCase):
                 wait_until(is_hanging)
                 with self.started(database, *command) as second:
                     assert second.stdout
-                    self.assertIn("Another server migrates the database", second.stdout.readline())
                     other = self.connected(database)
+                    ((holder,),) = other.execute(ADVISORY_LOCKS).fetchall()
+                    self.assertRegex(second.stdout.readline(), told_of(holder, "Another server migrates the database"))
                     other.execute(f"SET lock_timeout = '{PATIENCE_SECONDS}s'")
                     first.kill()
                     other.execute("DROP TRIGGER hanging ON django_migrations")
                     self.assertEqual(second.wait(PATIENCE_SECONDS), 0)
             self.assertIn(("ctj_api", "0001_initial"), self.migrations_of(database))
+
+    @unittest.skipUnless(PGBOUNCER or os.environ.get("REQUIRE_POOLER"), "PgBouncer is not installed")
+    def test_pooler_that_gives_each_transaction_another_session_is_refused(self) -> None:
+        """Whichever session that is; one for each connection is fine, and has the limits of a request."""
+        cases = {"session": "", "transaction": "", "statement": "server_round_robin = 1\nmin_pool_size = 2"}
+        for mode, more in cases.items():
+            with self.subTest(mode), new_database("pooled") as database, pooler(f"pool_mode = {mode}\n{more}") as port:
+                command = (sys.executable, "manage.py", "migrate_once", "--verbosity=0")
+                with self.started(database, *command, SQL_HOST=ADDRESS, SQL_PORT=str(port)) as process:
+                    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+                self.assertEqual(process.returncode, mode != "session", output)
+                self.assertEqual("Set pool_mode = session" in output, mode != "session", output)
+                tables = self.connected(database).execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+                self.assertEqual(bool(tables.fetchall()), mode == "session")
+                with closing(connection.copy()) as pooled:
+                    pooled.settings_dict |= {"HOST": ADDRESS, "PORT": port}
+                    with pooled.cursor() as cursor:
+                        cursor.execute("SHOW statement_timeout")
+                        self.assertEqual(cursor.fetchone(), ("30s",))
 
     def test_container_ends_on_sigterm_while_it_migrates(self) -> None:
         """It ends with 143 before the migration does."""
@@ -155,7 +181,7 @@ class EntrypointTests(TransactionTestCase):
             with self.started(database, sys.executable, "manage.py", "migrate_once", "--wait=1") as process:
                 output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 1)
-        self.assertIn("A table was in use for too long", output)
+        self.assertRegex(output, told_of(other.info.backend_pid, "A table was in use for too long"))
         self.assertNotIn("Traceback", output)
 
     def test_missing_database_ends_the_container_after_the_limit(self) -> None:
@@ -199,6 +225,11 @@ class EntrypointTests(TransactionTestCase):
                 self.assertEqual(process.returncode, 1)
                 self.assertIn(f"{name} must be a ", output)
                 self.assertNotIn("Traceback", output)
+
+
+def told_of(process: int, what: str) -> str:
+    """Return what matches a line that names a process of PostgreSQL which is in the way, and how to end it."""
+    return rf"{what}.* Process {process} .* since 20\d\d-.* SELECT pg_terminate_backend\({process}\)"
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:

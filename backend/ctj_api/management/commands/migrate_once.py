@@ -3,7 +3,7 @@
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.core.management import call_command
@@ -25,12 +25,31 @@ SESSION = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
+PROCESS = "SELECT pg_backend_pid()"
+POOLED = (
+    "A connection pooler gives each transaction another session, as PgBouncer does in the modes transaction and "
+    "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
+    "to PostgreSQL itself: a process holds few connections."
+)
+# Tells which process of PostgreSQL holds the lock, or else has the oldest transaction.
+IN_THE_WAY = """
+    SELECT concat(
+        'Process ', pid, ' of PostgreSQL, for ', coalesce(client_addr::text, 'its machine'), ', is in the way since ',
+        date_trunc('second', CASE WHEN is_holder THEN backend_start ELSE xact_start END),
+        '. Where nobody waits for it, end it: SELECT pg_terminate_backend(', pid, ')'
+    )
+    FROM pg_stat_activity LEFT JOIN (
+        SELECT pid, true AS is_holder FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted
+    ) AS held USING (pid)
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND (is_holder OR xact_start IS NOT NULL)
+    ORDER BY is_holder, xact_start LIMIT 1
+"""
 
 
 class Command(BaseCommand):
     """Migrates under a lock: the first one does the work, the others wait and find nothing to do."""
 
-    help = "Migrate the database, once even if many servers start together, and never during a restore."
+    help = "Migrate the database, once even if many servers start together."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the limit of the waits."""
@@ -39,7 +58,8 @@ class Command(BaseCommand):
     def handle(self, *_: Any, wait: float, **options: Any) -> None:
         """Migrate; raises ``CommandError`` where another one is not done, or a table not free, in time."""
         until = time.monotonic() + wait
-        with self._locked(MIGRATE_LOCK, until), connection.cursor() as cursor:
+        _check_session()
+        with self._locked(until), connection.cursor() as cursor:
             for name, value in SESSION.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             self._migrate(until, options["verbosity"])
@@ -52,9 +72,10 @@ class Command(BaseCommand):
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
+                holder = _ask(IN_THE_WAY, MIGRATE_LOCK) or ""
                 if time.monotonic() > until:
-                    raise CommandError(f"A table was in use for too long: {error}") from error
-                self.stderr.write("A table is in use; migrating again ...")
+                    raise CommandError(f"A table was in use for too long. {holder}") from error
+                self.stderr.write(f"A table is in use; migrating again ... {holder}")
                 time.sleep(STEP_SECONDS)
             else:
                 return
@@ -72,27 +93,39 @@ class Command(BaseCommand):
             )
 
     @contextmanager
-    def _locked(self, number: int, until: float) -> Iterator[None]:
-        """Hold an advisory lock of this connection; raises ``CommandError`` where it is not free until then.
+    def _locked(self, until: float) -> Iterator[None]:
+        """Hold the lock in this session; raises ``CommandError`` where it is not free until then.
 
         It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
         """
         is_told = False
-        while not _ask("SELECT pg_try_advisory_lock(%s)", number):
+        while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
+            holder = _ask(IN_THE_WAY, MIGRATE_LOCK) or ""
             if time.monotonic() > until:
-                raise CommandError("Another server migrates the database, or a backup is being restored, for too long.")
+                raise CommandError(f"Another server migrates the database, for too long. {holder}")
             if not is_told:
-                self.stderr.write("Another server migrates the database, or a backup is being restored; waiting ...")
+                self.stderr.write(f"Another server migrates the database; waiting ... {holder}")
                 is_told = True
             time.sleep(STEP_SECONDS)
         try:
             yield
         finally:
             if connection.connection is not None and not connection.connection.broken:
-                _ask("SELECT pg_advisory_unlock(%s)", number)
+                _ask("SELECT pg_advisory_unlock(%s)", MIGRATE_LOCK)
 
 
-def _ask(query: str, number: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(query, [number])
-        return bool(cursor.fetchone()[0])
+def _check_session() -> None:
+    """Raise ``CommandError`` unless each of two connections, the second used twice as often, keeps its own process."""
+    with closing(connection.copy()) as other:
+        rounds = [[_ask(PROCESS, using=each) for each in (connection, other, other)] for _ in range(3)]
+    first, second, _ = rounds[0]
+    if first == second or any(asked != [first, second, second] for asked in rounds):
+        raise CommandError(POOLED)
+
+
+def _ask(query: str, *parameters: int, using: Any = connection) -> Any:
+    """Return the first value of the first row, if there is one."""
+    with using.cursor() as cursor:
+        cursor.execute(query, parameters)
+        row = cursor.fetchone()
+    return row and row[0]
