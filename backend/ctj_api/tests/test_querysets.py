@@ -82,4 +82,5 @@ class SkillTests(TestCase):
         skill = make_skill(name="100% coverage_report")
         make_skill(name="1000 coverage reports")
         self.assertEqual(list(Skill.objects.search("100%")), [skill])
-        self.assertEqual(list(Skill.objects.search("E_R")), [skill])
+        self.assertEqual(list(Skill.objects.search("E_REPORT ")), [])
+        self.assertEqual(list(Skill.objects.search("coverage_report ")), list(Skill.objects.all()))

@@ -3,12 +3,11 @@
 from datetime import timedelta
 
 from django.core import serializers
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.test import TestCase
 from django.utils import timezone
 
 from ctj_api.models import Opportunity, SkillMatrix
-from ctj_api.search import _SIGNS
 
 from .common import make_matrix, make_opportunity, make_project, make_role, make_skill
 
@@ -75,13 +74,6 @@ class SearchTests(TestCase):
         for text in (*quoted, "row zeppelins", "ever", "launch", "launch 🚀"):
             with self.subTest(text):
                 self.assertEqual(list(Opportunity.objects.search(text)), [listing])
-
-    def test_maintainer_finds_query_and_documents_cut_into_the_same_words(self) -> None:
-        """Each character is a sign on both sides, or on none."""
-        text = "".join(map(chr, (*range(1, 0xD800), *range(0xE000, 0x110000))))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT ctj_search_words(%s)", [text])
-            self.assertEqual(cursor.fetchone(), (_SIGNS.sub(" ", text),))
 
     def test_anyone_searching_takes_no_stem_for_unfinished(self) -> None:
         """The stem of "planning" is "plan", and no beginning of "planet"."""
