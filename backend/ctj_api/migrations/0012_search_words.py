@@ -33,7 +33,7 @@ BEGIN
     form := regexp_replace(form, '(\w)\+\+', '\1plusplus ', 'g');
     form := regexp_replace(form, '(?<!\w)([a-z])[#\u266F](?![[:alpha:]])', '\1sharp ', 'g');
     form := regexp_replace(form, '\.net(?!\w|\.\w| dotnet)', '.net dotnet', 'g');
-    form := regexp_replace(form, '[[:punct:][:space:][:cntrl:]]{2,}|(?![-.])[[:punct:][:space:][:cntrl:]]', ' ', 'g');
+    form := regexp_replace(form, '[[:punct:][:space:][:cntrl:]]{2,}|(?![-. ])[[:punct:][:space:][:cntrl:]]', ' ', 'g');
     RETURN ltrim(form, ' .-');
 END $$;
 CREATE OR REPLACE FUNCTION ctj_search_words(content text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -97,7 +97,7 @@ SET search_path FROM CURRENT AS $$
 DECLARE
     form text := ctj_search_form(content);
     words text[] := ARRAY(
-        SELECT left(word, 255) FROM string_to_table(translate(form, '-.', '  '), ' ') AS word WHERE word <> '' LIMIT 500
+        SELECT left(word, 255) FROM string_to_table(translate(form, '-.', '  '), ' ') AS word WHERE word <> '' LIMIT 100
     );
     last int := cardinality(words);
     ending text := CASE WHEN form COLLATE pg_c_utf8 ~ '[ .-]$' THEN '' ELSE ':*' END;
