@@ -60,7 +60,7 @@ RETURN (
 CREATE OR REPLACE FUNCTION ctj_name_lexemes(names text, weight "char") RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT RETURN (
     SELECT setweight(to_tsvector('english', words) || to_tsvector('simple', words), weight)
-    FROM (SELECT string_agg(ctj_name_words(name), ' ') FROM string_to_table(names, E'\n') AS name) AS each (words)
+    FROM (SELECT coalesce(string_agg(ctj_name_words(name), ' '), '') FROM string_to_table(names, E'\n') AS name) AS each (words)
 );
 CREATE OR REPLACE FUNCTION ctj_body_lexemes(body text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path FROM CURRENT RETURN (
