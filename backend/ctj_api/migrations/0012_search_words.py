@@ -83,7 +83,7 @@ DROP = "DROP FUNCTION ctj_search_lexemes, ctj_name_words, ctj_search_pairs, ctj_
 # what is found only where an "or" is on top.
 QUERY = r"""
 CREATE OR REPLACE FUNCTION ctj_search_apart(word text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path FROM CURRENT RETURN (
+SET search_path FROM CURRENT AS $$
     SELECT string_agg(DISTINCT format('(%s <-> %s)', first, second), ' | ')
     FROM (
         SELECT title FROM ctj_api_role WHERE ctj_search_lexemes(title) @@ to_tsquery('simple', word)
@@ -91,7 +91,7 @@ SET search_path FROM CURRENT RETURN (
         SELECT name FROM ctj_api_skill WHERE ctj_search_lexemes(name, description) @@ to_tsquery('simple', word)
     ) AS names (name), ctj_search_pairs(name)
     WHERE first || second = word AND to_tsvector('english', first) <> '' AND to_tsvector('english', second) <> ''
-);
+$$;
 CREATE OR REPLACE FUNCTION ctj_search_query(content text) RETURNS tsquery LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path FROM CURRENT AS $$
 DECLARE

@@ -89,13 +89,9 @@ class SearchTests(TestCase):
         self.assertFalse(self.finds("the"))
 
     def test_anyone_finds_letters_of_all_scripts(self) -> None:
-        """As they are written, with accents as one character with their letter or as one of their own."""
+        """Whole, or from their beginning."""
         for text, is_found in (("über", True), ("日本", True), ("本語", False)):
             self.assertEqual(self.finds(text), is_found)
-        forms = "caf\u00e9", "cafe\u0301"
-        listings = {make_opportunity(body=f"Meet at the {form}.") for form in forms}
-        for form in forms:
-            self.assertEqual(set(Opportunity.objects.search(form)), listings)
 
     def test_anyone_finds_everything_without_a_text_and_nothing_without_a_word(self) -> None:
         """An empty box is no search; punctuation and pictures are in no document."""
@@ -109,7 +105,7 @@ class SearchTests(TestCase):
     def test_anyone_searching_takes_any_text(self) -> None:
         """Operators, quotes, controls and endless words are no error, and no query of their own."""
         operators = ("a:*", "!pantries", "pantries | volleyball", "pantries <-> maps", "'pantries", "pantries\\")
-        endless = ("x" * 200, "é" * 200, "🚀" * 200, "a " * 100)
+        endless = ("x" * 200, "é" * 200, "🚀" * 200, "a " * 100, "\ufdfa" * 200, "㌀" * 200)
         foreign = ("\x01\x7f", "\u0300\u0301", "שלום עולם", "हिन्दी", "<b>x</b>", "&amp;", "http://a.b/c?d=e")
         code = ("1e5", "-3", "0x1F", "%s %(x)s {0}", "pantries;--", "' or 1=1")
         for text in (*operators, *endless, *foreign, *code):
