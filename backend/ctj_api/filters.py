@@ -38,9 +38,9 @@ def _find(queryset: SearchQuerySet[models.Model], _: str, text: str) -> SearchQu
     return queryset.search(text)
 
 
-def _search(description: str) -> Parameter:
-    documentation = f"{description} must contain, all of them, in any grammatical form; the last one may be unfinished."
-    return Parameter(SearchField(), "react", documentation, allow_empty=True, method=_find)
+def _search(places: str) -> Parameter:
+    description = f"Words, all of which must stand in {places}, in any grammatical form; the last may be unfinished."
+    return Parameter(SearchField(), "react", description, allow_empty=True, method=_find)
 
 
 def _community(field_name: str) -> Parameter:
@@ -56,7 +56,7 @@ class SkillFilter(StrictFilterSet):
     """Skills of a community, or with words in their name or description."""
 
     community_of_practice = _community("communities_of_practice")
-    search = _search("Words that the name and the description")
+    search = _search("the name or the description")
 
 
 class RoleFilter(StrictFilterSet):
@@ -68,7 +68,7 @@ class RoleFilter(StrictFilterSet):
 class ProjectFilter(StrictFilterSet):
     """Projects with words in their name."""
 
-    search = _search("Words that the name")
+    search = _search("the name")
 
 
 class OpportunityFilter(StrictFilterSet):
@@ -92,9 +92,7 @@ class OpportunityFilter(StrictFilterSet):
         field_name="min_hours_required",
         lookup_expr="lte",
     )
-    search = _search(
-        "Words that the role's title, the project's name, the names of the required skills and the description"
-    )
+    search = _search("the role's title, the project's name, the names of the required skills or the description")
 
     def filter_skills(self, queryset: OpportunityQuerySet, name: str, skills: list[str]) -> OpportunityQuerySet:
         """Return the opportunities that require any of ``skills``."""
