@@ -23,8 +23,9 @@ from .http.query_parameters import (
     WholeNumberField,
 )
 from .models import Project, Role
-from .querysets import OpportunityQuerySet, SkillQuerySet
+from .querysets import OpportunityQuerySet
 from .ranking.matches import Narrowing
+from .search import SearchQuerySet
 from .validators import MAX_HOURS
 
 DEFAULT_MATCH_LIMIT = 20
@@ -33,8 +34,13 @@ ME = "me"
 _ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 
-def _search(description: str, **lookup: Any) -> Parameter:
-    return Parameter(SearchField(), "react", description, allow_empty=True, **lookup)
+def _find(queryset: SearchQuerySet[models.Model], _: str, text: str) -> SearchQuerySet[models.Model]:
+    return queryset.search(text)
+
+
+def _search(places: str) -> Parameter:
+    description = f"Words, all of which must stand in {places}, in any grammatical form; the last may be unfinished."
+    return Parameter(SearchField(), "react", description, allow_empty=True, method=_find)
 
 
 def _community(field_name: str) -> Parameter:
@@ -47,14 +53,10 @@ def _any_of(choices: type[models.TextChoices], *documentation: str, allow_empty:
 
 
 class SkillFilter(StrictFilterSet):
-    """Skills of a community, or with a text in their name or description."""
+    """Skills of a community, or with words in their name or description."""
 
     community_of_practice = _community("communities_of_practice")
-    search = _search("Text that the name or the description contains, in any case.", method="filter_search")
-
-    def filter_search(self, queryset: SkillQuerySet, name: str, text: str) -> SkillQuerySet:
-        """Return the skills that have ``text`` in their name or description."""
-        return queryset.search(text)
+    search = _search("the name or the description")
 
 
 class RoleFilter(StrictFilterSet):
@@ -64,9 +66,9 @@ class RoleFilter(StrictFilterSet):
 
 
 class ProjectFilter(StrictFilterSet):
-    """Projects with a text in their name."""
+    """Projects with words in their name."""
 
-    search = _search("Text that the name contains, in any case.", field_name="name", lookup_expr="icontains")
+    search = _search("the name")
 
 
 class OpportunityFilter(StrictFilterSet):
@@ -90,19 +92,11 @@ class OpportunityFilter(StrictFilterSet):
         field_name="min_hours_required",
         lookup_expr="lte",
     )
-    search = _search(
-        "Words that the role's title, the project's name, the names of the required skills and the description "
-        "contain, all of them, in any grammatical form; the last one may be unfinished.",
-        method="filter_search",
-    )
+    search = _search("the role's title, the project's name, the names of the required skills or the description")
 
     def filter_skills(self, queryset: OpportunityQuerySet, name: str, skills: list[str]) -> OpportunityQuerySet:
         """Return the opportunities that require any of ``skills``."""
         return queryset.requiring_any(skills)
-
-    def filter_search(self, queryset: OpportunityQuerySet, name: str, text: str) -> OpportunityQuerySet:
-        """Return the opportunities that ``text`` is found in."""
-        return queryset.search(text)
 
 
 class OpportunityListFilter(OpportunityFilter, PagedFilterSet):

@@ -27,6 +27,8 @@ from .fields import LowercaseEmailField, NameField, SkillLevelsField
 from .querysets import (
     OpportunityManager,
     OpportunityQuerySet,
+    ProjectQuerySet,
+    RoleQuerySet,
     SkillMatrixQuerySet,
     SkillQuerySet,
     UserProfileManager,
@@ -83,8 +85,11 @@ class Role(TimestampedModel):
     title = NameField(max_length=MAX_NAME, db_collation=COLLATION)
     community_of_practice = models.ForeignKey(CommunityOfPractice, on_delete=models.PROTECT, related_name="roles")
 
+    objects = RoleQuerySet.as_manager()
+
     class Meta:
         ordering = ("title", "id")
+        indexes: ClassVar = [GinIndex(RoleQuerySet.document, name="role_search")]
         constraints: ClassVar = [
             UniqueConstraint(Lower("title"), "community_of_practice", name="role_title_unique_in_any_case"),
             normal_name_constraint("title", "role_title_normal"),
@@ -101,8 +106,11 @@ class Project(TimestampedModel):
     people_depot_project_id = models.UUIDField(null=True, blank=True, unique=True)
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
 
+    objects = ProjectQuerySet.as_manager()
+
     class Meta:
         ordering = ("name", "id")
+        indexes: ClassVar = [GinIndex(ProjectQuerySet.document, name="project_search")]
         constraints: ClassVar = [
             UniqueConstraint(Lower("name"), name="project_name_unique_in_any_case"),
             normal_name_constraint("name", "project_name_normal"),
@@ -124,6 +132,7 @@ class Skill(TimestampedModel):
 
     class Meta:
         ordering = ("name", "id")
+        indexes: ClassVar = [GinIndex(SkillQuerySet.document, name="skill_search")]
         constraints: ClassVar = [
             UniqueConstraint(
                 Lower("name"),
@@ -182,6 +191,7 @@ class UserProfile(TimestampedModel, AbstractUser):
     class Meta:
         verbose_name = "user"
         ordering = ("email",)
+        indexes: ClassVar = [GinIndex(UserProfileQuerySet.document, name="userprofile_search")]
         constraints: ClassVar = [
             CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
             filled_constraint("email", "user_email_filled"),

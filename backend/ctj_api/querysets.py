@@ -8,16 +8,16 @@ from uuid import UUID
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.postgres.search import SearchRank
+from django.contrib.postgres.search import SearchRank, SearchVectorExact
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, F, Func, OuterRef, Q, Subquery, Window
+from django.db.models import Count, Exists, F, Func, OuterRef, Subquery, Window
 from django.db.models.functions import Cast
 from django.utils import timezone
 from psycopg.sql import SQL
 
 from .enums import Status
-from .search import search_query
+from .search import SearchQuerySet, TextQuery, lexemes
 from .validators import is_uuid
 
 if TYPE_CHECKING:
@@ -51,8 +51,22 @@ class Usage:
     volunteers: int
 
 
-class SkillQuerySet(models.QuerySet["Skill"]):
-    """Skills of the catalog."""
+class RoleQuerySet(SearchQuerySet[Any]):
+    """Roles, found by their titles."""
+
+    document = lexemes("title")
+
+
+class ProjectQuerySet(SearchQuerySet[Any]):
+    """Projects, found by their names."""
+
+    document = lexemes("name")
+
+
+class SkillQuerySet(SearchQuerySet["Skill"]):
+    """Skills of the catalog, found by name and description."""
+
+    document = lexemes("name", "description")
 
     def with_usage(self) -> Self:
         """Count for each skill the opportunities that require it and the volunteers who rate it."""
@@ -87,10 +101,6 @@ class SkillQuerySet(models.QuerySet["Skill"]):
     def names(self) -> dict[str, str]:
         """Return id → name of these skills; the ids are texts, as in matrices."""
         return dict(self.order_by().values_list(Cast("pk", models.TextField()), "name"))
-
-    def search(self, text: str) -> Self:
-        """Return the skills that have ``text`` in their name or description, in any case."""
-        return self.filter(Q(name__icontains=text) | Q(description__icontains=text))
 
     def names_of(self, ids: Iterable[object]) -> dict[str, str]:
         """Return lower-case id → name of those among ``ids`` that are the id of a skill."""
@@ -128,8 +138,10 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
         return into
 
 
-class OpportunityQuerySet(models.QuerySet["Opportunity"]):
+class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
     """Opportunities, with the rules of visibility and editing."""
+
+    document = F("search_document")
 
     def visible_to(self, user: Requester) -> Self:
         """Return what ``user`` may see: drafts are for project managers only, all else is public."""
@@ -154,10 +166,6 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         """Return what volunteers can apply for."""
         return self.filter(status=Status.OPEN)
 
-    def search(self, text: str) -> Self:
-        """Return those that ``text`` is found in; an empty text is found in all."""
-        return self.filter(search_document=search_query(text)) if text.strip() else self
-
     def hits(self, page: slice) -> tuple[int, list[UUID]]:
         """Return how many hits of a search these are, and the ids of a page of them, in one query.
 
@@ -173,9 +181,10 @@ class OpportunityQuerySet(models.QuerySet["Opportunity"]):
         return found[0][1], [pk for pk, _ in found]
 
     def by_relevance(self, text: str) -> Self:
-        """Put the best hits of ``text`` first, the newest first among equals, then by id."""
-        relevance = SearchRank(F("search_document"), search_query(text))
-        return self.order_by(relevance.desc(), "-created_at", "id")
+        """Put hits of whole words first, then the best of ``text``, the newest among equals, then by id."""
+        has_whole_words = SearchVectorExact(self.document, TextQuery(f"{text} "))
+        relevance = SearchRank(self.document, TextQuery(text))
+        return self.order_by(has_whole_words.desc(), relevance.desc(), "-created_at", "id")
 
     def requiring_any(self, skills: Iterable[str]) -> Self:
         """Return those that require at least one of ``skills``, given by their ids."""
@@ -194,8 +203,10 @@ class OpportunityManager(models.Manager["Opportunity"]):
         return super().get_queryset().defer("search_document")
 
 
-class UserProfileQuerySet(models.QuerySet["UserProfile"]):
+class UserProfileQuerySet(SearchQuerySet["UserProfile"]):
     """Accounts, with the rule of who is listed as a volunteer."""
+
+    document = lexemes("email", "first_name", "last_name")
 
     def volunteers(self) -> Self:
         """Return who can be found for an opportunity: the active users who have filled in a skill matrix."""

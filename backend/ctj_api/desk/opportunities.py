@@ -144,12 +144,6 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         page.result_list = rows
         return page
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: Any, search_term: str
-    ) -> tuple[OpportunityQuerySet, bool]:
-        """Search as the API does."""
-        return queryset.search(search_term), False
-
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, and what the skill picker asks."""
         count = self.admin_site.admin_view(require_safe(self.volunteer_count_view))

@@ -201,6 +201,10 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         """Show the model to those who may see its rows."""
         return self.has_view_permission(request)
 
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Search as the API does, where there is a box for it."""
+        return (queryset.search(search_term) if self.search_fields else queryset), False
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
 

@@ -49,7 +49,7 @@ class SkillRow(NamedTuple):
 
 
 class SkillPicker(forms.Widget):
-    """Rows of skill and level. A skill is typed by its name, and found by any part of it where JavaScript is on.
+    """Rows of skill and level. A skill is typed by its name, and found as the API finds it where JavaScript is on.
 
     Without JavaScript the browser suggests names, and spare rows stand at the end.
     """

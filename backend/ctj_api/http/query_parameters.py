@@ -43,7 +43,12 @@ class SearchField(forms.CharField):
     schema: ClassVar[Schema] = {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\u0000]*$"}
 
     def __init__(self) -> None:
-        super().__init__(max_length=MAX_SEARCH)
+        super().__init__(max_length=MAX_SEARCH, strip=False)
+
+    def clean(self, value: Any) -> str:
+        """Return the text with the blank that tells that its last word is finished, but not blanks alone."""
+        text: str = super().clean(value)
+        return text if text.strip() else ""
 
 
 class ChoiceField(forms.ChoiceField):

@@ -6,10 +6,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.test import TestCase
 
 from ctj_api.enums import Status
-from ctj_api.models import Opportunity, Skill, UserProfile
+from ctj_api.models import Opportunity, UserProfile
 from ctj_api.querysets import Requester
 
-from .common import make_admin_user, make_opportunity, make_pm_user, make_regular_user, make_skill
+from .common import make_admin_user, make_opportunity, make_pm_user, make_regular_user
 
 
 class OpportunityTests(TestCase):
@@ -72,14 +72,3 @@ class AccountTests(TestCase):
         user = UserProfile.objects.create_superuser("root@example.org", "a-long-passphrase")
         self.assertTrue(user.is_staff and user.is_superuser)
         self.assertFalse(user.is_project_manager)
-
-
-class SkillTests(TestCase):
-    """Searching the catalog."""
-
-    def test_anyone_searches_text_literally(self) -> None:
-        """Wildcards of SQL are letters like any other."""
-        skill = make_skill(name="100% coverage_report")
-        make_skill(name="1000 coverage reports")
-        self.assertEqual(list(Skill.objects.search("100%")), [skill])
-        self.assertEqual(list(Skill.objects.search("E_R")), [skill])

@@ -3,12 +3,11 @@
 from datetime import timedelta
 
 from django.core import serializers
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.test import TestCase
 from django.utils import timezone
 
 from ctj_api.models import Opportunity, SkillMatrix
-from ctj_api.search import _SIGNS
 
 from .common import make_matrix, make_opportunity, make_project, make_role, make_skill
 
@@ -76,13 +75,6 @@ class SearchTests(TestCase):
             with self.subTest(text):
                 self.assertEqual(list(Opportunity.objects.search(text)), [listing])
 
-    def test_maintainer_finds_query_and_documents_cut_into_the_same_words(self) -> None:
-        """Each character is a sign on both sides, or on none."""
-        text = "".join(map(chr, (*range(1, 0xD800), *range(0xE000, 0x110000))))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT ctj_search_words(%s)", [text])
-            self.assertEqual(cursor.fetchone(), (_SIGNS.sub(" ", text),))
-
     def test_anyone_searching_takes_no_stem_for_unfinished(self) -> None:
         """The stem of "planning" is "plan", and no beginning of "planet"."""
         planner = make_opportunity(body="You like to plan.")
@@ -97,13 +89,9 @@ class SearchTests(TestCase):
         self.assertFalse(self.finds("the"))
 
     def test_anyone_finds_letters_of_all_scripts(self) -> None:
-        """As they are written, with accents as one character with their letter or as one of their own."""
+        """Whole, or from their beginning."""
         for text, is_found in (("über", True), ("日本", True), ("本語", False)):
             self.assertEqual(self.finds(text), is_found)
-        forms = "caf\u00e9", "cafe\u0301"
-        listings = {make_opportunity(body=f"Meet at the {form}.") for form in forms}
-        for form in forms:
-            self.assertEqual(set(Opportunity.objects.search(form)), listings)
 
     def test_anyone_finds_everything_without_a_text_and_nothing_without_a_word(self) -> None:
         """An empty box is no search; punctuation and pictures are in no document."""
@@ -117,7 +105,7 @@ class SearchTests(TestCase):
     def test_anyone_searching_takes_any_text(self) -> None:
         """Operators, quotes, controls and endless words are no error, and no query of their own."""
         operators = ("a:*", "!pantries", "pantries | volleyball", "pantries <-> maps", "'pantries", "pantries\\")
-        endless = ("x" * 200, "é" * 200, "🚀" * 200, "a " * 100)
+        endless = ("x" * 200, "é" * 200, "🚀" * 200, "a " * 100, "\ufdfa" * 200, "㌀" * 200)
         foreign = ("\x01\x7f", "\u0300\u0301", "שלום עולם", "हिन्दी", "<b>x</b>", "&amp;", "http://a.b/c?d=e")
         code = ("1e5", "-3", "0x1F", "%s %(x)s {0}", "pantries;--", "' or 1=1")
         for text in (*operators, *endless, *foreign, *code):

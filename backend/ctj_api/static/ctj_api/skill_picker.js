@@ -1,5 +1,5 @@
 /*
- * Makes the rows of the skill picker convenient: finds skills by any part of their name, grouped by community, adds
+ * Makes the rows of the skill picker convenient: finds skills as the API's search does, grouped by community, adds
  * and removes rows, keeps skills from being chosen twice, and says how many volunteers there are for the rows.
  * The text field follows the combobox pattern of the WAI-ARIA Authoring Practices (list autocomplete with manual
  * selection). Without this script the rows are an ordinary form.
@@ -64,10 +64,19 @@
       return new Set(others.map((other) => fold(other.value)).filter(Boolean));
     }
 
-    found(text, field) {
-      const wanted = fold(text);
+    async found(text, field) {
+      const names = text.trim() ? await this.search(text) : null;
       const chosen = this.chosenBesides(field);
-      return this.skills.filter(({ name }) => fold(name).includes(wanted) && !chosen.has(fold(name)));
+      return this.skills.filter(({ name }) => (names?.has(name) ?? true) && !chosen.has(fold(name)));
+    }
+
+    async search(text) {
+      try {
+        const answer = await fetch(`${this.root.dataset.searchUrl}?${new URLSearchParams({ search: text })}`);
+        return answer.ok ? new Set((await answer.json()).map(({ name }) => name)) : null;
+      } catch {
+        return null;
+      }
     }
 
     changed() {
@@ -111,6 +120,8 @@
       this.remove = element.querySelector(".skill-remove");
       this.options = [];
       this.active = -1;
+      this.search = null;
+      this.isWaiting = false;
       this.makeCombobox();
       this.remove.hidden = false;
       this.remove.addEventListener("click", () => this.removeRow());
@@ -145,9 +156,16 @@
       this.list.addEventListener("mousedown", (event) => this.clicked(event));
     }
 
-    open() {
+    async open() {
+      const search = this.picker.found(this.field.value, this.field);
+      this.search = search;
+      const skills = await search;
+      if (this.search !== search) {
+        return;
+      }
+      this.search = null;
       const groups = new Map();
-      for (const skill of this.picker.found(this.field.value, this.field)) {
+      for (const skill of skills) {
         const [community] = skill.communities;
         groups.set(community, [...(groups.get(community) ?? []), skill]);
       }
@@ -187,6 +205,7 @@
       this.list.hidden = !shown;
       this.field.setAttribute("aria-expanded", String(shown));
       if (!shown) {
+        this.search = null;
         this.activate(-1);
       }
     }
@@ -211,16 +230,18 @@
         this.step(event.key === "ArrowDown" ? 1 : -1, opened);
       } else if (event.key === "Enter") {
         event.preventDefault();
-        this.accept(opened);
-      } else if (event.key === "Escape" && opened) {
-        event.preventDefault();
+        this.accept();
+      } else if (event.key === "Escape") {
+        if (opened) {
+          event.preventDefault();
+        }
         this.show(false);
       }
     }
 
-    step(direction, opened) {
+    async step(direction, opened) {
       if (!opened) {
-        this.open();
+        await this.open();
       }
       const count = this.options.length;
       if (!count) {
@@ -231,14 +252,31 @@
       this.activate((from + direction + count) % count);
     }
 
-    accept(opened) {
-      if (opened && this.active >= 0) {
+    accept() {
+      const exact = this.picker.names.get(fold(this.field.value));
+      if (this.active >= 0) {
         this.choose(this.options[this.active].dataset.name);
-      } else if (this.picker.names.has(fold(this.field.value))) {
-        this.choose(this.picker.names.get(fold(this.field.value)));
-      } else if (opened && this.options.length === 1) {
+      } else if (exact) {
+        this.choose(exact);
+      } else if (this.search) {
+        this.acceptWhenFound(this.search);
+      } else if (!this.list.hidden && this.options.length === 1) {
         this.choose(this.options[0].dataset.name);
       }
+    }
+
+    async acceptWhenFound(search) {
+      this.isWaiting = true;
+      this.level.focus(); // what is typed next is the level
+      const skills = await search;
+      this.isWaiting = false;
+      if (skills.length === 1) {
+        this.field.value = skills[0].name;
+      } else if (document.activeElement === this.level) {
+        this.field.focus();
+        this.open();
+      }
+      this.changed();
     }
 
     clicked(event) {
@@ -268,7 +306,7 @@
     }
 
     check() {
-      this.tell(this.field === document.activeElement ? "" : this.problem());
+      this.tell(this.isWaiting || this.field === document.activeElement ? "" : this.problem());
     }
 
     problem() {
