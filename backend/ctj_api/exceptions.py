@@ -12,13 +12,10 @@ from psycopg.errors import (
     CheckViolation,
     DeadlockDetected,
     ForeignKeyViolation,
-    LockNotAvailable,
-    QueryCanceled,
     UniqueViolation,
 )
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -175,20 +172,10 @@ def _code_of(exc: exceptions.APIException) -> ErrorCode:
     return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
-def _log_passing(exc: Exception) -> None:
-    """Log a race of two requests as a warning, and whatever else keeps the database from answering as an error."""
-    match exc.__cause__:
-        case DeadlockDetected() | LockNotAvailable():
-            logger.warning("A request waited for another one, and was given up: %s", exc)
-        case QueryCanceled():
-            logger.error("The database took too long: %s", exc)
-        case _:
-            logger.error("The database is away: %s", exc)
-
-
-def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
+def _as_api_exception(exc: Exception, request: Any) -> Exception:
     if is_passing(exc):
-        _log_passing(exc)
+        if request is not None:
+            request._request.unhandled_exception = exc  # for the request's log line
         return ServiceUnavailable()
     constraint = violated_constraint(exc)
     if constraint is not None and request is not None and request.method not in SAFE_METHODS:
