@@ -40,11 +40,11 @@ LONGEST_PAUSE_SECONDS = 20
 def on_starting(server: Any) -> None:
     """Make the folder of the metrics, this server's own also where another one hands its name down."""
     server.pause = 0
+    os.environ.pop(METRICS_FOLDER, None)
     try:
         os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="ctj-metrics-")
     except OSError as error:
-        os.environ[METRICS_FOLDER] = "/nowhere"
-        server.log.warning("There are no metrics, as their folder can't be made: %s", error)
+        server.log.warning("Each process tells its own metrics, as their folder can't be made: %s", error)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
@@ -64,11 +64,12 @@ def child_exit(server: Any, worker: Any) -> None:
     """Take the gauges of an ended process out; what it has counted stays."""
     from prometheus_client import multiprocess  # noqa: PLC0415 (only the processes load it before)
 
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    if METRICS_FOLDER in os.environ:
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
     has_ended_soon = time.monotonic() - worker.began < SOON_SECONDS
     server.pause = min(2 * worker.pause + 0.1, LONGEST_PAUSE_SECONDS) if has_ended_soon else 0
 
 
 def on_exit(_server: Any) -> None:
     """Remove the folder of the metrics."""
-    shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)
+    shutil.rmtree(os.environ.get(METRICS_FOLDER, ""), ignore_errors=True)
