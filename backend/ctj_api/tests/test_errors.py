@@ -74,7 +74,12 @@ class ErrorTests(APITestCase):
         """The host check answers in the envelope, with debugging on and off."""
         for debug in (True, False):
             with self.settings(DEBUG=debug, ALLOWED_HOSTS=["api.example.org"]):
-                self.assert_error(self.client.get("/api/skills/", HTTP_HOST="evil.example"), 400, "bad_request")
+                with self.assertLogs("ctj_api.http.middleware", "WARNING") as logs:
+                    response = self.client.get("/api/skills/", HTTP_HOST="evil.example")
+                self.assert_error(response, 400, "bad_request")
+                advice = "The host 'evil.example' is not in DJANGO_ALLOWED_HOSTS."
+                self.assertIn(advice, logs.output[0])
+                self.assertEqual(response.json()["error"]["message"] == advice, debug)
                 self.assert_error(self.client.get("/api/skills/", HTTP_HOST="a b"), 400, "bad_request")
 
     def test_anyone_with_unknown_query_parameter_gets_400(self) -> None:
