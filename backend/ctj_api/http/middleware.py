@@ -107,7 +107,8 @@ class HostCheckMiddleware(CommonMiddleware):
             told = f"The host {request.META.get('HTTP_HOST', '')[:MAX_HOST]!r} is not in DJANGO_ALLOWED_HOSTS."
             logger.warning("%s", told)
             if settings.DEBUG:
-                return JsonResponse(envelope(ErrorCode.BAD_REQUEST, told), status=HTTPStatus.BAD_REQUEST)
+                body, headers = envelope(ErrorCode.BAD_REQUEST, told), {"Cache-Control": "private, no-store"}
+                return JsonResponse(body, status=HTTPStatus.BAD_REQUEST, headers=headers)
             raise
 
 

@@ -198,13 +198,14 @@ class ErrorTests(APITestCase):
                     self.assertGreater(int(response["Retry-After"]), 0)
 
     def test_operator_reads_of_a_deadlock_that_it_was_one(self) -> None:
-        """The log warns, and doesn't blame the database."""
+        """The request's own line says so, and doesn't blame the database."""
         deadlock = OperationalError("deadlock detected")
         deadlock.__cause__ = DeadlockDetected()
         broken = patch("ctj_api.views.Role.objects.all", side_effect=deadlock)
-        with broken, self.assertLogs("ctj_api", "WARNING") as logs:
+        with broken, self.assertLogs(level="WARNING") as logs:
             self.client.get("/api/roles/")
-        self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
+        self.assertEqual([record.name for record in logs.records], ["serving.request_log"])
+        self.assertIn("deadlock detected", logs.output[0])
         self.assertNotIn("away", logs.output[0])
 
     def test_administrator_while_database_is_away_gets_a_page_with_503(self) -> None:
