@@ -4,8 +4,24 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Whatever is written until the server writes its own log comes out as lines of JSON.
-exec 3>&1 4>&2 1> >(exec python -m serving.json_lines >&2) 2>&1
+# Whatever is written until the server writes its own log comes out as lines of JSON; it ends after all others.
+write_json_lines() {
+  exec python -c '
+import datetime, json, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+sys.stdin.reconfigure(errors="replace")
+for line in sys.stdin:
+    if not line.startswith("{"):
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        said = {"event": line.strip(), "level": "info", "logger": "entrypoint", "timestamp": now}
+        line = json.dumps(said) + "\n"
+    sys.stderr.write(line)
+    sys.stderr.flush()
+'
+}
+
+exec 3>&1 4>&2 1> >(write_json_lines) 2>&1
 json_lines=$!
 
 write_all_lines() {

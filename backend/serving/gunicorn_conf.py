@@ -32,14 +32,13 @@ logconfig_dict = logging_settings(
 
 # The folder in which the processes add up their metrics; prometheus_client reads its name when it is imported.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-# A process that ends so soon has its successor start later and later.
+# A process that ends so soon has its successor start later, and the next one later still.
 SOON_SECONDS = 10
-LONGEST_PAUSE_SECONDS = 20
+LONGEST_PAUSE_SECONDS = 5
 
 
 def on_starting(server: Any) -> None:
     """Make the folder of the metrics, this server's own also where another one hands its name down."""
-    server.pause = 0
     os.environ.pop(METRICS_FOLDER, None)
     try:
         os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="ctj-metrics-")
@@ -48,13 +47,14 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Note when a process starts, and how long it is to wait before that."""
-    worker.pause = server.pause
-    worker.began = time.monotonic() + worker.pause
+    """Pause before a process whose predecessor has ended soon."""
+    worker.pause = getattr(server, "pause", 0)
+    time.sleep(worker.pause)
+    worker.began = time.monotonic()
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    """Let a full disk end the metrics and not the process."""
+    """Let a full disk cost metrics only."""
     from serving import metric_files  # noqa: PLC0415 (it reads the folder's name)
 
     metric_files.reserve_room()

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from http import HTTPStatus
 from io import BytesIO
@@ -34,7 +35,7 @@ MACHINE_THREADS = 2
 RETRY_AFTER_SECONDS = 5
 # Nobody misses their answer once the client has left; a write is finished all the same, as it was asked for.
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-CANCEL_SECONDS = 2
+CANCEL_AGAIN_SECONDS = 2
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -76,25 +77,19 @@ class RunningRequest:
     def __init__(self) -> None:
         self._lock = Lock()
         self._used: BaseDatabaseWrapper | None = None
-        self._may_be_cancelled_late = False
 
     def __enter__(self) -> None:
         self._used = connections["default"]
 
     def __exit__(self, *_: object) -> None:
         with self._lock:  # a cancellation that is under way would meet the next request's statement
-            used, self._used = self._used, None
-        if used and self._may_be_cancelled_late:
-            used.close()
+            self._used = None
 
     def cancel(self) -> None:
         """Cancel the statement that runs, if there is one."""
-        with self._lock:
+        with self._lock, suppress(psycopg.Error):
             if self._used and self._used.connection:
-                try:
-                    self._used.connection.cancel_safe(timeout=CANCEL_SECONDS)
-                except psycopg.Error:
-                    self._may_be_cancelled_late = True
+                self._used.connection.cancel_safe()
 
 
 class ThreadPoolHandler(ASGIHandler):
@@ -163,7 +158,7 @@ class ThreadPoolHandler(ASGIHandler):
                 scope[OUTCOME] = CLIENT_LEFT
             while not answer.done() and scope["method"] in SAFE_METHODS:
                 await asyncio.to_thread(running.cancel)
-                await asyncio.wait({answer}, timeout=CANCEL_SECONDS)
+                await asyncio.wait({answer}, timeout=CANCEL_AGAIN_SECONDS)
             return await answer
         finally:
             leaving.cancel()

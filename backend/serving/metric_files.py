@@ -1,4 +1,4 @@
-"""The files that prometheus_client maps into memory, made so that a full disk costs metrics and not the process."""
+"""The files of prometheus_client, which maps them into memory: a full disk shall cost metrics, not the process."""
 
 import logging
 import os
@@ -12,16 +12,15 @@ from prometheus_client.mmap_dict import MmapedDict
 logger = logging.getLogger(__name__)
 
 FIRST_BYTES = 1 << 16
-# What an entry of a file takes besides its key.
-ENTRY_BYTES = 28
+ENTRY_BYTES = 28  # besides its key
 
 
 class ReservedFile(MmapedDict):
-    """Reserves room before it is mapped: the process that writes to memory behind which there is none gets a SIGBUS."""
+    """Reserves room before it maps it: to write to mapped memory that the disk has no room for is a SIGBUS."""
 
     def __init__(self, filename: str) -> None:
         try:
-            self._reserve(filename, FIRST_BYTES)
+            _reserve(filename, FIRST_BYTES)
         except OSError:
             Path(filename).unlink(missing_ok=True)
             raise
@@ -29,14 +28,13 @@ class ReservedFile(MmapedDict):
 
     def _init_value(self, key: str) -> None:
         if self._used + len(key.encode()) + ENTRY_BYTES > self._capacity:
-            self._reserve(self._fname, 2 * self._capacity)
+            _reserve(self._fname, 2 * self._capacity)
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def _reserve(filename: str, size: int) -> None:
-        with Path(filename).open("ab") as file:
-            if hasattr(os, "posix_fallocate"):  # macOS has none
-                os.posix_fallocate(file.fileno(), 0, size)
+
+def _reserve(filename: str, size: int) -> None:
+    with Path(filename).open("ab") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def reserve_room() -> None:
@@ -50,10 +48,10 @@ def reserve_room() -> None:
             _log_once(error.strerror)
             return values.MutexValue(*args, **kwargs)
 
-    values.MmapedDict = ReservedFile
-    values.ValueClass = value
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        values.MmapedDict, values.ValueClass = ReservedFile, value
 
 
 @cache
 def _log_once(reason: str | None) -> None:
-    logger.warning("Some metrics of this process are not shown, as their files have no room: %s", reason)
+    logger.warning("Some metrics of this process are not shown, as they have no room: %s", reason)

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import math
 import os
 import signal
 import sys
@@ -25,11 +24,8 @@ EXIT_SECONDS = 1
 class DaphneWorker(Worker):
     """Serves with Daphne until it is told to stop or its parent is gone; requests under way finish."""
 
-    pause: float  # which gunicorn_conf sets
-
     def load_wsgi(self) -> None:
         """Load the application; in development, one that can't be loaded is awaited until a file changes."""
-        self._wait(self.pause)
         try:
             super().load_wsgi()
         except Exception:
@@ -37,16 +33,10 @@ class DaphneWorker(Worker):
                 raise
             self.reloader.start()
             self.log.exception("The application can't be loaded; it is tried again once a file has changed.")
-            self._wait(math.inf)
-
-    def _wait(self, seconds: float) -> None:
-        """Do nothing for so long, and end where this process is told to stop meanwhile."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if not self.alive or os.getppid() != self.ppid:
-                sys.exit(0)
-            self.notify()
-            time.sleep(min(seconds, HEARTBEAT_SECONDS))
+            while self.alive and os.getppid() == self.ppid:
+                self.notify()
+                time.sleep(HEARTBEAT_SECONDS)
+            sys.exit(0)
 
     def run(self) -> None:
         """Serve. Daphne and Twisted are imported here, after the fork, because they open files as they are loaded."""

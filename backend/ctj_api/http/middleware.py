@@ -30,7 +30,6 @@ HEADERS_COPIED_TO_ENVELOPE = (
     "Referrer-Policy",
     "Cross-Origin-Opener-Policy",
 )
-MAX_HOST = 255
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 # What browsers could give away to a page; none of it is needed here.
 BROWSER_FEATURES = (
@@ -104,7 +103,7 @@ class HostCheckMiddleware(CommonMiddleware):
         try:
             return None if request.path_info in settings.MACHINE_PATHS else super().process_request(request)
         except DisallowedHost:
-            told = f"The host {request.META.get('HTTP_HOST', '')[:MAX_HOST]!r} is not in DJANGO_ALLOWED_HOSTS."
+            told = f"The host {request.META.get('HTTP_HOST', '')[:255]!r} is not in DJANGO_ALLOWED_HOSTS."
             logger.warning("%s", told)
             if settings.DEBUG:
                 body, headers = envelope(ErrorCode.BAD_REQUEST, told), {"Cache-Control": "private, no-store"}

@@ -118,7 +118,7 @@ class ServerProcessesTests(SimpleTestCase):
         self.assertEqual(len(self.wait_for_processes(2, without=killed) - {survivor}), 1)
 
     def test_processes_that_die_at_once_are_replaced_later_and_later(self) -> None:
-        """Each pause is longer than the one before, and the server ends in the middle of one when it is told to."""
+        """Each pause is longer than the one before, and the server ends when it is told to."""
         server = self.enterContext(started(launch=("-c", DYING), LOG_FORMAT="json"))
         wait_until(lambda: server.log.count("was sent SIGKILL") == 4)
         lines = [json.loads(line) for line in server.log.splitlines()]
