@@ -418,16 +418,6 @@ class ThreadPoolTests(HandlerTestCase):
             self.assertEqual(len(now.threads), 1, route)
             self.assertNotIn(threading.get_ident(), now.threads)
 
-    async def test_client_leaving_during_view_lets_it_end(self) -> None:
-        """The view runs to its end, and the request is finished."""
-        visitor = self.visitor("/wait/")
-        visitor.start()
-        await now.has_entered()
-        visitor.leave()
-        now.gate.set()
-        await visitor.finish()
-        self.assertEqual(now.told, ["started", "view", "finished"])
-
     async def test_requests_beyond_the_threads_wait(self) -> None:
         """They are answered once a thread is free."""
         visitors = [self.visitor("/wait/") for _ in range(VISITORS)]
