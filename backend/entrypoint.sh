@@ -4,6 +4,32 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+# Whatever is written until the server writes its own log comes out as lines of JSON; it ends after all others.
+write_json_lines() {
+  exec python -c '
+import datetime, json, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+sys.stdin.reconfigure(errors="replace")
+for line in sys.stdin:
+    if not line.startswith("{"):
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        said = {"event": line.strip(), "level": "info", "logger": "entrypoint", "timestamp": now}
+        line = json.dumps(said) + "\n"
+    sys.stderr.write(line)
+    sys.stderr.flush()
+'
+}
+
+exec 3>&1 4>&2 1> >(write_json_lines) 2>&1
+json_lines=$!
+
+write_all_lines() {
+  exec 1>&3 2>&4 3>&- 4>&-
+  wait "$json_lines" || true
+}
+trap write_all_lines EXIT
+
 # Bash holds a trap back until a command in the foreground ends, and the first process of a container gets no
 # signal that it has no trap for.
 interruptible() {
@@ -16,8 +42,8 @@ stop() {
   local job
   for job in $(jobs -p); do
     kill -TERM "$job" 2>/dev/null || true
+    wait "$job" || true
   done
-  wait
   exit 143
 }
 
@@ -70,4 +96,6 @@ check_number WEB_CONCURRENCY 1 99
 trap stop INT TERM
 interruptible wait_for_database
 interruptible python manage.py migrate_once
+trap - EXIT
+write_all_lines
 HOST=0.0.0.0 exec python -m gunicorn --config python:serving.gunicorn_conf backend.asgi:application

@@ -1,7 +1,6 @@
 """The error envelope: every failure under ``/api/`` has this one shape."""
 
 import logging
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from http import HTTPStatus
@@ -13,13 +12,10 @@ from psycopg.errors import (
     CheckViolation,
     DeadlockDetected,
     ForeignKeyViolation,
-    LockNotAvailable,
-    QueryCanceled,
     UniqueViolation,
 )
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -32,16 +28,7 @@ CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read i
 NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
 NOT_SAVED = "Nothing can be saved at the moment, only read. Try again in a few minutes."
-DISK_FULL, READ_ONLY, NO_CONNECTION_LEFT = "53100", "25006", "53300"
-# By SQLSTATE, why a database that is there doesn't do its work.
-TROUBLES: dict[str | None, str] = {
-    READ_ONLY: "The database takes no writes: it is a standby, or set to read only",
-    "25P03": "The database ended a transaction that did nothing for too long",
-    DISK_FULL: "The disk of the database is full",
-    "53200": "The database is out of memory",
-    NO_CONNECTION_LEFT: "The database has no connection left",
-    "57P01": "The database is being shut down, or somebody ended its process",
-}
+DISK_FULL, READ_ONLY, IDLE_TOO_LONG = "53100", "25006", "25P03"
 
 
 class ErrorCode(StrEnum):
@@ -146,7 +133,7 @@ def is_api_request(request: HttpRequest) -> bool:
 
 def is_passing(exc: BaseException | None) -> bool:
     """Return whether ``exc`` passes, so that the request may be sent again: the database is away or busy."""
-    return isinstance(exc, OperationalError | InterfaceError) or _sqlstate(exc) in TROUBLES
+    return isinstance(exc, OperationalError | InterfaceError) or _sqlstate(exc) in {READ_ONLY, IDLE_TOO_LONG}
 
 
 def leave_standby(exc: BaseException | None) -> None:
@@ -197,22 +184,10 @@ def _sqlstate(exc: BaseException | None) -> str | None:
     return getattr(getattr(exc, "__cause__", None), "sqlstate", None)
 
 
-def _log_passing(exc: Exception) -> None:
-    """Log a race of two requests as a warning, and whatever else keeps the database from answering as an error."""
-    match exc.__cause__:
-        case DeadlockDetected() | LockNotAvailable():
-            logger.warning("A request waited for another one, and was given up: %s", exc)
-        case QueryCanceled():
-            logger.error("The database took too long: %s", exc)
-        case _:
-            is_full = re.search("too many clients|too many connections|connection slots", str(exc))
-            state = NO_CONNECTION_LEFT if is_full else _sqlstate(exc)  # whom it doesn't let in it tells no state
-            logger.error("%s: %s", TROUBLES.get(state, "The database is away"), exc)
-
-
-def _as_api_exception(exc: Exception, request: Request | None) -> Exception:
+def _as_api_exception(exc: Exception, request: Any) -> Exception:
     if is_passing(exc):
-        _log_passing(exc)
+        if request is not None:
+            request._request.unhandled_exception = exc  # for the request's log line
         leave_standby(exc)
         return ServiceUnavailable(NOT_SAVED if _sqlstate(exc) in {DISK_FULL, READ_ONLY} else None)
     constraint = violated_constraint(exc)

@@ -8,27 +8,34 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from http import HTTPStatus
 from io import BytesIO
+from threading import Lock
 from typing import IO, Any
 
+import psycopg
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.module_loading import import_string
 
 from serving import metrics
-from serving.request_log import ARRIVED
+from serving.request_log import ARRIVED, CLIENT_LEFT, CUT_OFF, OUTCOME
 
 logger = logging.getLogger(__name__)
 
 # Health checks and metrics have threads of their own, so that an overloaded server does not look dead.
 MACHINE_THREADS = 2
 RETRY_AFTER_SECONDS = 5
+# Nobody misses their answer once the client has left; a write is finished all the same, as it was asked for.
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+CANCEL_AGAIN_SECONDS = 2
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -64,6 +71,27 @@ class RefusalMiddleware:
         return response
 
 
+class RunningRequest:
+    """The database connection of a request while it runs, so that another thread can cancel its statement."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._used: BaseDatabaseWrapper | None = None
+
+    def __enter__(self) -> None:
+        self._used = connections["default"]
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:  # a cancellation that is under way would meet the next request's statement
+            self._used = None
+
+    def cancel(self) -> None:
+        """Cancel the statement that runs, if there is one."""
+        with self._lock, suppress(psycopg.Error):
+            if self._used and self._used.connection:
+                self._used.connection.cancel_safe()
+
+
 class ThreadPoolHandler(ASGIHandler):
     """Django's handler, but a request is answered in one thread of a pool from its start to its end."""
 
@@ -97,6 +125,11 @@ class ThreadPoolHandler(ASGIHandler):
             response = await self._response(scope, body, receive)
         except RequestAborted:
             return
+        except asyncio.CancelledError:
+            if OUTCOME not in scope:  # the server stops; Daphne also cancels what goes on long after a client left
+                scope[OUTCOME] = CUT_OFF
+                self._refusal(scope, HTTPStatus.SERVICE_UNAVAILABLE)  # for its log line
+            raise
         except OverloadedError:
             metrics.OVERLOADED.inc()
             response = self._refusal(scope, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -106,11 +139,12 @@ class ThreadPoolHandler(ASGIHandler):
         await self.send_response(response, send)
 
     async def _response(self, scope: Scope, body: IO[bytes], receive: Receive) -> HttpResponseBase:
-        """Wait for a thread's answer; raises ``RequestAborted`` where the client leaves before a thread is free."""
+        """Wait for a thread's answer, which a client that leaves gives up: in the queue, or while it only reads."""
         scope[ARRIVED] = time.perf_counter()
         pool = self.machine_pool if scope["path"] in settings.MACHINE_PATHS else self.pool
         metrics.WAITING.inc()
-        call = pool.submit(copy_context().run, self._answer, scope, body)
+        running = RunningRequest()
+        call = pool.submit(copy_context().run, self._answer, scope, body, running)
         call.add_done_callback(lambda _: body.close())
         answer = asyncio.wrap_future(call)
         leaving = asyncio.ensure_future(receive())
@@ -119,25 +153,32 @@ class ThreadPoolHandler(ASGIHandler):
             await asyncio.wait(either, timeout=settings.REQUEST_WAIT_SECONDS, return_when="FIRST_COMPLETED")
             if _is_withdrawn(call):
                 raise RequestAborted if leaving.done() else OverloadedError
+            await asyncio.wait(either, return_when="FIRST_COMPLETED")
+            if not answer.done():
+                scope[OUTCOME] = CLIENT_LEFT
+            while not answer.done() and scope["method"] in SAFE_METHODS:
+                await asyncio.to_thread(running.cancel)
+                await asyncio.wait({answer}, timeout=CANCEL_AGAIN_SECONDS)
             return await answer
         finally:
             leaving.cancel()
             _is_withdrawn(call)
 
-    def _answer(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
+    def _answer(self, scope: Scope, body: IO[bytes], running: RunningRequest) -> HttpResponseBase:
         """Answer a request in this thread, and close there what its database connection belongs to."""
         metrics.WAITING.dec()
-        signals.request_started.send(sender=self.__class__, scope=scope)
-        response = self.get_response(self._request(scope, body))
-        response._handler_class = self.__class__  # type: ignore[attr-defined]  # noqa: SLF001 (as the base class does)
-        try:
-            return _in_memory(response)
-        finally:
-            response.close()
+        with running:
+            signals.request_started.send(sender=self.__class__, scope=scope)
+            response = self.get_response(self._request(scope, body))
+            response._handler_class = self.__class__  # type: ignore[attr-defined]  # noqa: SLF001 (as the base class does)
+            try:
+                return _in_memory(response)
+            finally:
+                response.close()
 
     def _request(self, scope: Scope, body: IO[bytes]) -> ServerRequest:
-        """Return the request; one whose headers, query or method Django can't read is refused."""
-        if scope["method"].isupper():
+        """Return the request; one without a ``Host``, or that Django can't read, is refused."""
+        if scope["method"].isupper() and _names_one_host(scope):
             try:
                 return self.request_class(scope, body)
             except (LookupError, ValueError) as error:
@@ -147,6 +188,12 @@ class ThreadPoolHandler(ASGIHandler):
     def _refusal(self, scope: Scope, status: int) -> HttpResponseBase:
         """Return the answer to a request that no view answers; it takes no query, so the event loop may make it."""
         return self.get_response(_refused(scope, status))
+
+
+def _names_one_host(scope: Scope) -> bool:
+    """Return whether there is one ``Host``; only HTTP/1.0 may do without."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return (len(hosts) == 1 and hosts[0] != b"") or (not hosts and scope.get("http_version") == "1.0")
 
 
 def _refused(scope: Scope, status: int) -> ServerRequest:

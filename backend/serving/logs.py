@@ -17,6 +17,8 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.db import utils
 
+logger = logging.getLogger(__name__)
+
 type Event = MutableMapping[str, Any]
 
 # The line of each request (serving.request_log) says what these loggers would repeat.
@@ -64,8 +66,15 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
 
 
 def configure_logging(settings: dict[str, str]) -> None:
-    """Set logging up as Django asks at start, with its ``LOGGING`` setting."""
+    """Set logging up as Django asks at start, with its ``LOGGING`` setting; warnings and failures are logged, too."""
     logging.config.dictConfig(logging_settings(**settings))
+    logging.captureWarnings(True)
+    if settings["form"] == "json":
+        sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(*exception: Any) -> None:
+    logger.critical("Failed", exc_info=exception)
 
 
 def _formatter(form: str) -> logging.Formatter:

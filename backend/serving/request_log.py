@@ -24,8 +24,13 @@ from serving import metrics
 
 logger = logging.getLogger(__name__)
 
-# The key of a request's scope under which the handler notes when the request had come.
+# The keys of a request's scope: when it had come, its id, and what came before its answer.
 ARRIVED = "civictechjobs.arrived"
+ID = "civictechjobs.request_id"
+OUTCOME = "civictechjobs.outcome"
+CLIENT_LEFT = "client left"
+CUT_OFF = "cut off: the server stopped"
+CLIENT_LEFT_STATUS = 499  # as nginx has it
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A part of a path that looks like an e-mail address.
 ADDRESS = re.compile(r"[^/]*@[^/]*")
@@ -74,9 +79,12 @@ class RequestRecord:
     def write(self, response: HttpResponseBase) -> None:
         """Write the line and count the request."""
         request, watch = self.request, self.watch
-        arrived = getattr(request, "scope", {}).get(ARRIVED, self.began)
+        scope = getattr(request, "scope", {})
+        arrived, outcome = scope.get(ARRIVED, self.began), scope.get(OUTCOME)
         seconds = time.perf_counter() - arrived
         route, status = _route(request), response.status_code
+        if outcome == CLIENT_LEFT and status == HTTPStatus.SERVICE_UNAVAILABLE:
+            status = CLIENT_LEFT_STATUS  # its statement was cancelled
         if self.is_from_machine:
             metrics.MACHINE_REQUESTS.labels(route, status).inc()
         else:
@@ -90,6 +98,7 @@ class RequestRecord:
             "path": _path(request),
             "route": route,
             "status": status,
+            "outcome": outcome,
             "duration_ms": _milliseconds(seconds),
             "waited_ms": _milliseconds(self.began - arrived),
             "queries": watch.count,
@@ -112,7 +121,8 @@ class RequestLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the view's response with an ``X-Request-ID``: the request's own, if that is a valid one."""
         given = request.headers.get("X-Request-ID", "")
-        record = RequestRecord(request, given if REQUEST_ID.fullmatch(given) else str(uuid4()))
+        new = given if REQUEST_ID.fullmatch(given) else str(uuid4())
+        record = RequestRecord(request, getattr(request, "scope", {}).setdefault(ID, new))
         clear_contextvars()
         in_progress = nullcontext() if record.is_from_machine else metrics.IN_PROGRESS.track_inprogress()
         with bound_contextvars(request_id=record.request_id), in_progress:

@@ -20,7 +20,7 @@ WARNING_SECONDS = 60
 
 
 class ClientAddressMiddleware:
-    """Put the client's address into ``REMOTE_ADDR``, where everything else reads it."""
+    """Put the client's address into ``REMOTE_ADDR``, and drop the request id that no trusted proxy has passed on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -30,8 +30,10 @@ class ClientAddressMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the view's response."""
         peer, forwarded_for = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
-        if forwarded_for and not is_inside(peer, settings.TRUSTED_PROXIES):
-            self._warn()
+        if not is_inside(peer, settings.TRUSTED_PROXIES):
+            request.META.pop("HTTP_X_REQUEST_ID", None)
+            if forwarded_for:
+                self._warn()
         request.META["REMOTE_ADDR"] = client_address(peer, forwarded_for)
         return self.get_response(request)
 

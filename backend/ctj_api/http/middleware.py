@@ -1,5 +1,6 @@
 """What holds for every request under ``/api/``, whichever view answers it, or none."""
 
+import logging
 import sys
 from collections.abc import Callable
 from hashlib import sha256
@@ -7,16 +8,26 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
+from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
-from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing, leave_standby
+from ctj_api.exceptions import (
+    NO_SUCH_PARAMETER,
+    ErrorCode,
+    envelope,
+    error_response,
+    is_api_request,
+    is_passing,
+    leave_standby,
+)
+
+logger = logging.getLogger(__name__)
 
 NOT_FOUND_ROUTE = "api-not-found"
 HEADERS_COPIED_TO_ENVELOPE = (
@@ -96,8 +107,16 @@ class HostCheckMiddleware(CommonMiddleware):
     """Refuse foreign ``Host`` headers, except on the paths of load balancers and Prometheus, which send their own."""
 
     def process_request(self, request: HttpRequest) -> Any:
-        """Return nothing where the host is right; raises ``DisallowedHost`` otherwise."""
-        return None if request.path_info in settings.MACHINE_PATHS else super().process_request(request)
+        """Return nothing where the host is right; raises ``DisallowedHost`` otherwise, or tells why in debug mode."""
+        try:
+            return None if request.path_info in settings.MACHINE_PATHS else super().process_request(request)
+        except DisallowedHost:
+            told = f"The host {request.META.get('HTTP_HOST', '')[:255]!r} is not in DJANGO_ALLOWED_HOSTS."
+            logger.warning("%s", told)
+            if settings.DEBUG:
+                body, headers = envelope(ErrorCode.BAD_REQUEST, told), {"Cache-Control": "private, no-store"}
+                return JsonResponse(body, status=HTTPStatus.BAD_REQUEST, headers=headers)
+            raise
 
 
 class PageValidatorMiddleware(ConditionalGetMiddleware):

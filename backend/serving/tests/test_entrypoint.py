@@ -1,6 +1,7 @@
 """The container's entrypoint, run for real, several times at once."""
 
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -98,7 +99,7 @@ class EntrypointTests(TransactionTestCase):
         return lambda: other.execute(query).fetchone() == (1,)
 
     def test_two_containers_migrate_once_and_serve(self) -> None:
-        """Both become healthy, and end with 0 on SIGTERM."""
+        """Both become healthy, end with 0 on SIGTERM, and have written nothing but objects of JSON."""
         with new_database("entrypoint") as database:
             ports = [self.enterContext(reserved_port()) for _ in range(2)]
             with (
@@ -113,6 +114,9 @@ class EntrypointTests(TransactionTestCase):
                 for process in (first, second):
                     process.terminate()
                     self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+                events = [event for process in (first, second) for event in events_of(process)]
+        for event in ("Applying ctj_api.0001_initial", "Another server migrates", "No directory at", "Shutting down"):
+            self.assertTrue(any(event in each for each in events), event)
 
     def test_concurrent_migrations_run_once(self) -> None:
         """One of four applies the migrations, the others find nothing to do."""
@@ -187,8 +191,8 @@ class EntrypointTests(TransactionTestCase):
     def test_missing_database_ends_the_container_after_the_limit(self) -> None:
         """It ends with 1 and a line that names the reason."""
         with self.started("nowhere", DATABASE_WAIT_SECONDS="1") as process:
-            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-        self.assertEqual(process.returncode, 1)
+            output = "\n".join(events_of(process))
+            self.assertEqual(process.wait(PATIENCE_SECONDS), 1)
         self.assertIn("waiting for the database: connection", output)
         self.assertIn("the database did not answer within 1 s", output)
         self.assertIn('database "nowhere" does not exist', output)
@@ -205,8 +209,8 @@ class EntrypointTests(TransactionTestCase):
     def test_missing_settings_are_all_named(self) -> None:
         """It ends with 1 and a line for each setting, without a traceback."""
         with self.started("nowhere", DJANGO_SECRET_KEY="", PASSWORD_RESET_URL="") as process:
-            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-        self.assertEqual(process.returncode, 1)
+            output = "\n".join(events_of(process))
+            self.assertEqual(process.wait(PATIENCE_SECONDS), 1)
         self.assertIn("set DJANGO_SECRET_KEY", output)
         self.assertIn("set PASSWORD_RESET_URL", output)
         self.assertNotIn("Traceback", output)
@@ -230,6 +234,11 @@ class EntrypointTests(TransactionTestCase):
 def told_of(process: int, what: str) -> str:
     """Return what matches a line that names a process of PostgreSQL which is in the way, and how to end it."""
     return rf"{what}.* Process {process} .* since 20\d\d-.* SELECT pg_terminate_backend\({process}\)"
+
+
+def events_of(process: subprocess.Popen[str]) -> list[str]:
+    """Return what the lines of a process say, each of which is an object of JSON."""
+    return [json.loads(line)["event"] for line in process.stdout or ()]
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:

@@ -5,10 +5,11 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http import HTTPStatus
 from inspect import iscoroutinefunction
+from ipaddress import ip_network
 from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
@@ -23,7 +24,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ctj_api.tests.common import wait_until
 from serving import metrics
-from serving.handlers import ThreadPoolHandler
+from serving.handlers import RunningRequest, ThreadPoolHandler
+from serving.request_log import CLIENT_LEFT, CUT_OFF, ID
 
 PATIENCE_SECONDS = 20
 THREADS = 2
@@ -130,6 +132,18 @@ def server_process(_: HttpRequest) -> HttpResponse:
     return HttpResponse(ask_for_process())
 
 
+@csrf_exempt
+def sleep(request: HttpRequest) -> HttpResponse:
+    """Run one long statement after another, though the first is cancelled, and fail unless both have ended."""
+    for _ in range(2):
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            now.requests.append(request)
+            cursor.execute("SELECT pg_sleep(%s)", [float(request.GET["seconds"])])
+            now.tell("slept")
+    return HttpResponse(status=200 if now.told.count("slept") == 2 else 503)
+
+
 def ask_for_process() -> str:
     """Return the number of the process of the database server that answers this thread."""
     with connection.cursor() as cursor:
@@ -147,6 +161,7 @@ urlpatterns = [
     path("stream/", stream),
     path("file/", file),
     path("server-process/", server_process),
+    path("sleep/", sleep),
 ]
 
 
@@ -162,6 +177,7 @@ class Visitor:
             "method": "GET",
             "path": route,
             "query_string": b"",
+            "client": ("127.0.0.1", 1),
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
             **scope,
         }
@@ -402,16 +418,6 @@ class ThreadPoolTests(HandlerTestCase):
             self.assertEqual(len(now.threads), 1, route)
             self.assertNotIn(threading.get_ident(), now.threads)
 
-    async def test_client_leaving_during_view_lets_it_end(self) -> None:
-        """The view runs to its end, and the request is finished."""
-        visitor = self.visitor("/wait/")
-        visitor.start()
-        await now.has_entered()
-        visitor.leave()
-        now.gate.set()
-        await visitor.finish()
-        self.assertEqual(now.told, ["started", "view", "finished"])
-
     async def test_requests_beyond_the_threads_wait(self) -> None:
         """They are answered once a thread is free."""
         visitors = [self.visitor("/wait/") for _ in range(VISITORS)]
@@ -452,6 +458,23 @@ class ThreadPoolTests(HandlerTestCase):
         now.gate.set()
         await finish(*inside)
 
+    async def test_request_without_one_host_returns_400(self) -> None:
+        """HTTP/1.1 has to name one host, once; HTTP/1.0 may name none."""
+        one, empty = (b"host", b"testserver"), (b"host", b"")
+        for version, headers, status in (
+            ("1.1", [], 400),
+            ("1.1", [one, one], 400),
+            ("1.1", [empty], 400),
+            ("1.0", [one, one], 400),
+            ("1.0", [], 200),
+            ("1.1", [one], 200),
+        ):
+            with self.subTest(version=version, headers=headers):
+                visitor = self.visitor("/api/healthcheck/", http_version=version)
+                visitor.scope["headers"] = headers
+                self.assertEqual((await visitor.visit()).status, status)
+
+    @override_settings(TRUSTED_PROXIES=(ip_network("127.0.0.1"),))
     async def test_unreadable_request_returns_400_in_the_envelope(self) -> None:
         """An unreadable query, method or Content-Type is a 400, in the envelope under /api/."""
         parameters = "a;" + ";".join(f"b{number}=c" for number in range(3000))
@@ -518,10 +541,14 @@ class ThreadPoolTests(HandlerTestCase):
         await self.check_all_threads_are_free()
 
     async def test_cancelled_request_keeps_its_thread_until_it_ends(self) -> None:
-        """The next waits for the thread, not for the task, and the response is closed."""
+        """The next waits for the thread, not for the task; the response is closed, and the log tells of the end."""
         other, cancelled = await self.fill()
-        cancelled.task.cancel()
-        await asyncio.wait({cancelled.task})
+        with self.assertLogs("serving.request_log", "ERROR") as logs:
+            cancelled.task.cancel()
+            await asyncio.wait({cancelled.task})
+        (line,) = [vars(record)["fields"] for record in logs.records]
+        self.assertEqual((line["path"], line["outcome"], line["status"]), ("/wait/", CUT_OFF, 503))
+        self.assertEqual(line["request_id"], cancelled.scope[ID])
         next_one = self.visitor("/echo/")
         next_one.start()
         await next_one.is_queued()
@@ -613,6 +640,37 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
             visitor.start()
         self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
         self.assertEqual(await asyncio.to_thread(still_connected, opened_first), opened_first)
+
+    async def test_query_ends_when_its_client_has_left(self) -> None:
+        """Each statement of a read is cancelled, and its line in the log says 499; a write goes on."""
+        for method, seconds, statements, status in (("GET", b"60", 0, 499), ("POST", b"0.1", 2, 200)):
+            visitor = self.visitor("/sleep/", method=method, query_string=b"seconds=" + seconds)
+            with self.subTest(method), self.assertLogs("serving.request_log", "INFO") as logs:
+                now.requests.clear()
+                visitor.start()
+                await asyncio.to_thread(wait_until, lambda: now.requests)
+                visitor.leave()
+                await visitor.finish()
+            (line,) = [vars(record)["fields"] for record in logs.records if record.msg == "request"]
+            self.assertEqual((line["status"], line["outcome"]), (status, CLIENT_LEFT))
+            self.assertEqual((now.told.count("slept"), len(now.requests)), (statements, 2))
+
+    def test_query_of_the_next_request_is_never_cancelled(self) -> None:
+        """Whoever cancels holds the thread until that is done, and finds nothing of a request that has ended."""
+        with connection.cursor() as cursor:
+            for _ in range(300):
+                running, cancelling = RunningRequest(), threading.Event()
+
+                def cancel(running: RunningRequest = running, begun: threading.Event = cancelling) -> None:
+                    begun.set()
+                    running.cancel()
+
+                with running:
+                    thread = threading.Thread(target=cancel)
+                    thread.start()
+                    cancelling.wait()
+                cursor.execute("SELECT pg_sleep(0.001)")
+                thread.join()
 
     async def test_requests_after_their_connections_are_cut_return_200(self) -> None:
         """Threads replace connections that the database has cut."""

@@ -4,7 +4,10 @@ import json
 import os
 import re
 import shutil
+import signal
+import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from pathlib import Path
@@ -116,10 +119,11 @@ class ProxyTests(SimpleTestCase):
         self.assertEqual((seen["x-forwarded-for"], seen["x-forwarded-proto"]), ("127.0.0.1", "https"))
         self.assertEqual({"daphne-root-path", "upgrade"} & set(seen), set())
 
-    def test_request_id_and_host_are_passed_on(self) -> None:
-        """The logs of both sides have the same id."""
-        seen = self.echoed("X-Request-ID: abc-1")
-        self.assertEqual((seen["x-request-id"], seen["host"]), ("abc-1", "localhost"))
+    def test_host_is_passed_on_with_a_new_request_id(self) -> None:
+        """Whatever id the client has given."""
+        seen = [self.echoed("X-Request-ID: abc-1") for _ in range(2)]
+        self.assertEqual({each["host"] for each in seen}, {"localhost"})
+        self.assertEqual(len({each["x-request-id"] for each in seen} - {"abc-1"}), 2)
 
     def test_http_2_is_offered(self) -> None:
         """A client that speaks it gets it."""
@@ -133,9 +137,37 @@ class ProxyTests(SimpleTestCase):
             with proxy_to(server.port) as proxy:
                 self.assertEqual(answer_to(proxy, request("/metrics/"))[0].status, 404)
 
+    def test_client_waits_for_a_server_that_is_started_anew(self) -> None:
+        """What is read is answered once there is a process."""
+        with reserved_port() as port, proxy_to(port) as proxy, ThreadPoolExecutor() as pool:
+            answer = pool.submit(answer_to, proxy, request("/echo"))
+            with started(PORT=str(port)):
+                self.assertEqual(answer.result()[0].status, 200)
+
+    def test_client_of_a_server_that_is_reloaded_loses_no_request(self) -> None:
+        """Reads and writes without a break are all answered while SIGHUP replaces the processes, twice."""
+        is_over = threading.Event()
+
+        def keep_asking(data: bytes) -> set[int]:
+            statuses = set()
+            while not is_over.is_set():
+                statuses.add(answer_to(self.proxy, data)[0].status)
+            return statuses
+
+        with ThreadPoolExecutor() as pool, ExitStack() as stack:
+            stack.callback(is_over.set)
+            data = [request("/echo"), request("/echo", "Content-Length: 1", method="POST") + b"x"] * 2
+            clients = [pool.submit(keep_asking, each) for each in data]
+            for _ in range(2):
+                before = self.server.get("/process")
+                self.server.process.send_signal(signal.SIGHUP)
+                wait_until(lambda before=before: self.server.get("/process") != before)  # type: ignore[misc]
+            is_over.set()
+            self.assertEqual([client.result() for client in clients], [{200}] * 4)
+
     def test_dead_server_is_told_in_the_envelope(self) -> None:
         """With a time to retry; a page outside /api/ is a line of text."""
-        with reserved_port() as port, proxy_to(port) as proxy:
+        with reserved_port() as port, proxy_to(port, RETRY_TIME="0s") as proxy:
             for path, content_type in (("/api/skills/", "application/json"), ("/admin/", "text/plain; charset=utf-8")):
                 response, body = answer_to(proxy, request(path))
                 self.assertEqual((response.status, response.headers["Content-Type"]), (502, content_type))

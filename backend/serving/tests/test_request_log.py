@@ -8,6 +8,7 @@ import logging.config
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from smtplib import SMTPRecipientsRefused
 from typing import Any
@@ -34,6 +35,7 @@ from serving.metrics import OVERLOADED
 from .test_handlers import Visitor, close
 
 LOGIN = "/api/auth/login/"
+PROXIES = (ip_network("127.0.0.1"),)
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def logged() -> Iterator[list[dict[str, Any]]]:
         lines += [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+@override_settings(TRUSTED_PROXIES=PROXIES)
 class RequestLogTests(TestCase):
     """What is written of a request."""
 
@@ -109,7 +112,8 @@ class RequestLogTests(TestCase):
             with self.subTest(path, status=status):
                 with logged() as lines:
                     self.client.get(path, **options)
-                self.assertEqual([(line["status"], line["path"]) for line in lines], [(status, path)])
+                told = [(line["status"], line["path"]) for line in lines if line["event"] == "request"]
+                self.assertEqual(told, [(status, path)])
 
     def test_failure_is_logged_with_its_place(self) -> None:
         """The request's line has the exception's type, message and frames, but not the row that PostgreSQL quotes."""
@@ -207,6 +211,7 @@ class RequestLogTests(TestCase):
         self.assertEqual({line["request_id"] for line in lines}, {lines[0]["request_id"]})
 
 
+@override_settings(TRUSTED_PROXIES=PROXIES)
 class RequestIdTests(TestCase):
     """The id by which a request is found again."""
 
@@ -224,6 +229,11 @@ class RequestIdTests(TestCase):
                 response = self.client.get("/api/nowhere/", headers={"x-request-id": given})
                 self.assertRegex(response["X-Request-ID"], r"^[0-9a-f-]{36}$")
 
+    def test_request_id_of_no_trusted_proxy_is_replaced(self) -> None:
+        """Who comes from elsewhere can't give a request the id of another one."""
+        response = self.client.get("/api/nowhere/", headers={"x-request-id": "a"}, REMOTE_ADDR="192.0.2.1")
+        self.assertRegex(response["X-Request-ID"], r"^[0-9a-f-]{36}$")
+
     def test_requests_have_ids_of_their_own(self) -> None:
         """Each request gets another id, and leaves none in the thread."""
         ids = {self.client.get("/api/skills/")["X-Request-ID"] for _ in range(3)}
@@ -237,6 +247,7 @@ class RequestIdTests(TestCase):
         self.assertNotIn("left", lines[0])
 
 
+@override_settings(TRUSTED_PROXIES=PROXIES)
 class HandlerTests(SimpleTestCase):
     """The lines of requests that come through the handler."""
 

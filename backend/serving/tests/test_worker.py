@@ -1,5 +1,6 @@
 """Several server processes on one socket: started, replaced, reloaded and stopped."""
 
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,9 @@ import time
 import unittest
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from http.client import HTTPException
+from itertools import pairwise
 from pathlib import Path
 
 from django.conf import settings
@@ -25,6 +28,12 @@ WITHOUT_HEARTBEAT = """
 import runpy
 import serving.worker
 serving.worker.HEARTBEAT_SECONDS = 3600
+runpy.run_module("gunicorn", run_name="__main__")
+"""
+DYING = """
+import os, runpy
+import serving.worker
+serving.worker.DaphneWorker.run = lambda _: os.kill(os.getpid(), 9)
 runpy.run_module("gunicorn", run_name="__main__")
 """
 
@@ -107,6 +116,17 @@ class ServerProcessesTests(SimpleTestCase):
         killed, survivor = self.wait_for_processes(2)
         os.kill(killed, signal.SIGKILL)
         self.assertEqual(len(self.wait_for_processes(2, without=killed) - {survivor}), 1)
+
+    def test_processes_that_die_at_once_are_replaced_later_and_later(self) -> None:
+        """Each pause is longer than the one before, and the server ends when it is told to."""
+        server = self.enterContext(started(launch=("-c", DYING), LOG_FORMAT="json"))
+        wait_until(lambda: server.log.count("was sent SIGKILL") == 4)
+        lines = [json.loads(line) for line in server.log.splitlines()]
+        died = [datetime.fromisoformat(line["timestamp"]) for line in lines if "was sent SIGKILL" in line["event"]]
+        pauses = [(after - before).total_seconds() for before, after in pairwise(died)]
+        self.assertTrue(all(pause > least for pause, least in zip(pauses, (0.1, 0.3, 0.7), strict=True)), pauses)
+        server.process.terminate()
+        self.assertEqual(server.process.wait(PATIENCE_SECONDS), 0)
 
     def test_process_that_is_told_to_stop_finishes_its_requests(self) -> None:
         """The request under way is answered, and a new process takes over."""
@@ -193,17 +213,18 @@ class ServerProcessesTests(SimpleTestCase):
 
     def test_entrypoint_refuses_a_wrong_number_of_processes(self) -> None:
         """It ends with 1 and a line that says which numbers are right."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         for number in ("0", "-1", "two", "1.5", "100", "1 2"):
             with self.subTest(number):
                 done = subprocess.run(
                     [ENTRYPOINT],
-                    env=os.environ | {"WEB_CONCURRENCY": number},
+                    env=os.environ | {"WEB_CONCURRENCY": number, "PATH": path},
                     capture_output=True,
                     text=True,
                     check=False,
                 )
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual(
-                    done.stderr,
-                    f"entrypoint.sh: WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'.\n",
+                    json.loads(done.stderr)["event"],
+                    f"entrypoint.sh: WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'.",
                 )
