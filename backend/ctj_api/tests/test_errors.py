@@ -213,7 +213,7 @@ class ErrorTests(APITestCase):
             (OperationalError("FATAL: sorry, too many clients already"), TooManyConnections()),
             (OperationalError("server closed the connection"), None),
             (
-                InternalError("terminating connection due to idle-in-transaction timeout"),
+                InternalError("the transaction was idle for too long"),
                 IdleInTransactionSessionTimeout(),
             ),
             (InternalError("cannot execute UPDATE in a read-only transaction"), ReadOnlySqlTransaction()),
