@@ -16,6 +16,7 @@ from ctj_api.enums import SkillLevel, Status
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.validators import clean_skill_levels, quote
 
+from .display import MAX_MESSAGES
 from .skill_csv import MAX_FILE_SIZE, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
@@ -51,7 +52,7 @@ class SkillLevelsFormField(forms.Field):
         chosen = Counter(filter(None, (skills.id_of(row.name) for row in rows)))
         problems += [f"{skills.names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
         if problems:
-            raise ValidationError(list(dict.fromkeys(problems)))
+            raise ValidationError(list(dict.fromkeys(problems))[:MAX_MESSAGES])
         return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
     def _problems(self, row: SkillRow) -> list[str]:
@@ -226,7 +227,7 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         The administrators are locked, so that two of them can't take each other's rights at the same moment.
         """
         rights = ("is_active", "is_superuser")
-        if all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
+        if self.errors or all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
             return
         administrators = UserProfile.objects.administrators().select_for_update(no_key=True).order_by("pk")
         if list(administrators) == [self.instance]:

@@ -1,33 +1,38 @@
 """The admin site: who may enter, where they land, and how its pages tell what could not be done."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from http import HTTPStatus
 from math import ceil
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import PasswordChangeView
-from django.core.exceptions import ValidationError
-from django.db import DatabaseError, DataError, transaction
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
 from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.password_reset import change_password
 from ctj_api.exceptions import is_deadlock, violated_constraint
+from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
@@ -36,6 +41,9 @@ from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
+TOO_LONG_SEARCH = f"Search for at most {MAX_SEARCH} characters."
+READ_TIMEOUT_MS = 5_000
+MAX_TOLD = 1_000
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +107,20 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         """Return whether the signed-in user works here."""
         return may_enter(request.user)
 
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Return a page with its check of permissions, and with limits on the time of a read and on guesses."""
+
+        @wraps(view)
+        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            answer = partial(view, request, *args, **kwargs)
+            return self._unless_too_many(request, answer if request.method == "POST" else partial(_read, answer))
+
+        return super().admin_view(limited, cacheable)
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        """Raise ``PermissionDenied``: no form here asks for suggestions."""
+        raise PermissionDenied
+
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the sign-in page, or the page that tells of too many attempts."""
@@ -108,13 +130,13 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """Return the page for a new password, or the page that tells of too many attempts at the old one."""
+        """Return the page for a new password."""
         view = PasswordChangeView.as_view(
             form_class=partial(NewPasswordForm, request=request),  # for the address, which the limits count
             success_url=reverse("admin:password_change_done"),
             extra_context={**self.each_context(request), **(extra_context or {})},
         )
-        return self._unless_too_many(request, lambda: view(request))
+        return view(request)
 
     def _unless_too_many[R: HttpResponseBase](
         self, request: HttpRequest, view: Callable[[], R]
@@ -137,6 +159,18 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return super().index(request, extra_context)
 
 
+def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    """Return the rendered answer, or raise an ``OperationalError`` where a query takes longer than a read may."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        limit = min(READ_TIMEOUT_MS, settings.SQL_STATEMENT_TIMEOUT_MS or READ_TIMEOUT_MS)
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit)])
+        return _rendered(answer())
+
+
+def _rendered[R: HttpResponseBase](response: R) -> R | HttpResponse:
+    return response.render() if isinstance(response, TemplateResponse) else response
+
+
 def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     """Run a page of a model in one transaction, and tell in a message what can't be done for a reason of the user's.
 
@@ -150,10 +184,9 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
         model_admin, request, *_ = args
         try:
             with transaction.atomic():
-                response = view(*args, **kwargs)
-                return response.render() if isinstance(response, TemplateResponse) else response
+                return _rendered(view(*args, **kwargs))
         except ValidationError as error:
-            told = " ".join(error.messages)
+            told = Truncator(" ".join(error.messages)).chars(MAX_TOLD)
         except DatabaseError as error:
             if not _is_overtaken(error):
                 raise
@@ -187,14 +220,32 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         """Show the model to those who may see its rows."""
         return self.has_view_permission(request)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Take only what the list's own filters link to: any other lookup could read a secret or take seconds."""
+        return lookup in self._offered_lookups(request)
+
+    def _offered_lookups(self, request: HttpRequest) -> Iterator[str]:
+        for offered in self.get_list_filter(request):
+            if isinstance(offered, type):
+                yield offered.parameter_name
+                continue
+            path = offered if isinstance(offered, str) else offered[0]
+            field = get_fields_from_path(self.model, path)[-1]
+            yield f"{path}__{field.target_field.name}__exact" if field.is_relation else f"{path}__exact"
+            yield f"{path}__isnull"
+        if self.date_hierarchy:
+            yield from (f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day"))
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
 
         Only an address with parameters can be at fault: the list without any has no input.
         """
+        if len(request.GET.get(SEARCH_VAR, "")) > MAX_SEARCH:
+            raise ValidationError(TOO_LONG_SEARCH)
         try:
             return super().get_changelist_instance(request)
-        except (IncorrectLookupParameters, DataError, OverflowError, ValueError) as error:
+        except (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError) as error:
             if not request.GET:
                 raise
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)

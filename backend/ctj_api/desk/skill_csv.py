@@ -157,10 +157,10 @@ class SkillImport:
             yield f"Row {first} has this name already."
         if "\0" in name + cells["description"]:
             yield "This has a null character, which can't be stored."
-        for area in _areas(cells["communities_of_practice"]):
-            if area not in self._communities:
-                known = ", ".join(sorted(self._communities))
-                yield f"There is no practice area {quote(area)}. The practice areas are: {known}."
+        unknown = [area for area in _areas(cells["communities_of_practice"]) if area not in self._communities]
+        if unknown:
+            known = ", ".join(sorted(self._communities))
+            yield f"There is no practice area {quote(unknown[0])}. The practice areas are: {known}."
 
 
 def _cells_of(skill: Skill) -> dict[str, str]:

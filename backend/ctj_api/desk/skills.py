@@ -21,7 +21,9 @@ from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm
+from .display import MAX_MESSAGES
 from .history import log_changes
+from .reauthentication import PASSWORD_FIELD, ask_password
 from .site import DeskAdmin, answered
 from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_ROWS, SkillImport, sign, unsign, write_skills
 
@@ -33,6 +35,7 @@ ABOUT_FILES = {
     "columns": COLUMNS,
     "practice_areas": PracticeArea.values,
     "max_rows": MAX_ROWS,
+    "max_wrong_rows": MAX_MESSAGES,
     "max_megabytes": MAX_FILE_SIZE // 1_000_000,
 }
 
@@ -95,11 +98,13 @@ class SkillAdmin(DeskAdmin[Skill]):
         return self.has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the list, or refuse an action to those who may not merge, whom Django would show the list again."""
-        if request.POST.get("action") == MERGE and not self.has_merge_permission(request):
+        """Return the list; merging is refused to those who may not, and asks the others for the password again."""
+        merges = MERGE in request.POST.getlist("action")
+        if merges and not self.has_merge_permission(request):
             raise PermissionDenied
         context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
-        return super().changelist_view(request, context)
+        question = ask_password(request) if merges else None
+        return question or super().changelist_view(request, context)
 
     @admin.action(description="Merge selected skills", permissions=["merge"])
     def merge_selected(self, request: HttpRequest, chosen: QuerySet[Skill]) -> HttpResponse | None:
@@ -137,11 +142,17 @@ class SkillAdmin(DeskAdmin[Skill]):
         ]
         return [*pages, *super().get_urls()]
 
-    @answered
     def import_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a file, show what it would change, and import it once that is confirmed."""
+        """Return the pages of the import, which ask for the password again, except for a preview."""
         if not self.has_import_permission(request):
             raise PermissionDenied
+        is_preview = request.method == "POST" and "previewed" not in request.POST and PASSWORD_FIELD not in request.POST
+        question = None if is_preview else ask_password(request)
+        return question or self._answer_import(request)
+
+    @answered
+    def _answer_import(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a file, show what it would change, and import it once that is confirmed."""
         if "previewed" in request.POST:
             return self._import(request, SkillImport(unsign(request.POST["previewed"])))
         is_sent = request.method == "POST"
