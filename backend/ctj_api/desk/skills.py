@@ -20,8 +20,8 @@ from ctj_api.enums import PracticeArea
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
-from .forms import SkillFileForm
 from .display import MAX_MESSAGES
+from .forms import SkillFileForm
 from .history import log_changes
 from .reauthentication import PASSWORD_FIELD, ask_password
 from .site import DeskAdmin, answered
