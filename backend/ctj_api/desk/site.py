@@ -13,7 +13,7 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path
-from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import PasswordChangeView
@@ -41,7 +41,8 @@ from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
-TOO_LONG_SEARCH = f"Search for at most {MAX_SEARCH} characters."
+TOO_LONG = f"This asks for too much at once, so all is shown. Search for at most {MAX_SEARCH} characters."
+MAX_QUERY = 4_000
 READ_TIMEOUT_MS = 5_000
 MAX_TOLD = 1_000
 
@@ -241,8 +242,8 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
         Only an address with parameters can be at fault: the list without any has no input.
         """
-        if len(request.GET.get(SEARCH_VAR, "")) > MAX_SEARCH:
-            raise ValidationError(TOO_LONG_SEARCH)
+        if len(request.META["QUERY_STRING"]) > MAX_QUERY or max(map(len, request.GET.values()), default=0) > MAX_SEARCH:
+            raise ValidationError(TOO_LONG)
         try:
             return super().get_changelist_instance(request)
         except (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError) as error:
