@@ -10,7 +10,6 @@ from django.utils.safestring import SafeString
 from ctj_api.validators import DAYS
 
 DAY_NAMES = dict(zip(DAYS, calendar.day_name, strict=True))
-MAX_MESSAGES = 20
 
 
 def skill_chips(rated: Iterable[tuple[str, int]]) -> str:

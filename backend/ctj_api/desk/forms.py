@@ -16,8 +16,7 @@ from ctj_api.enums import SkillLevel, Status
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.validators import clean_skill_levels, quote
 
-from .display import MAX_MESSAGES
-from .skill_csv import MAX_FILE_SIZE, decode_file, read_rows
+from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
 

@@ -1,7 +1,7 @@
 """The admin site: who may enter, where they land, and how its pages tell what could not be done."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial, wraps
 from http import HTTPStatus
 from math import ceil
@@ -12,14 +12,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import PasswordChangeView
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
-from django.db.models import Model, TextField
+from django.db.models import Model, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -41,10 +40,10 @@ from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
-TOO_LONG = f"This asks for too much at once, so all is shown. Search for at most {MAX_SEARCH} characters."
+LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
 MAX_QUERY = 4_000
+MAX_CHOSEN = 1_000
 READ_TIMEOUT_MS = 5_000
-MAX_TOLD = 1_000
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +117,6 @@ class CivicTechJobsAdminSite(admin.AdminSite):
 
         return super().admin_view(limited, cacheable)
 
-    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
-        """Raise ``PermissionDenied``: no form here asks for suggestions."""
-        raise PermissionDenied
-
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the sign-in page, or the page that tells of too many attempts."""
@@ -187,9 +182,9 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
             with transaction.atomic():
                 return _rendered(view(*args, **kwargs))
         except ValidationError as error:
-            told = Truncator(" ".join(error.messages)).chars(MAX_TOLD)
+            told = Truncator(" ".join(error.messages)).chars(1_000)
         except DatabaseError as error:
-            if not _is_overtaken(error):
+            if violated_constraint(error) is None and not is_deadlock(error):
                 raise
             logger.warning("Another user's change came first", exc_info=error)
             told = OVERTAKEN
@@ -199,10 +194,6 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
         return redirect(request.path if request.method == "POST" else changelist)
 
     return answer
-
-
-def _is_overtaken(error: DatabaseError) -> bool:
-    return violated_constraint(error) is not None or is_deadlock(error)
 
 
 class DeskAdmin[M: Model](HistoryAdmin[M]):
@@ -223,19 +214,18 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Take only what the list's own filters link to: any other lookup could read a secret or take seconds."""
-        return lookup in self._offered_lookups(request)
+        filters: Any = self.get_list_filter(request)
+        offered = [getattr(each, "parameter_name", each) for each in filters]
+        names = {self.date_hierarchy, *(each if isinstance(each, str) else each[0] for each in offered)}
+        name, _, kind = lookup.rpartition("__")
+        return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
-    def _offered_lookups(self, request: HttpRequest) -> Iterator[str]:
-        for offered in self.get_list_filter(request):
-            if isinstance(offered, type):
-                yield offered.parameter_name
-                continue
-            path = offered if isinstance(offered, str) else offered[0]
-            field = get_fields_from_path(self.model, path)[-1]
-            yield f"{path}__{field.target_field.name}__exact" if field.is_relation else f"{path}__exact"
-            yield f"{path}__isnull"
-        if self.date_hierarchy:
-            yield from (f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day"))
+    def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponseBase | None:
+        """Return what an action answers; raises a ``ValidationError`` where it would take all of too many rows."""
+        takes_all = request.POST.get("select_across", "0") not in {"0", ""}
+        if takes_all and queryset.count() > MAX_CHOSEN:
+            raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
+        return super().response_action(request, queryset)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
@@ -243,7 +233,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         Only an address with parameters can be at fault: the list without any has no input.
         """
         if len(request.META["QUERY_STRING"]) > MAX_QUERY or max(map(len, request.GET.values()), default=0) > MAX_SEARCH:
-            raise ValidationError(TOO_LONG)
+            raise ValidationError(UNUSABLE_FILTER)
         try:
             return super().get_changelist_instance(request)
         except (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError) as error:

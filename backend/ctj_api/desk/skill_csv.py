@@ -21,6 +21,7 @@ COLUMNS = ("name", "description", "communities_of_practice")
 SEPARATOR = "|"
 MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
+MAX_MESSAGES = 20
 FIRST_ROW = 2  # as spreadsheets count: the names of the columns are in row 1
 SALT = "ctj_api.skill_import"
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60

@@ -20,12 +20,11 @@ from ctj_api.enums import PracticeArea
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
-from .display import MAX_MESSAGES
 from .forms import SkillFileForm
 from .history import log_changes
-from .reauthentication import PASSWORD_FIELD, ask_password
+from .reauthentication import ask_password
 from .site import DeskAdmin, answered
-from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_ROWS, SkillImport, sign, unsign, write_skills
+from .skill_csv import COLUMNS, MAX_FILE_SIZE, MAX_MESSAGES, MAX_ROWS, SkillImport, sign, unsign, write_skills
 
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
@@ -103,7 +102,7 @@ class SkillAdmin(DeskAdmin[Skill]):
         if merges and not self.has_merge_permission(request):
             raise PermissionDenied
         context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
-        question = ask_password(request) if merges else None
+        question = ask_password(self, request) if merges else None
         return question or super().changelist_view(request, context)
 
     @admin.action(description="Merge selected skills", permissions=["merge"])
@@ -143,11 +142,10 @@ class SkillAdmin(DeskAdmin[Skill]):
         return [*pages, *super().get_urls()]
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
-        """Return the pages of the import, which ask for the password again, except for a preview."""
+        """Return the pages of the import, which ask for the password again before anything is written."""
         if not self.has_import_permission(request):
             raise PermissionDenied
-        is_preview = request.method == "POST" and "previewed" not in request.POST and PASSWORD_FIELD not in request.POST
-        question = None if is_preview else ask_password(request)
+        question = ask_password(self, request) if "previewed" in request.POST else None
         return question or self._answer_import(request)
 
     @answered

@@ -66,16 +66,13 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
 
     has_delete_permission = has_add_permission
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the list, whose actions ask for the password again."""
-        acts = request.method == "POST" and self.has_change_permission(request)
-        question = ask_password(request) if acts else None
-        return question or super().changelist_view(request, extra_context)
+        return ask_password(self, request) or super().changelist_view(request, *args, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Return the form of an account, which asks for the password again."""
-        question = ask_password(request) if self.has_change_permission(request) else None
-        return question or super().changeform_view(request, *args, **kwargs)
+        """Return the form of an account, which asks for the password again before it is saved."""
+        return ask_password(self, request) or super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
         """Save the rights, and the skills if they were changed here, but nothing else that the owner may be changing.
