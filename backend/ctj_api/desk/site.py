@@ -220,7 +220,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         name, _, kind = lookup.rpartition("__")
         return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponseBase | None:
+    def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
         """Return what an action answers; raises a ``ValidationError`` where it would take all of too many rows."""
         takes_all = request.POST.get("select_across", "0") not in {"0", ""}
         if takes_all and queryset.count() > MAX_CHOSEN:

@@ -147,6 +147,13 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertEqual(self.client.get(matches).headers["X-Total-Count"], "3")
         self.assertEqual(self.client.get(matches, {"require_all": "true"}).headers["X-Total-Count"], "1")
 
+    def test_pm_user_with_an_unusable_filter_gets_no_error_page(self) -> None:
+        """Whatever the query string says."""
+        make_opportunity()
+        for query in ("status=x", "posted_by=x", "status=current&status=x", "o=99", "p=99", "project__id__exact=x"):
+            with self.subTest(query):
+                self.assertEqual(self.client.get(f"{LIST}?{query}", follow=True).status_code, 200)
+
 
 class OpportunityFormTests(OpportunityTestCase):
     """The form of a listing."""

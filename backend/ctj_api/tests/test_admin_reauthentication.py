@@ -93,6 +93,7 @@ class ReauthenticationTests(TestCase):
             self.client.force_login(user)
             self.wait()
             for path, form in self.forms:
-                with self.subTest(path, user=user):
-                    self.assertEqual(self.client.post(path, {**form, "password": PASSWORD}).status_code, 403)
+                for password in ({}, {"password": PASSWORD}):
+                    with self.subTest(path, user=user, password=password):
+                        self.assertEqual(self.client.post(path, form | password).status_code, 403)
         self.assertEqual(self.state(), before)
