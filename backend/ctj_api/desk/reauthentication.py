@@ -24,7 +24,7 @@ def remember_entry(request: HttpRequest, **_: Any) -> None:
 def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse | None:
     """Return the page that asks for the password, or nothing where it was entered in the last 15 minutes.
 
-    The page carries the posted form and sends it along with the password, so that nothing has to be typed again.
+    The page sends the posted form along with the password, so that nothing has to be typed again.
     """
     is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
     if is_recent or request.method != "POST" or not pages.has_change_permission(request):
@@ -34,6 +34,6 @@ def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResp
     if form.is_valid():
         remember_entry(request)
         return None
-    posted = [(name, value) for name, values in request.POST.lists() for value in values if name not in OWN_FIELDS]
-    context = {**admin.site.each_context(request), "title": "Your password again", "form": form, "posted": posted}
+    fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
+    context = {"title": "Your password again", "form": form, "fields": fields, **admin.site.each_context(request)}
     return TemplateResponse(request, "admin/reauthentication.html", context)

@@ -40,6 +40,7 @@ from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
+UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
 MAX_QUERY = 4_000
 MAX_CHOSEN = 1_000
@@ -108,12 +109,13 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return may_enter(request.user)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Return a page with its check of permissions, and with limits on the time of a read and on guesses."""
+        """Return a page with its check of permissions, and limits on the time of a read and on guesses."""
 
         @wraps(view)
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             answer = partial(view, request, *args, **kwargs)
-            return self._unless_too_many(request, answer if request.method == "POST" else partial(_read, answer))
+            is_write = request.method == "POST"
+            return self._unless_too_many(request, answer if is_write else partial(_read, answer))
 
         return super().admin_view(limited, cacheable)
 
@@ -156,7 +158,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
 
 
 def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-    """Return the rendered answer, or raise an ``OperationalError`` where a query takes longer than a read may."""
+    """Return the rendered answer; raises an ``OperationalError`` for a query that takes too long."""
     with transaction.atomic(), connection.cursor() as cursor:
         limit = min(READ_TIMEOUT_MS, settings.SQL_STATEMENT_TIMEOUT_MS or READ_TIMEOUT_MS)
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit)])
@@ -213,7 +215,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return self.has_view_permission(request)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Take only what the list's own filters link to: any other lookup could read a secret or take seconds."""
+        """Take only what the list's own filters link to: others could read a secret or take seconds."""
         filters: Any = self.get_list_filter(request)
         offered = [getattr(each, "parameter_name", each) for each in filters]
         names = {self.date_hierarchy, *(each if isinstance(each, str) else each[0] for each in offered)}
@@ -221,7 +223,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
-        """Return what an action answers; raises a ``ValidationError`` where it would take all of too many rows."""
+        """Return what an action answers; raises a ``ValidationError`` for too many rows at once."""
         takes_all = request.POST.get("select_across", "0") not in {"0", ""}
         if takes_all and queryset.count() > MAX_CHOSEN:
             raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
@@ -232,11 +234,12 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
         Only an address with parameters can be at fault: the list without any has no input.
         """
-        if len(request.META["QUERY_STRING"]) > MAX_QUERY or max(map(len, request.GET.values()), default=0) > MAX_SEARCH:
+        longest = max(map(len, request.GET.values()), default=0)
+        if longest > MAX_SEARCH or len(request.META["QUERY_STRING"]) > MAX_QUERY:
             raise ValidationError(UNUSABLE_FILTER)
         try:
             return super().get_changelist_instance(request)
-        except (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError) as error:
+        except UNUSABLE as error:
             if not request.GET:
                 raise
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)

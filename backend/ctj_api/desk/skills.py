@@ -97,7 +97,7 @@ class SkillAdmin(DeskAdmin[Skill]):
         return self.has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the list; merging is refused to those who may not, and asks the others for the password again."""
+        """Return the list; merging is refused to those who may not, and asks others for the password again."""
         merges = MERGE in request.POST.getlist("action")
         if merges and not self.has_merge_permission(request):
             raise PermissionDenied
@@ -172,7 +172,9 @@ class SkillAdmin(DeskAdmin[Skill]):
         """Return the file of the skills that the list shows."""
         if not self.has_import_permission(request):
             raise PermissionDenied
-        text = write_skills(self.get_changelist_instance(request).queryset)
+        ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
+        skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
+        text = write_skills(skills[pk] for pk in ids)
         mark_of_utf8 = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
         headers = {"Content-Disposition": 'attachment; filename="skills.csv"'}
         return HttpResponse(text.encode(mark_of_utf8), content_type="text/csv; charset=utf-8", headers=headers)

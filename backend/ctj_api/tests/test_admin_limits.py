@@ -82,7 +82,7 @@ class AdminListTests(TestCase):
 
     def test_administrator_asking_for_too_much_at_once_is_told_so(self) -> None:
         """A text may be as long as in the API; sorting by many columns, or by many values, is refused as well."""
-        many = f"p=1&{'e=1&' * (MAX_QUERY // 4)}"
+        many = f"p=1&{'e=111&' * (MAX_QUERY // 5)}"
         for _, path in lists():
             self.assertEqual(self.client.get(path, {"q": "\N{GRINNING FACE}" * MAX_SEARCH}).status_code, 200)
             for query in (f"q={'x' * (MAX_SEARCH + 1)}", f"o={'1.-2.' * MAX_SEARCH}", many):

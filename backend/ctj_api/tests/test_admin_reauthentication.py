@@ -43,10 +43,8 @@ class ReauthenticationTests(TestCase):
 
     def answer(self, page: Any, password: str = PASSWORD) -> Any:
         """Return what follows the page that asks for the password, with all that it carries."""
-        carried: dict[str, list[str]] = {}
-        for name, value in page.context["posted"]:
-            carried.setdefault(name, []).append(value)
-        self.assertContains(page, 'type="hidden"', count=len(page.context["posted"]) + 1)
+        carried = dict(page.context["fields"])
+        self.assertContains(page, 'type="hidden"', count=sum(map(len, carried.values())) + 1)
         return self.client.post(page.wsgi_request.get_full_path(), {**carried, "password": password}, follow=True)
 
     def state(self) -> Any:
