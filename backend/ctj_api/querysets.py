@@ -223,7 +223,7 @@ def _matrices() -> SkillMatrixQuerySet:
 
 
 class _UsesOfSkill(Func):
-    """In how many matrices of a table a skill is rated: all of them are read once, for any number of skills."""
+    """In how many matrices a skill is rated: all of them are read once, for any number of skills."""
 
     template = """coalesce(((
         SELECT jsonb_object_agg(skill, uses) FROM (

@@ -29,11 +29,11 @@ def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResp
     is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
     if is_recent or request.method != "POST" or not pages.has_change_permission(request):
         return None
-    account = {"username": request.user.get_username()}
-    form = AuthenticationForm(request, account | request.POST.dict() if "password" in request.POST else None)
+    typed = {"username": request.user.get_username(), "password": request.POST.get("password", "")}
+    form = AuthenticationForm(request, typed if typed["password"] else None)
     if form.is_valid():
         remember_entry(request)
         return None
     fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
-    context = {"title": "Your password again", "form": form, "fields": fields, **admin.site.each_context(request)}
+    context = {"title": "Your password again", **admin.site.each_context(request), "form": form, "fields": fields}
     return TemplateResponse(request, "admin/reauthentication.html", context)

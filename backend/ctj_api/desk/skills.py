@@ -97,7 +97,7 @@ class SkillAdmin(DeskAdmin[Skill]):
         return self.has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the list; merging is refused to those who may not, and asks others for the password again."""
+        """Return the list; merging is refused to those who may not, and asks for the password again."""
         merges = MERGE in request.POST.getlist("action")
         if merges and not self.has_merge_permission(request):
             raise PermissionDenied

@@ -74,12 +74,14 @@ class ReauthenticationTests(TestCase):
 
     @override_settings(LOGIN_RATE=Rate(3, 900))
     def test_attacker_at_a_screen_left_open_does_not_guess_the_password(self) -> None:
-        """After a few guesses not even the right one counts."""
+        """After a few guesses not even the right one counts, nor does that of another account."""
         before = self.state()
+        attacker = make_admin_user(password="the-attackers-own-passphrase")
         self.wait()
-        page = self.client.post(*self.forms[0])
-        for _ in range(3):
-            self.assertContains(self.answer(page, "wrong"), QUESTION)
+        path, form = self.forms[0]
+        page = self.client.post(path, form | {"username": attacker.email})
+        for password in ("wrong", "the-attackers-own-passphrase", "wrong"):
+            self.assertContains(self.answer(page, password), QUESTION)
         self.assertContains(self.answer(page), "Please try again in 15 minutes.", status_code=429)
         self.assertEqual(self.state(), before)
 
