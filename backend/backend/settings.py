@@ -178,6 +178,7 @@ EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "CivicTechJobs <civictechjobs@localhost>")
 
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "ctj_api.accounts.sessions"
 AUTHENTICATION_BACKENDS = ["ctj_api.accounts.sign_in.LimitedModelBackend"]
 

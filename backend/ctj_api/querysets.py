@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.search import SearchRank, SearchVectorExact
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, F, Func, OuterRef, Subquery, Window
+from django.db.models import Count, Exists, F, Func, OuterRef, Window
 from django.db.models.functions import Cast
 from django.utils import timezone
 from psycopg.sql import SQL
@@ -70,10 +70,9 @@ class SkillQuerySet(SearchQuerySet["Skill"]):
 
     def with_usage(self) -> Self:
         """Count for each skill the opportunities that require it and the volunteers who rate it."""
-        rated = _matrices().filter(levels__has_key=Cast(OuterRef("pk"), models.TextField()))
         return self.annotate(
-            opportunity_count=_count(rated.filter(opportunity__isnull=False)),
-            volunteer_count=_count(rated.filter(volunteer__isnull=False)),
+            opportunity_count=_UsesOfSkill("opportunity", "skills_required_matrix_id"),
+            volunteer_count=_UsesOfSkill("userprofile", "skills_learned_matrix_id"),
         )
 
     def lock_with_owners(self) -> "list[Skill]":
@@ -242,9 +241,20 @@ def _matrices() -> SkillMatrixQuerySet:
     return apps.get_model("ctj_api", "SkillMatrix")._default_manager.all()
 
 
-def _count(matrices: SkillMatrixQuerySet) -> Subquery:
-    """Return the number of ``matrices`` as a subquery, which is 0 where there are none."""
-    return Subquery(matrices.values(number=Func(F("pk"), function="COUNT", output_field=models.IntegerField())))
+class _UsesOfSkill(Func):
+    """In how many matrices a skill is rated: all of them are read once, for any number of skills."""
+
+    template = """coalesce(((
+        SELECT jsonb_object_agg(skill, uses) FROM (
+            SELECT jsonb_object_keys(levels) AS skill, count(*) AS uses
+            FROM ctj_api_skillmatrix JOIN ctj_api_%(owner)s ON %(matrix)s = ctj_api_skillmatrix.id GROUP BY 1
+        ) AS counted
+    ) ->> %(expressions)s)::integer, 0)"""
+
+    def __init__(self, owner: str, matrix: str) -> None:
+        """Take the model that owns the matrices, and its column with them."""
+        skill = Cast("pk", models.TextField())
+        super().__init__(skill, owner=owner, matrix=matrix, output_field=models.IntegerField())
 
 
 def _lock_owners(skills: list[str]) -> None:

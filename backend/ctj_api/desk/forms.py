@@ -16,7 +16,7 @@ from ctj_api.enums import SkillLevel, Status
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
-from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
+from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
 
@@ -50,7 +50,7 @@ class SkillLevelsFormField(forms.Field):
         chosen = Counter(filter(None, (skills.id_of(row.name) for row in rows)))
         problems += [f"{skills.names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
         if problems:
-            raise ValidationError(list(dict.fromkeys(problems)))
+            raise ValidationError(list(dict.fromkeys(problems))[:MAX_MESSAGES])
         return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
     def _problems(self, row: SkillRow) -> list[str]:
@@ -225,7 +225,7 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         The administrators are locked, so that two of them can't take each other's rights at the same moment.
         """
         rights = ("is_active", "is_superuser")
-        if all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
+        if self.errors or all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
             return
         administrators = UserProfile.objects.administrators().select_for_update(no_key=True).order_by("pk")
         if list(administrators) == [self.instance]:

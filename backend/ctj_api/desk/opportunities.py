@@ -184,17 +184,17 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
 
     def take(self, step: Transition, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
         """Take a step with those of ``chosen`` that allow it, and say what became of the others."""
-        locked = Opportunity.objects.select_for_update().filter(pk__in=chosen.values("pk")).order_by("pk")
-        ids = list(locked.values_list("pk", flat=True))
         rows = _unless_administrator(request, Opportunity.objects.editable_by(request.user))
-        own = rows.filter(pk__in=ids).select_related("role", "project")
+        locked = rows.select_for_update(of=("self",)).filter(pk__in=chosen.values("pk")).order_by("pk")
+        own = list(locked.select_related("role", "project"))
+        foreign = chosen.count() - len(own)
         moving = [listing for listing in own if listing.status in step.sources]
         for source in step.sources:
             told = change_of(Opportunity, "status", source, step.target)
             log_changes(request.user, [listing for listing in moving if listing.status == source], [told])
         moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in moving])
         moved.update(status=step.target, updated_at=timezone.now())
-        _tell(request, step, len(moving), len(own) - len(moving), len(ids) - len(own))
+        _tell(request, step, len(moving), len(own) - len(moving), foreign)
 
     @admin.display(description="status", ordering="status")
     def status_label(self, listing: Opportunity) -> str:

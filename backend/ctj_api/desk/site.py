@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
@@ -16,20 +17,22 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, DataError, transaction
-from django.db.models import Model, TextField
+from django.db import DatabaseError, DataError, connection, transaction
+from django.db.models import Model, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
 from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.password_reset import change_password
 from ctj_api.exceptions import is_deadlock, violated_constraint
+from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
@@ -38,6 +41,11 @@ from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
+UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
+LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
+MAX_QUERY = 4_000
+MAX_CHOSEN = 1_000
+READ_TIMEOUT_MS = 5_000
 
 logger = logging.getLogger(__name__)
 
@@ -102,16 +110,17 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return may_enter(request.user)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Return the view for those who work here, rendered in the organisation's time zone."""
-        checked = super().admin_view(view, cacheable)
+        """Return a page with its check of permissions, the organisation's time zone, and limits on reads and guesses."""
 
-        @wraps(checked)
-        def view_in_time_zone(*args: Any, **kwargs: Any) -> HttpResponseBase:
+        @wraps(view)
+        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            def answer() -> HttpResponseBase:
+                return _rendered(view(request, *args, **kwargs))
+
             with timezone.override(settings.ADMIN_TIME_ZONE):
-                response = checked(*args, **kwargs)
-                return response.render() if isinstance(response, TemplateResponse) else response
+                return self._unless_too_many(request, answer if request.method == "POST" else partial(_read, answer))
 
-        return view_in_time_zone
+        return super().admin_view(limited, cacheable)
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -122,13 +131,13 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """Return the page for a new password, or the page that tells of too many attempts at the old one."""
+        """Return the page for a new password."""
         view = PasswordChangeView.as_view(
             form_class=partial(NewPasswordForm, request=request),  # for the address, which the limits count
             success_url=reverse("admin:password_change_done"),
             extra_context={**self.each_context(request), **(extra_context or {})},
         )
-        return self._unless_too_many(request, lambda: view(request))
+        return view(request)
 
     def _unless_too_many[R: HttpResponseBase](
         self, request: HttpRequest, view: Callable[[], R]
@@ -151,6 +160,18 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return super().index(request, extra_context)
 
 
+def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    """Return the answer; raises an ``OperationalError`` for a query that takes too long."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        limit = min(READ_TIMEOUT_MS, settings.SQL_STATEMENT_TIMEOUT_MS or READ_TIMEOUT_MS)
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit)])
+        return answer()
+
+
+def _rendered[R: HttpResponseBase](response: R) -> R | HttpResponse:
+    return response.render() if isinstance(response, TemplateResponse) else response
+
+
 def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     """Run a page of a model in one transaction, and tell in a message what can't be done for a reason of the user's.
 
@@ -164,12 +185,11 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
         model_admin, request, *_ = args
         try:
             with transaction.atomic():
-                response = view(*args, **kwargs)
-                return response.render() if isinstance(response, TemplateResponse) else response
+                return _rendered(view(*args, **kwargs))
         except ValidationError as error:
-            told = " ".join(error.messages)
+            told = Truncator(" ".join(error.messages)).chars(1_000)
         except DatabaseError as error:
-            if not _is_overtaken(error):
+            if violated_constraint(error) is None and not is_deadlock(error):
                 raise
             logger.warning("Another user's change came first", exc_info=error)
             told = OVERTAKEN
@@ -179,10 +199,6 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
         return redirect(request.path if request.method == "POST" else changelist)
 
     return answer
-
-
-def _is_overtaken(error: DatabaseError) -> bool:
-    return violated_constraint(error) is not None or is_deadlock(error)
 
 
 class DeskAdmin[M: Model](HistoryAdmin[M]):
@@ -205,14 +221,32 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         """Search as the API does, where there is a box for it."""
         return (queryset.search(search_term) if self.search_fields else queryset), False
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Take only what the list's own filters link to: others could read a secret or take seconds."""
+        filters: Any = self.get_list_filter(request)
+        offered = [getattr(each, "parameter_name", each) for each in filters]
+        names = {self.date_hierarchy, *(each if isinstance(each, str) else each[0] for each in offered)}
+        name, _, kind = lookup.rpartition("__")
+        return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
+        """Return what an action answers; raises a ``ValidationError`` for too many rows at once."""
+        takes_all = request.POST.get("select_across", "0") not in {"0", ""}
+        if takes_all and queryset.count() > MAX_CHOSEN:
+            raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
+        return super().response_action(request, queryset)
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
 
         Only an address with parameters can be at fault: the list without any has no input.
         """
+        longest = max(map(len, request.GET.values()), default=0)
+        if longest > MAX_SEARCH or len(request.META["QUERY_STRING"]) > MAX_QUERY:
+            raise ValidationError(UNUSABLE_FILTER)
         try:
             return super().get_changelist_instance(request)
-        except (IncorrectLookupParameters, DataError, OverflowError, ValueError) as error:
+        except UNUSABLE as error:
             if not request.GET:
                 raise
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)

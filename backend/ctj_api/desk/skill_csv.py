@@ -26,7 +26,7 @@ MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
 SALT = "ctj_api.numbered_skill_rows"  # another one for each form of what is signed
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60
-MAX_WRONG_ROWS = 20
+MAX_MESSAGES = 20
 MAX_COMMUNITIES = 20
 DELIMITERS = ",;\t|"
 UTF_16 = 'in UTF-16, which spreadsheet programs call "Unicode text"'
@@ -42,7 +42,7 @@ ABOUT_FILES = {
     "columns": COLUMNS,
     "practice_areas": PracticeArea.choices,
     "max_rows": MAX_ROWS,
-    "max_wrong_rows": MAX_WRONG_ROWS,
+    "max_wrong_rows": MAX_MESSAGES,
     "max_megabytes": MAX_FILE_SIZE // 1_000_000,
 }
 

@@ -21,6 +21,7 @@ from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm
 from .history import log_changes
+from .reauthentication import ask_password
 from .site import DeskAdmin, answered
 from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
 
@@ -101,11 +102,13 @@ class SkillAdmin(DeskAdmin[Skill]):
         return self.has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the list, or refuse an action to those who may not merge, whom Django would show the list again."""
-        if request.POST.get("action") == MERGE and not self.has_merge_permission(request):
+        """Return the list; merging is refused to those who may not, and asks for the password again."""
+        merges = MERGE in request.POST.getlist("action")
+        if merges and not self.has_merge_permission(request):
             raise PermissionDenied
         context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
-        return super().changelist_view(request, context)
+        question = ask_password(self, request) if merges else None
+        return question or super().changelist_view(request, context)
 
     @admin.action(description="Merge selected skills", permissions=["merge"])
     def merge_selected(self, request: HttpRequest, chosen: QuerySet[Skill]) -> HttpResponse | None:
@@ -143,11 +146,16 @@ class SkillAdmin(DeskAdmin[Skill]):
         ]
         return [*pages, *super().get_urls()]
 
-    @answered
     def import_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a file, show what it would change, and import it once that is confirmed."""
+        """Return the pages of the import, which ask for the password again before anything is written."""
         if not self.has_import_permission(request):
             raise PermissionDenied
+        question = ask_password(self, request) if "previewed" in request.POST else None
+        return question or self._answer_import(request)
+
+    @answered
+    def _answer_import(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a file, show what it would change, and import it once that is confirmed."""
         if "previewed" in request.POST:
             return self._import(request, SkillImport(unsign(request.POST["previewed"])))
         is_sent = request.method == "POST"
@@ -169,7 +177,9 @@ class SkillAdmin(DeskAdmin[Skill]):
         """Return the file of the skills that the list shows."""
         if not self.has_import_permission(request):
             raise PermissionDenied
-        text = write_skills(self.get_changelist_instance(request).queryset)
+        ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
+        skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
+        text = write_skills(skills[pk] for pk in ids)
         mark_of_utf8 = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
         headers = {"Content-Disposition": 'attachment; filename="skills.csv"'}
         return HttpResponse(text.encode(mark_of_utf8), content_type="text/csv; charset=utf-8", headers=headers)

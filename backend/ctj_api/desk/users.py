@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ctj_api.models import SkillMatrix, UserProfile
@@ -14,6 +14,7 @@ from ctj_api.querysets import is_administrator
 from .display import week_text
 from .forms import CHANGED_MEANWHILE, UserProfileForm
 from .history import change_of, log_changes
+from .reauthentication import ask_password
 from .site import DeskAdmin
 
 QUALIFIER = ("community_of_practice", "skill_levels", "shown_levels", "max_available_hours", "availability")
@@ -64,6 +65,14 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         return False
 
     has_delete_permission = has_add_permission
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the list, whose actions ask for the password again."""
+        return ask_password(self, request) or super().changelist_view(request, *args, **kwargs)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the form of an account, which asks for the password again before it is saved."""
+        return ask_password(self, request) or super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
         """Save the rights, and the skills if they were changed here, but nothing else that the owner may be changing.

@@ -130,9 +130,6 @@ class AdminTests(TestCase):
         """No query string leads to an error page."""
         make_opportunity()
         pages = [
-            ("skill", "name__regex=("),
-            ("skill", "created_at__year=99999"),
-            ("role", "created_at__year=" + "9" * 30),
             ("opportunity", "created_at__year=9999"),
             ("opportunity", "created_at__year=2026&created_at__month=2&created_at__day=31"),
             ("opportunity", "created_at__year=" + "9" * 30),

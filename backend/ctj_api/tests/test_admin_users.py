@@ -60,6 +60,14 @@ class AdminSignInTests(TestCase):
         self.assertContains(page, "Administration")
         self.assertContains(page, LIST)
 
+    def test_administrator_following_a_foreign_link_lands_on_the_desk(self) -> None:
+        """An address elsewhere, or none, leads to the overview."""
+        administrator = make_admin_user()
+        for elsewhere in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""):
+            with self.subTest(elsewhere):
+                form = {"username": administrator.email, "password": PASSWORD, "next": elsewhere}
+                self.assertRedirects(self.client.post(LOGIN, form), INDEX)
+
     def test_regular_user_stays_outside(self) -> None:
         """Volunteers, inactive project managers and wrong passwords get the same words."""
         cases = [

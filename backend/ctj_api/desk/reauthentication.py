@@ -1,0 +1,39 @@
+"""Reauthentication: giving rights, merging and importing ask for the password again."""
+
+import time
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.signals import user_logged_in
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+MAX_AGE_SECONDS = 15 * 60
+ENTERED_AT = "password_entered_at"
+OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
+
+
+@receiver(user_logged_in)
+def remember_entry(request: HttpRequest, **_: Any) -> None:
+    """Store in the session when the password was entered."""
+    request.session[ENTERED_AT] = int(time.time())
+
+
+def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse | None:
+    """Return the page that asks for the password, or nothing where it was entered in the last 15 minutes.
+
+    The page sends the posted form along with the password, so that nothing has to be typed again.
+    """
+    is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
+    if is_recent or request.method != "POST" or not pages.has_change_permission(request):
+        return None
+    typed = {"username": request.user.get_username(), "password": request.POST.get("password", "")}
+    form = AuthenticationForm(request, typed if typed["password"] else None)
+    if form.is_valid():
+        remember_entry(request)
+        return None
+    fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
+    context = {"title": "Your password again", **admin.site.each_context(request), "form": form, "fields": fields}
+    return TemplateResponse(request, "admin/reauthentication.html", context)
