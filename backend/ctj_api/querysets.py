@@ -22,6 +22,8 @@ from .validators import is_uuid
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
 
+LAST_ADMINISTRATOR = "This is the last administrator: make somebody else one first."
+
 type Requester = AbstractBaseUser | AnonymousUser
 
 
@@ -196,6 +198,10 @@ class UserProfileQuerySet(models.QuerySet["UserProfile"]):
     def administrators(self) -> Self:
         """Return who can give and take rights."""
         return self.filter(is_active=True, is_superuser=True)
+
+    def has_no_administrator_but(self, *users: "UserProfile") -> bool:
+        """Return whether all administrators are among ``users``, after locking them, so that no two leave at once."""
+        return set(users).issuperset(self.administrators().select_for_update(no_key=True).order_by("pk"))
 
     def having_any(self, skills: Iterable[str]) -> Self:
         """Return those who have rated at least one of ``skills``, given by their ids."""

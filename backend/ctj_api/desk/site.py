@@ -7,13 +7,14 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.views import PasswordChangeView
+from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, transaction
 from django.db.models import Model, TextField
@@ -27,6 +28,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.password_reset import change_password
+from ctj_api.accounts.sessions import is_fresh_for_admin
 from ctj_api.exceptions import is_deadlock, violated_constraint
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
@@ -96,14 +98,21 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     login_form = SignInForm
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Return whether the signed-in user works here."""
-        return may_enter(request.user)
+        """Return whether the signed-in user works here, and has signed in and been here lately enough."""
+        return may_enter(request.user) and is_fresh_for_admin(request.session)
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the sign-in page, or the page that tells of too many attempts."""
+        """Return the sign-in page, or the page that tells of too many attempts; lead on who is signed in already."""
+        if request.method == "GET" and self.has_permission(request):
+            page = LoginView()
+            page.setup(request)
+            return HttpResponseRedirect(page.get_redirect_url() or reverse("admin:index"))
+        context: dict[str, Any] = {"forgot_password_url": settings.PASSWORD_RESET_URL}
+        if may_enter(request.user) and not self.has_permission(request):
+            context |= {"is_outdated": True, "user": None}
         view = super().login
-        return self._unless_too_many(request, lambda: view(request, extra_context))
+        return self._unless_too_many(request, lambda: view(request, context | (extra_context or {})))
 
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
