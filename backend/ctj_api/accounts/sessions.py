@@ -96,7 +96,7 @@ def _note_owner(key: str, user_id: str) -> None:
     try:
         with transaction.atomic():
             UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk").first()
-            AccountSession.objects.get_or_create(session_id=key, user_id=user_id)
+            AccountSession.objects.bulk_create([AccountSession(session_id=key, user_id=user_id)], ignore_conflicts=True)
             newest_first = Session.objects.filter(account__user=user_id).order_by("-expire_date", "pk")
             Session.objects.filter(pk__in=newest_first.values("pk")[MAX_SESSIONS:]).delete()
     except IntegrityError as error:
