@@ -56,7 +56,8 @@ class SessionRenewalMiddleware(MiddlewareMixin):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response, after having a session saved that somebody is signed in by."""
         session = request.session
-        if session.accessed and session.get(COUNTS_FROM) != _today() and _is_signed_in(request):
+        is_used = session.accessed and SESSION_KEY in session and request.user.is_authenticated
+        if is_used and session.get(COUNTS_FROM) != _today():
             session.modified = True
         return response
 
@@ -102,10 +103,6 @@ def _note_owner(key: str, user_id: str) -> None:
     except IntegrityError as error:
         Session.objects.filter(pk=key).delete()
         raise UpdateError from error
-
-
-def _is_signed_in(request: HttpRequest) -> bool:
-    return SESSION_KEY in request.session and request.user.is_authenticated
 
 
 def _today() -> str:

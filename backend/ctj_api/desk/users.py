@@ -1,6 +1,5 @@
 """The accounts in the admin: how administrators give and take rights."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,7 +13,7 @@ from django.utils import timezone
 
 from ctj_api.accounts.sessions import end_sessions
 from ctj_api.models import Opportunity, SkillMatrix, UserProfile
-from ctj_api.querysets import LAST_ADMINISTRATOR, OpportunityQuerySet, is_administrator
+from ctj_api.querysets import LAST_ADMINISTRATOR, is_administrator
 
 from .departure import give_listings
 from .display import week_text
@@ -141,7 +140,8 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         """Ask what becomes of the open listings of inactive accounts, or put them on hold or give them away."""
         if not self.has_change_permission(request):
             raise PermissionDenied
-        listings = _open_listings(request.GET.getlist("user")).filter(created_by__is_active=False)
+        authors = UserProfile.objects.filter(pk__in=request.GET.getlist("user"), is_active=False)
+        listings = Opportunity.objects.open().filter(created_by__in=authors)
         form = NewAuthorForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             context = {"listings": listings.with_details(), "form": form, "title": "Open listings of who has left"}
@@ -165,13 +165,8 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         return week_text(user.meeting_availability)
 
 
-def _open_listings(authors: Iterable[Any]) -> OpportunityQuerySet:
-    return Opportunity.objects.open().filter(created_by__in=authors)
-
-
 def _ask_about_listings(authors: list[UserProfile]) -> HttpResponse | None:
     """Return the way to the question what becomes of these authors' open listings, or ``None`` if there are none."""
-    if not _open_listings(authors).exists():
-        return None
     ids = [str(author.pk) for author in authors]
-    return redirect(reverse("admin:ctj_api_userprofile_listings", query={"user": ids}))
+    is_needed = Opportunity.objects.open().filter(created_by__in=ids).exists()
+    return redirect(reverse("admin:ctj_api_userprofile_listings", query={"user": ids})) if is_needed else None
