@@ -2,6 +2,7 @@
 
 import time
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, user_logged_in
@@ -47,7 +48,7 @@ class SessionStore(db.SessionStore):
                 raise cause from cause.__cause__
             raise
         if user_id is not None:
-            _note_owner(str(self.session_key), user_id)
+            _note_owner(str(self.session_key), UUID(user_id))
 
 
 class SessionRenewalMiddleware(MiddlewareMixin):
@@ -87,7 +88,7 @@ def _note_sign_in(request: HttpRequest, **_: object) -> None:
     request.session[SIGNED_IN_AT] = request.session[ADMIN_USED_AT] = time.time()
 
 
-def _note_owner(key: str, user_id: str) -> None:
+def _note_owner(key: str, user_id: UUID) -> None:
     """Note once whose session this is, and end the account's oldest beyond the limit.
 
     The lock lets each of several sign-ins at once count the others; an account deleted meanwhile has no sessions.

@@ -202,6 +202,7 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     class Meta:
         labels: ClassVar[dict[str, str]] = {"is_superuser": "Administrator"}
         help_texts: ClassVar[dict[str, str]] = {
+            "email": "Another address ends the account's sessions, and the links that were mailed to it.",
             "is_active": "Untick it instead of deleting an account: nobody can sign in to it, nothing of it is lost.",
             "is_project_manager": "May post opportunities, see drafts, and see which volunteers match.",
             "is_superuser": "May change everything here, and give these rights to others.",

@@ -151,7 +151,8 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
             given = give_listings(request.user, listings, new_author)
             self.message_user(request, f"{new_author} has {given} more to look after.", messages.SUCCESS)
         else:
-            self.admin_site.get_model_admin(Opportunity).take(HOLD, request, listings)
+            desk: Any = self.admin_site.get_model_admin(Opportunity)
+            desk.take(HOLD, request, listings)
         return redirect(LIST)
 
     @admin.display(description="administrator", boolean=True, ordering="is_superuser")
@@ -167,6 +168,7 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
 
 def _ask_about_listings(authors: list[UserProfile]) -> HttpResponse | None:
     """Return the way to the question what becomes of these authors' open listings, or ``None`` if there are none."""
-    ids = [str(author.pk) for author in authors]
-    is_needed = Opportunity.objects.open().filter(created_by__in=ids).exists()
-    return redirect(reverse("admin:ctj_api_userprofile_listings", query={"user": ids})) if is_needed else None
+    if not Opportunity.objects.open().filter(created_by__in=authors).exists():
+        return None
+    query = {"user": [str(author.pk) for author in authors]}
+    return redirect(reverse("admin:ctj_api_userprofile_listings", query=query))

@@ -201,9 +201,11 @@ class AdminSessionTests(TestCase):
         for hours, status in (([1.9] * 6, 200), ([1.9] * 7, 302), ([2.1], 302)):
             with self.subTest(hours), patch("ctj_api.accounts.sessions.time.time", return_value=1e9) as clock:
                 self.client.force_login(pm)
+                responses = []
                 for pause in hours:
                     clock.return_value += pause * 3600
-                    response = self.client.get(page)
+                    responses.append(self.client.get(page))
+                response = responses[-1]
                 self.assertEqual((response.status_code, self.client.get(ME).status_code), (status, 200))
                 if status == 302:
                     self.assertRedirects(response, f"{LOGIN}?next={page}")
@@ -394,7 +396,11 @@ class AdminUserTests(TestCase):
         user = make_regular_user(email="ana@example.org")
         owner, token = Client(), link_tokens.make_token(user)
         owner.force_login(user)
-        for fields, status in (({"first_name": "Ana"}, 200), ({"email": "Anna@example.org"}, 403)):
+        corrections: tuple[tuple[dict[str, Any], int], ...] = (
+            ({"first_name": "Ana"}, 200),
+            ({"email": "Anna@example.org"}, 403),
+        )
+        for fields, status in corrections:
             self.save(user, "is_active", **fields)
             self.assertEqual((owner.get(ME).status_code, link_tokens.check_token(user, token)), (status, status == 200))
         self.assertEqual((user.email, user.first_name), ("anna@example.org", "Ana"))
@@ -415,8 +421,8 @@ class AdminUserTests(TestCase):
         self.assertContains(self.client.post(question, {"new_author": ""}, follow=True), "was changed", count=0)
         page = self.save(ana, "is_project_manager")
         self.assertRedirects(page, question)
-        self.assertContains(page, listings[ana])
-        self.assertNotContains(page, draft)
+        self.assertContains(page, str(listings[ana]))
+        self.assertNotContains(page, str(draft))
         self.assertContains(self.client.post(question, {"new_author": ana.pk}), "Select a valid choice")
         self.client.post(question, {"new_author": cy.pk})
         self.assertRedirects(
