@@ -7,24 +7,26 @@ from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import migrations, models
 
-# Whoever deletes a session, the version before this one too, knows nothing of this table.
+# Whoever deletes a session, the version before this one too, knows nothing of this table. The lock that this takes lets
+# sessions be read, but not end, until their owners are noted.
 GOES_WITH_SESSION = """
 ALTER TABLE ctj_api_accountsession ADD CONSTRAINT account_session_goes_with_session
-    FOREIGN KEY (session_id) REFERENCES django_session ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+    FOREIGN KEY (session_id) REFERENCES django_session ON DELETE CASCADE
 """
 DETACHED = "ALTER TABLE ctj_api_accountsession DROP CONSTRAINT account_session_goes_with_session"
-NOTE_OWNER = """
+NOTE_OWNERS = """
 INSERT INTO ctj_api_accountsession (session_id, user_id)
-SELECT session_key, id FROM django_session, ctj_api_userprofile WHERE session_key = %s AND id::text = %s
+SELECT session_key, id FROM unnest(%s::text[], %s::text[]) AS found (session_key, owner)
+JOIN ctj_api_userprofile ON id::text = owner
 """
 
 
 def note_owners(apps: Any, schema_editor: Any) -> None:
     """Note whose session each is that can still be read."""
-    sessions = apps.get_model("sessions", "Session").objects.values_list("session_key", "session_data")
+    sessions = dict(apps.get_model("sessions", "Session").objects.values_list("session_key", "session_data"))
+    owners = [SessionStore().decode(data).get("_auth_user_id") for data in sessions.values()]
     with schema_editor.connection.cursor() as cursor:
-        for key, data in sessions:
-            cursor.execute(NOTE_OWNER, [key, SessionStore().decode(data).get("_auth_user_id", "")])
+        cursor.execute(NOTE_OWNERS, [list(sessions), owners])
 
 
 class Migration(migrations.Migration):
@@ -58,6 +60,6 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        migrations.RunPython(note_owners, migrations.RunPython.noop),
         migrations.RunSQL(GOES_WITH_SESSION, DETACHED),
+        migrations.RunPython(note_owners, migrations.RunPython.noop),
     ]
