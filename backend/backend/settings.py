@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "ctj_api.accounts.sessions.SessionRenewalMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 
@@ -180,6 +181,9 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "CivicTechJobs <civictechjobs
 
 LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "ctj_api.accounts.sessions"
+# Since the sign-in, and since the last use of the admin; beyond these it asks for the password again.
+ADMIN_SESSION_SECONDS = 12 * 3600
+ADMIN_IDLE_SECONDS = 2 * 3600
 AUTHENTICATION_BACKENDS = ["ctj_api.accounts.sign_in.LimitedModelBackend"]
 
 # Attempts in a time: those from one address on one account, those on an account, those from an address.

@@ -263,6 +263,18 @@ class Opportunity(TimestampedModel):
         return f"{self.role} for {self.project}"
 
 
+class AccountSession(models.Model):
+    """Whose session one of Django's table is; the database deletes this row with it."""
+
+    session = models.OneToOneField(
+        "sessions.Session", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="account"
+    )
+    user = models.ForeignKey(UserProfile, on_delete=models.CASCADE, related_name="sessions")
+
+    def __str__(self) -> str:
+        return f"a session of {self.user}"
+
+
 class AttemptCount(models.Model):
     """The number of attempts at something in a period; ``key`` is a digest of what was tried, and by whom."""
 

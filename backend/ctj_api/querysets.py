@@ -29,6 +29,7 @@ LINEAGE = SQL("""
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)
+LAST_ADMINISTRATOR = "This is the last administrator: make somebody else one first."
 
 type Requester = AbstractBaseUser | AnonymousUser
 
@@ -214,6 +215,10 @@ class UserProfileQuerySet(SearchQuerySet["UserProfile"]):
     def administrators(self) -> Self:
         """Return who can give and take rights."""
         return self.filter(is_active=True, is_superuser=True)
+
+    def has_no_administrator_but(self, *users: "UserProfile") -> bool:
+        """Return whether all administrators are among ``users``, after locking them, so that no two leave at once."""
+        return set(users).issuperset(self.administrators().select_for_update(no_key=True).order_by("pk"))
 
     def having_any(self, skills: Iterable[str]) -> Self:
         """Return those who have rated at least one of ``skills``, given by their ids."""

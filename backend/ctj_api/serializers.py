@@ -11,6 +11,7 @@ from rest_framework import serializers
 from .accounts.password_reset import locked_owner
 from .http.serializer_fields import (
     AvailabilityField,
+    CurrentPasswordField,
     EmailTextField,
     MeetingTimesField,
     PasswordField,
@@ -205,14 +206,21 @@ class UserReadSerializer(serializers.ModelSerializer[UserProfile]):
 
 
 class UserWriteSerializer(StrictModelSerializer[UserProfile]):
-    """What the qualifier flow asks a volunteer; a client that sends anything else changes nothing by it."""
+    """A volunteer's name and what the qualifier flow asks; a client that sends anything else changes nothing by it."""
 
     skills_learned_matrix = SkillLevelsField()
     meeting_availability = AvailabilityField()
 
     class Meta:
         model = UserProfile
-        fields = ("community_of_practice", "skills_learned_matrix", "max_available_hours", "meeting_availability")
+        fields = (
+            "first_name",
+            "last_name",
+            "community_of_practice",
+            "skills_learned_matrix",
+            "max_available_hours",
+            "meeting_availability",
+        )
         extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {
             "community_of_practice": {"required": True},
             "max_available_hours": {"required": True},
@@ -359,15 +367,33 @@ class ResetPasswordWriteSerializer(serializers.Serializer[UserProfile]):
         return {"owner": owner, "password": attrs["password"]}
 
 
+class ChangePasswordWriteSerializer(serializers.Serializer[UserProfile]):
+    """A new password, and the present one as a proof."""
+
+    current_password = CurrentPasswordField()
+    new_password = PasswordField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the values; raises ``ValidationError`` for a new password that is easily guessed."""
+        _check_password(attrs["new_password"], attrs["current_password"], field="new_password")
+        return attrs
+
+
+class AccountDeletionWriteSerializer(serializers.Serializer[UserProfile]):
+    """The password, as a proof that it is the owner who wants the account deleted."""
+
+    password = CurrentPasswordField()
+
+
 class CsrfTokenReadSerializer(serializers.Serializer[dict[str, str]]):
     """The token that every unsafe request sends back as ``X-CSRFToken``."""
 
     csrf_token = serializers.CharField()
 
 
-def _check_password(password: str, owner: UserProfile) -> None:
+def _check_password(password: str, owner: UserProfile, field: str = "password") -> None:
     """Raise a ``ValidationError`` for a password that is easily guessed."""
     try:
         validate_password(password, owner)
     except DjangoValidationError as error:
-        raise serializers.ValidationError({"password": error.messages}) from error
+        raise serializers.ValidationError({field: error.messages}) from error

@@ -17,6 +17,7 @@ urlpatterns = [
     path("auth/logout/", views.auth_logout, name="auth-logout"),
     path("auth/forgot-password/", views.auth_forgot_password, name="auth-forgot-password"),
     path("auth/reset-password/", views.auth_reset_password, name="auth-reset-password"),
+    path("auth/change-password/", views.auth_change_password, name="auth-change-password"),
     path("skills/", views.skill_list, name="skill-list"),
     path("skills/<uuid:pk>/", views.skill_detail, name="skill-detail"),
     path("communities-of-practice/", views.community_of_practice_list, name="community-of-practice-list"),

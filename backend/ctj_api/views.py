@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.http import HttpResponseBase
 from django.middleware.csrf import get_token
@@ -21,7 +21,8 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from .accounts.limits import PasswordResetThrottle, SignupThrottle
-from .accounts.password_reset import change_password, send_reset_link
+from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
+from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import (
     MatchFilter,
@@ -41,6 +42,8 @@ from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking
 from .ranking.row_changes import Kind, version_of
 from .serializers import (
+    AccountDeletionWriteSerializer,
+    ChangePasswordWriteSerializer,
     CommunityOfPracticeReadSerializer,
     CsrfTokenReadSerializer,
     ForgotPasswordWriteSerializer,
@@ -205,23 +208,45 @@ def auth_reset_password(request: Request) -> Response:
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+@extend_schema(request=ChangePasswordWriteSerializer, responses={204: None})
+@api_view(["POST"])
+@permission_classes([IsAuthenticated])
+def auth_change_password(request: Request) -> Response:
+    """Change the signed-in user's password, which ends all of the account's other sessions."""
+    serializer = ChangePasswordWriteSerializer(data=request.data, context={"request": request})
+    serializer.is_valid(raise_exception=True)
+    with transaction.atomic():
+        owner = locked_if_unchanged(serializer.validated_data["current_password"])
+        change_password(owner, serializer.validated_data["new_password"], request._request)
+    update_session_auth_hash(request._request, owner)
+    return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 @extend_schema(methods=["GET"], description="Return the signed-in user's own record.", responses=UserReadSerializer)
 @extend_schema(
     methods=["PUT"],
-    description="Replace all that the qualifier flow asks the signed-in user, and return the record.",
+    description="Replace all that the qualifier flow asks, and the name where it is given, and return the record.",
     request=UserWriteSerializer,
     responses=UserReadSerializer,
 )
 @extend_schema(
     methods=["PATCH"],
-    description="Save a step of the qualifier flow: what is left out stays. Return the record.",
+    description="Save the name or a step of the qualifier flow: what is left out stays. Return the record.",
     request=UserWriteSerializer,
     responses=UserReadSerializer,
 )
-@api_view(["GET", "HEAD", "PUT", "PATCH"])
+@extend_schema(
+    methods=["DELETE"],
+    description="Delete the signed-in user's account; its listings stay, without an author.",
+    request=AccountDeletionWriteSerializer,
+    responses={204: None},
+)
+@api_view(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 @permission_classes([IsAuthenticated])
 def user_me(request: Request) -> Response:
-    """Return the signed-in user's own record, on PUT and PATCH after saving the qualifier's answers."""
+    """Return the signed-in user's own record, on PUT and PATCH after saving what they say; delete it on DELETE."""
+    if request.method == "DELETE":
+        return _delete_account(request)
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
@@ -231,6 +256,15 @@ def user_me(request: Request) -> Response:
         serializer.is_valid(raise_exception=True)
         serializer.save()
     return Response(serializer.data)
+
+
+def _delete_account(request: Request) -> Response:
+    """Delete the account, and sign out."""
+    serializer = AccountDeletionWriteSerializer(data=request.data, context={"request": request})
+    serializer.is_valid(raise_exception=True)
+    delete_account(serializer.validated_data["password"])
+    logout(request._request)
+    return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 @described(OpportunityMatchReadSerializer(many=True), OpportunityMatchFilter)

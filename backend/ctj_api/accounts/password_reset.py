@@ -1,15 +1,17 @@
 """New passwords for people who forgot theirs, by a mailed link that works once (``docs/decisions/0021-*.md``)."""
 
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from rest_framework.exceptions import NotAuthenticated
 
 from ctj_api.models import UserProfile
 from ctj_api.validators import is_uuid
@@ -17,7 +19,18 @@ from ctj_api.validators import is_uuid
 from .client_address import address_key
 from .limits import Limit
 from .mail import UnwrappedMessage, send_later
+from .sessions import end_sessions
 from .sign_in import Attempt
+
+
+class LinkTokenGenerator(PasswordResetTokenGenerator):
+    """Django's tokens, which another password or address ends, but not a sign-in."""
+
+    def _make_hash_value(self, user: Any, timestamp: int) -> str:
+        return f"{user.pk}{user.password}{timestamp}{user.email}"
+
+
+link_tokens = LinkTokenGenerator()
 
 
 def send_reset_link(email: str) -> None:
@@ -40,13 +53,25 @@ def locked_owner(uid: str, token: str) -> UserProfile | None:
     if not is_uuid(key):
         return None
     user = UserProfile.objects.select_for_update(no_key=True).filter(pk=key, is_active=True).first()
-    return user if user is not None and default_token_generator.check_token(user, token) else None
+    return user if user is not None and link_tokens.check_token(user, token) else None
+
+
+def locked_if_unchanged(confirmed: UserProfile) -> UserProfile:
+    """Return the account, locked until the transaction ends.
+
+    Raises ``NotAuthenticated`` where another session has changed or deleted it since its password was confirmed.
+    """
+    unchanged = UserProfile.objects.select_for_update().filter(pk=confirmed.pk, password=confirmed.password)
+    if (owner := unchanged.first()) is None:
+        raise NotAuthenticated
+    return owner
 
 
 def change_password(user: UserProfile, password: str, request: HttpRequest) -> None:
     """Store the password, which ends all sessions and all links, and tell the owner by mail."""
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
+    end_sessions(user)
     Attempt(user.email, address_key(request)).forgive()
     mail = partial(_mail, user, "Your CivicTechJobs password has been changed", "password_changed")
     transaction.on_commit(lambda: send_later(mail))
@@ -54,7 +79,7 @@ def change_password(user: UserProfile, password: str, request: HttpRequest) -> N
 
 def _mail(user: UserProfile, subject: str, template: str) -> None:
     """Make a mail, and send it unless ``user`` only stands in for nobody."""
-    token = default_token_generator.make_token(user)
+    token = link_tokens.make_token(user)
     query = urlencode({"uid": urlsafe_base64_encode(force_bytes(user.pk)), "token": token})
     context = {
         "link": f"{settings.PASSWORD_RESET_URL}?{query}",

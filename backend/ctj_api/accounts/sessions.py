@@ -1,15 +1,29 @@
-"""Sessions in the database, as Django keeps them, with two corrections."""
+"""Sessions in the database, as Django keeps them: whose they are, how long they live, and two corrections."""
 
+import time
 from typing import Any
+from uuid import UUID
 
-from django.contrib.auth import BACKEND_SESSION_KEY
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, user_logged_in
 from django.contrib.sessions.backends import db
-from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.models import Session
+from django.db import IntegrityError, transaction
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
 
 from ctj_api.exceptions import is_passing
+from ctj_api.models import AccountSession, UserProfile
 
 # A session names the class that signed its user in. This one moved in 2026-11; sessions live for two weeks.
 MOVED_BACKENDS = {"ctj_api.sign_in.LimitedModelBackend": "ctj_api.accounts.sign_in.LimitedModelBackend"}
+MAX_SESSIONS = 10
+# What a session says of itself: the day that its two weeks count from, and two times for the admin.
+COUNTS_FROM, SIGNED_IN_AT, ADMIN_USED_AT = "counts_from", "signed_in_at", "admin_used_at"
+WRITE_USE_AFTER_SECONDS = 60
 
 
 class SessionStore(db.SessionStore):
@@ -23,6 +37,9 @@ class SessionStore(db.SessionStore):
 
     def save(self, must_create: bool = False) -> None:
         """Save the session; raise ``UpdateError`` if it is gone, and the database's own error if that is away."""
+        user_id = None if must_create else self.get(SESSION_KEY)
+        if user_id is not None:
+            self[COUNTS_FROM] = _today()
         try:
             super().save(must_create)
         except UpdateError as error:
@@ -30,3 +47,64 @@ class SessionStore(db.SessionStore):
             if cause is not None and is_passing(cause):
                 raise cause from cause.__cause__
             raise
+        if user_id is not None:
+            _note_owner(str(self.session_key), UUID(user_id))
+
+
+class SessionRenewalMiddleware(MiddlewareMixin):
+    """Let the two weeks of a session begin anew at its first use of each day, and write nothing at the others."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response, after having a session saved that somebody is signed in by."""
+        session = request.session
+        is_used = session.accessed and SESSION_KEY in session and request.user.is_authenticated
+        if is_used and session.get(COUNTS_FROM) != _today():
+            session.modified = True
+        return response
+
+
+def end_sessions(user: UserProfile, kept: str | None = None) -> None:
+    """Delete all sessions of ``user``, or all but the one whose key is ``kept``."""
+    Session.objects.filter(account__user=user).exclude(pk=kept).delete()
+
+
+def is_fresh_for_admin(session: SessionBase) -> bool:
+    """Return whether the sign-in, and the last use of the admin, are recent enough, and note this use.
+
+    A session from before this rule begins with its first use.
+    """
+    now = time.time()
+    signed_in_at = session.setdefault(SIGNED_IN_AT, now)
+    used_at = session.get(ADMIN_USED_AT, signed_in_at)
+    if now - signed_in_at > settings.ADMIN_SESSION_SECONDS or now - used_at > settings.ADMIN_IDLE_SECONDS:
+        return False
+    if now - used_at > WRITE_USE_AFTER_SECONDS:
+        session[ADMIN_USED_AT] = now
+    return True
+
+
+@receiver(user_logged_in)
+def _note_sign_in(request: HttpRequest, **_: object) -> None:
+    request.session[SIGNED_IN_AT] = request.session[ADMIN_USED_AT] = time.time()
+
+
+def _note_owner(key: str, user_id: UUID) -> None:
+    """Note once whose session this is, and end the account's oldest beyond the limit.
+
+    The lock lets each of several sign-ins at once count the others; an account deleted meanwhile has no sessions.
+    """
+    if AccountSession.objects.filter(pk=key).exists():
+        return
+    try:
+        with transaction.atomic():
+            UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk").first()
+            AccountSession.objects.bulk_create([AccountSession(session_id=key, user_id=user_id)], ignore_conflicts=True)
+            newest_first = Session.objects.filter(account__user=user_id).order_by("-expire_date", "pk")
+            Session.objects.filter(pk__in=newest_first.values("pk")[MAX_SESSIONS:]).delete()
+    except IntegrityError as error:
+        Session.objects.filter(pk=key).delete()
+        raise UpdateError from error
+
+
+def _today() -> str:
+    return timezone.now().date().isoformat()

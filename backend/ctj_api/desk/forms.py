@@ -14,6 +14,7 @@ from django.urls import reverse_lazy
 
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
+from ctj_api.querysets import LAST_ADMINISTRATOR
 from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
 from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, NumberedRow, decode_file, read_rows
@@ -84,6 +85,17 @@ class PermissionField(forms.ModelMultipleChoiceField[Permission]):
     def label_from_instance(self, obj: Permission) -> str:
         """Return what the permission allows: "Can add skill"."""
         return obj.name
+
+
+class NewAuthorForm(forms.Form):
+    """Who takes over the listings of somebody who has left, if anybody."""
+
+    new_author = forms.ModelChoiceField(
+        UserProfile.objects.filter(is_active=True, is_project_manager=True),
+        required=False,
+        empty_label="Nobody: put them on hold",
+        label="Who takes them over?",
+    )
 
 
 class SkillFileForm(forms.Form):
@@ -189,6 +201,7 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     class Meta:
         labels: ClassVar[dict[str, str]] = {"is_superuser": "Administrator"}
         help_texts: ClassVar[dict[str, str]] = {
+            "email": "Another address ends the account's sessions, and the links that were mailed to it.",
             "is_active": "Untick it instead of deleting an account: nobody can sign in to it, nothing of it is lost.",
             "is_project_manager": "May post opportunities, see drafts, and see which volunteers match.",
             "is_superuser": "May change everything here, and give these rights to others.",
@@ -220,16 +233,12 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         return Permission.objects.filter(pk__in=[permission.pk for permission in chosen])
 
     def _keep_an_administrator(self, values: dict[str, Any]) -> None:
-        """Raise a ``ValidationError`` where nobody would be an administrator any more.
-
-        The administrators are locked, so that two of them can't take each other's rights at the same moment.
-        """
+        """Raise a ``ValidationError`` where nobody would be an administrator any more."""
         rights = ("is_active", "is_superuser")
         if self.errors or all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
             return
-        administrators = UserProfile.objects.administrators().select_for_update(no_key=True).order_by("pk")
-        if list(administrators) == [self.instance]:
-            raise ValidationError("This is the last administrator: make somebody else one first.")
+        if UserProfile.objects.has_no_administrator_but(self.instance):
+            raise ValidationError(LAST_ADMINISTRATOR)
 
 
 def _as_text(levels: dict[str, int]) -> str:

@@ -27,6 +27,7 @@ LABELS = {
     "skills_required_matrix": "required skills",
     "skills_learned_matrix": "rated skills",
     "is_superuser": "administrator",
+    "created_by": "author",
 }
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
 

@@ -15,7 +15,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.views import PasswordChangeView
+from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
@@ -31,6 +31,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.password_reset import change_password
+from ctj_api.accounts.sessions import is_fresh_for_admin
 from ctj_api.exceptions import is_deadlock, violated_constraint
 from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import UserProfile
@@ -106,11 +107,11 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     login_form = SignInForm
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Return whether the signed-in user works here."""
-        return may_enter(request.user)
+        """Return whether the signed-in user works here, and has signed in and been here lately enough."""
+        return may_enter(request.user) and is_fresh_for_admin(request.session)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Return a page with its check of permissions, the organisation's time zone, and limits on reads and guesses."""
+        """Return a page with its check of permissions, the organisation's time zone, and the limits."""
 
         @wraps(view)
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -124,9 +125,16 @@ class CivicTechJobsAdminSite(admin.AdminSite):
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Return the sign-in page, or the page that tells of too many attempts."""
+        """Return the sign-in page, or the page that tells of too many attempts; lead on who is signed in already."""
+        if request.method == "GET" and self.has_permission(request):
+            page = LoginView()
+            page.setup(request)
+            return HttpResponseRedirect(page.get_redirect_url() or reverse("admin:index"))
+        context: dict[str, Any] = {"forgot_password_url": settings.PASSWORD_RESET_URL}
+        if may_enter(request.user) and not self.has_permission(request):
+            context |= {"is_outdated": True, "user": None}
         view = super().login
-        return self._unless_too_many(request, lambda: view(request, extra_context))
+        return self._unless_too_many(request, lambda: view(request, context | (extra_context or {})))
 
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -3,25 +3,33 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from ctj_api.models import SkillMatrix, UserProfile
-from ctj_api.querysets import is_administrator
+from ctj_api.accounts.sessions import end_sessions
+from ctj_api.models import Opportunity, SkillMatrix, UserProfile
+from ctj_api.querysets import LAST_ADMINISTRATOR, is_administrator
 
+from .departure import give_listings
 from .display import week_text
-from .forms import CHANGED_MEANWHILE, UserProfileForm
+from .forms import CHANGED_MEANWHILE, NewAuthorForm, UserProfileForm
 from .history import change_of, log_changes
 from .reauthentication import ask_password
-from .site import DeskAdmin
+from .site import DeskAdmin, answered
+from .transitions import HOLD
 
+LIST = "admin:ctj_api_userprofile_changelist"
+IDENTITY = ("email", "first_name", "last_name")
 QUALIFIER = ("community_of_practice", "skill_levels", "shown_levels", "max_available_hours", "availability")
 
 
 class UserProfileAdmin(DeskAdmin[UserProfile]):
-    """The accounts, for administrators: they give and take rights, while name and address are the owner's."""
+    """The accounts, for administrators: they give and take rights, and correct a name or an address."""
 
     form = UserProfileForm
     list_display = (
@@ -36,11 +44,8 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     list_select_related = ("community_of_practice",)
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
-    actions = ("make_project_manager", "end_project_manager")
+    actions = ("make_project_manager", "end_project_manager", "make_inactive")
     readonly_fields = (
-        "email",
-        "first_name",
-        "last_name",
         "community_of_practice",
         "max_available_hours",
         "availability",
@@ -48,7 +53,7 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         "created_at",
     )
     fieldsets = (
-        (None, {"fields": ("email", "first_name", "last_name")}),
+        (None, {"fields": IDENTITY}),
         ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser", "user_permissions")}),
         ("Qualifier", {"fields": QUALIFIER}),
         ("Dates", {"fields": ("last_login", "created_at")}),
@@ -75,12 +80,18 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         return ask_password(self, request) or super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights, and the skills if they were changed here, but nothing else that the owner may be changing.
+        """Save the rights, and what else was changed here, but nothing that the owner may be changing meanwhile.
 
+        Another address ends the account's sessions, as the end of its activity does.
         Raises a ``ValidationError`` where the owner has changed the skills since the form was checked.
         """
         obj.is_staff = obj.is_superuser or form.cleaned_data["user_permissions"].exists() or obj.groups.exists()
-        obj.save(update_fields=["is_active", "is_project_manager", "is_superuser", "is_staff", "updated_at"])
+        corrected = [name for name in IDENTITY if name in form.changed_data]
+        obj.save(
+            update_fields=["is_active", "is_project_manager", "is_superuser", "is_staff", "updated_at", *corrected]
+        )
+        if "email" in corrected or not obj.is_active:
+            end_sessions(obj, kept=request.session.session_key)
         if form.has_new_levels:
             owner = UserProfile.objects.select_for_update(no_key=True).get(pk=obj.pk)
             matrix = owner.skills_learned_matrix
@@ -92,25 +103,66 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     @admin.action(description="Make project managers", permissions=["change"])
     def make_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
         """Let the chosen post opportunities and enter here."""
-        self._set_project_manager(request, chosen, value=True)
+        self._set(request, chosen, "Now project managers", is_project_manager=True)
 
     @admin.action(description="Take away the rights of a project manager", permissions=["change"])
     def end_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
         """Let the chosen be volunteers only."""
-        self._set_project_manager(request, chosen, value=False)
+        self._set(request, chosen, "No project managers any more", is_project_manager=False)
 
-    def _set_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile], *, value: bool) -> None:
-        rows = UserProfile.objects.filter(pk__in=chosen.values("pk")).exclude(is_project_manager=value)
+    @admin.action(description="Make inactive", permissions=["change"])
+    def make_inactive(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> HttpResponse | None:
+        """End the sessions of the chosen for good, and ask what becomes of their open listings."""
+        if UserProfile.objects.has_no_administrator_but(*chosen):
+            raise ValidationError(LAST_ADMINISTRATOR)
+        changed = self._set(request, chosen, "Now inactive", is_active=False)
+        for user in changed:
+            end_sessions(user, kept=request.session.session_key)
+        return _ask_about_listings(changed)
+
+    def _set(
+        self, request: HttpRequest, chosen: QuerySet[UserProfile], became: str, **right: bool
+    ) -> list[UserProfile]:
+        """Give or take a right, and return those who are different now."""
+        rows = UserProfile.objects.filter(pk__in=chosen.values("pk")).exclude(**right)
         changed = list(rows.select_for_update(no_key=True).order_by("pk"))
-        UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(
-            is_project_manager=value, updated_at=timezone.now()
-        )
-        log_changes(request.user, changed, [change_of(UserProfile, "is_project_manager", not value, value)])
-        if not changed:
+        UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**right, updated_at=timezone.now())
+        log_changes(request.user, changed, [change_of(UserProfile, name, not now, now) for name, now in right.items()])
+        if changed:
+            self.message_user(request, f"{became}: {', '.join(sorted(map(str, changed)))}.", messages.SUCCESS)
+        else:
             self.message_user(request, "Nobody was changed.", messages.WARNING)
-            return
-        became = "Now project managers" if value else "No project managers any more"
-        self.message_user(request, f"{became}: {', '.join(sorted(map(str, changed)))}.", messages.SUCCESS)
+        return changed
+
+    def response_change(self, request: HttpRequest, obj: UserProfile) -> HttpResponse:
+        """Lead from the form of an inactive account to the question what becomes of its open listings."""
+        response = super().response_change(request, obj)
+        return (None if obj.is_active else _ask_about_listings([obj])) or response
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages, with the one that asks about listings."""
+        listings = self.admin_site.admin_view(self.listings_view)
+        return [path("listings/", listings, name="ctj_api_userprofile_listings"), *super().get_urls()]
+
+    @answered
+    def listings_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask what becomes of the open listings of inactive accounts, or put them on hold or give them away."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        authors = UserProfile.objects.filter(pk__in=request.GET.getlist("user"), is_active=False)
+        listings = Opportunity.objects.open().filter(created_by__in=authors)
+        form = NewAuthorForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            context = {"listings": listings.with_details(), "form": form, "title": "Open listings of who has left"}
+            context |= {**self.admin_site.each_context(request), "opts": self.opts}
+            return TemplateResponse(request, "admin/ctj_api/userprofile/listings.html", context)
+        if new_author := form.cleaned_data["new_author"]:
+            given = give_listings(request.user, listings, new_author)
+            self.message_user(request, f"{new_author} has {given} more to look after.", messages.SUCCESS)
+        else:
+            desk: Any = self.admin_site.get_model_admin(Opportunity)
+            desk.take(HOLD, request, listings)
+        return redirect(LIST)
 
     @admin.display(description="administrator", boolean=True, ordering="is_superuser")
     def is_administrator(self, user: UserProfile) -> bool:
@@ -121,3 +173,11 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     def availability(self, user: UserProfile) -> str:
         """Return the week slots in words."""
         return week_text(user.meeting_availability)
+
+
+def _ask_about_listings(authors: list[UserProfile]) -> HttpResponse | None:
+    """Return the way to the question what becomes of these authors' open listings, or ``None`` if there are none."""
+    if not Opportunity.objects.open().filter(created_by__in=authors).exists():
+        return None
+    query = {"user": [str(author.pk) for author in authors]}
+    return redirect(reverse("admin:ctj_api_userprofile_listings", query=query))

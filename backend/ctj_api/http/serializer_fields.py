@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import models
 from django.db.models import Model
@@ -28,6 +29,7 @@ from ctj_api.validators import (
 )
 
 SKILL_NAMES = "skill_names"
+WRONG_PASSWORD = "This is not your password."
 LEVELS_SCHEMA = {
     "type": "object",
     "description": "Skill id → level.",
@@ -138,6 +140,19 @@ class PasswordField(TextField):
 
     def __init__(self) -> None:
         super().__init__(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
+
+
+class CurrentPasswordField(PasswordField):
+    """The password of who sends the request; its value is their account, as it was when the password was checked."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Return the account; raises ``ValidationError`` for a wrong password, ``TooManyAttempts`` after several."""
+        password = super().run_validation(data)
+        request = self.context["request"]._request
+        owner = authenticate(request, username=request.user.email, password=password)
+        if owner is None:
+            raise serializers.ValidationError(WRONG_PASSWORD)
+        return owner
 
 
 @extend_schema_field(LEVELS_SCHEMA)

@@ -65,7 +65,7 @@ def _lower(name: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ctj_api", "0010_plain_person_names")]
+    dependencies = [("ctj_api", "0012_search_words")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

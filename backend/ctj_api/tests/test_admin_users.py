@@ -3,14 +3,16 @@
 from typing import Any
 from unittest.mock import patch
 
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.core import mail
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
 from backend.environment import Rate
+from ctj_api.accounts.password_reset import link_tokens
 from ctj_api.desk.forms import CHANGED_MEANWHILE, UserProfileForm
-from ctj_api.models import Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
 from .common import (
     PASSWORD,
@@ -24,6 +26,7 @@ from .common import (
     make_staff_user,
 )
 
+ME = "/api/users/me/"
 LOGIN = reverse("admin:login")
 INDEX = reverse("admin:index")
 PASSWORD_CHANGE = reverse("admin:password_change")
@@ -196,6 +199,57 @@ class PasswordChangeTests(TestCase):
         self.assertEqual(response.status_code, 200)
 
 
+class AdminSessionTests(TestCase):
+    """How long a sign-in lets somebody into the admin."""
+
+    def test_pm_user_is_asked_to_sign_in_again_and_comes_back(self) -> None:
+        """After 12 hours, or after 2 without use; the API goes on, and a foreign page isn't led to."""
+        page = reverse("admin:ctj_api_opportunity_add")
+        pm = make_pm_user()
+        for hours, status in (([1.9] * 6, 200), ([1.9] * 7, 302), ([2.1], 302)):
+            with self.subTest(hours), patch("ctj_api.accounts.sessions.time.time", return_value=1e9) as clock:
+                self.client.force_login(pm)
+                responses = []
+                for pause in hours:
+                    clock.return_value += pause * 3600
+                    responses.append(self.client.get(page))
+                response = responses[-1]
+                self.assertEqual((response.status_code, self.client.get(ME).status_code), (status, 200))
+                if status == 302:
+                    self.assertRedirects(response, f"{LOGIN}?next={page}")
+                    form = self.client.get(response["Location"])
+                    self.assertContains(form, "Please sign in again")
+                    self.assertNotContains(form, "not authorized")
+                    answer = self.client.post(response["Location"], {"username": pm.email, "password": PASSWORD})
+                    self.assertRedirects(answer, page)
+        self.client.force_login(pm)
+        for target, led_to in ((page, page), ("https://evil.example/", INDEX), ("//evil.example/", INDEX)):
+            answer = self.client.get(f"{LOGIN}?next={target}")
+            self.assertRedirects(answer, led_to, fetch_redirect_response=False)
+
+    def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
+        """Its hours begin with the first use after the upgrade."""
+        self.client.force_login(make_pm_user())
+        session = self.client.session
+        del session["signed_in_at"], session["admin_used_at"]
+        session.save()
+        self.assertEqual(self.client.get(DESK).status_code, 200)
+        self.assertIn("signed_in_at", self.client.session)
+
+    def test_pm_user_reading_writes_no_session_within_a_minute(self) -> None:
+        """What is read again and again is read only."""
+        self.client.force_login(make_pm_user())
+        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
+
+    def test_anonymous_finds_the_way_to_a_new_password(self) -> None:
+        """It is the front end's page."""
+        with self.settings(PASSWORD_RESET_URL="https://jobs.example.org/reset-password"):
+            page = self.client.get(LOGIN)
+        self.assertContains(
+            page, '<a href="https://jobs.example.org/reset-password">Forgot your password?</a>', html=True
+        )
+
+
 class AdminUserTests(TestCase):
     """What administrators do with accounts."""
 
@@ -210,6 +264,7 @@ class AdminUserTests(TestCase):
         shown = self.client.get(url).context["adminform"].form["shown_levels"].initial
         form = {
             **dict.fromkeys(rights, "on"),
+            **{name: getattr(user, name) for name in ("email", "first_name", "last_name")},
             "skill_levels_name": [skill.name for skill, _ in rated],
             "skill_levels_level": [level for _, level in rated],
             "shown_levels": shown,
@@ -244,14 +299,14 @@ class AdminUserTests(TestCase):
         for text in ("Changed project manager from no to yes.", "Changed project manager from yes to no."):
             self.assertContains(page, text)
 
-    def test_administrator_gives_rights_but_no_identity(self) -> None:
-        """What a forged form says of name and address is left out."""
-        user = make_regular_user(email="ana@example.org", first_name="Ana")
-        self.save(user, "is_active", "is_project_manager", email="other@example.org", first_name="X", password="x")
-        self.assertEqual(
-            (user.is_project_manager, user.is_staff, user.email, user.first_name, user.check_password(PASSWORD)),
-            (True, False, "ana@example.org", "Ana", True),
-        )
+    def test_administrator_gives_rights_but_no_password(self) -> None:
+        """What a forged form says of a password is left out, and the owner stays signed in."""
+        user = make_regular_user(email="ana@example.org")
+        session = Client()
+        session.force_login(user)
+        self.save(user, "is_active", "is_project_manager", password="x")
+        self.assertEqual((user.is_project_manager, user.is_staff, user.check_password(PASSWORD)), (True, False, True))
+        self.assertEqual(session.get(ME).status_code, 200)
         page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
         for right in RIGHTS:
             self.assertContains(page, f'name="{right}"')
@@ -343,6 +398,58 @@ class AdminUserTests(TestCase):
             page = self.save(user, "is_active", "is_project_manager", rated=((react, 1),))
         self.assertContains(page, CHANGED_MEANWHILE)
         self.assertEqual((user.is_project_manager, SkillMatrix.objects.get().levels), (False, {str(react.pk): 3}))
+
+    def test_administrator_corrects_a_name_and_an_address(self) -> None:
+        """Another address ends the owner's sessions and links, a name doesn't; the history keeps neither."""
+        user = make_regular_user(email="ana@example.org")
+        owner, token = Client(), link_tokens.make_token(user)
+        owner.force_login(user)
+        corrections: tuple[tuple[dict[str, Any], int], ...] = (
+            ({"first_name": "Ana"}, 200),
+            ({"email": "Anna@example.org"}, 403),
+        )
+        for fields, status in corrections:
+            self.save(user, "is_active", **fields)
+            self.assertEqual((owner.get(ME).status_code, link_tokens.check_token(user, token)), (status, status == 200))
+        self.assertEqual((user.email, user.first_name), ("anna@example.org", "Ana"))
+        self.assertFalse(user.sessions.exists())
+        page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[user.pk]))
+        for text in ("Changed first name.", "Changed e-mail address."):
+            self.assertContains(page, text)
+        self.assertContains(self.save(user, "is_active", email="admin@example.org"), "already exists")
+        self.save(self.administrator, "is_active", "is_superuser", email="root@example.org")
+        self.assertEqual(self.client.get(LIST).status_code, 200)
+
+    def test_administrator_making_somebody_inactive_is_asked_about_open_listings(self) -> None:
+        """By the form or by the action; they are put on hold, given to another project manager, or left open."""
+        ana, bo, cy = (make_pm_user(email=f"{name}@example.org") for name in ("ana", "bo", "cy"))
+        listings = {user: make_opportunity(created_by=user) for user in (ana, bo)}
+        draft = make_opportunity(created_by=ana, status="draft")
+        question = reverse("admin:ctj_api_userprofile_listings", query={"user": [str(ana.pk)]})
+        self.assertContains(self.client.post(question, {"new_author": ""}, follow=True), "was changed", count=0)
+        page = self.save(ana, "is_project_manager")
+        self.assertRedirects(page, question)
+        self.assertContains(page, str(listings[ana]))
+        self.assertNotContains(page, str(draft))
+        self.assertContains(self.client.post(question, {"new_author": ana.pk}), "Select a valid choice")
+        self.client.post(question, {"new_author": cy.pk})
+        self.assertRedirects(
+            self.act("make_inactive", ana, bo),
+            reverse("admin:ctj_api_userprofile_listings", query={"user": [str(bo.pk)]}),
+        )
+        self.client.post(
+            reverse("admin:ctj_api_userprofile_listings", query={"user": [str(bo.pk)]}), {"new_author": ""}
+        )
+        stored = Opportunity.objects.values_list("status", "created_by__email")
+        self.assertEqual(
+            [stored.get(pk=row.pk) for row in (listings[ana], listings[bo], draft)],
+            [("open", "cy@example.org"), ("on_hold", "bo@example.org"), ("draft", "ana@example.org")],
+        )
+        texts = [LogEntry.objects.get(object_id=row.pk).get_change_message() for row in listings.values()]
+        expected = ["Changed author from ana@example.org to cy@example.org.", "Changed status from Open to On hold."]
+        self.assertEqual(texts, expected)
+        self.assertRedirects(self.act("make_inactive", cy, self.administrator), LIST)
+        self.assertEqual(UserProfile.objects.administrators().count(), 1)
 
     def test_administrator_reads_availability_in_words(self) -> None:
         """By day and time, or that there is none."""

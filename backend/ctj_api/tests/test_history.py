@@ -328,6 +328,7 @@ class UserHistoryTests(HistoryTestCase):
         """Rights with both values, in plain words; that an administrator enters the admin goes without saying."""
         shown = json.dumps(self.levels({self.react: 3}))
         rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "shown_levels": shown}
+        rows["email"] = self.user.email
         self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
         text = "Changed administrator from no to yes, active from yes to no and project manager from no to yes."
         self.assertEqual(messages(self.user), [text])
@@ -338,7 +339,7 @@ class UserHistoryTests(HistoryTestCase):
         """A volunteer's levels aren't kept, whoever changes them."""
         rows = {"skill_levels_name": ["React"], "skill_levels_level": ["5"]}
         shown = json.dumps(self.levels({self.react: 3}))
-        self.submit(self.user, {"is_active": "on", **rows, "shown_levels": shown})
+        self.submit(self.user, {"is_active": "on", "email": self.user.email, **rows, "shown_levels": shown})
         self.assertEqual(messages(self.user), ["Changed rated skills."])
 
     def test_administrator_never_reads_a_password_in_the_history(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from io import StringIO
+from uuid import uuid4
 
 from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, ValidateConstraint
 from django.core.management import call_command
@@ -9,6 +10,8 @@ from django.db import connection, migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
+
+from ctj_api.accounts.sessions import SessionStore
 
 from .databases import LEFT_OUT, new_database, table_digests, using
 
@@ -180,6 +183,32 @@ class OldNameTests(TransactionTestCase):
                 self.assertEqual(cursor.fetchall(), [("Data Engineer",), ("Data Engineer",), ("data engineer (2)",)])
                 cursor.execute("SELECT first_name, last_name FROM ctj_api_userprofile ORDER BY email")
                 self.assertEqual(cursor.fetchall(), [(cleaned, cleaned) for _, cleaned in people])
+
+
+class AccountSessionTests(TransactionTestCase):
+    """Sessions that were there before anybody asked whose they are."""
+
+    serialized_rollback = True
+
+    def test_regular_user_stays_signed_in_and_the_session_is_known_as_theirs(self) -> None:
+        """It ends with the account; sessions of nobody, and what can't be read, are left as they are."""
+        with new_database("sessions") as database, using(database):
+            call_command("migrate", APP, "0010_plain_person_names", verbosity=0)
+            call_command("migrate", "sessions", verbosity=0)
+            with connection.cursor() as cursor:
+                cursor.execute(INSERT_USER, {"email": "ana@example.org", "name": "Ana"})
+                cursor.execute("SELECT id::text FROM ctj_api_userprofile")
+                (user,) = cursor.fetchone()
+                for key, owner in (("of-ana", user), ("of-nobody", str(uuid4())), ("other", None)):
+                    data = SessionStore().encode({"_auth_user_id": owner} if owner else {})
+                    cursor.execute("INSERT INTO django_session VALUES (%s, %s, now() + interval '9 days')", [key, data])
+                cursor.execute("INSERT INTO django_session VALUES ('broken', 'x', now())")
+                call_command("migrate", APP, verbosity=0)
+                cursor.execute("SELECT session_id, user_id::text FROM ctj_api_accountsession")
+                self.assertEqual(cursor.fetchall(), [("of-ana", user)])
+                cursor.execute("DELETE FROM django_session WHERE session_key = 'of-ana'")
+                cursor.execute("SELECT (SELECT count(*) FROM django_session), count(*) FROM ctj_api_accountsession")
+                self.assertEqual(cursor.fetchone(), (3, 0))
 
 
 class RoundTripTests(TransactionTestCase):

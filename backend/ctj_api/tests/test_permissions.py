@@ -47,12 +47,18 @@ def post_only(status: int) -> dict[str, dict[str, int]]:
 CATALOGS = ("skill", "community-of-practice", "role", "project")
 FORMS = ("signup", "login", "forgot-password", "reset-password")
 PRIVATE_NOBODY = {**NOBODY, "anonymous": 403}
+PROOF_NEEDED = {**dict.fromkeys(WHO, 400), "anonymous": 403}
 API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
     **dict.fromkeys(("healthcheck", "schema", "docs", "auth-csrf"), read_only(EVERYONE)),
     **dict.fromkeys((f"{name}-{view}" for name in CATALOGS for view in ("list", "detail")), read_only(EVERYONE)),
     **dict.fromkeys((f"auth-{name}" for name in FORMS), post_only(400)),
     "auth-logout": post_only(204),
-    "user-me": {**read_only(SIGNED_IN, PRIVATE_NOBODY), "put": SIGNED_IN, "patch": SIGNED_IN},
+    "auth-change-password": {**read_only(PRIVATE_NOBODY, PRIVATE_NOBODY), "post": PROOF_NEEDED},
+    "user-me": {
+        **read_only(SIGNED_IN, PRIVATE_NOBODY),
+        **dict.fromkeys(("put", "patch"), SIGNED_IN),
+        "delete": PROOF_NEEDED,
+    },
     "user-me-matches": read_only(SIGNED_IN, PRIVATE_NOBODY),
     "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
     "opportunity-list": {**read_only(EVERYONE), "post": pms(201)},
@@ -120,10 +126,11 @@ ADMIN_MODELS = {
         "change": admins(200),
         "add": site_page(403),
         "delete": site_page(403),
+        "listings": admins(200),
     },
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on", "shown_levels": "{}"}
-LISTS = {"changelist", "add", "volunteer_count", "import", "export"}
+LISTS = {"changelist", "add", "volunteer_count", "import", "export", "listings"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {
     **{f"{model}_history": site_page(200) for model in ADMIN_MODELS},
@@ -131,7 +138,8 @@ ADMIN_POSTS = {
     **{f"{model}_changelist": site_page(200) for model in ADMIN_MODELS},
     "userprofile_changelist": admins(200),
     "userprofile_history": admins(200),
-    "userprofile_change": admins(302),
+    "userprofile_change": admins(200),
+    "userprofile_listings": admins(302),
     "skill_add": admins(302),
     "skill_change": admins(302),
     "skill_delete": admins(302),

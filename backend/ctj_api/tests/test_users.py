@@ -177,14 +177,13 @@ class UserWriteTests(APITestCase):
             self.assertGreater(UserProfile.objects.get().updated_at, before)
 
     def test_authenticated_user_cannot_write_anything_else(self) -> None:
-        """Rights, address, name and password stay, whatever is sent along."""
+        """Rights, address and password stay, whatever is sent along."""
         forged = {
             "is_project_manager": True,
             "is_superuser": True,
             "is_staff": True,
             "is_active": False,
             "email": "eve@example.org",
-            "first_name": "Eve",
             "password": "x",
             "id": UNKNOWN_ID,
             "skills_learned": [],
@@ -197,6 +196,16 @@ class UserWriteTests(APITestCase):
         self.assertLessEqual(
             changed - {"updated_at"}, {*self.answers, "community_of_practice_id", "skills_learned_matrix_id"}
         )
+
+    def test_authenticated_user_corrects_the_own_name(self) -> None:
+        """By PATCH alone, by PUT beside the answers; one that is left out stays, and it is one plain line."""
+        self.assertEqual(
+            self.browser.patch(ME, {"first_name": " Ana ", "last_name": "Reyes"}).json()["name"], "Ana Reyes"
+        )
+        self.assertEqual(self.browser.put(ME, {**self.answers, "last_name": ""}).json()["name"], "Ana")
+        response = self.browser.patch(ME, {"first_name": "Ana\nhttps://evil.example", "last_name": None})
+        self.assertEqual(set(error_of(response)["fields"]), {"first_name", "last_name"})
+        self.assertEqual(self.browser.get(ME).json()["name"], "Ana")
 
     def test_authenticated_user_is_told_what_is_wrong(self) -> None:
         """Field by field, with the skill or the slot by name, and nothing is saved."""

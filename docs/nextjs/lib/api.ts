@@ -8,6 +8,7 @@ const baseUrl = process.env.API_URL ?? "http://127.0.0.1:8000";
 const DJANGO_COOKIES = ["sessionid", "csrftoken"];
 const PASSED_ON = ["Origin", "X-Forwarded-For"];
 const TIMEOUT_MS = 10_000;
+const YEAR_SECONDS = 31_536_000;
 
 /** Sends no cookies, so that Next.js may keep one answer for all visitors, for the minute that the API allows. */
 export const publicApi = createClient<paths>({
@@ -61,9 +62,15 @@ async function csrfToken(): Promise<string> {
   return data?.csrf_token ?? "";
 }
 
-/** Hands Django's cookies to the visitor. Next.js allows it in server actions and route handlers only. */
+/**
+ * Hands Django's cookies to the visitor. Next.js allows it in server actions and route handlers only: a read can't hand on a session
+ * that Django has renewed. So the cookie stays for a year, and Django decides for how long it is worth something.
+ */
 async function keepCookies({ headers }: Response) {
   const jar = await cookies();
   const received = new NextResponse(null, { headers }).cookies.getAll();
-  received.filter(({ name }) => DJANGO_COOKIES.includes(name)).forEach((cookie) => jar.set({ ...cookie, httpOnly: true }));
+  for (const cookie of received.filter(({ name }) => DJANGO_COOKIES.includes(name))) {
+    const life = cookie.maxAge ? { maxAge: YEAR_SECONDS, expires: undefined } : {};
+    jar.set({ ...cookie, ...life, httpOnly: true });
+  }
 }

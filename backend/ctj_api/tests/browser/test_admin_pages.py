@@ -65,11 +65,13 @@ class AdminPageTestCase(BrowserTestCase):
         for level, status in enumerate(("draft", "open", "on_hold", "filled", "closed"), 1):
             make_opportunity({react: level, analysis: 5}, role=role, project=project, status=status, created_by=self.pm)
             make_regular_user({react: level}, first_name="Vera", max_available_hours=9, meeting_availability=WEEK)
-        foreign = make_opportunity({react: 1}, created_by=make_pm_user())
+        left = make_pm_user(is_active=False)
+        foreign = make_opportunity({react: 1}, created_by=left)
         self.client.force_login(self.administrator)
         form = {"description": "Renamed", "name": "React"}
         self.client.post(reverse("admin:ctj_api_skill_change", args=[react.pk]), form)
         self.foreign = reverse("admin:ctj_api_opportunity_change", args=[foreign.pk])
+        self.listings = reverse("admin:ctj_api_userprofile_listings", query={"user": [str(left.pk)]})
 
     def paths(self, user: UserProfile) -> list[str]:
         """Return the path of each page that ``user`` may see: an answer with HTML, and no redirect."""
@@ -86,7 +88,7 @@ class AdminPageTestCase(BrowserTestCase):
             row = next((rows[prefix].first() for prefix in rows if str(route.name).startswith(prefix)), None)
             values = {"object_id": str(row.pk) if row else "", "app_label": "ctj_api"}
             yield reverse(f"admin:{route.name}", kwargs={name: values[name] for name in arguments})
-        yield self.foreign
+        yield from (self.foreign, self.listings)
 
     def prefix(self, model: type[Model]) -> str:
         """Return what the names of the model's routes begin with."""

@@ -1,0 +1,54 @@
+"""What becomes of the listings and the history of somebody who leaves."""
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.utils import timezone
+from rest_framework.exceptions import ValidationError
+
+from ctj_api.accounts.password_reset import locked_if_unchanged
+from ctj_api.accounts.sessions import end_sessions
+from ctj_api.models import Opportunity, UserProfile
+from ctj_api.querysets import LAST_ADMINISTRATOR, OpportunityQuerySet, Requester
+
+from .history import change_of, log_changes, log_deletion
+
+# Stands in the history for all who have deleted their accounts.
+FORMER_USER = "somebody.who.has.left@users.invalid"
+
+
+@transaction.atomic
+def delete_account(confirmed: UserProfile) -> None:
+    """Delete the account with its matrix and sessions; its listings stay, without an author.
+
+    Raises a ``ValidationError`` for the last administrator. The listings are locked first, as by those who change them.
+    """
+    listings = list(Opportunity.objects.select_for_update().filter(created_by=confirmed.pk).order_by("pk"))
+    if confirmed.is_superuser and UserProfile.objects.has_no_administrator_but(confirmed):
+        raise ValidationError(LAST_ADMINISTRATOR)
+    owner = locked_if_unchanged(confirmed)
+    _keep_history(owner, listings)
+    end_sessions(owner)
+    owner.delete()
+
+
+def give_listings(user: Requester, listings: OpportunityQuerySet, new_author: UserProfile) -> int:
+    """Make ``new_author`` the author of these listings, log that ``user`` did, and return how many they are."""
+    given = list(Opportunity.objects.select_for_update().filter(pk__in=listings.values("pk")).order_by("pk"))
+    for author in {listing.created_by_id for listing in given}:
+        told = change_of(Opportunity, "created_by", author, new_author.pk)
+        log_changes(user, [listing for listing in given if listing.created_by_id == author], [told])
+    moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in given])
+    return moved.update(created_by=new_author, updated_at=timezone.now())
+
+
+def _keep_history(user: UserProfile, listings: list[Opportunity]) -> None:
+    """Log the departure, and give what is logged to an account that nobody uses: Django deletes it with its author."""
+    somebody, _ = UserProfile.objects.get_or_create(
+        email=FORMER_USER, defaults={"password": make_password(None), "is_active": False}
+    )
+    log_changes(somebody, listings, ["author, who has deleted their account"])
+    log_deletion(somebody, user)
+    LogEntry.objects.filter(user=user).update(user=somebody)
+    of_account = LogEntry.objects.filter(content_type__model=UserProfile._meta.model_name, object_id=user.pk)
+    of_account.update(object_repr="a deleted account")
