@@ -4,13 +4,13 @@ from typing import Any
 
 from django.db import models
 
-from .validators import clean_skill_levels, validate_ascii
+from .validators import clean_skill_levels, validate_plain_address
 
 
 class LowercaseEmailField(models.EmailField[str, str]):
     """An e-mail address that is stored and looked up in lower case, so that it is one account in any case."""
 
-    default_validators = [*models.EmailField.default_validators, validate_ascii]  # noqa: RUF012 (a list by its type)
+    default_validators = [*models.EmailField.default_validators, validate_plain_address]  # noqa: RUF012 (a list by its type)
 
     def to_python(self, value: Any) -> Any:
         """Return the address in lower case."""

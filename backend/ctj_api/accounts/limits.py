@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection
+from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import Throttled
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from ctj_api.models import AttemptCount
 
 from .client_address import address_key
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 # An attempt after the end of a period begins the next one. Each call also deletes a few counts that ended long ago.
 COUNT_ATTEMPT = """
@@ -61,6 +66,11 @@ class Limit:
             attempts, seconds = cursor.fetchone()
         return max(1, ceil(seconds)) if attempts > allowed else 0
 
+    def require(self, *whose: str) -> None:
+        """Count an attempt, or raise ``TooManyAttempts``."""
+        if seconds := self.count(*whose):
+            raise TooManyAttempts(seconds)
+
     def take_back(self, *whose: str) -> None:
         """Count one attempt less."""
         with connection.cursor() as cursor:
@@ -75,35 +85,35 @@ class Limit:
         return salted_hmac(f"ctj_api.accounts.limits.{self.what}", "\n".join(whose), algorithm="sha256").hexdigest()
 
 
-class AddressThrottle(BaseThrottle):
-    """Limit the requests from one address to the rate of a setting."""
-
-    setting: str
-
-    def __init__(self) -> None:
-        self._wait = 0
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        """Count a POST, and return whether it may go on; a wrong method is refused later."""
-        if request.method == "POST":
-            self._wait = Limit(self.setting, getattr(settings, self.setting)).count(address_key(request._request))
-        return self._wait == 0
-
-    def wait(self) -> float:
-        """Return the seconds until the next request may come."""
-        return self._wait
-
-
-class SignupThrottle(AddressThrottle):
-    """Limit the accounts that one address may ask for."""
-
-    setting = "SIGNUP_RATE"
-
-
-class PasswordResetThrottle(AddressThrottle):
+class PasswordResetThrottle(BaseThrottle):
     """Limit the links that one address may ask for or try."""
 
-    setting = "PASSWORD_RESET_RATE"
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Count a POST, or raise ``TooManyAttempts``; a wrong method is refused later."""
+        if request.method == "POST":
+            limit = Limit("PASSWORD_RESET_RATE", settings.PASSWORD_RESET_RATE)
+            limit.require(address_key(request._request))
+        return True
+
+
+class WriteThrottle(BaseThrottle):
+    """Limit what somebody who is signed in writes."""
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Count a write, or raise ``TooManyAttempts``."""
+        require_write(request)
+        return True
+
+
+def require_write(request: Request | HttpRequest) -> None:
+    """Count a write of whoever is signed in, in the API and in the admin together, or raise ``TooManyAttempts``."""
+    if request.method not in SAFE_METHODS and request.user.is_authenticated:
+        Limit("WRITE_RATE", settings.WRITE_RATE).require(str(request.user.pk))
+
+
+def require_signup(request: HttpRequest) -> None:
+    """Count a sign-up that only a taken address can still refuse, or raise ``TooManyAttempts``."""
+    Limit("SIGNUP_RATE", settings.SIGNUP_RATE).require(address_key(request))
 
 
 def _sql(template: str) -> str:

@@ -49,13 +49,17 @@ class Attempt:
     def count(self) -> None:
         """Count the attempt, or raise ``TooManyAttempts``.
 
-        The pair comes first, so that an address that is locked out uses up nothing that the account has for others.
+        The address comes first, so that one that is locked out leaves no count for each account that it guesses, and
+        the account last, so that an address that is locked out of it uses up nothing that the account has for others.
         """
-        for limit, whose in (self._pair, self._address, self._account):
-            if seconds := limit.count(*whose):
-                LOCKOUTS.labels(limit.what).inc()
-                logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
-                raise TooManyAttempts(seconds)
+        self._require(self._address)
+        try:
+            self._require(self._pair)
+        except TooManyAttempts:
+            limit, whose = self._address
+            limit.take_back(*whose)
+            raise
+        self._require(self._account)
 
     def succeed(self) -> None:
         """Take back this attempt, but not the failures of others nor those on other accounts."""
@@ -67,6 +71,16 @@ class Attempt:
         """Let the owner, who proved in another way to be it, begin anew."""
         self._reset(self._pair)
         self._reset(self._account)
+
+    @staticmethod
+    def _require(counted: tuple[Limit, tuple[str, ...]]) -> None:
+        limit, whose = counted
+        try:
+            limit.require(*whose)
+        except TooManyAttempts:
+            LOCKOUTS.labels(limit.what).inc()
+            logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
+            raise
 
     @staticmethod
     def _reset(counted: tuple[Limit, tuple[str, ...]]) -> None:

@@ -25,7 +25,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
-from ctj_api.accounts.limits import TooManyAttempts
+from ctj_api.accounts.limits import TooManyAttempts, require_write
 from ctj_api.accounts.password_reset import change_password
 from ctj_api.exceptions import is_deadlock, violated_constraint
 from ctj_api.models import UserProfile
@@ -108,13 +108,26 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """Return the page for a new password, or the page that tells of too many attempts at the old one."""
+        """Return the page for a new password."""
         view = PasswordChangeView.as_view(
             form_class=partial(NewPasswordForm, request=request),  # for the address, which the limits count
             success_url=reverse("admin:password_change_done"),
             extra_context={**self.each_context(request), **(extra_context or {})},
         )
-        return self._unless_too_many(request, lambda: view(request))
+        return view(request)
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+        """Return a page of the admin, which counts what is written as the API does; signing out is always possible."""
+
+        @wraps(view)
+        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            def answer() -> HttpResponseBase:
+                require_write(request)
+                return view(request, *args, **kwargs)
+
+            return self._unless_too_many(request, answer)
+
+        return super().admin_view(view if view == self.logout else limited, cacheable)
 
     def _unless_too_many[R: HttpResponseBase](
         self, request: HttpRequest, view: Callable[[], R]

@@ -20,6 +20,7 @@ from ctj_api.validators import (
     MAX_SLOTS,
     MIN_LEVEL,
     clean_skill_levels,
+    describe,
     is_uuid,
     validate_week_slots,
 )
@@ -60,8 +61,16 @@ def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+class WeekSlotsField(serializers.JSONField):
+    """Weekly slots of one time zone; not written as JSON first, which REST framework does to see whether it can."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the slots as they came."""
+        return data
+
+
 @extend_schema_field(_week_schema())
-class AvailabilityField(serializers.JSONField):
+class AvailabilityField(WeekSlotsField):
     """When a volunteer is free, in weekly slots of one time zone."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -69,7 +78,7 @@ class AvailabilityField(serializers.JSONField):
 
 
 @extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
-class MeetingTimesField(serializers.JSONField):
+class MeetingTimesField(WeekSlotsField):
     """When a project meets, in weekly slots of one time zone."""
 
 
@@ -99,7 +108,7 @@ class WholeNumberField(serializers.IntegerField):
 
     def to_internal_value(self, data: Any) -> int:
         """Return the number; raises ``ValidationError`` for anything else."""
-        if isinstance(data, str):
+        if not isinstance(data, int | float):
             self.fail("invalid")
         return super().to_internal_value(data)
 
@@ -107,11 +116,23 @@ class WholeNumberField(serializers.IntegerField):
 class TextField(serializers.CharField):
     """A text of JSON: no number, which REST framework would write out."""
 
-    def to_internal_value(self, data: Any) -> str:
+    def run_validation(self, data: Any = empty) -> Any:
         """Return the text; raises ``ValidationError`` for anything else."""
-        if not isinstance(data, str):
+        if data is not None and data is not empty and not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        return super().run_validation(data)
+
+
+class ChoiceField(serializers.ChoiceField):
+    """One of a few words."""
+
+    default_error_messages: ClassVar = {"invalid_choice": "{input} is not a valid choice."}
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the word; raises ``ValidationError`` for anything else."""
+        if not isinstance(data, str) or data not in self.choices:
+            self.fail("invalid_choice", input=describe(data))
+        return data
 
 
 class EmailTextField(TextField, serializers.EmailField):
@@ -145,6 +166,7 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     """Takes ids, numbers and texts in one form only."""
 
     serializer_related_field = RowField
+    serializer_choice_field = ChoiceField
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.PositiveSmallIntegerField: WholeNumberField,
