@@ -10,7 +10,9 @@ from rest_framework.parsers import JSONParser
 from rest_framework.utils.json import strict_constant
 
 MAX_DEPTH = 16
-NO_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
+STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+# Of what JSON has outside of strings only the brackets stay, all of one kind.
+BRACKETS_ONLY = {**dict.fromkeys(range(128)), **str.maketrans("[]{}", "[][]")}
 
 
 class StrictJSONParser(JSONParser):
@@ -47,7 +49,7 @@ def _too_deep() -> ParseError:
 
 def _is_too_deep(text: str) -> bool:
     """Return whether brackets are left in JSON after the innermost ones have been taken away as often as allowed."""
-    brackets = NO_BRACKETS.sub("", text).replace("{", "[").replace("}", "]")
+    brackets = STRING.sub("", text).translate(BRACKETS_ONLY)
     for _ in range(MAX_DEPTH):
         brackets = brackets.replace("[]", "")
     return bool(brackets)

@@ -95,7 +95,9 @@ class LockoutTests(APITestCase):
         self.assertEqual(self.guess(5, email="ben@example.org"), [403] * 3 + [429] * 2)
         self.guess(2, email="cyd@example.org")
         before = AttemptCount.objects.count()
-        self.assertEqual([self.sign_in(email=f"user{number}@example.com").status_code for number in range(5)], [429] * 5)
+        self.assertEqual(
+            [self.sign_in(email=f"user{number}@example.com").status_code for number in range(5)], [429] * 5
+        )
         self.assertEqual(AttemptCount.objects.count(), before)
 
     def test_attacker_with_an_account_cannot_begin_anew(self) -> None:

@@ -10,6 +10,9 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
+from ctj_api.models import UserProfile
+
+from .common import PASSWORD, browser
 from .databases import LEFT_OUT, new_database, table_digests, using
 
 APP = "ctj_api"
@@ -135,6 +138,26 @@ class CompatibilityTests(SimpleTestCase):
             migrations.RunSQL("SELECT 1", ""),
         ]
         self.assertEqual(objections(harmless), [])
+
+
+class OddAddressTests(TransactionTestCase):
+    """Addresses that somebody signed up with before they had to be plain."""
+
+    serialized_rollback = True
+
+    def test_owner_of_an_odd_address_keeps_the_account(self) -> None:
+        """The migration leaves it alone, and signing in changes the row as before."""
+        odd = "root@localhost"
+        with new_database("addresses") as database, using(database):
+            call_command("migrate", APP, "0010_plain_person_names", verbosity=0)
+            with connection.cursor() as cursor:
+                cursor.execute(INSERT_USER, {"email": odd, "name": "Ana"})
+            call_command("migrate", verbosity=0)
+            user = UserProfile.objects.get(email=odd)
+            user.set_password(PASSWORD)
+            user.save()
+            response = browser().post("/api/auth/login/", {"email": odd, "password": PASSWORD})
+            self.assertEqual((response.status_code, response.json()["email"]), (200, odd))
 
 
 class PersonNameTests(TransactionTestCase):
