@@ -24,7 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from .validators import MAX_MESSAGES, shorten
+from .validators import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ NON_FIELD_ERRORS = "non_field_errors"
 CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
 NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
+MAX_MESSAGES = 20
 MAX_NAME = 100
 MAX_MESSAGE = 500
 # Leaves room for what is around the fields in an answer of 64 KB.

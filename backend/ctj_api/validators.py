@@ -5,9 +5,8 @@ Models, serializers and admin forms all come here; ``constraints.py`` holds the 
 
 import re
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from itertools import islice
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -19,7 +18,6 @@ MAX_SLOTS = 100
 MAX_HOURS = 168
 MAX_SLOT_NAME = 255
 MAX_QUOTE = 60
-MAX_MESSAGES = 20
 MAX_PASSWORD = 128
 MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -39,8 +37,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
     """Return the skill matrix ``{skill id: level}`` with lower-case ids.
 
-    Raises a ``ValidationError`` with messages for the first wrong entries: an id that is no skill's, a skill that is
-    rated twice, a level that is not a whole number from 1 to 5. The ``names`` of skills are looked up unless given.
+    Raises a ``ValidationError`` with a message for each wrong entry: an id that is no skill's, a skill that is rated
+    twice, a level that is not a whole number from 1 to 5. The ``names`` of all skills are looked up unless given.
     """
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
@@ -48,17 +46,27 @@ def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) ->
         raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
     if names is None:
         names = apps.get_model("ctj_api", "Skill").objects.names_of(value)
-    _raise_first(_matrix_problems(value, names))
-    return {str(key).lower(): level for key, level in value.items()}
+    levels: dict[str, int] = {}
+    problems = []
+    for key, level in value.items():
+        skill = str(key).lower()
+        if skill not in names:
+            problems.append(unknown_skill(key))
+        elif problem := _level_problem(level, is_repeated=skill in levels):
+            problems.append(f"{names[skill]}: {problem}")
+        levels[skill] = level
+    if problems:
+        raise ValidationError(problems)
+    return levels
 
 
 def validate_week_slots(value: object) -> None:
-    """Raise a ``ValidationError`` that names the first wrong parts of a volunteer's weekly availability."""
+    """Raise a ``ValidationError`` that names each wrong part of a volunteer's weekly availability."""
     _validate_week(value, slot_keys=AVAILABILITY_KEYS)
 
 
 def validate_meeting_times(value: object) -> None:
-    """Raise a ``ValidationError`` that names the first wrong parts of a project's weekly meetings."""
+    """Raise a ``ValidationError`` that names each wrong part of a project's weekly meetings."""
     _validate_week(value, slot_keys=MEETING_KEYS)
 
 
@@ -82,14 +90,10 @@ class MaximumLengthValidator:
 
 
 def validate_plain_address(value: str) -> None:
-    """Raise a ``ValidationError`` for an e-mail address that could be read as something else where it is written.
-
-    In lower case, some letters beyond ASCII become those of another address.
-    """
+    """Raise a ``ValidationError`` for an address that could mean something else in a link, or in lower case."""
     if not (value.isascii() and re.fullmatch(PLAIN_ADDRESS, value.lower())):
         raise ValidationError(
-            "Use letters from a to z, digits and signs without quotes, ?, & and %; the domain needs a dot. "
-            "Write an international domain in Punycode."
+            "Use letters from a to z, digits and signs but quotes, ?, & and %, and a domain with a dot, in Punycode."
         )
 
 
@@ -111,19 +115,6 @@ def quote(value: object) -> str:
     return f'"{shorten(str(value), MAX_QUOTE)}"'
 
 
-def describe(value: object) -> str:
-    """Return how messages call a value of JSON, without writing out what it holds."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return shorten(str(value), MAX_QUOTE)
-    if isinstance(value, str):
-        return quote(value)
-    return "a list" if isinstance(value, list) else "an object"
-
-
 def shorten(text: str, length: int) -> str:
     """Return ``text`` cut to ``length`` characters, without the lone surrogates that UTF-8 can't encode."""
     cut = text if len(text) <= length else f"{text[: length - 1]}…"
@@ -136,26 +127,26 @@ def is_uuid(value: object) -> bool:
 
 
 def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
-    if not isinstance(value, dict) or value.keys() != {"timezone", "slots"}:
+    if not isinstance(value, dict) or set(value) != {"timezone", "slots"}:
         raise ValidationError('Week slots must be an object with a "timezone" and a list of "slots".')
-    _raise_first(_week_problems(value["timezone"], value["slots"], slot_keys))
-
-
-def _week_problems(timezone: object, slots: object, slot_keys: tuple[str, ...]) -> Iterator[str]:
-    if not isinstance(timezone, str) or timezone not in _timezones():
-        yield 'The timezone must be an IANA name such as "America/Los_Angeles".'
+    problems = []
+    if not isinstance(value["timezone"], str) or value["timezone"] not in _timezones():
+        problems.append('The timezone must be an IANA name such as "America/Los_Angeles".')
+    slots = value["slots"]
     if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
-        yield f"The slots must be a list of at most {MAX_SLOTS}."
-        return
-    for number, slot in enumerate(slots, start=1):
-        yield from (f"Slot {number}: {problem}" for problem in _slot_problems(slot, slot_keys))
+        problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")
+    else:
+        for number, slot in enumerate(slots, start=1):
+            problems += [f"Slot {number}: {problem}" for problem in _slot_problems(slot, slot_keys)]
+    if problems:
+        raise ValidationError(problems)
 
 
 def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     if not isinstance(slot, dict):
         return [f"it must be an object, not {describe(slot)}."]
-    unknown = (key for key in slot if key not in allowed)
-    problems = [f"it has an unknown part {quote(key)}." for key in islice(unknown, 1)]
+    unknown = [key for key in slot if key not in allowed]
+    problems = [f"it has an unknown part {quote(key)}." for key in unknown[:1]]
     if slot.get("day") not in DAYS:
         problems.append(f"the day must be one of {', '.join(DAYS)}.")
     start, end = slot.get("start"), slot.get("end")
@@ -168,23 +159,6 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     if "name" in slot and not _is_slot_name(slot["name"]):
         problems.append(f"the name must be a text of at most {MAX_SLOT_NAME} characters.")
     return problems
-
-
-def _matrix_problems(value: dict[object, object], names: Mapping[str, str]) -> Iterator[str]:
-    rated = set()
-    for key, level in value.items():
-        skill = str(key).lower()
-        if skill not in names:
-            yield unknown_skill(key)
-        elif problem := _level_problem(level, is_repeated=skill in rated):
-            yield f"{names[skill]}: {problem}"
-        rated.add(skill)
-
-
-def _raise_first(problems: Iterator[str]) -> None:
-    """Raise a ``ValidationError`` with as many of the problems as an answer tells."""
-    if told := list(islice(problems, MAX_MESSAGES)):
-        raise ValidationError(told)
 
 
 def _level_problem(level: object, *, is_repeated: bool) -> str | None:
@@ -210,3 +184,16 @@ def _is_slot_name(value: object) -> bool:
 @cache
 def _timezones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
+
+
+def describe(value: object) -> str:
+    """Return how messages name a value of JSON, without writing out what it holds."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return shorten(str(value), MAX_QUOTE)
+    if isinstance(value, str):
+        return quote(value)
+    return "a list" if isinstance(value, list) else "an object"

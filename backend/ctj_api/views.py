@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from .accounts.limits import PasswordResetThrottle, require_signup
+from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, send_reset_link
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import (
@@ -151,7 +151,7 @@ def auth_signup(request: Request) -> Response:
     """Make an account and sign in to it."""
     serializer = SignupWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
-    require_signup(request._request)
+    require_from_address("SIGNUP_RATE", request._request)
     user = serializer.save()
     login(request._request, user)
     return Response(UserReadSerializer(user).data, status=status.HTTP_201_CREATED)
@@ -184,9 +184,9 @@ def auth_logout(request: Request) -> Response:
 @extend_schema(request=ForgotPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny])
-@throttle_classes([PasswordResetThrottle])
 def auth_forgot_password(request: Request) -> Response:
     """Mail a link for a new password to the account's owner; the answer doesn't tell whether there is an account."""
+    require_from_address("PASSWORD_RESET_RATE", request._request)
     serializer = ForgotPasswordWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
     send_reset_link(serializer.validated_data["email"])
@@ -196,9 +196,9 @@ def auth_forgot_password(request: Request) -> Response:
 @extend_schema(request=ResetPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny])
-@throttle_classes([PasswordResetThrottle])
 def auth_reset_password(request: Request) -> Response:
     """Change the password by a mailed link, which ends all of the account's sessions; nobody is signed in by it."""
+    require_from_address("PASSWORD_RESET_RATE", request._request)
     with transaction.atomic():
         serializer = ResetPasswordWriteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -226,11 +226,11 @@ def user_me(request: Request) -> Response:
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
-    serializer = UserWriteSerializer(request.user, data=request.data, partial=request.method == "PATCH")
+    user: Any = request.user
+    serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():
-        users = UserProfile.objects.select_for_update(no_key=True)
-        serializer.instance = get_object_or_404(users, pk=request.user.pk)
+        serializer.instance = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=user.pk)
         serializer.save()
     return Response(serializer.data)
 

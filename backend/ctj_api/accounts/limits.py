@@ -85,17 +85,6 @@ class Limit:
         return salted_hmac(f"ctj_api.accounts.limits.{self.what}", "\n".join(whose), algorithm="sha256").hexdigest()
 
 
-class PasswordResetThrottle(BaseThrottle):
-    """Limit the links that one address may ask for or try."""
-
-    def allow_request(self, request: Request, view: "APIView") -> bool:
-        """Count a POST, or raise ``TooManyAttempts``; a wrong method is refused later."""
-        if request.method == "POST":
-            limit = Limit("PASSWORD_RESET_RATE", settings.PASSWORD_RESET_RATE)
-            limit.require(address_key(request._request))
-        return True
-
-
 class WriteThrottle(BaseThrottle):
     """Limit what somebody who is signed in writes."""
 
@@ -111,9 +100,9 @@ def require_write(request: Request | HttpRequest) -> None:
         Limit("WRITE_RATE", settings.WRITE_RATE).require(str(request.user.pk))
 
 
-def require_signup(request: HttpRequest) -> None:
-    """Count a sign-up that only a taken address can still refuse, or raise ``TooManyAttempts``."""
-    Limit("SIGNUP_RATE", settings.SIGNUP_RATE).require(address_key(request))
+def require_from_address(setting: str, request: HttpRequest) -> None:
+    """Count what an address asks for at the rate of a setting, or raise ``TooManyAttempts``."""
+    Limit(setting, getattr(settings, setting)).require(address_key(request))
 
 
 def _sql(template: str) -> str:

@@ -52,20 +52,19 @@ class Attempt:
         The address comes first, so that one that is locked out leaves no count for each account that it guesses, and
         the account last, so that an address that is locked out of it uses up nothing that the account has for others.
         """
-        self._require(self._address)
-        try:
-            self._require(self._pair)
-        except TooManyAttempts:
-            limit, whose = self._address
-            limit.take_back(*whose)
-            raise
-        self._require(self._account)
+        for limit, whose in (self._address, self._pair, self._account):
+            if seconds := limit.count(*whose):
+                if (limit, whose) == self._pair:
+                    self._take_back(self._address)
+                LOCKOUTS.labels(limit.what).inc()
+                logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
+                raise TooManyAttempts(seconds)
 
     def succeed(self) -> None:
         """Take back this attempt, but not the failures of others nor those on other accounts."""
         self._reset(self._pair)
-        for limit, whose in (self._address, self._account):
-            limit.take_back(*whose)
+        self._take_back(self._address)
+        self._take_back(self._account)
 
     def forgive(self) -> None:
         """Let the owner, who proved in another way to be it, begin anew."""
@@ -73,14 +72,9 @@ class Attempt:
         self._reset(self._account)
 
     @staticmethod
-    def _require(counted: tuple[Limit, tuple[str, ...]]) -> None:
+    def _take_back(counted: tuple[Limit, tuple[str, ...]]) -> None:
         limit, whose = counted
-        try:
-            limit.require(*whose)
-        except TooManyAttempts:
-            LOCKOUTS.labels(limit.what).inc()
-            logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
-            raise
+        limit.take_back(*whose)
 
     @staticmethod
     def _reset(counted: tuple[Limit, tuple[str, ...]]) -> None:

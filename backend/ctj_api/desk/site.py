@@ -116,23 +116,21 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         )
         return view(request)
 
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+    def admin_view[V: Callable[..., HttpResponseBase]](self, view: V, cacheable: bool = False) -> V:
         """Return a page of the admin, which counts what is written as the API does; signing out is always possible."""
 
         @wraps(view)
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            def answer() -> HttpResponseBase:
-                require_write(request)
-                return view(request, *args, **kwargs)
+            return self._unless_too_many(request, lambda: view(request, *args, **kwargs))
 
-            return self._unless_too_many(request, answer)
-
-        return super().admin_view(view if view == self.logout else limited, cacheable)
+        shown: Any = view if view == self.logout else limited
+        return super().admin_view(shown, cacheable)
 
     def _unless_too_many[R: HttpResponseBase](
         self, request: HttpRequest, view: Callable[[], R]
     ) -> R | TemplateResponse:
         try:
+            require_write(request)
             return view()
         except TooManyAttempts as error:
             minutes = ceil(error.seconds / 60)

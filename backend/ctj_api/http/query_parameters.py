@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Self
 
 import django_filters
@@ -15,7 +14,7 @@ from rest_framework.request import Request
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import NO_SUCH_PARAMETER
 from ctj_api.models import CommunityOfPractice, Skill
-from ctj_api.validators import MAX_MESSAGES, MAX_QUOTE, clean_whole_number, is_uuid, unknown_skill
+from ctj_api.validators import MAX_QUOTE, clean_whole_number, is_uuid, unknown_skill
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
@@ -32,7 +31,7 @@ PAGE_HEADERS = [
         "Link",
         str,
         OpenApiParameter.HEADER,
-        description="RFC 8288: `first`, `prev`, `next`, `last`, relative.",
+        description="Relative (RFC 8288): first, prev, next, last.",
         response=[200],
     ),
 ]
@@ -123,8 +122,7 @@ class SkillIdsField(forms.Field):
     def clean(self, value: list[str]) -> list[str]:
         """Return the ids in lower case; raises a ``ValidationError`` that names those of no skill."""
         known = Skill.objects.names_of(value)
-        unknown = (unknown_skill(id_) for id_ in value if id_.lower() not in known)
-        if problems := list(islice(unknown, MAX_MESSAGES)):
+        if problems := [unknown_skill(id_) for id_ in value if id_.lower() not in known]:
             raise forms.ValidationError(problems)
         return list(known)
 

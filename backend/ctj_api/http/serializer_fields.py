@@ -61,16 +61,8 @@ def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class WeekSlotsField(serializers.JSONField):
-    """Weekly slots of one time zone; not written as JSON first, which REST framework does to see whether it can."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the slots as they came."""
-        return data
-
-
 @extend_schema_field(_week_schema())
-class AvailabilityField(WeekSlotsField):
+class AvailabilityField(serializers.JSONField):
     """When a volunteer is free, in weekly slots of one time zone."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -78,7 +70,7 @@ class AvailabilityField(WeekSlotsField):
 
 
 @extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
-class MeetingTimesField(WeekSlotsField):
+class MeetingTimesField(serializers.JSONField):
     """When a project meets, in weekly slots of one time zone."""
 
 
@@ -126,13 +118,9 @@ class TextField(serializers.CharField):
 class ChoiceField(serializers.ChoiceField):
     """One of a few words."""
 
-    default_error_messages: ClassVar = {"invalid_choice": "{input} is not a valid choice."}
-
-    def to_internal_value(self, data: Any) -> str:
-        """Return the word; raises ``ValidationError`` for anything else."""
-        if not isinstance(data, str) or data not in self.choices:
-            self.fail("invalid_choice", input=describe(data))
-        return data
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the word; raises ``ValidationError`` for anything else, which isn't written out."""
+        return super().to_internal_value(data if isinstance(data, str) else describe(data))
 
 
 class EmailTextField(TextField, serializers.EmailField):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import product
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,13 +14,12 @@ from ctj_api.exceptions import validation_envelope
 
 from .common import browser, error_of, make_opportunity, make_pm_user, refresh_csrf_token
 
-BYTES = 200_000
+BYTES = 60_000
 MAX_ANSWER = 64 * 1024
 MAX_MESSAGES = 20
 MAX_CPU_SECONDS = 2.0
 KEYS = {f"{number:06}": 1 for number in range(BYTES // 11)}
 UTC: dict[str, Any] = {"timezone": "UTC"}
-# Each is the value of every field of a request in turn.
 VALUES: dict[str, Any] = {
     "a text": "x" * BYTES,
     "control characters": "\x01" * (BYTES // 6),
@@ -31,23 +31,19 @@ VALUES: dict[str, Any] = {
     "a long key": {"k" * BYTES: 1},
     "long keys": {f"{number}{'é' * (BYTES // 1_600)}": 1 for number in range(250)},
     "a slot of keys": {**UTC, "slots": [KEYS]},
-    "slots of keys": {**UTC, "slots": [dict(list(KEYS.items())[:250])] * 100},
+    "slots of keys": {**UTC, "slots": [dict(list(KEYS.items())[:40])] * 100},
     "many slots": {**UTC, "slots": [0] * (BYTES // 3)},
-    "slots of nothing": {**UTC, "slots": [{"\x01" * 400: 1}] * 100},
+    "slots of nothing": {**UTC, "slots": [{"\x01" * 60: 1}] * 100},
     "an address": f"{'a.' * (BYTES // 4)}@{'a.' * (BYTES // 4)}com",
 }
 ME, OPPORTUNITIES = "/api/users/me/", "/api/opportunities/"
-LISTING = ("project", "role", "body", "min_experience_required", "min_hours_required", "skills_required_matrix")
-ANSWERS = ("community_of_practice", "skills_learned_matrix", "max_available_hours", "meeting_availability")
 WRITES = (
-    ("post", "/api/auth/signup/", ("email", "password", "first_name")),
-    ("post", "/api/auth/login/", ("email", "password")),
-    ("post", "/api/auth/forgot-password/", ("email",)),
-    ("post", "/api/auth/reset-password/", ("uid", "token", "password")),
-    ("put", ME, ANSWERS),
-    ("patch", ME, ANSWERS),
-    ("post", OPPORTUNITIES, LISTING),
-    ("put", f"{OPPORTUNITIES}%s/", LISTING),
+    *(("post", f"/api/auth/{name}/") for name in ("signup", "login", "forgot-password", "reset-password")),
+    *(("put", ME), ("patch", ME), ("post", OPPORTUNITIES), ("put", f"{OPPORTUNITIES}%s/")),
+)
+FIELDS = (
+    *("email", "password", "first_name", "uid", "token", "project", "role", "body", "status", "min_hours_required"),
+    *("skills_required_matrix", "skills_learned_matrix", "meeting_availability", "max_available_hours", "other"),
 )
 QUERIES: dict[str, dict[str, Any]] = {
     "unknown names": {f"{number}{'é' * 100}": 1 for number in range(900)},
@@ -86,20 +82,17 @@ class AttackTests(APITestCase):
     def test_attacker_sending_hostile_bodies_gets_a_short_400_at_once(self) -> None:
         """Each kind of value in all fields of each endpoint that is written to."""
         with self.settings(PASSWORD_RESET_RATE=(1_000, 60)):
-            for kind, value in VALUES.items():
-                text = json.dumps(value)
-                for method, url, fields in WRITES:
+            for (kind, value), (method, url) in product(VALUES.items(), WRITES):
+                with self.subTest(kind, method=method, url=url):
                     path = url.replace("%s", str(self.opportunity.pk))
-                    with self.subTest(kind, method=method, url=url):
-                        body = ", ".join(f'"{field}": {text}' for field in fields)
-                        self.assert_cheap(method, path, f"{{{body}}}")
+                    self.assert_cheap(method, path, json.dumps(dict.fromkeys(FIELDS, value)))
 
     def test_attacker_sending_hostile_queries_gets_a_short_400_at_once(self) -> None:
         """Many names, many values, long ones."""
-        for kind, query in QUERIES.items():
-            for path in (OPPORTUNITIES, f"{ME}matches/", "/api/skills/", ME):
-                with self.subTest(kind, path=path):
-                    self.assert_cheap("get", f"{path}?{urlencode(query, doseq=True)}")
+        paths = (OPPORTUNITIES, f"{ME}matches/", "/api/skills/", ME)
+        for (kind, query), path in product(QUERIES.items(), paths):
+            with self.subTest(kind, path=path):
+                self.assert_cheap("get", f"{path}?{urlencode(query, doseq=True)}")
 
     def test_client_is_told_as_much_as_fits(self) -> None:
         """Twenty messages of a field in their order, as many fields as there is room for, and long texts cut."""
