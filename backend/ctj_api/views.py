@@ -223,10 +223,10 @@ def auth_reset_password(request: Request) -> Response:
 @permission_classes([IsAuthenticated])
 def user_me(request: Request) -> Response:
     """Return the signed-in user's own record, on PUT and PATCH after saving the qualifier's answers."""
-    if request.method in SAFE_METHODS:
-        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
-        return Response(UserReadSerializer(user).data)
     user: Any = request.user
+    if request.method in SAFE_METHODS:
+        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=user.pk)
+        return Response(UserReadSerializer(user).data)
     serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -16,9 +16,6 @@ from rest_framework.throttling import BaseThrottle
 from ctj_api.models import AttemptCount
 
 from .client_address import address_key
-
-if TYPE_CHECKING:
-    from rest_framework.views import APIView
 
 # An attempt after the end of a period begins the next one. Each call also deletes a few counts that ended long ago.
 COUNT_ATTEMPT = """
@@ -88,7 +85,7 @@ class Limit:
 class WriteThrottle(BaseThrottle):
     """Limit what somebody who is signed in writes."""
 
-    def allow_request(self, request: Request, view: "APIView") -> bool:
+    def allow_request(self, request: Request, view: Any) -> bool:
         """Count a write, or raise ``TooManyAttempts``."""
         require_write(request)
         return True

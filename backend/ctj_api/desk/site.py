@@ -123,8 +123,9 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             return self._unless_too_many(request, lambda: view(request, *args, **kwargs))
 
-        shown: Any = view if view == self.logout else limited
-        return super().admin_view(shown, cacheable)
+        page: Any = view if view == self.logout else limited
+        guarded: V = super().admin_view(page, cacheable)
+        return guarded
 
     def _unless_too_many[R: HttpResponseBase](
         self, request: HttpRequest, view: Callable[[], R]
