@@ -4,11 +4,12 @@ import json
 import time
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlencode
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from rest_framework.test import APITestCase
+from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.exceptions import validation_envelope
 
@@ -91,6 +92,13 @@ class AttackTests(APITestCase):
         for (kind, query), path in product(QUERIES.items(), paths):
             with self.subTest(kind, path=path):
                 self.assert_cheap("get", f"{path}?{urlencode(query, doseq=True)}")
+
+    def test_anonymous_without_a_token_has_no_body_parsed(self) -> None:
+        """The CSRF check comes first, and looks for the token in the header only."""
+        with patch("ctj_api.http.parsers.StrictJSONParser.parse") as parse:
+            response = APIClient(enforce_csrf_checks=True).post("/api/auth/login/", {})
+        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+        parse.assert_not_called()
 
     def test_client_is_told_as_much_as_fits(self) -> None:
         """Twenty messages of a field in their order, as many fields as there is room for, and long texts cut."""
