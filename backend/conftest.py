@@ -16,7 +16,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def quick_settings(settings: Settings) -> None:
-    """Replace what only costs time in tests."""
+    """Replace what only costs time in tests, and let a test write more than a person does."""
+    settings.WRITE_RATE = (1_000_000, 60)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
     settings.STORAGES = {
         **settings.STORAGES,

@@ -191,6 +191,7 @@ LOGIN_RATE = env.rate("LOGIN_RATE", "5/15m")
 LOGIN_ACCOUNT_RATE = env.rate("LOGIN_ACCOUNT_RATE", "50/15m")
 LOGIN_ADDRESS_RATE = env.rate("LOGIN_ADDRESS_RATE", "50/15m")
 SIGNUP_RATE = env.rate("SIGNUP_RATE", "60/1h")
+WRITE_RATE = env.rate("WRITE_RATE", "120/1m")
 PASSWORD_RESET_RATE = env.rate("PASSWORD_RESET_RATE", "20/1h")
 PASSWORD_MAIL_RATE = env.rate("PASSWORD_MAIL_RATE", "3/1h")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
@@ -245,6 +246,7 @@ X_FRAME_OPTIONS = "DENY"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.http.authentication.CsrfSessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["ctj_api.accounts.limits.WriteThrottle"],
     "DEFAULT_PARSER_CLASSES": ["ctj_api.http.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["ctj_api.http.renderers.OrjsonRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

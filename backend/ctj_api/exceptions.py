@@ -1,9 +1,11 @@
 """The error envelope: every failure under ``/api/`` has this one shape."""
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
@@ -19,7 +21,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from .validators import make_encodable
+from .validators import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,11 @@ NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
 NOT_SAVED = "Nothing can be saved at the moment, only read. Try again in a few minutes."
 DISK_FULL, READ_ONLY, IDLE_TOO_LONG = "53100", "25006", "25P03"
+MAX_MESSAGES = 20
+MAX_NAME = 100
+MAX_MESSAGE = 500
+# Leaves room for what is around the fields in an answer of 64 KB.
+MAX_FIELDS_BYTES = 60_000
 
 
 class ErrorCode(StrEnum):
@@ -94,7 +101,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     if isinstance(exc, exceptions.ValidationError):
         response.data = validation_envelope(flatten(exc.detail))
     elif isinstance(exc, exceptions.APIException):
-        response.data = envelope(_code_of(exc), make_encodable(str(exc.detail)))
+        response.data = envelope(_code_of(exc), str(exc.detail))
     else:
         code, message = CODE_OF_STATUS[response.status_code]
         response.data = envelope(code, message)
@@ -103,17 +110,17 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
 
 def envelope(code: ErrorCode, message: str) -> dict[str, Any]:
     """Return the body of an error response."""
-    return {"error": {"code": code.value, "message": message}}
+    return {"error": {"code": code.value, "message": shorten(message, MAX_MESSAGE)}}
 
 
-def validation_envelope(fields: dict[str, list[str]]) -> dict[str, Any]:
+def validation_envelope(fields: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """Return the body of an error response that says what is wrong with which field."""
     body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.")
-    body["error"]["fields"] = fields
+    body["error"]["fields"] = _as_far_as_there_is_room(fields)
     return body
 
 
-def error_response(status: int, fields: dict[str, list[str]] | None = None) -> JsonResponse:
+def error_response(status: int, fields: Mapping[str, Iterable[str]] | None = None) -> JsonResponse:
     """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
     if fields is not None:
         body = validation_envelope(fields)
@@ -161,7 +168,7 @@ def is_deadlock(exc: BaseException | None) -> bool:
 def flatten(detail: Any) -> dict[str, list[str]]:
     """Return DRF's nested error detail as field → messages, which begin with the names of deeper fields."""
     if isinstance(detail, dict):
-        return {make_encodable(str(field)): list(_messages(errors)) for field, errors in detail.items()}
+        return {str(field): list(_messages(errors)) for field, errors in detail.items()}
     return {NON_FIELD_ERRORS: list(_messages(detail))}
 
 
@@ -173,7 +180,22 @@ def _messages(errors: Any, path: str = "") -> Iterator[str]:
         for nested in errors:
             yield from _messages(nested, path)
     else:
-        yield make_encodable(f"{path}{errors}")
+        yield f"{path}{errors}"
+
+
+def _as_far_as_there_is_room(fields: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return the first messages of the first fields, so that an answer stays small whatever was sent."""
+    told: dict[str, list[str]] = {}
+    room = MAX_FIELDS_BYTES
+    for field, messages in fields.items():
+        name = shorten(field, MAX_NAME)
+        for message in islice(messages, MAX_MESSAGES):
+            text = shorten(message, MAX_MESSAGE)
+            room -= len(json.dumps([name, text]))
+            if room < 0:
+                return told
+            told.setdefault(name, []).append(text)
+    return told
 
 
 def _code_of(exc: exceptions.APIException) -> ErrorCode:

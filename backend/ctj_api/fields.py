@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import models
 
-from .validators import clean_skill_levels, normal_name, validate_ascii
+from .validators import clean_skill_levels, normal_name, validate_plain_address
 
 
 class NormalFormField(models.CharField[str, str]):
@@ -34,7 +34,7 @@ class NormalFormField(models.CharField[str, str]):
 class LowercaseEmailField(NormalFormField, models.EmailField[str, str]):
     """An e-mail address in lower case, so that it is one account in any case."""
 
-    default_validators = [*models.EmailField.default_validators, validate_ascii]  # noqa: RUF012 (a list by its type)
+    default_validators = [*models.EmailField.default_validators, validate_plain_address]  # noqa: RUF012 (a list by its type)
     normal_form = staticmethod(str.lower)
 
 

@@ -238,7 +238,8 @@ class UserProfileManager(BaseUserManager["UserProfile"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "UserProfile":
-        """Save and return an administrator's account."""
+        """Save and return an administrator's account; raises a ``ValidationError`` for a bad address."""
+        self.model._meta.get_field("email").clean(email, None)
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
 
 

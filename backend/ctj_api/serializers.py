@@ -25,7 +25,7 @@ from .http.serializer_fields import (
 from .matching import Levels, SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from .ranking.matches import Match
-from .validators import MAX_LEVEL, MIN_LEVEL, validate_ascii
+from .validators import MAX_LEVEL, MIN_LEVEL, validate_plain_address
 
 MAX_LINK_PART = 200
 LINK_IS_DEAD = "This link is wrong, was used already, or is too old. Ask for another one."
@@ -313,13 +313,7 @@ class SignupWriteSerializer(StrictModelSerializer[UserProfile]):
     class Meta:
         model = UserProfile
         fields = ("email", "password", "first_name", "last_name")
-        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"email": {"validators": [validate_ascii]}}
-
-    def validate_email(self, email: str) -> str:
-        """Return the address; raises ``ValidationError`` where an account has it."""
-        if UserProfile.objects.filter(email=email).exists():
-            raise serializers.ValidationError(EMAIL_TAKEN)
-        return email
+        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"email": {"validators": [validate_plain_address]}}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the values; raises ``ValidationError`` for a password that is easily guessed."""
@@ -328,7 +322,7 @@ class SignupWriteSerializer(StrictModelSerializer[UserProfile]):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> UserProfile:
-        """Save the account; raises ``ValidationError`` where another request took the address meanwhile."""
+        """Save the account; raises ``ValidationError`` where another one has the address."""
         try:
             with transaction.atomic():
                 return UserProfile.objects.create_user(**validated_data)

@@ -29,6 +29,8 @@ AVAILABILITY_KEYS = ("day", "start", "end")
 MEETING_KEYS = (*AVAILABILITY_KEYS, "name")
 # Unicode's categories Cc, Zl and Zp and its bidirectional controls, as Python and PostgreSQL write them.
 NO_PART_OF_A_NAME = r"[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+# A plain address in lower case; beyond it, Django's validator knows where dots and hyphens may stand.
+PLAIN_ADDRESS = r"^[a-z0-9!#$'*+/=^_`{|}~.-]+@[a-z0-9-]+(\.[a-z0-9-]+)+$"
 
 # What stands between words, and Unicode's other characters of the categories Cc and Cf, which can't be seen.
 WHITE_SPACE = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -51,7 +53,7 @@ def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) ->
     twice, a level that is not a whole number from 1 to 5. The ``names`` of all skills are looked up unless given.
     """
     if not isinstance(value, dict):
-        raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {_describe(value)}.")
+        raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:
         raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
     if names is None:
@@ -119,10 +121,12 @@ class MaximumLengthValidator:
         return f"Your password must have at most {MAX_PASSWORD} characters."
 
 
-def validate_ascii(value: str) -> None:
-    """Raise a ``ValidationError`` for letters beyond ASCII: in lower case some become those of another address."""
-    if not value.isascii():
-        raise ValidationError("Use letters from a to z, digits and signs only; write the domain in Punycode.")
+def validate_plain_address(value: str) -> None:
+    """Raise a ``ValidationError`` for an address that could mean something else in a link, or in lower case."""
+    if not (value.isascii() and re.fullmatch(PLAIN_ADDRESS, value.lower())):
+        raise ValidationError(
+            "Use letters from a to z, digits and signs but quotes, ?, & and %, and a domain with a dot, in Punycode."
+        )
 
 
 def unknown_skill(id_: object) -> str:
@@ -140,12 +144,13 @@ def clean_whole_number(text: str, lowest: int, highest: int) -> int:
 
 def quote(value: object) -> str:
     """Return ``value`` as messages quote it: shortened, between quotation marks."""
-    return f'"{_shorten(str(value))}"'
+    return f'"{shorten(str(value), MAX_QUOTE)}"'
 
 
-def make_encodable(text: str) -> str:
-    """Return ``text`` with the lone surrogates replaced that messages may quote: UTF-8 can't encode them."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def shorten(text: str, length: int) -> str:
+    """Return ``text`` cut to ``length`` characters, without the lone surrogates that UTF-8 can't encode."""
+    cut = text if len(text) <= length else f"{text[: length - 1]}…"
+    return cut.encode("utf-8", "replace").decode("utf-8")
 
 
 def is_uuid(value: object) -> bool:
@@ -176,8 +181,9 @@ def _normal_slot(slot: Any) -> Any:
 
 def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     if not isinstance(slot, dict):
-        return [f"it must be an object, not {_describe(slot)}."]
-    problems = [f"it has an unknown part {quote(key)}." for key in slot if key not in allowed]
+        return [f"it must be an object, not {describe(slot)}."]
+    unknown = [key for key in slot if key not in allowed]
+    problems = [f"it has an unknown part {quote(key)}." for key in unknown[:1]]
     if slot.get("day") not in DAYS:
         problems.append(f"the day must be one of {', '.join(DAYS)}.")
     start, end = slot.get("start"), slot.get("end")
@@ -196,7 +202,7 @@ def _level_problem(level: object, *, is_repeated: bool) -> str | None:
     if is_repeated:
         return "this skill is rated twice."
     if not _is_level(level):
-        return f"the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, not {_describe(level)}."
+        return f"the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, not {describe(level)}."
     return None
 
 
@@ -217,18 +223,14 @@ def _timezones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """Return how messages name a value of JSON, without writing out what it holds."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return _shorten(str(value))
+        return shorten(str(value), MAX_QUOTE)
     if isinstance(value, str):
         return quote(value)
     return "a list" if isinstance(value, list) else "an object"
-
-
-def _shorten(text: str) -> str:
-    text = make_encodable(text)
-    return text if len(text) <= MAX_QUOTE else f"{text[: MAX_QUOTE - 1]}…"

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from .accounts.limits import PasswordResetThrottle, SignupThrottle
+from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
@@ -150,11 +150,11 @@ def auth_csrf(request: Request) -> Response:
 @extend_schema(request=SignupWriteSerializer, responses={201: UserReadSerializer})
 @api_view(["POST"])
 @permission_classes([AllowAny])
-@throttle_classes([SignupThrottle])
 def auth_signup(request: Request) -> Response:
     """Make an account and sign in to it."""
     serializer = SignupWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
+    require_from_address("SIGNUP_RATE", request._request)
     user = serializer.save()
     login(request._request, user)
     return Response(UserReadSerializer(user).data, status=status.HTTP_201_CREATED)
@@ -177,6 +177,7 @@ def auth_login(request: Request) -> Response:
 @extend_schema(request=None, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny])
+@throttle_classes([])
 def auth_logout(request: Request) -> Response:
     """Sign out; also fine for someone who is not signed in."""
     logout(request._request)
@@ -186,9 +187,9 @@ def auth_logout(request: Request) -> Response:
 @extend_schema(request=ForgotPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny])
-@throttle_classes([PasswordResetThrottle])
 def auth_forgot_password(request: Request) -> Response:
     """Mail a link for a new password to the account's owner; the answer doesn't tell whether there is an account."""
+    require_from_address("PASSWORD_RESET_RATE", request._request)
     serializer = ForgotPasswordWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
     send_reset_link(serializer.validated_data["email"])
@@ -198,9 +199,9 @@ def auth_forgot_password(request: Request) -> Response:
 @extend_schema(request=ResetPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny])
-@throttle_classes([PasswordResetThrottle])
 def auth_reset_password(request: Request) -> Response:
     """Change the password by a mailed link, which ends all of the account's sessions; nobody is signed in by it."""
+    require_from_address("PASSWORD_RESET_RATE", request._request)
     with transaction.atomic():
         serializer = ResetPasswordWriteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -247,13 +248,14 @@ def user_me(request: Request) -> Response:
     """Return the signed-in user's own record, on PUT and PATCH after saving what they say; delete it on DELETE."""
     if request.method == "DELETE":
         return _delete_account(request)
+    user: Any = request.user
     if request.method in SAFE_METHODS:
-        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
+        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=user.pk)
         return Response(UserReadSerializer(user).data)
+    serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
+    serializer.is_valid(raise_exception=True)
     with transaction.atomic():
-        user = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
-        serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
-        serializer.is_valid(raise_exception=True)
+        serializer.instance = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=user.pk)
         serializer.save()
     return Response(serializer.data)
 
@@ -335,17 +337,21 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         return opportunities if self.action == "list" else opportunities.with_details()
 
     def get_object(self) -> Opportunity:
-        """Return the opportunity, after locking it where it is written.
-
-        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
-        """
+        """Return the opportunity, where the user may do with it what the request asks for."""
         opportunities = self.get_queryset()
         if self.action in {"update", "destroy"}:
-            Opportunity.objects.select_for_update().filter(pk=self.kwargs["pk"]).values_list("pk").first()
             opportunities = opportunities.with_rights_of(self.request.user)
         opportunity = get_object_or_404(opportunities, pk=self.kwargs["pk"])
         self.check_object_permissions(self.request, opportunity)
         return opportunity
+
+    def get_locked_object(self) -> Opportunity:
+        """Return the opportunity after locking it.
+
+        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
+        """
+        Opportunity.objects.select_for_update().filter(pk=self.kwargs["pk"]).values_list("pk").first()
+        return self.get_object()
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return a page of the listing; 304 where no listing has changed since an anonymous reader's copy."""
@@ -383,15 +389,20 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         log_deletion(self.request.user, instance)
         instance.delete()
 
-    @transaction.atomic
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        return super().update(request, *args, **kwargs)
+        serializer = self.get_serializer(self.get_object(), data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with transaction.atomic():
+            serializer.instance = self.get_locked_object()
+            self.perform_update(serializer)
+        return Response(serializer.data)
 
     @transaction.atomic
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Delete an opportunity. Any project manager may."""
-        return super().destroy(request, *args, **kwargs)
+        self.perform_destroy(self.get_locked_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _names_in(listing: Opportunity) -> dict[Any, str]:

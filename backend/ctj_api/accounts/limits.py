@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import Throttled
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from ctj_api.models import AttemptCount
 
@@ -61,6 +63,11 @@ class Limit:
             attempts, seconds = cursor.fetchone()
         return max(1, ceil(seconds)) if attempts > allowed else 0
 
+    def require(self, *whose: str) -> None:
+        """Count an attempt, or raise ``TooManyAttempts``."""
+        if seconds := self.count(*whose):
+            raise TooManyAttempts(seconds)
+
     def take_back(self, *whose: str) -> None:
         """Count one attempt less."""
         with connection.cursor() as cursor:
@@ -75,35 +82,24 @@ class Limit:
         return salted_hmac(f"ctj_api.accounts.limits.{self.what}", "\n".join(whose), algorithm="sha256").hexdigest()
 
 
-class AddressThrottle(BaseThrottle):
-    """Limit the requests from one address to the rate of a setting."""
+class WriteThrottle(BaseThrottle):
+    """Limit what somebody who is signed in writes."""
 
-    setting: str
-
-    def __init__(self) -> None:
-        self._wait = 0
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        """Count a POST, and return whether it may go on; a wrong method is refused later."""
-        if request.method == "POST":
-            self._wait = Limit(self.setting, getattr(settings, self.setting)).count(address_key(request._request))
-        return self._wait == 0
-
-    def wait(self) -> float:
-        """Return the seconds until the next request may come."""
-        return self._wait
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count a write, or raise ``TooManyAttempts``."""
+        require_write(request)
+        return True
 
 
-class SignupThrottle(AddressThrottle):
-    """Limit the accounts that one address may ask for."""
+def require_write(request: Request | HttpRequest) -> None:
+    """Count a write of whoever is signed in, in the API and in the admin together, or raise ``TooManyAttempts``."""
+    if request.method not in SAFE_METHODS and request.user.is_authenticated:
+        Limit("WRITE_RATE", settings.WRITE_RATE).require(str(request.user.pk))
 
-    setting = "SIGNUP_RATE"
 
-
-class PasswordResetThrottle(AddressThrottle):
-    """Limit the links that one address may ask for or try."""
-
-    setting = "PASSWORD_RESET_RATE"
+def require_from_address(setting: str, request: HttpRequest) -> None:
+    """Count what an address asks for at the rate of a setting, or raise ``TooManyAttempts``."""
+    Limit(setting, getattr(settings, setting)).require(address_key(request))
 
 
 def _sql(template: str) -> str:

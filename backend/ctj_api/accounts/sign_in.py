@@ -52,10 +52,13 @@ class Attempt:
     def count(self) -> None:
         """Count the attempt, or raise ``TooManyAttempts``.
 
-        The pair comes first, so that an address that is locked out uses up nothing that the account has for others.
+        The address comes first, so that one that is locked out leaves no count for each account that it guesses, and
+        the account last, so that an address that is locked out of it uses up nothing that the account has for others.
         """
-        for limit, whose in (self._pair, self._address, self._account):
+        for limit, whose in (self._address, self._pair, self._account):
             if seconds := limit.count(*whose):
+                if (limit, whose) == self._pair:
+                    self._take_back(self._address)
                 LOCKOUTS.labels(limit.what).inc()
                 logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
                 raise TooManyAttempts(seconds)
@@ -63,13 +66,18 @@ class Attempt:
     def succeed(self) -> None:
         """Take back this attempt, but not the failures of others nor those on other accounts."""
         self._reset(self._pair)
-        for limit, whose in (self._address, self._account):
-            limit.take_back(*whose)
+        self._take_back(self._address)
+        self._take_back(self._account)
 
     def forgive(self) -> None:
         """Let the owner, who proved in another way to be it, begin anew."""
         self._reset(self._pair)
         self._reset(self._account)
+
+    @staticmethod
+    def _take_back(counted: tuple[Limit, tuple[str, ...]]) -> None:
+        limit, whose = counted
+        limit.take_back(*whose)
 
     @staticmethod
     def _reset(counted: tuple[Limit, tuple[str, ...]]) -> None:

@@ -29,7 +29,7 @@ from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
-from ctj_api.accounts.limits import TooManyAttempts
+from ctj_api.accounts.limits import TooManyAttempts, require_write
 from ctj_api.accounts.password_reset import change_password
 from ctj_api.accounts.sessions import is_fresh_for_admin
 from ctj_api.exceptions import is_deadlock, violated_constraint
@@ -121,7 +121,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             with timezone.override(settings.ADMIN_TIME_ZONE):
                 return self._unless_too_many(request, answer if request.method == "POST" else partial(_read, answer))
 
-        return super().admin_view(limited, cacheable)
+        return super().admin_view(view if view == self.logout else limited, cacheable)
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -151,6 +151,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         self, request: HttpRequest, view: Callable[[], R]
     ) -> R | TemplateResponse:
         try:
+            require_write(request)
             return view()
         except TooManyAttempts as error:
             minutes = ceil(error.seconds / 60)

@@ -13,7 +13,7 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
-from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
@@ -132,12 +132,12 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
 
 
 class CachePolicyMiddleware(MiddlewareMixin):
-    """Keep API answers out of every cache, except where the view has allowed it."""
+    """Keep API answers out of caches, except where the view has allowed it, and whatever sets a cookie in any case."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with ``Cache-Control``."""
-        if is_api_request(request) and "Cache-Control" not in response:
-            patch_cache_control(response, private=True, no_store=True)
+        if response.cookies or (is_api_request(request) and "Cache-Control" not in response):
+            response["Cache-Control"] = "private, no-store"
             patch_vary_headers(response, ("Cookie",))
         return response
 

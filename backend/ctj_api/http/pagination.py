@@ -13,8 +13,8 @@ from .query_parameters import Page
 
 
 def paged_response(request: Request, page: Page, count: int, data: Any) -> Response:
-    """Return the page of a list of ``count`` rows, with ``X-Total-Count`` and an RFC 8288 ``Link`` header."""
-    url = replace_query_param(request.build_absolute_uri(), "limit", page.limit)
+    """Return the page of a list of ``count`` rows, with ``X-Total-Count`` and a relative ``Link`` (RFC 8288)."""
+    url = replace_query_param(request.get_full_path(), "limit", page.limit)
     links = ", ".join(
         f'<{replace_query_param(url, "offset", offset)}>; rel="{name}"' for name, offset in _links(page, count).items()
     )

@@ -1,6 +1,7 @@
 """How request bodies are read."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -9,6 +10,9 @@ from rest_framework.parsers import JSONParser
 from rest_framework.utils.json import strict_constant
 
 MAX_DEPTH = 16
+STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+# Of what JSON has outside of strings only the brackets stay, all of one kind.
+BRACKETS_ONLY = {**dict.fromkeys(range(128)), **str.maketrans("[]{}", "[][]")}
 
 
 class StrictJSONParser(JSONParser):
@@ -21,14 +25,13 @@ class StrictJSONParser(JSONParser):
         try:
             text = stream.read().decode("utf-8")
             data = json.loads(text, parse_constant=strict_constant, object_pairs_hook=_object)
-            depth = _depth(data)
         except RecursionError as error:
             raise _too_deep() from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ParseError(f"JSON parse error - {error}") from error
         except ValueError as error:
             raise ParseError("JSON parse error - a number is too long, or none at all.") from error
-        if depth > MAX_DEPTH:
+        if _is_too_deep(text):
             raise _too_deep()
         return data
 
@@ -44,7 +47,9 @@ def _too_deep() -> ParseError:
     return ParseError(f"JSON parse error - nested deeper than {MAX_DEPTH} levels.")
 
 
-def _depth(node: Any) -> int:
-    if isinstance(node, dict):
-        return 1 + max(map(_depth, node.values()), default=0)
-    return 1 + max(map(_depth, node), default=0) if isinstance(node, list) else 0
+def _is_too_deep(text: str) -> bool:
+    """Return whether brackets are left in JSON after the innermost ones have been taken away as often as allowed."""
+    brackets = STRING.sub("", text).translate(BRACKETS_ONLY)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace("[]", "")
+    return bool(brackets)

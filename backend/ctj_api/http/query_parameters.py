@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import NO_SUCH_PARAMETER
 from ctj_api.models import CommunityOfPractice, Skill
-from ctj_api.validators import clean_whole_number, is_uuid, unknown_skill
+from ctj_api.validators import MAX_QUOTE, clean_whole_number, is_uuid, unknown_skill
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
@@ -28,7 +28,11 @@ PAGE_HEADERS = [
         "X-Total-Count", int, OpenApiParameter.HEADER, description="How many rows there are in all.", response=[200]
     ),
     OpenApiParameter(
-        "Link", str, OpenApiParameter.HEADER, description="RFC 8288: `first`, `prev`, `next`, `last`.", response=[200]
+        "Link",
+        str,
+        OpenApiParameter.HEADER,
+        description="Relative (RFC 8288): first, prev, next, last.",
+        response=[200],
     ),
 ]
 _UUID = {"type": "string", "format": "uuid"}
@@ -290,4 +294,4 @@ class PagedFilterSet(StrictFilterSet):
 def _choice_messages(values: Iterable[str]) -> dict[str, str]:
     """Return the message for a value that is none of ``values``; Django fills in the value that was given."""
     names = ", ".join(value or '"" (any)' for value in values)
-    return {"invalid_choice": f'"%(value)s" is not one of {names}.'}
+    return {"invalid_choice": f'"%(value).{MAX_QUOTE}s" is not one of {names}.'}

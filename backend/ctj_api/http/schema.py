@@ -17,14 +17,13 @@ from ctj_api.exceptions import ErrorCode
 from .query_parameters import StrictFilterSet
 
 UNSAFE_METHODS = {"post", "put", "patch", "delete"}
-LIMITED = {f"post /api/auth/{name}/" for name in ("signup", "login", "forgot-password", "reset-password")}
 ERROR_RESPONSES = {
     "400": ("BadRequest", "A value, a query parameter or the body is not valid."),
     "403": ("Forbidden", "Not signed in, not allowed, or without a valid CSRF token."),
     "404": ("NotFound", "There is no such row, or it is not for you."),
     "406": ("NotAcceptable", "Only JSON is served."),
     "415": ("UnsupportedMediaType", "Only JSON in UTF-8 is taken."),
-    "429": ("TooManyRequests", "Too many attempts; try again after `Retry-After` seconds."),
+    "429": ("TooManyRequests", "Too many attempts or writes; try again after `Retry-After` seconds."),
     "500": ("ServerError", "Our fault."),
     "503": ("ServiceUnavailable", "The database is away; try again after `Retry-After` seconds."),
 }
@@ -142,13 +141,11 @@ def _require_csrf_token(method: str, operation: dict[str, Any]) -> None:
 def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses = {"400", "406", "500", "503"}
     if method in UNSAFE_METHODS:
-        statuses |= {"403", "415"}
+        statuses |= {"403", "415", "429"}
     if {} not in operation["security"]:
         statuses.add("403")
     if "{" in path:
         statuses.add("404")
-    if f"{method} {path}" in LIMITED:
-        statuses.add("429")
     errors = {status: {"$ref": f"#/components/responses/{ERROR_RESPONSES[status][0]}"} for status in statuses}
     operation["responses"] = dict(sorted({**operation["responses"], **errors}.items()))
 

@@ -22,6 +22,7 @@ from ctj_api.validators import (
     MIDNIGHT,
     MIN_LEVEL,
     clean_skill_levels,
+    describe,
     is_uuid,
     normal_lines,
     normal_week,
@@ -108,7 +109,7 @@ class WholeNumberField(serializers.IntegerField):
 
     def to_internal_value(self, data: Any) -> int:
         """Return the number; raises ``ValidationError`` for anything else."""
-        if isinstance(data, str):
+        if not isinstance(data, int | float):
             self.fail("invalid")
         return super().to_internal_value(data)
 
@@ -116,11 +117,19 @@ class WholeNumberField(serializers.IntegerField):
 class TextField(serializers.CharField):
     """A text of JSON: no number, which REST framework would write out."""
 
-    def to_internal_value(self, data: Any) -> str:
+    def run_validation(self, data: Any = empty) -> Any:
         """Return the text; raises ``ValidationError`` for anything else."""
-        if not isinstance(data, str):
+        if data is not None and data is not empty and not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        return super().run_validation(data)
+
+
+class ChoiceField(serializers.ChoiceField):
+    """One of a few words."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the word; raises ``ValidationError`` for anything else, which isn't written out."""
+        return super().to_internal_value(data if isinstance(data, str) else describe(data))
 
 
 class MultilineTextField(TextField):
@@ -175,6 +184,7 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     """Takes ids, numbers and texts in one form only."""
 
     serializer_related_field = RowField
+    serializer_choice_field = ChoiceField
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.PositiveSmallIntegerField: WholeNumberField,

@@ -162,7 +162,7 @@ class Migration(migrations.Migration):
 
     atomic = False
 
-    dependencies = [("ctj_api", "0010_plain_person_names")]
+    dependencies = [("ctj_api", "0011_plain_addresses")]
 
     operations = [
         migrations.RunPython(migrations.RunPython.noop, renew_search_documents),

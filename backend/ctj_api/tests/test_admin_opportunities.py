@@ -264,11 +264,12 @@ class OpportunityFormTests(OpportunityTestCase):
     def test_pm_user_sees_who_fits_the_stored_listing(self) -> None:
         """Also below a form that was refused."""
         skill = make_skill()
-        make_regular_user({skill: 3}, max_available_hours=5)
+        make_regular_user({skill: 3}, max_available_hours=5, email="vera+ctj#1@example.org")
         listing = make_opportunity({skill: 3}, created_by=self.pm, min_hours_required=4)
         page = self.post(change_url(listing), listing_form(min_hours_required="9", body=""))
         self.assertContains(page, "This field is required.")
         self.assertTrue(page.context["who_fits"]["matches"][0]["fits_hours"])
+        self.assertContains(page, 'href="mailto:vera%2Bctj%231@example.org"')
 
     def test_pm_user_sees_a_score_that_is_rounded_down(self) -> None:
         """Exactly: 29 of 50 is 58 %."""

@@ -4,6 +4,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,10 +24,12 @@ from ctj_api.validators import (
     normal_name,
     validate_meeting_times,
     validate_person_name,
+    validate_plain_address,
     validate_week_slots,
 )
 
 from .common import (
+    PASSWORD,
     UNKNOWN_ID,
     WEEK,
     make_cop,
@@ -154,6 +157,21 @@ class ConstraintTests(TestCase):
                 cursor.execute(f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", [value, row.pk])
 
         return write
+
+    def test_sql_write_of_addresses_is_refused_as_by_the_validator(self) -> None:
+        """Quotes, literals, what means something in links, controls, no dot in the domain; createsuperuser as well."""
+        for good in ("ana.o'reyes+ctj@mail.example.org", "a@b.co", "x_1-2/3=4@xn--bcher-kva.example"):
+            validate_plain_address(good)
+            self.write_email(good)()
+        local = [f"a{sign}b@example.org" for sign in '"?&%() ,:;<>@[]\\\t\n\x7f\u00e9']
+        domains = ["ana@localhost", "ana@[127.0.0.1]", "ana@example.org\n", "ana@ex\u00e4mple.org", "ana@.org"]
+        for bad in (*local, *domains, "ana", "@example.org", "ana@", '"ana"@example.org'):
+            with self.subTest(bad):
+                self.assertRaises(ValidationError, validate_plain_address, bad)
+                self.assert_refused("user_email_plain", self.write_email(bad))
+                self.assert_refused("user_email_plain", partial(make_regular_user, email=bad))
+                self.assertRaises(ValidationError, UserProfile.objects.create_superuser, bad, PASSWORD)
+                self.assertRaises(ValidationError, UserProfile(email=bad).full_clean)
 
     def test_sql_write_of_person_names_is_refused_as_by_the_validator(self) -> None:
         """All controls, separators of lines and what turns text around; all else is fine, unseen joiners included."""

@@ -31,6 +31,7 @@ from ctj_api.exceptions import (
     CODE_OF_STATUS,
     civic_exception_handler,
     flatten,
+    validation_envelope,
 )
 from ctj_api.models import Opportunity
 
@@ -372,4 +373,5 @@ class ExceptionHandlerTests(APITestCase):
     def test_client_gets_nested_errors_flattened(self) -> None:
         """Deeper keys are named in the message."""
         self.assertEqual(flatten({"a": {"b": ["x", {"c": ["y"]}]}, "d": "z"}), {"a": ["b: x", "b: c: y"], "d": ["z"]})
-        self.assertEqual(flatten(["x", "\ud800"]), {"non_field_errors": ["x", "?"]})
+        told = validation_envelope(flatten(["x", "\ud800"]))
+        self.assertEqual(told["error"]["fields"], {"non_field_errors": ["x", "?"]})

@@ -89,6 +89,17 @@ class LockoutTests(APITestCase):
         self.assertEqual(self.sign_in(PASSWORD).status_code, 429)
         self.assertEqual(self.sign_in(PASSWORD, address="192.0.2.2").status_code, 200)
 
+    def test_attacker_locked_out_leaves_no_count_for_each_account(self) -> None:
+        """Guessing on ever more accounts doesn't fill the table; guesses at a locked one use up no others."""
+        self.guess(20)
+        self.assertEqual(self.guess(5, email="ben@example.org"), [403] * 3 + [429] * 2)
+        self.guess(2, email="cyd@example.org")
+        before = AttemptCount.objects.count()
+        self.assertEqual(
+            [self.sign_in(email=f"user{number}@example.com").status_code for number in range(5)], [429] * 5
+        )
+        self.assertEqual(AttemptCount.objects.count(), before)
+
     def test_attacker_with_an_account_cannot_begin_anew(self) -> None:
         """Signing in to one's own account gives no guess more, neither at one account nor at many."""
         own = make_regular_user()

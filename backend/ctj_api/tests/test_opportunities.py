@@ -111,7 +111,7 @@ class OpportunityReadTests(APITestCase):
             with self.subTest(offset=offset):
                 self.assertEqual([row["id"] for row in response.json()], everything[offset : offset + 2])
                 self.assertEqual(response["X-Total-Count"], "5")
-                told = {f'<http://testserver{URL}?limit=2&offset={to}>; rel="{rel}"' for rel, to in links.items()}
+                told = {f'<{URL}?limit=2&offset={to}>; rel="{rel}"' for rel, to in links.items()}
                 self.assertEqual(set(response["Link"].split(", ")), told)
 
     def test_anonymous_list_takes_a_constant_number_of_queries(self) -> None:
@@ -264,11 +264,11 @@ class OpportunityWriteTests(APITestCase):
         )
 
     def test_pm_user_writes_take_a_constant_number_of_queries(self) -> None:
-        """A creation takes 8 and an update 10, savepoints included, however many skills, whatever is changed."""
+        """A creation takes 9 and an update 12, savepoints included, however many skills, whatever is changed."""
         self.client.post(URL, opportunity_payload())  # the first entry of the log asks for the content type
         for skills in (1, 50):
             levels = {str(make_skill().pk): 3 for _ in range(skills)}
-            for send, url, queries in ((self.client.post, URL, 8), (self.client.put, self.url, 10)):
+            for send, url, queries in ((self.client.post, URL, 9), (self.client.put, self.url, 12)):
                 payload = opportunity_payload(skills_required_matrix=levels, status="closed")
                 with self.subTest(skills=skills, method=send.__name__), self.assertNumQueries(queries):
                     send(url, payload)

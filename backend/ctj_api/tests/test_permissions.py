@@ -203,6 +203,21 @@ class ApiPermissionTests(APITestCase):
             for row in methods.values():
                 self.assertEqual(set(row), set(WHO))
 
+    def test_anonymous_with_dead_or_broken_cookies_gets_nothing_public(self) -> None:
+        """An answer that sets or ends a cookie is kept by no cache, on any route; some do, on some routes."""
+        found = set()
+        for name in API_MATRIX:
+            for cookie, value in (("sessionid", "d" * 32), ("csrftoken", "x"), ("messages", "x")):
+                client = Client()
+                client.cookies[cookie] = value
+                response = client.get(self.url(name, "anonymous"))
+                for told in response.cookies:
+                    found.add((name, told))
+                    with self.subTest(route=name, cookie=cookie):
+                        self.assertEqual(response["Cache-Control"], "private, no-store")
+                        self.assertIn("Cookie", response["Vary"])
+        self.assertLessEqual({("opportunity-list", "sessionid"), ("skill-list", "csrftoken")}, found)
+
     def test_everyone_gets_what_the_matrix_says(self) -> None:
         """Each cell is a request: who, method, route; a refusal says by its code which one it is."""
         for name, methods in API_MATRIX.items():

@@ -3,17 +3,19 @@
 from datetime import timedelta
 from typing import Any
 
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.test import Client, TestCase, TransactionTestCase, override_settings
+from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
 from ctj_api.accounts.limits import Limit
 from ctj_api.models import AttemptCount, UserProfile
 
-from .common import PASSWORD, browser, error_of
+from .common import PASSWORD, browser, error_of, make_pm_user, make_regular_user, refresh_csrf_token
 from .test_concurrency import at_once
 
 SIGNUP = "/api/auth/signup/"
+ME = "/api/users/me/"
 
 
 class LimitTests(TestCase):
@@ -91,7 +93,39 @@ class SignupThrottleTests(APITestCase):
         self.assertEqual(self.sign_up("cyd@example.org", "192.0.2.2").status_code, 201)
         self.assertEqual(UserProfile.objects.count(), 3)
 
-    def test_anonymous_signups_that_are_refused_count_as_well(self) -> None:
-        """Asking which addresses have accounts is limited by the same number."""
-        statuses = [self.sign_up(email).status_code for email in ("x", "x", "ana@example.org")]
-        self.assertEqual(statuses, [400, 400, 429])
+    def test_anonymous_mistyping_may_go_on_but_not_ask_who_has_an_account(self) -> None:
+        """What is not valid doesn't count; an address that is taken does."""
+        make_regular_user(email="ana@example.org")
+        emails = ("x", "x", "x", "ana@example.org", "x", "ana@example.org", "ben@example.org")
+        statuses = [self.sign_up(email).status_code for email in emails]
+        self.assertEqual(statuses, [400] * 6 + [429])
+
+
+class WriteThrottleTests(APITestCase):
+    """How much somebody who is signed in may write, in the API and in the admin together."""
+
+    def test_pm_user_writing_too_much_gets_429_in_the_api_and_a_page_in_the_admin(self) -> None:
+        """Reading and signing out go on, and so does everybody else; a missing CSRF token doesn't count."""
+        pm, other = make_pm_user(), make_pm_user()
+        client, desk = browser(), Client()
+        for signed_in in (client, desk):
+            signed_in.force_login(pm)
+        add = reverse("admin:ctj_api_opportunity_add")
+        with self.settings(WRITE_RATE=(3, 60)):
+            client.credentials()
+            self.assertEqual([client.patch(ME, {}).status_code for _ in range(4)], [403] * 4)
+            refresh_csrf_token(client)
+            taken = [client.patch(ME, {}), client.patch(ME, {"max_available_hours": "x"}), desk.post(add, {})]
+            self.assertEqual([response.status_code for response in taken], [200, 400, 200])
+            api, page = client.patch(ME, {}), desk.post(add, {})
+            self.assertEqual((api.status_code, error_of(api)["code"], page.status_code), (429, "throttled", 429))
+            for response in (api, page):
+                self.assertTrue(50 <= int(response["Retry-After"]) <= 60, response["Retry-After"])
+                self.assertIn("no-store", response["Cache-Control"])
+            self.assertContains(page, "Please try again in 1 minute.", status_code=429)
+            self.assertEqual((client.get(ME).status_code, desk.get(add).status_code), (200, 200))
+            self.assertEqual(client.post("/api/auth/logout/").status_code, 204)
+            self.assertEqual(desk.post(reverse("admin:logout")).status_code, 200)
+            client.force_login(other)
+            refresh_csrf_token(client)
+            self.assertEqual(client.patch(ME, {}).status_code, 200)

@@ -288,9 +288,9 @@ class UserWriteTests(APITestCase):
         self.assertIsNone(self.saved()["max_available_hours"])
 
     def test_authenticated_user_write_takes_a_constant_number_of_queries(self) -> None:
-        """Session, user, lock, names, matrix, two updates and a savepoint, however many skills are rated."""
+        """Session, user, limit, lock, names, matrix, two updates and a savepoint, however many skills are rated."""
         self.browser.patch(ME, {"skills_learned_matrix": {}, "max_available_hours": 1})
         for count in (1, 50):
             levels = {str(make_skill().pk): 3 for _ in range(count)}
-            with self.subTest(skills=count), self.assertNumQueries(9):
+            with self.subTest(skills=count), self.assertNumQueries(10):
                 self.browser.patch(ME, {"skills_learned_matrix": levels})
