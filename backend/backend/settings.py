@@ -69,10 +69,9 @@ MIDDLEWARE = [
     "ctj_api.http.middleware.PageValidatorMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
     "ctj_api.http.middleware.StrictRequestMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "ctj_api.accounts.sessions.SessionRenewalMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "ctj_api.accounts.sessions.SessionRenewalMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 

@@ -52,7 +52,7 @@ class QueryWatch:
         try:
             return execute(sql, params, many, context)
         except Error as error:
-            metrics.DATABASE_ERRORS.labels(type(error).__name__).inc()
+            metrics.DATABASE_ERRORS.labels(type(error).__name__, type(error.__cause__ or error).__name__).inc()
             raise
         finally:
             taken = time.perf_counter() - began

@@ -193,13 +193,13 @@ class ErrorTests(APITestCase):
             self.assert_error(self.client.options(path), 405, "method_not_allowed")
 
     def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
-        """Whichever way it fails, in a view and where the session is saved, with debugging on and off."""
+        """Whichever way it fails, in a view and before it, with debugging on and off."""
         deadlock = OperationalError("deadlock detected")
         deadlock.__cause__ = DeadlockDetected()
         for failure, debug in product((OperationalError("gone"), InterfaceError("closed"), deadlock), (True, False)):
             for broken in (
                 patch("ctj_api.views.Role.objects.all", side_effect=failure),
-                patch.object(SessionMiddleware, "process_response", side_effect=failure),
+                patch.object(SessionMiddleware, "process_request", side_effect=failure),
             ):
                 with self.subTest(failure=failure, debug=debug), self.settings(DEBUG=debug), broken:
                     response = self.client.get("/api/roles/")
@@ -222,7 +222,8 @@ class ErrorTests(APITestCase):
         for failure, cause in cases:
             failure.__cause__ = cause
             broken = patch("ctj_api.views.Role.objects.all", side_effect=failure)
-            with self.subTest(str(failure)), broken, self.assertLogs(level="WARNING") as logs:
+            kept = patch.object(connection, "close")
+            with self.subTest(str(failure)), broken, kept, self.assertLogs(level="WARNING") as logs:
                 response = self.client.get("/api/roles/")
                 self.assert_error(response, 503, "service_unavailable")
                 can_read = isinstance(cause, DiskFull | ReadOnlySqlTransaction)
