@@ -139,32 +139,28 @@ class CatalogSearchTests(APITestCase):
             make_opportunity({skill: 3}, role=role, project=project)
             make_regular_user(first_name=name, email=f"{skill.pk}@example.org")
 
-    def test_anyone_searches_the_catalog_by_the_same_words(self) -> None:
-        """Accents, signs and compounds as in listings; the middle of a word finds nothing."""
-        expected = {
+    def test_administrator_searches_every_list_by_the_same_words(self) -> None:
+        """Accents, signs and compounds as in listings, the middle of a word nowhere; accounts also by their address."""
+        found = {
             "CAFE": 1,
             "c++": 1,
-            "C ": 0,
-            "C#": 0,
-            "email": 1,
+            "e-mail": 1,
             "nodejs caf": 1,
             "caf": 2,
+            " ": 2,
+            "C ": 0,
+            "C#": 0,
             "afe": 0,
             "%": 0,
-            " ": 2,
         }
-        for text, number in expected.items():
-            for path in ("/api/skills/", "/api/projects/"):
-                with self.subTest(path=path, text=text):
+        for text, number in found.items():
+            with self.subTest(text):
+                for path in ("/api/skills/", "/api/projects/"):
                     self.assertEqual(len(self.client.get(path, {"search": text}).json()), number)
-
-    def test_administrator_searches_every_list_by_the_same_words(self) -> None:
-        """Listings, skills, roles, projects, and accounts, also by a part of their address."""
-        for model in ("opportunity", "skill", "role", "project", "userprofile"):
-            for text, number in {"cafe": 1, "c++ ": 1, "C ": 0, "nodejs e-mail": 1, "caf": 2}.items():
-                with self.subTest(model=model, text=text):
+                for model in ("opportunity", "skill", "role", "project", "userprofile"):
                     page = self.client.get(reverse(f"admin:ctj_api_{model}_changelist"), {"q": text})
-                    self.assertEqual(page.context["cl"].result_count, number)
+                    extra = model == "userprofile" and text == " "  # the administrator
+                    self.assertEqual(page.context["cl"].result_count, number + extra)
         page = self.client.get(reverse("admin:ctj_api_userprofile_changelist"), {"q": "root@example.org"})
         self.assertEqual([user.email for user in page.context["cl"].result_list], ["root@example.org"])
 
