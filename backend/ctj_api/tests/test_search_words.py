@@ -110,7 +110,7 @@ class DefinitionTests(HypothesisTestCase):
     @given(TEXTS)
     @example("ASP.NET, C++/C#: \u00bd \u212b\u0301 \ufdfa e\u00adx F\u266f\ufe0e i++ ..net")
     def test_anyone_finds_each_text_by_itself(self, text: str) -> None:
-        """The normal form is its own; documents, names or not, and queries have the same words, unless there are none."""
+        """The normal form is its own; documents and queries have the same words, in names and texts, if any."""
         with connection.cursor() as cursor:
             cursor.execute(IS_NORMAL_AND_FINDS_ITSELF, [text])
             self.assertEqual(cursor.fetchone(), (True, True))
