@@ -55,7 +55,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ctj_api.http.middleware.HeadMiddleware",
     "ctj_api.accounts.client_address.ClientAddressMiddleware",
     "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -195,14 +194,11 @@ PASSWORD_RESET_RATE = env.rate("PASSWORD_RESET_RATE", "20/1h")
 PASSWORD_MAIL_RATE = env.rate("PASSWORD_MAIL_RATE", "3/1h")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
 
-LANGUAGE_CODE = "en-us"
 # The API, the logs and the database speak UTC; the admin speaks the time zone of the organisation.
 TIME_ZONE = "UTC"
 ADMIN_TIME_ZONE = env.str("TIME_ZONE", "America/Los_Angeles", validate=OneOf(available_timezones(), error=NO_ZONE))
 FORMAT_MODULE_PATH = "ctj_api.desk.formats"
 USE_I18N = False
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "static/"
 WHITENOISE_ALLOW_ALL_ORIGINS = False
@@ -228,7 +224,6 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_HSTS_INCLUDE_SUBDOMAINS", not 
 # Being on the browsers' lists is hard to take back, and for the whole domain: whoever owns it decides.
 SECURE_HSTS_PRELOAD = env.bool("DJANGO_HSTS_PRELOAD", False)
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
-SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CSP = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF, CSP.NONCE],
@@ -240,7 +235,6 @@ SECURE_CSP = {
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
 }
-X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.http.authentication.CsrfSessionAuthentication"],

@@ -10,12 +10,7 @@ from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpRequest, JsonResponse
-from psycopg.errors import (
-    CheckViolation,
-    DeadlockDetected,
-    ForeignKeyViolation,
-    UniqueViolation,
-)
+from psycopg.errors import CheckViolation, DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.response import Response
@@ -61,23 +56,10 @@ class ServiceUnavailable(exceptions.APIException):
     """The database does not answer; the same request may be sent again."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_code = ErrorCode.SERVICE_UNAVAILABLE
     default_detail = "The service is not available at the moment. Try again in a few seconds."
     wait = RETRY_AFTER_SECONDS
 
-
-CODE_OF_EXCEPTION: dict[type[exceptions.APIException], ErrorCode] = {
-    exceptions.ValidationError: ErrorCode.VALIDATION_ERROR,
-    exceptions.ParseError: ErrorCode.PARSE_ERROR,
-    exceptions.AuthenticationFailed: ErrorCode.AUTHENTICATION_FAILED,
-    exceptions.NotAuthenticated: ErrorCode.NOT_AUTHENTICATED,
-    exceptions.PermissionDenied: ErrorCode.PERMISSION_DENIED,
-    exceptions.NotFound: ErrorCode.NOT_FOUND,
-    exceptions.MethodNotAllowed: ErrorCode.METHOD_NOT_ALLOWED,
-    exceptions.NotAcceptable: ErrorCode.NOT_ACCEPTABLE,
-    exceptions.UnsupportedMediaType: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    exceptions.Throttled: ErrorCode.THROTTLED,
-    ServiceUnavailable: ErrorCode.SERVICE_UNAVAILABLE,
-}
 
 CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, "The request is malformed."),
@@ -101,7 +83,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     if isinstance(exc, exceptions.ValidationError):
         response.data = validation_envelope(flatten(exc.detail))
     elif isinstance(exc, exceptions.APIException):
-        response.data = envelope(_code_of(exc), str(exc.detail))
+        response.data = envelope(ErrorCode(exc.default_code), str(exc.detail))
     else:
         code, message = CODE_OF_STATUS[response.status_code]
         response.data = envelope(code, message)
@@ -196,10 +178,6 @@ def _as_far_as_there_is_room(fields: Mapping[str, Iterable[str]]) -> dict[str, l
                 return told
             told.setdefault(name, []).append(text)
     return told
-
-
-def _code_of(exc: exceptions.APIException) -> ErrorCode:
-    return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
 def _sqlstate(exc: BaseException | None) -> str | None:

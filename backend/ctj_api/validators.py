@@ -3,6 +3,7 @@
 Models, serializers and admin forms all come here; ``constraints.py`` holds the same in the database.
 """
 
+import json
 import re
 import unicodedata
 import zoneinfo
@@ -201,13 +202,9 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
 def _level_problem(level: object, *, is_repeated: bool) -> str | None:
     if is_repeated:
         return "this skill is rated twice."
-    if not _is_level(level):
+    if type(level) is not int or not MIN_LEVEL <= level <= MAX_LEVEL:
         return f"the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, not {describe(level)}."
     return None
-
-
-def _is_level(value: object) -> bool:
-    return type(value) is int and MIN_LEVEL <= value <= MAX_LEVEL
 
 
 def _is_clock(value: object) -> bool:
@@ -225,12 +222,8 @@ def _timezones() -> frozenset[str]:
 
 def describe(value: object) -> str:
     """Return how messages name a value of JSON, without writing out what it holds."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return shorten(str(value), MAX_QUOTE)
     if isinstance(value, str):
         return quote(value)
-    return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return shorten(json.dumps(value), MAX_QUOTE)

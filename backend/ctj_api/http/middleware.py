@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_vary_headers
@@ -30,14 +30,6 @@ from ctj_api.exceptions import (
 logger = logging.getLogger(__name__)
 
 NOT_FOUND_ROUTE = "api-not-found"
-HEADERS_COPIED_TO_ENVELOPE = (
-    "Allow",
-    "Retry-After",
-    "Strict-Transport-Security",
-    "X-Content-Type-Options",
-    "Referrer-Policy",
-    "Cross-Origin-Opener-Policy",
-)
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 # What browsers could give away to a page; none of it is needed here.
 BROWSER_FEATURES = (
@@ -53,23 +45,6 @@ BROWSER_POLICY = {
 }
 
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
-
-
-class HeadMiddleware:
-    """Answer HEAD without a body: Daphne would send what is beyond 64 KiB, as the start of the next answer."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response, with the headers that GET gives."""
-        response = self.get_response(request)
-        if request.method == "HEAD" and isinstance(response, HttpResponse):
-            response.headers.setdefault("Content-Length", str(len(response.content)))
-            response.content = b""
-        elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
-            response.streaming_content = ()
-        return response
 
 
 class BrowserPolicyMiddleware(MiddlewareMixin):
@@ -97,9 +72,8 @@ class ErrorEnvelopeMiddleware:
         if is_passing(getattr(request, "unhandled_exception", None)):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         enveloped = error_response(response.status_code)
-        for header in HEADERS_COPIED_TO_ENVELOPE:
-            if header in response:
-                enveloped[header] = response[header]
+        for name, value in response.items():
+            enveloped.headers.setdefault(name, value)
         return enveloped
 
 
@@ -150,9 +124,10 @@ class StrictRequestMiddleware(MiddlewareMixin):
     ) -> HttpResponse | None:
         """Return the refusal, or nothing where the request may go on."""
         if not is_api_request(request):
-            _refuse_null_characters(request)
+            if "%00" in request.META["QUERY_STRING"]:
+                raise BadRequest("The query has null characters, which no database can look for.")
             return None
-        if request.resolver_match is not None and request.resolver_match.url_name == NOT_FOUND_ROUTE:
+        if request.resolver_match.url_name == NOT_FOUND_ROUTE:
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -176,11 +151,6 @@ def _leaves_parameters_to_the_view(view: Any, request: HttpRequest) -> bool:
     if not hasattr(view, "cls"):
         return False
     return method not in view.cls.http_method_names or hasattr(view.cls, "filterset_class")
-
-
-def _refuse_null_characters(request: HttpRequest) -> None:
-    if "%00" in request.META["QUERY_STRING"]:
-        raise BadRequest("The query has null characters, which no database can look for.")
 
 
 def _measure_chunked_body(request: HttpRequest) -> None:

@@ -392,6 +392,7 @@ class RequestTests(HandlerTestCase):
         for answer, body in ((visitor, CONTENT), (head, b"")):
             self.assertEqual(dict(answer.headers)["content-length"], str(len(CONTENT)))
             self.assertEqual((answer.status, answer.body), (200, body))
+        self.assertEqual((await self.visitor("/echo/", method="HEAD").visit()).body, b"")
 
     async def test_stream_is_sent_whole(self) -> None:
         """The response has all parts, its headers and its cookies, and is closed after the last part."""
