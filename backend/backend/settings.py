@@ -1,8 +1,4 @@
-"""Django settings, all of them from the environment or from a ``.env`` beside ``manage.py``.
-
-The default is production: debugging off, and a start refused until every setting that has no safe
-default is given. ``startServer.sh`` writes a ``.env`` for development.
-"""
+"""Django settings, from the environment or a ``.env``; production by default, which starts with complete ones only."""
 
 from typing import Any
 from zoneinfo import available_timezones
@@ -84,8 +80,7 @@ REQUEST_THREADS = env.int("REQUEST_THREADS", 4, validate=Range(min=1))
 REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=Range(min=0, min_inclusive=False))
 # Less than the proxy's limit: what only the proxy cuts off, it answers with an empty 200.
 REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=0, min_inclusive=False))
-REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
-DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
 

@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 from ctj_api.accounts.client_address import is_inside
 from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_passing
@@ -27,12 +28,9 @@ PROXY_HEADERS = {"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-F
 
 
 @csrf_exempt
+@require_safe
 def healthcheck(request: HttpRequest) -> HttpResponse:
     """Return 200 with version and uptime, or 503 when the database does not answer in two seconds."""
-    if request.method not in {"GET", "HEAD"}:
-        response: HttpResponse = error_response(HTTPStatus.METHOD_NOT_ALLOWED)
-        response["Allow"] = "GET, HEAD"
-        return response
     if not request.accepts("application/json"):
         return error_response(HTTPStatus.NOT_ACCEPTABLE)
     if not _database_answers():

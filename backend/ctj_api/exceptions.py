@@ -132,10 +132,7 @@ def leave_standby(exc: BaseException | None) -> None:
 
 
 def violated_constraint(exc: BaseException) -> str | None:
-    """Return the name of the unique constraint, check, foreign key or trigger that a write breaks, or ``None``.
-
-    Clients can cause these; whatever else the database refuses is a defect of ours.
-    """
+    """Return the name of a constraint that clients can break, or ``None`` for an error that is a defect of ours."""
     cause = exc.__cause__
     if isinstance(exc, IntegrityError) and isinstance(cause, UniqueViolation | ForeignKeyViolation | CheckViolation):
         return cause.diag.constraint_name or ""

@@ -1,7 +1,4 @@
-"""The rules of names, texts, passwords, skill matrices and week slots, each written once.
-
-Models, serializers and admin forms all come here; ``constraints.py`` holds the same in the database.
-"""
+"""The rules of names, texts, passwords, skill matrices and week slots; ``constraints.py`` has them for the database."""
 
 import json
 import re
@@ -48,11 +45,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
-    """Return the skill matrix ``{skill id: level}`` with lower-case ids.
-
-    Raises a ``ValidationError`` with a message for each wrong entry: an id that is no skill's, a skill that is rated
-    twice, a level that is not a whole number from 1 to 5. The ``names`` of all skills are looked up unless given.
-    """
+    """Return ``{skill id: level}`` with lower-case ids; raises a ``ValidationError`` that names each wrong entry."""
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:

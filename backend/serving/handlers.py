@@ -1,7 +1,4 @@
-"""Answers each request in one of a few threads, which keep their database connections.
-
-``docs/decisions/0015-one-hop-request-path.md`` says why Django's own handler is not enough.
-"""
+"""Answers each request in one of a few threads, which keep their database connections (docs/decisions/0015-*.md)."""
 
 import asyncio
 import logging

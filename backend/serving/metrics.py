@@ -1,7 +1,4 @@
-"""What Prometheus reads at ``/metrics/``: one answer for all processes that share the port.
-
-The processes keep their numbers in the folder that Gunicorn's hooks make; a server without one has one process.
-"""
+"""What Prometheus reads at ``/metrics/``: the sums of all processes, which count in a folder of Gunicorn's hooks."""
 
 import os
 from collections.abc import Iterator
@@ -10,16 +7,9 @@ from http import HTTPMethod
 from pathlib import Path
 
 from django.conf import settings
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 

@@ -1,7 +1,4 @@
-"""Writes a log line for each request, gives it an id, counts it, and reports its slow queries.
-
-``docs/decisions/0024-logs-and-metrics.md`` says why.
-"""
+"""Gives each request an id and a log line, counts it, and reports its slow queries (docs/decisions/0024-*.md)."""
 
 import logging
 import re

@@ -13,7 +13,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.sessions.models import Session
 from django.db import Error, IntegrityError, transaction
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ctj_api.exceptions import is_passing, leave_standby
@@ -57,7 +57,7 @@ class SessionStore(db.SessionStore):
 class SessionRenewalMiddleware(SessionMiddleware):
     """Let the two weeks of a session begin anew at its first use of each day, and write nothing at the others."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Return the response, also to a read whose session can't be saved: the next one saves it."""
         session = request.session
         is_used = session.accessed and SESSION_KEY in session and request.user.is_authenticated

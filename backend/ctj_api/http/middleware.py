@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
@@ -44,8 +45,6 @@ BROWSER_POLICY = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-type GetResponse = Callable[[HttpRequest], HttpResponseBase]
-
 
 class BrowserPolicyMiddleware(MiddlewareMixin):
     """Let browsers give pages no camera or location, and other sites embed nothing that is served here."""
@@ -57,17 +56,13 @@ class BrowserPolicyMiddleware(MiddlewareMixin):
         return response
 
 
-class ErrorEnvelopeMiddleware:
+class ErrorEnvelopeMiddleware(MiddlewareMixin):
     """Replace Django's own error pages under the API by the error envelope, in debug mode as well."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-        got_request_exception.connect(_remember_exception)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response, or the envelope of its status."""
-        response = self.get_response(request)
-        if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response, or the envelope of its status."""
+        is_json = response.get("Content-Type", "").startswith("application/json")
+        if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or is_json:
             return response
         if is_passing(getattr(request, "unhandled_exception", None)):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -127,7 +122,7 @@ class StrictRequestMiddleware(MiddlewareMixin):
             if "%00" in request.META["QUERY_STRING"]:
                 raise BadRequest("The query has null characters, which no database can look for.")
             return None
-        if request.resolver_match.url_name == NOT_FOUND_ROUTE:
+        if request.resolver_match and request.resolver_match.url_name == NOT_FOUND_ROUTE:
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -164,10 +159,7 @@ def _measure_chunked_body(request: HttpRequest) -> None:
         request.META["CONTENT_LENGTH"] = str(len(body))
 
 
+@receiver(got_request_exception)
 def _remember_exception(request: Any, **_: object) -> None:
     request.unhandled_exception = sys.exc_info()[1]
     leave_standby(request.unhandled_exception)
-
-
-def _is_json(response: HttpResponseBase) -> bool:
-    return response.get("Content-Type", "").startswith("application/json")

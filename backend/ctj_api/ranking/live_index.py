@@ -1,8 +1,4 @@
-"""The indexes of ``matching.py`` in the memory of this process, brought up to date before each use.
-
-An index remembers the snapshot that it was read in, and reads again the rows that were changed by transactions which
-this snapshot does not show (``docs/decisions/0018-matching-index.md``).
-"""
+"""The indexes of ``matching.py`` in this process, brought up to date before each use (docs/decisions/0018-*.md)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime

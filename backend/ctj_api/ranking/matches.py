@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from ctj_api import matching
 from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet
@@ -41,6 +43,7 @@ class Ranking(ABC):
     """Matches, best first, to be counted and sliced; only the rows of a slice are loaded."""
 
     _index: ClassVar[LiveIndex[Any]]
+    _detailed: QuerySet[Any]
 
     def __init__(self, skills: matching.Levels, narrowing: Narrowing, now: datetime) -> None:
         """Take the skills that are had or required, how far to narrow the ranking, and when it is made."""
@@ -54,8 +57,8 @@ class Ranking(ABC):
     def __getitem__(self, page: slice) -> list[Match]:
         """Return the matches of a slice, without those that are none any more since they were ranked."""
         ids = self._ids[page]
-        matches = self._load(ids)
-        return [matches[id_] for id_ in ids if id_ in matches]
+        rows = self._detailed.in_bulk(ids)
+        return [self._match(rows[id_]) for id_ in ids if id_ in rows]
 
     @cached_property
     def _ids(self) -> matching.IndexRanking[UUID]:
@@ -68,8 +71,8 @@ class Ranking(ABC):
         """Return the ids of those who pass the filters and, where that is asked, have the time; ``None`` for all."""
 
     @abstractmethod
-    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        """Return the matches with these ids, as far as they still overlap."""
+    def _match(self, row: Any) -> Match:
+        """Return the match with a row."""
 
 
 class OpportunityRanking(Ranking):
@@ -89,6 +92,7 @@ class OpportunityRanking(Ranking):
         super().__init__(_learned(volunteer), narrowing, now)
         self._volunteer = volunteer
         self._overlapping = opportunities.requiring_any(self._skills).order_by()
+        self._detailed = self._overlapping.with_details()
         self._is_filtered = filtered
 
     def _within(self) -> set[UUID] | None:
@@ -103,11 +107,8 @@ class OpportunityRanking(Ranking):
     def _fits_meetings(self, week: WeekSlots | None) -> bool | None:
         return MeetingWeek(week, self._now).fits(self._volunteer.meeting_availability)
 
-    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        rows = self._overlapping.with_details().in_bulk(ids)
-        return {
-            pk: _match(row, self._volunteer, self._fits_meetings(row.project.meeting_times)) for pk, row in rows.items()
-        }
+    def _match(self, row: Opportunity) -> Match:
+        return _match(row, self._volunteer, self._fits_meetings(row.project.meeting_times))
 
 
 class VolunteerRanking(Ranking):
@@ -120,6 +121,7 @@ class VolunteerRanking(Ranking):
         self._opportunity = opportunity
         self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
         self._overlapping = UserProfile.objects.volunteers().having_any(self._skills).order_by()
+        self._detailed = self._overlapping.select_related("skills_learned_matrix")
 
     def _within(self) -> set[UUID] | None:
         if not self._narrowing.fits:
@@ -132,12 +134,8 @@ class VolunteerRanking(Ranking):
             if fits_hours(hours, required) is not False and self._meetings.fits(availability) is not False
         }
 
-    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
-        return {
-            pk: _match(self._opportunity, row, self._meetings.fits(row.meeting_availability))
-            for pk, row in rows.items()
-        }
+    def _match(self, row: UserProfile) -> Match:
+        return _match(self._opportunity, row, self._meetings.fits(row.meeting_availability))
 
 
 def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool | None) -> Match:
