@@ -1,4 +1,4 @@
-"""Django settings, from the environment or a ``.env``; production by default, which starts with complete ones only."""
+"""Django settings, from the environment or a ``.env``: for production, unless DJANGO_DEBUG says otherwise."""
 
 from typing import Any
 from zoneinfo import available_timezones

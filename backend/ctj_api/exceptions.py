@@ -132,7 +132,7 @@ def leave_standby(exc: BaseException | None) -> None:
 
 
 def violated_constraint(exc: BaseException) -> str | None:
-    """Return the name of a constraint that clients can break, or ``None`` for an error that is a defect of ours."""
+    """Return the name of the constraint that a client broke, or ``None``: all else is a defect of ours."""
     cause = exc.__cause__
     if isinstance(exc, IntegrityError) and isinstance(cause, UniqueViolation | ForeignKeyViolation | CheckViolation):
         return cause.diag.constraint_name or ""

@@ -151,7 +151,10 @@ class MatchFilter(PagedFilterSet):
     """How far a ranking is narrowed."""
 
     min_score = Setting(
-        ScoreField(), 0.5, "The lowest score to list; compared with the exact score, before it is rounded.", default=0
+        ScoreField(),
+        0.5,
+        "The lowest score to list; compared with the exact score, before it is rounded.",
+        default=0,
     )
     require_all = Setting(SwitchField(), True, "`true` lists only where every required skill is met.", default=False)
     fits = Setting(

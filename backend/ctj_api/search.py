@@ -9,7 +9,7 @@ from django.db import models
 class TextQuery(SearchQuery):
     """The query for all words of a text, in any grammatical form, the last of which may be unfinished."""
 
-    template = "(SELECT ctj_search_query(%(expressions)s))"  # evaluated once; a function would be for each row
+    template = "(SELECT ctj_search_query(%(expressions)s))"  # as a subquery, evaluated once
 
 
 def lexemes(*columns: str) -> models.Func:

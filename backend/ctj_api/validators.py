@@ -1,4 +1,4 @@
-"""The rules of names, texts, passwords, skill matrices and week slots; ``constraints.py`` has them for the database."""
+"""The rules of names, texts, passwords, matrices and week slots; ``constraints.py`` has the database's."""
 
 import json
 import re
@@ -45,7 +45,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
-    """Return ``{skill id: level}`` with lower-case ids; raises a ``ValidationError`` that names each wrong entry."""
+    """Return ``{skill id: level}`` with lower-case ids; raises a ``ValidationError`` for wrong entries."""
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:

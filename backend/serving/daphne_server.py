@@ -61,8 +61,10 @@ class Server(server.Server):
 
     def kill_all_applications(self) -> Any:
         """Cancel what is still being answered; Daphne would fail at a request that no application has taken."""
-        taken = {request: told for request, told in self.connections.items() if "application_instance" in told}
-        self.connections = taken
+        answered = {
+            request: details for request, details in self.connections.items() if "application_instance" in details
+        }
+        self.connections = answered
         return super().kill_all_applications()
 
 

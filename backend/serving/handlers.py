@@ -1,4 +1,4 @@
-"""Answers each request in one of a few threads, which keep their database connections (docs/decisions/0015-*.md)."""
+"""Answers each request in one of a few threads, each with a connection (docs/decisions/0015-*.md)."""
 
 import asyncio
 import logging

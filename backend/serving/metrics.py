@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics/``: the sums of all processes, which count in a folder of Gunicorn's hooks."""
+"""What Prometheus reads at ``/metrics/``: the sums of all processes, kept in a folder of Gunicorn's."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Gives each request an id and a log line, counts it, and reports its slow queries (docs/decisions/0024-*.md)."""
+"""Gives each request an id and a log line, counts it, reports slow queries (docs/decisions/0024-*.md)."""
 
 import logging
 import re
@@ -48,7 +48,8 @@ class QueryWatch:
         try:
             return execute(sql, params, many, context)
         except Error as error:
-            metrics.DATABASE_ERRORS.labels(type(error).__name__, type(error.__cause__ or error).__name__).inc()
+            cause = error.__cause__ or error
+            metrics.DATABASE_ERRORS.labels(type(error).__name__, type(cause).__name__).inc()
             raise
         finally:
             taken = time.perf_counter() - began

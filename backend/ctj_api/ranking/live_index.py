@@ -1,4 +1,4 @@
-"""The indexes of ``matching.py`` in this process, brought up to date before each use (docs/decisions/0018-*.md)."""
+"""The indexes of ``matching.py`` in this process, made current before each use (docs/decisions/0018-*.md)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Which rows were changed since a snapshot, by what triggers note of each row's last transaction (migration 0006)."""
+"""Which rows were changed since a snapshot: triggers note their last transactions (migration 0006)."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ TABLES = [
     "ctj_change",
     *(f"ctj_api_{name}" for name in ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")),
 ]
-# Transactions become visible in another order than that of their numbers: what counts is what a snapshot shows.
+# Transactions become visible in another order than that of their numbers: only snapshots tell.
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
 CHANGES = SQL("""
     SELECT

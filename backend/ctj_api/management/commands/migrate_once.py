@@ -78,7 +78,7 @@ class Command(BaseCommand):
                 return
 
     def _wait(self, until: float, situation: str) -> None:
-        """Tell once what is waited for, and who is in the way; raises ``CommandError`` where the time is up."""
+        """Tell once what is waited for and who is in the way; raises ``CommandError`` when it is late."""
         told = f"{situation}. {_ask(IN_THE_WAY, MIGRATE_LOCK) or ''}"
         if time.monotonic() > until:
             raise CommandError(f"The wait was too long. {told}")
@@ -101,7 +101,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _locked(self, until: float) -> Iterator[None]:
-        """Hold the lock, asking for it again and again: a query that waits would keep a migration's from ending."""
+        """Hold the lock, asking again and again: a query that waits would keep a migration's from ending."""
         while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
             self._wait(until, "Another server migrates the database")
         try:
