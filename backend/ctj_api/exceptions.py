@@ -102,12 +102,12 @@ def validation_envelope(fields: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     return body
 
 
-def error_response(status: int, fields: Mapping[str, Iterable[str]] | None = None) -> JsonResponse:
+def error_response(
+    status: int, fields: Mapping[str, Iterable[str]] | None = None, message: str | None = None
+) -> JsonResponse:
     """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
-    if fields is not None:
-        body = validation_envelope(fields)
-    else:
-        body = envelope(*CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed.")))
+    code, usual_message = CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed."))
+    body = envelope(code, message or usual_message) if fields is None else validation_envelope(fields)
     response = JsonResponse(body, status=status, headers={"Cache-Control": "private, no-store"})
     response["Content-Length"] = str(len(response.content))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

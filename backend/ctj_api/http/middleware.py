@@ -11,22 +11,14 @@ from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
-from ctj_api.exceptions import (
-    NO_SUCH_PARAMETER,
-    ErrorCode,
-    envelope,
-    error_response,
-    is_api_request,
-    is_passing,
-    leave_standby,
-)
+from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing, leave_standby
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +75,7 @@ class HostCheckMiddleware(CommonMiddleware):
             told = f"The host {request.META.get('HTTP_HOST', '')[:255]!r} is not in DJANGO_ALLOWED_HOSTS."
             logger.warning("%s", told)
             if settings.DEBUG:
-                body, headers = envelope(ErrorCode.BAD_REQUEST, told), {"Cache-Control": "private, no-store"}
-                return JsonResponse(body, status=HTTPStatus.BAD_REQUEST, headers=headers)
+                return error_response(HTTPStatus.BAD_REQUEST, message=told)
             raise
 
 

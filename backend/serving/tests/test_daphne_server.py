@@ -100,7 +100,7 @@ class ConnectionTests(SimpleTestCase):
         """The server goes on."""
         self.server.get("/fail-in-twisted")
         wait_until(lambda: '"type":"builtins.ZeroDivisionError"' in self.server.log)
-        self.assertTrue(self.answers())
+        self.assertTrue(self.server.answers("/process"))
 
     def test_failure_of_daphne_is_logged_with_its_place(self) -> None:
         """Daphne logs a traceback as text, of which only the exception's type and place are kept."""
