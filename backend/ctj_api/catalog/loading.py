@@ -89,14 +89,10 @@ def _name_key(entry: Entry) -> str:
     return lower_name(entry["name"])
 
 
-def _role_key(title: str, area: str) -> str:
-    return f"{lower_name(title)} ({area})"
-
-
 # What tells the entries of each part from each other.
 KEYS: dict[str, Callable[[Entry], str]] = {
     "communities_of_practice": lambda entry: entry["practice_area"],
-    "roles": lambda entry: _role_key(entry["title"], entry["community_of_practice"]),
+    "roles": lambda entry: f"{lower_name(entry['title'])} ({entry['community_of_practice']})",
     "skills": _name_key,
     "projects": _name_key,
 }
@@ -150,11 +146,16 @@ def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, 
     if only_if_empty and Skill.objects.exists():
         catalog = {part: [] for part in catalog}
     skills_added, skills_updated = _load_skills(catalog["skills"], communities)
+    roles = [
+        Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
+        for entry in catalog["roles"]
+    ]
+    projects = [Project(name=entry["name"]) for entry in catalog["projects"]]
     return {
         "skills added": skills_added,
         "skills updated": skills_updated,
-        "roles added": _load_roles(catalog["roles"], communities),
-        "projects added": _load_projects(catalog["projects"]),
+        "roles added": _add_missing(Role, roles),
+        "projects added": _add_missing(Project, projects),
         "communities updated": _load_communities(catalog["communities_of_practice"], communities),
     }
 
@@ -170,21 +171,11 @@ def _load_communities(entries: list[Entry], communities: Communities) -> int:
     return CommunityOfPractice.objects.bulk_update(changed, ["name", "description", "updated_at"])
 
 
-def _load_roles(entries: list[Entry], communities: Communities) -> int:
-    stored = Role.objects.values_list("title", "community_of_practice__practice_area")
-    known = {_role_key(*role) for role in stored}
-    added = [
-        Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
-        for entry in entries
-        if KEYS["roles"](entry) not in known
-    ]
-    return len(Role.objects.bulk_create(added))
-
-
-def _load_projects(entries: list[Entry]) -> int:
-    known = {lower_name(name) for name in Project.objects.values_list("name", flat=True)}
-    added = [Project(name=entry["name"]) for entry in entries if _name_key(entry) not in known]
-    return len(Project.objects.bulk_create(added))
+def _add_missing(model: type[Role | Project], rows: list[Any]) -> int:
+    """Add those rows whose names aren't stored in any case, and return how many these are."""
+    stored = model._default_manager.count()
+    model._default_manager.bulk_create(rows, ignore_conflicts=True)
+    return model._default_manager.count() - stored
 
 
 def _load_skills(entries: list[Entry], communities: Communities) -> tuple[int, int]:

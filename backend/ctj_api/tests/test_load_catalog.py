@@ -134,7 +134,7 @@ class CatalogTests(TestCase):
 
     def test_operator_whose_load_fails_half_way_has_loaded_nothing(self) -> None:
         """What was written before an error is taken back."""
-        with patch("ctj_api.catalog.loading._load_projects", side_effect=RuntimeError), self.assertRaises(RuntimeError):
+        with patch("ctj_api.catalog.loading._add_missing", side_effect=RuntimeError), self.assertRaises(RuntimeError):
             self.load()
         self.assertFalse(Skill.objects.exists())
 

@@ -12,7 +12,7 @@ from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from ctj_api.catalog.demo.texts import read_texts
+from ctj_api.catalog.demo.texts import read_demo
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
 from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -203,7 +203,7 @@ class DemoTextTests(TestCase):
 
     def test_texts_know_every_role_project_and_choice(self) -> None:
         """No listing of the shipped catalog falls back to general words."""
-        catalog, texts = read_catalog(SHIPPED_CATALOG), read_texts()
+        catalog, texts = read_catalog(SHIPPED_CATALOG), read_demo("texts")
         titles = {(area, title) for area, roles in texts["roles"].items() for title in roles}
         self.assertEqual(titles, {(role["community_of_practice"], role["title"]) for role in catalog["roles"]})
         self.assertEqual(texts["projects"].keys(), {project["name"] for project in catalog["projects"]})
@@ -215,7 +215,7 @@ class DemoTextTests(TestCase):
     def test_texts_name_skills_of_the_role_s_community(self) -> None:
         """Each role asks for at least seven skills, which the catalog lists for its community."""
         skills = read_catalog(SHIPPED_CATALOG)["skills"]
-        for area, roles in read_texts()["roles"].items():
+        for area, roles in read_demo("texts")["roles"].items():
             known = {skill["name"] for skill in skills if area in skill["communities_of_practice"]}
             for title, text in roles.items():
                 with self.subTest(title):

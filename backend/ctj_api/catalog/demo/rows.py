@@ -8,11 +8,11 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from ctj_api.enums import Experience, Status, WorkEnvironment
+from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import Opportunity, SkillMatrix, UserProfile
 from ctj_api.validators import DAYS
 
-from .texts import read_people, read_texts
+from .texts import read_demo
 
 PERIOD = timedelta(days=120)
 FIRST_DAY = timedelta(days=1)
@@ -118,9 +118,10 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
     )
 
 
-def build_manager(row: DemoRow, community: UUID, password: str, now: datetime) -> UserProfile:
+def build_manager(row: DemoRow, catalog: DemoCatalog, password: str, now: datetime) -> UserProfile:
     """Return a project manager, with a hashed password, who joined before the first listing."""
     joined_at = now - PERIOD + FIRST_DAY * row.rng.random()
+    community = catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
     return _account(row, password, joined_at, is_project_manager=True, community_of_practice_id=community)
 
 
@@ -142,7 +143,7 @@ def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: date
 
 def build_meeting_times(rng: Random) -> dict[str, Any]:
     """Return the weekly meetings of a project: one of the whole team, and often another one."""
-    people = read_people()
+    people = read_demo("people")
     team_day, side_day = rng.sample(WEEKDAYS[:4], 2)
     slots = [_slot(team_day, rng.choice(people["team_meetings"])) | {"name": "Team meeting"}]
     if rng.random() < SECOND_MEETING_SHARE:
@@ -161,7 +162,7 @@ def _moment(rng: Random, now: datetime) -> datetime:
 
 
 def _account(row: DemoRow, password: str, joined_at: datetime, **fields: Any) -> UserProfile:
-    names = read_people()["names"]
+    names = read_demo("people")["names"]
     first = last = row.rng.choice(names)
     if row.rng.random() < MIXED_NAME_SHARE:
         last = row.rng.choice(names)
@@ -189,7 +190,7 @@ def _learned_levels(rng: Random, role: DemoRole, all_skills: Sequence[str]) -> d
 
 
 def _availability(rng: Random) -> dict[str, Any]:
-    people = read_people()
+    people = read_demo("people")
     is_at_home = rng.random() < HOME_TIMEZONE_SHARE
     timezone = people["home_timezone"] if is_at_home else rng.choice(people["other_timezones"])
     hours = rng.choice(people["weekday_hours"])
@@ -210,7 +211,7 @@ def _week(timezone: str, slots: list[dict[str, str]]) -> dict[str, Any]:
 def _body(
     rng: Random, role: DemoRole, project: str, experience: Experience, environment: WorkEnvironment, hours: int
 ) -> str:
-    texts = read_texts()
+    texts = read_demo("texts")
     opening = [
         rng.choice(texts["projects"].get(project, texts["other_project"])),
         rng.choice(role.text["introductions"]),

@@ -1,9 +1,8 @@
 """Writes the demo rows that are missing, in batches of one transaction each."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import batched
-from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -12,7 +11,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ctj_api.catalog.loading import SHIPPED_CATALOG, load_catalog, read_catalog
-from ctj_api.enums import PracticeArea
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 
 from .rows import (
@@ -26,17 +24,9 @@ from .rows import (
     generator,
     manager_count,
 )
-from .texts import read_texts
+from .texts import read_demo
 
 BATCH_SIZE = 1000
-
-
-class DemoCounts(NamedTuple):
-    """How many rows seeding added."""
-
-    managers: int
-    volunteers: int
-    opportunities: int
 
 
 def prepare_catalog(seed: int) -> DemoCatalog:
@@ -76,9 +66,9 @@ class DemoSeeder:
         self._now = timezone.now()
         self._managers: list[UUID] = []
 
-    def add(self, opportunities: int, volunteers: int) -> DemoCounts:
-        """Add what is missing of a demo of this size and return how much that was."""
-        counts = DemoCounts(
+    def add(self, opportunities: int, volunteers: int) -> tuple[int, int, int]:
+        """Add what is missing of a demo of this size; return how many managers, volunteers and listings that was."""
+        counts = (
             self._in_batches("pm", manager_count(opportunities), self._add_managers),
             self._in_batches("volunteer", volunteers, self._add_volunteers),
             self._in_batches("opportunity", opportunities, self._add_opportunities),
@@ -96,18 +86,22 @@ class DemoSeeder:
         return added
 
     def _add_managers(self, rows: Sequence[DemoRow]) -> int:
-        community = self._catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
         known = self._known_accounts(rows)
         self._managers += [known.get(row.email, row.pk) for row in rows]
-        self._renew_passwords(rows)
-        missing = (row for row in rows if row.email not in known)
-        return _create_accounts(build_manager(row, community, self._password, self._now) for row in missing)
+        return self._add_accounts(rows, known, build_manager)
 
     def _add_volunteers(self, rows: Sequence[DemoRow]) -> int:
-        known = self._known_accounts(rows)
-        self._renew_passwords(rows)
-        missing = (row for row in rows if row.email not in known)
-        return _create_accounts(build_volunteer(row, self._catalog, self._password, self._now) for row in missing)
+        return self._add_accounts(rows, self._known_accounts(rows), build_volunteer)
+
+    def _add_accounts(
+        self, rows: Sequence[DemoRow], known: Mapping[str, UUID], build: Callable[..., UserProfile]
+    ) -> int:
+        if self._reset_passwords:
+            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
+        added = [build(row, self._catalog, self._password, self._now) for row in rows if row.email not in known]
+        matrices = [account.skills_learned_matrix for account in added]
+        SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
+        return len(UserProfile.objects.bulk_create(added))
 
     def _add_opportunities(self, rows: Sequence[DemoRow]) -> int:
         known = set(Opportunity.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
@@ -124,17 +118,6 @@ class DemoSeeder:
         by_email = dict(accounts)
         known = set(by_email.values())
         return by_email | {row.email: row.pk for row in rows if row.pk in known}
-
-    def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
-        if self._reset_passwords:
-            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
-
-
-def _create_accounts(accounts: Iterable[UserProfile]) -> int:
-    added = list(accounts)
-    matrices = [account.skills_learned_matrix for account in added]
-    SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
-    return len(UserProfile.objects.bulk_create(added))
 
 
 def _count_rows_for_planner() -> None:
@@ -154,7 +137,7 @@ def _add_meeting_times(seed: int) -> None:
 
 def _read_roles(skill_ids: Mapping[str, str]) -> list[list[DemoRole]]:
     """Return the roles of each community that has any; ``skill_ids`` are by name in lower case."""
-    texts = read_texts()
+    texts = read_demo("texts")
     nearby = _skills_by_community()
     roles = defaultdict(list)
     for role in Role.objects.select_related("community_of_practice"):
