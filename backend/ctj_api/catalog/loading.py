@@ -180,32 +180,23 @@ def _add_missing(model: type[Role | Project], rows: list[Any]) -> int:
 
 def _load_skills(entries: list[Entry], communities: Communities) -> tuple[int, int]:
     """Return how many skills were added and how many updated."""
-    known = {lower_name(skill.name): skill for skill in Skill.objects.select_for_update(no_key=True)}
-    wanted = {_name_key(entry): entry for entry in entries}
-    added = {
-        key: Skill(name=entry["name"], description=entry["description"])
-        for key, entry in wanted.items()
-        if key not in known
-    }
-    Skill.objects.bulk_create(added.values())
-    updated = _link_skills(wanted, known | added, communities) & known.keys()
-    for key in wanted.keys() & known.keys():
-        if wanted[key]["description"] and not known[key].description:
-            known[key].description = wanted[key]["description"]
-            updated.add(key)
-    for key in updated:
-        known[key].updated_at = timezone.now()
-    rows = [known[key] for key in updated]
-    return len(added), Skill.objects.bulk_update(rows, ["description", "updated_at"])
-
-
-def _link_skills(wanted: dict[str, Entry], skills: dict[str, Skill], communities: Communities) -> set[str]:
-    """Add the communities that skills lack, and return the keys of these skills."""
+    stored = Skill.objects.select_for_update(no_key=True).prefetch_related("communities_of_practice")
+    known = {lower_name(skill.name): skill for skill in stored}
     link = Skill.communities_of_practice.through
-    known = set(link._default_manager.values_list("skill_id", "communityofpractice_id"))
-    pairs = {(key, communities[area].pk) for key, entry in wanted.items() for area in entry["communities_of_practice"]}
-    missing = [(key, community) for key, community in pairs if (skills[key].pk, community) not in known]
-    link._default_manager.bulk_create(
-        link(skill_id=skills[key].pk, communityofpractice_id=community) for key, community in missing
-    )
-    return {key for key, _ in missing}
+    added, updated, links = [], [], []
+    for entry in entries:
+        missing = {communities[area] for area in entry["communities_of_practice"]}
+        skill = known.get(_name_key(entry))
+        if skill is None:
+            skill = Skill(name=entry["name"], description=entry["description"])
+            added.append(skill)
+        else:
+            missing -= set(skill.communities_of_practice.all())
+            if missing or (entry["description"] and not skill.description):
+                skill.description = skill.description or entry["description"]
+                skill.updated_at = timezone.now()
+                updated.append(skill)
+        links += [link(skill=skill, communityofpractice=community) for community in missing]
+    Skill.objects.bulk_create(added)
+    link._default_manager.bulk_create(links)
+    return len(added), Skill.objects.bulk_update(updated, ["description", "updated_at"])

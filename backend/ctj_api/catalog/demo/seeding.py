@@ -1,6 +1,5 @@
 """Writes the demo rows that are missing, in batches of one transaction each."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import batched
 from uuid import UUID
@@ -11,11 +10,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ctj_api.catalog.loading import SHIPPED_CATALOG, load_catalog, read_catalog
-from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 
 from .rows import (
     DemoCatalog,
-    DemoRole,
     DemoRow,
     build_manager,
     build_meeting_times,
@@ -24,7 +22,6 @@ from .rows import (
     generator,
     manager_count,
 )
-from .texts import read_demo
 
 BATCH_SIZE = 1000
 
@@ -34,13 +31,7 @@ def prepare_catalog(seed: int) -> DemoCatalog:
     if not all(model._default_manager.exists() for model in (Skill, Role, Project)):
         load_catalog(read_catalog(SHIPPED_CATALOG))
     _add_meeting_times(seed)
-    skill_ids = {name.lower(): str(pk) for name, pk in Skill.objects.values_list("name", "pk")}
-    return DemoCatalog(
-        communities=dict(CommunityOfPractice.objects.values_list("practice_area", "pk")),
-        roles=_read_roles(skill_ids),
-        projects=list(Project.objects.values_list("pk", "name")),
-        skills=list(skill_ids.values()),
-    )
+    return DemoCatalog()
 
 
 class DemoSeeder:
@@ -133,27 +124,3 @@ def _add_meeting_times(seed: int) -> None:
         project.meeting_times = build_meeting_times(generator(seed, "project", project.name))
         project.updated_at = timezone.now()
     Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
-
-
-def _read_roles(skill_ids: Mapping[str, str]) -> list[list[DemoRole]]:
-    """Return the roles of each community that has any; ``skill_ids`` are by name in lower case."""
-    texts = read_demo("texts")
-    nearby = _skills_by_community()
-    roles = defaultdict(list)
-    for role in Role.objects.select_related("community_of_practice"):
-        area = role.community_of_practice.practice_area
-        text = texts["roles"][area].get(role.title, texts["other_role"])
-        community_skills = nearby[area] or list(skill_ids.values())
-        skills = [skill_ids[name.lower()] for name in text["skills"] if name.lower() in skill_ids] or community_skills
-        roles[area].append(
-            DemoRole(role.pk, role.title, area, role.community_of_practice_id, text, skills, community_skills)
-        )
-    return [roles[area] for area in sorted(roles)]
-
-
-def _skills_by_community() -> dict[str, list[str]]:
-    skills = defaultdict(list)
-    linked = Skill.objects.filter(communities_of_practice__isnull=False)
-    for area, pk in linked.values_list("communities_of_practice__practice_area", "pk"):
-        skills[area].append(str(pk))
-    return skills
