@@ -334,8 +334,7 @@ class MatchReadTests(MatchAssertions):
             (self.volunteer, MY_MATCHES, 9),
             (self.pm, matches_of(self.opportunity({self.react: 3})), 8),
         ):
-            client = browser()
-            client.force_login(user)
+            client = browser(user)
             for rows in (1, 50):
                 for _ in range(rows):
                     self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))

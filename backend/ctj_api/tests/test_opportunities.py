@@ -20,7 +20,6 @@ from .common import (
     make_regular_user,
     make_skill,
     opportunity_payload,
-    refresh_csrf_token,
 )
 
 URL = "/api/opportunities/"
@@ -139,9 +138,7 @@ class OpportunityWriteTests(APITestCase):
 
     def test_pm_user_can_create_update_and_delete_with_session_and_token(self) -> None:
         """The whole life of a listing through a real session with CSRF tokens."""
-        client = browser()
-        client.force_login(self.pm)
-        refresh_csrf_token(client)
+        client = browser(self.pm)
         created = client.post(URL, opportunity_payload(skills_required_matrix={str(self.css.pk): 2}))
         self.assertEqual(created.status_code, 201)
         url = f"{URL}{created.json()['id']}/"
@@ -152,8 +149,7 @@ class OpportunityWriteTests(APITestCase):
 
     def test_pm_user_unsafe_request_without_token_returns_403(self) -> None:
         """A session alone changes nothing."""
-        client = browser()
-        client.force_login(self.pm)
+        client = browser(self.pm)
         client.credentials()
         for send, url in ((client.post, URL), (client.put, self.url), (client.delete, self.url)):
             response = send(url, opportunity_payload())

@@ -228,8 +228,6 @@ class ResetPasswordTests(APITestCase):
 class ResetAtOnceTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def test_owner_using_a_link_many_times_at_once_succeeds_once(self) -> None:
         """Whoever comes second finds it used."""
         make_regular_user(email=ANA)

@@ -66,8 +66,6 @@ class LimitTests(TestCase):
 class LimitAtOnceTests(TransactionTestCase):
     """Counts that are really committed."""
 
-    serialized_rollback = True
-
     def test_clients_at_once_are_counted_exactly(self) -> None:
         """Each of 30 attempts finds another number."""
         waits = at_once(*[Limit("test", (7, 60), "ana").count] * 30)

@@ -17,7 +17,6 @@ from .common import (
     make_pm_user,
     make_regular_user,
     make_skill,
-    refresh_csrf_token,
 )
 
 ME = "/api/users/me/"
@@ -91,8 +90,7 @@ class UserReadTests(APITestCase):
 
     def test_inactive_user_cannot_view_own_record(self) -> None:
         """A session ends with the account."""
-        client = browser()
-        client.force_login(self.user)
+        client = browser(self.user)
         self.assertEqual(client.get(ME).status_code, 200)
         self.user.is_active = False
         self.user.save()
@@ -101,8 +99,7 @@ class UserReadTests(APITestCase):
     def test_authenticated_user_view_takes_a_constant_number_of_queries(self) -> None:
         """Session, user, matrix and names, however many skills are rated."""
         for skills in (1, 50):
-            client = browser()
-            client.force_login(make_regular_user(levels={make_skill(): 3 for _ in range(skills)}))
+            client = browser(make_regular_user(levels={make_skill(): 3 for _ in range(skills)}))
             with self.subTest(skills=skills), self.assertNumQueries(4):
                 client.get(ME)
 
@@ -114,9 +111,7 @@ class UserWriteTests(APITestCase):
         """Sign a volunteer in, as a browser would."""
         self.react, self.css = make_skill(name="React"), make_skill(name="CSS")
         self.user = make_regular_user(email="ana@example.org")
-        self.browser = browser()
-        self.browser.force_login(self.user)
-        refresh_csrf_token(self.browser)
+        self.browser = browser(self.user)
         self.answers: dict[str, Any] = {
             "community_of_practice": str(make_cop("engineering").pk),
             "skills_learned_matrix": {str(self.react.pk): 3},
