@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as HypothesisTestCase
 
-from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.validators import (
     NO_PART_OF_A_NAME,
     clean_skill_levels,
@@ -376,14 +376,3 @@ class IntegrityTests(TestCase):
         """Communities, roles and projects stay while a listing or a role needs them."""
         for row in (self.opportunity.project, self.opportunity.role, self.opportunity.role.community_of_practice):
             self.assertRaises(ProtectedError, row.delete)
-
-    def test_deleting_the_author_keeps_the_listing(self) -> None:
-        """Only the name of the author goes."""
-        self.user.delete()
-        self.opportunity.refresh_from_db()
-        self.assertIsNone(self.opportunity.created_by)
-        self.assertEqual(Opportunity.objects.count(), 1)
-
-    def test_migrations_made_the_five_communities(self) -> None:
-        """They are there before anything is loaded."""
-        self.assertEqual(CommunityOfPractice.objects.count(), 5)

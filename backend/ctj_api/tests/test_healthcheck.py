@@ -38,12 +38,6 @@ class HealthcheckTests(APITestCase):
         self.assertEqual(error_of(response)["code"], "service_unavailable")
         self.assertGreater(int(response["Retry-After"]), 0)
 
-    def test_anonymous_post_returns_405(self) -> None:
-        """It is only read."""
-        response = self.client.post(URL)
-        self.assertEqual((response.status_code, response["Allow"]), (405, "GET, HEAD"))
-        self.assertEqual(error_of(response)["code"], "method_not_allowed")
-
     def test_anonymous_healthcheck_with_stalled_database_returns_503(self) -> None:
         """A database that takes the connection and then says nothing is away as well."""
         is_over = Event()
@@ -56,8 +50,3 @@ class HealthcheckTests(APITestCase):
         with patch("backend.views.PROBE_SECONDS", 0.05), patch("backend.views.connection") as connection:
             connection.cursor.side_effect = stall
             self.assertEqual(error_of(self.client.get(URL))["code"], "service_unavailable")
-
-    def test_anonymous_healthcheck_accepting_html_returns_406(self) -> None:
-        """There is JSON only, as everywhere."""
-        response = self.client.get(URL, HTTP_ACCEPT="text/html")
-        self.assertEqual((response.status_code, error_of(response)["code"]), (406, "not_acceptable"))

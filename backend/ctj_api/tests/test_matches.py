@@ -211,11 +211,6 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual(self.ids(limit=10) + self.ids(limit=10, offset=10) + self.ids(limit=10, offset=20), everything)
         self.assertEqual(self.ids(offset=23), [])
 
-    def test_anonymous_cannot_list_matches(self) -> None:
-        """There is nobody to rank for."""
-        response = self.client.get(MY_MATCHES)
-        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
-
 
 class VolunteerMatchReadTests(MatchAssertions):
     """The volunteers, ranked for an opportunity, as project managers see them."""

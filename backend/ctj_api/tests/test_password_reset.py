@@ -284,15 +284,14 @@ class SessionTests(APITestCase):
         self.first.post("/api/auth/logout/")
         self.assertEqual(self.statuses(), (403, 200, 403))
 
-    def test_regular_user_with_a_changed_password_has_no_session(self) -> None:
-        """However it was changed, all sessions end."""
+    def test_inactive_user_and_one_with_a_changed_password_have_no_session(self) -> None:
+        """All sessions end with the next request, however the password was changed."""
+        UserProfile.objects.update(is_active=False)
+        self.assertEqual(self.statuses(), (403, 403, 403))
+        UserProfile.objects.update(is_active=True)
+        self.assertEqual(self.statuses(), (200, 200, 200))
         self.user.set_password(NEW)
         self.user.save()
-        self.assertEqual(self.statuses(), (403, 403, 403))
-
-    def test_inactive_user_has_no_session(self) -> None:
-        """All sessions end with the next request."""
-        UserProfile.objects.update(is_active=False)
         self.assertEqual(self.statuses(), (403, 403, 403))
 
     def test_attacker_is_kept_from_the_cookies(self) -> None:

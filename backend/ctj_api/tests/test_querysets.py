@@ -45,10 +45,6 @@ class OpportunityTests(TestCase):
         rows: Any = Opportunity.objects.with_rights_of(user)
         return {row.is_editable for row in rows}
 
-    def test_volunteers_apply_for_open_listings(self) -> None:
-        """Not for those on hold, filled or closed."""
-        self.assertEqual(list(Opportunity.objects.open()), [self.listings[Status.OPEN]])
-
 
 class AccountTests(TestCase):
     """How accounts are made and found."""
