@@ -72,9 +72,7 @@ class ErrorTests(APITestCase):
             for method in ("get", "post", "put", "patch", "delete", "options"):
                 with self.subTest(path=path, method=method):
                     self.assert_error(getattr(self.client, method)(path), 404, "not_found")
-
-    def test_anyone_outside_the_api_gets_a_page(self) -> None:
-        """The envelope is the API's own."""
+        # The envelope is the API's own.
         response = self.client.get("/apiary/")
         self.assertEqual((response.status_code, response["Content-Type"].split(";")[0]), (404, "text/html"))
 
@@ -347,9 +345,7 @@ class ExceptionHandlerTests(APITestCase):
         for cls, code in CODE_OF_EXCEPTION.items():
             if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
                 self.assertEqual(CODE_OF_STATUS[cls.status_code][0], code)
-
-    def test_client_is_told_when_to_retry(self) -> None:
-        """The header survives the envelope."""
+        # The header survives the envelope.
         response = civic_exception_handler(exceptions.Throttled(wait=7), {})
         assert response is not None
         self.assertEqual((response.status_code, response["Retry-After"]), (429, "7"))

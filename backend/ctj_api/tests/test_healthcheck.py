@@ -17,17 +17,13 @@ class HealthcheckTests(APITestCase):
 
     @override_settings(RELEASE="1.2.3+abc")
     def test_anonymous_healthcheck_returns_200(self) -> None:
-        """It tells version, uptime and the state of the database."""
-        body = self.client.get(URL).json()
+        """It tells version, uptime and the state of the database, whatever ``Host`` a load balancer sends."""
+        body = self.client.get(URL, HTTP_HOST="10.0.0.7").json()
         self.assertEqual(
             body | {"uptime_seconds": 0},
             {"status": "ok", "version": "1.2.3+abc", "uptime_seconds": 0, "database": "ok"},
         )
         self.assertGreaterEqual(body["uptime_seconds"], 0)
-
-    def test_anonymous_healthcheck_with_foreign_host_returns_200(self) -> None:
-        """A load balancer may send whatever ``Host`` it likes."""
-        self.assertEqual(self.client.get(URL, HTTP_HOST="10.0.0.7").status_code, 200)
 
     def test_anonymous_healthcheck_without_database_returns_503(self) -> None:
         """A database that does not answer is a 503 in the envelope, with a time to retry."""

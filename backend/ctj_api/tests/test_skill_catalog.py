@@ -125,7 +125,7 @@ class SkillMergeTests(SkillTestCase):
         return self.merge(self.react, *(skills or (self.reactjs,)), post="yes", kept=str(self.react.pk))
 
     def test_administrator_is_asked_which_skill_stays(self) -> None:
-        """Each with its numbers and its description; nothing changes before an answer that names one of them."""
+        """Each with its numbers and its description; nothing changes before an answer that names one of two or more."""
         make_opportunity({self.reactjs: 3})
         page = self.merge(self.react, self.reactjs)
         self.assertContains(page, 'type="radio" name="kept"', count=2)
@@ -135,7 +135,9 @@ class SkillMergeTests(SkillTestCase):
         for kept in ("", "x", UNKNOWN_ID, str(self.other.pk)):
             page = self.merge(self.react, self.reactjs, post="yes", kept=kept)
             self.assertContains(page, "Choose the skill to keep.")
-        self.assertEqual(Skill.objects.count(), 3)
+        for data in ({}, {"post": "yes", "kept": str(self.react.pk)}):
+            self.assertContains(self.merge(self.react, **data), "Select at least two skills to merge them.")
+        self.assertEqual((Skill.objects.count(), LogEntry.objects.count()), (3, 0))
 
     def test_administrator_merging_keeps_the_highest_level(self) -> None:
         """Other skills of a matrix stay as they are, and so do other matrices, with their times."""
@@ -180,12 +182,6 @@ class SkillMergeTests(SkillTestCase):
         pages = [reverse("admin:ctj_api_opportunity_history", args=[listing.pk]) for listing in (changed, same)]
         self.assertContains(self.client.get(pages[0]), "Changed React.js, which became React.")
         self.assertNotContains(self.client.get(pages[1]), "which became")
-
-    def test_administrator_merging_fewer_than_two_is_refused(self) -> None:
-        """One is not enough, and the message says so."""
-        for data in ({}, {"post": "yes", "kept": str(self.react.pk)}):
-            self.assertContains(self.merge(self.react, **data), "Select at least two skills to merge them.")
-        self.assertEqual((Skill.objects.count(), LogEntry.objects.count()), (3, 0))
 
     def test_administrator_merging_joins_the_practice_areas_and_renews_what_search_finds(self) -> None:
         """Each area once; a listing is found by the name that stays, and not by the one that went."""
