@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
-from ctj_api.catalog.demo.texts import read_demo
+from ctj_api.catalog.demo.rows import read_demo
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
 from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile

@@ -1,9 +1,12 @@
 """Builds demo rows, unsaved, of which all but the times follows from the seed, their kind and their number."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from math import ceil
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -12,8 +15,7 @@ from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.validators import DAYS
 
-from .texts import read_demo
-
+DATA = Path(__file__).parent.parent / "data"
 PERIOD = timedelta(days=120)
 FIRST_DAY = timedelta(days=1)
 OPPORTUNITIES_PER_MANAGER = 10
@@ -41,6 +43,13 @@ MIXED_NAME_SHARE = 0.15
 HOME_TIMEZONE_SHARE = 0.75
 WEEKEND_SHARE = 0.4
 SECOND_MEETING_SHARE = 0.6
+
+
+@cache
+def read_demo(name: str) -> dict[str, Any]:
+    """Return alternatives for each part of a listing (``texts``), or names, time zones and hours (``people``)."""
+    content: dict[str, Any] = json.loads((DATA / f"demo_{name}.json").read_text(encoding="utf-8"))
+    return content
 
 
 class DemoCatalog:
