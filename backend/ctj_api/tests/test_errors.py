@@ -345,7 +345,9 @@ class ExceptionHandlerTests(APITestCase):
         for cls, code in CODE_OF_EXCEPTION.items():
             if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
                 self.assertEqual(CODE_OF_STATUS[cls.status_code][0], code)
-        # The header survives the envelope.
+
+    def test_client_is_told_when_to_retry(self) -> None:
+        """The header survives the envelope."""
         response = civic_exception_handler(exceptions.Throttled(wait=7), {})
         assert response is not None
         self.assertEqual((response.status_code, response["Retry-After"]), (429, "7"))
