@@ -37,6 +37,7 @@ class MetricFilesTests(SimpleTestCase):
                     for route, method in product(ROUTES, (*METHODS, "BREW")):
                         client.request(method, route, headers={"Host": "localhost"})
                         with client.getresponse() as response:
-                            self.assertEqual((response.status < 500, bool(response.read())), (True, method != "HEAD"))
+                            response.read()
+                            self.assertLess(response.status, 500)
                 self.assertEqual(server.log.count("have no room"), 1)
                 self.assertNotIn("was sent SIG", server.log)
