@@ -242,6 +242,11 @@ class ErrorTests(APITestCase):
         self.assertContains(defect, "It is our fault", status_code=500)
         self.assertNotContains(defect, "secret", status_code=500)
 
+    def test_pm_user_saving_a_page_from_before_a_new_sign_in_reads_what_to_do(self) -> None:
+        """In the other tab the token has changed."""
+        page = APIClient(enforce_csrf_checks=True).post("/admin/login/", {"username": "pm@example.org"})
+        self.assertContains(page, "This page is out of date", status_code=403)
+
     def test_anyone_meeting_a_bug_gets_500_without_details(self) -> None:
         """What went wrong stays in the log, with debugging on and off."""
         for debug in (True, False):
