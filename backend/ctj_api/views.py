@@ -239,13 +239,15 @@ def user_me(request: Request) -> Response:
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
+    owner: Any = request.user
+    serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
+    serializer.is_valid(raise_exception=True)
     with transaction.atomic():
-        user = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
-        serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
+        locked = UserProfile.objects.select_for_update(no_key=True)
+        serializer.instance = get_object_or_404(locked, pk=owner.pk)
         require_match(request, serializer)
-        serializer.is_valid(raise_exception=True)
         serializer.save()
-    return Response(serializer.data)
+        return Response(serializer.data)
 
 
 def _delete_account(request: Request) -> Response:
@@ -365,18 +367,18 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         """Stamp the listing with who posts it."""
         log_addition(self.request.user, serializer.save(created_by=self.request.user))
 
-    @transaction.atomic
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        listing = self.get_locked_object()
-        serializer = self.get_serializer(listing, data=request.data)
-        require_match(request, serializer)
+        serializer = self.get_serializer(self.get_object(), data=request.data)
         serializer.is_valid(raise_exception=True)
-        before, names = snapshot(listing), _names_in(listing)
-        changed = serializer.save(created_by=request.user)
-        skills = all_skill_names(serializer.context)
-        log_change(request.user, changed, before, {**names, **_names_in(changed), **skills})
-        return Response(serializer.data)
+        with transaction.atomic():
+            listing = serializer.instance = self.get_locked_object()
+            require_match(request, serializer)
+            before, names = snapshot(listing), _names_in(listing)
+            changed = serializer.save(created_by=request.user)
+            skills = all_skill_names(serializer.context)
+            log_change(request.user, changed, before, {**names, **_names_in(changed), **skills})
+            return Response(serializer.data)
 
     @transaction.atomic
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -131,7 +131,7 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
             response["ETag"] = quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest())
         if "ETag" not in response:
             return response
-        return get_conditional_response(request, etag=response["ETag"], response=response)
+        return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
 class CachePolicyMiddleware(MiddlewareMixin):

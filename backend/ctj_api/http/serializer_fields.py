@@ -224,5 +224,5 @@ def value_at(row: Any, path: str) -> Any:
 
 def has_values(row: Model, values: dict[str, Any]) -> bool:
     """Return whether the fields of ``row`` have these values already; no row that they refer to is loaded."""
-    stored = {name: getattr(row, row._meta.get_field(name).attname) for name in values}
-    return stored == {name: getattr(value, "pk", value) for name, value in values.items()}
+    columns = {field.name: field.attname for field in row._meta.fields}
+    return all(getattr(row, columns[name]) == getattr(value, "pk", value) for name, value in values.items())
