@@ -31,16 +31,9 @@ ERROR_RESPONSES = {
 VERSIONED = ("/api/opportunities/{id}/", "/api/users/me/", "/api/users/{id}/")
 WITHOUT_ETAG = ("/api/healthcheck/", "/api/auth/csrf/")
 NOT_MODIFIED = {"description": "The client has this version, which `If-None-Match` names."}
-IF_MATCH = {
-    "in": "header",
-    "name": "If-Match",
-    "schema": {"type": "string"},
-    "description": "Entity tags, or `*`; with any other version nothing is written.",
-}
-HEADERS = {
-    "ETag": ("string", "The version; strong where it is that of one opportunity or account."),
-    "Retry-After": ("integer", "Seconds to wait."),
-}
+IF_MATCH = {"in": "header", "name": "If-Match", "schema": {"type": "string"}, "description": "Entity tags, or `*`."}
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "The version; strong if it is that of one row."}}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 
 ERROR_SCHEMA = {
     "type": "object",
@@ -139,13 +132,10 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         "name": "X-CSRFToken",
         "description": "The token of `/api/auth/csrf/`, with its cookie; every unsafe request needs it.",
     }
-    components["headers"] = {
-        name: {"description": description, "schema": {"type": kind}} for name, (kind, description) in HEADERS.items()
-    }
     errors = {name: _error_response(description) for name, description in ERROR_RESPONSES.values()}
     components["responses"] = {"NotModified": NOT_MODIFIED, **errors}
     for name in ("TooManyRequests", "ServiceUnavailable"):
-        errors[name]["headers"] = _header("Retry-After")
+        errors[name]["headers"] = RETRY_AFTER
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
             _require_csrf_token(method, operation)
@@ -179,15 +169,11 @@ def _describe_versions(path: str, method: str, operation: dict[str, Any]) -> Non
     is_public_read = method == "get" and {} in operation["security"] and path not in WITHOUT_ETAG
     if is_public_read or path in VERSIONED or (path, method) == ("/api/opportunities/", "post"):
         for status in {"200", "201"} & responses.keys():
-            responses[status].setdefault("headers", {}).update(_header("ETag"))
+            responses[status].setdefault("headers", {}).update(ETAG)
     if "412" in responses:
         operation.setdefault("parameters", []).append(IF_MATCH)
     elif is_public_read or path in VERSIONED:
         responses["304"] = {"$ref": "#/components/responses/NotModified"}
-
-
-def _header(name: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"}}
 
 
 def _error_response(description: str) -> dict[str, Any]:

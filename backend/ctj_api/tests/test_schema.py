@@ -94,9 +94,9 @@ class SchemaTests(SimpleTestCase):
         """Which writes take ``If-Match`` and answer 412, which answers carry a tag, and which say when to try again."""
         written = {f"{method} {path}" for path, method, row in self.operations if "412" in row["responses"]}
         me, listings = "/api/users/me/", "/api/opportunities/"
-        expected = {f"put {me}", f"patch {me}", f"delete {me}", f"put {listings}{{id}}/", f"delete {listings}{{id}}/"}
-        self.assertEqual(written, expected)
-        answered = {f"post {listings}"} | {write for write in written if not write.startswith("delete")}
+        answered = {f"put {me}", f"patch {me}", f"put {listings}{{id}}/"}
+        self.assertEqual(written, {*answered, f"delete {me}", f"delete {listings}{{id}}/"})
+        answered.add(f"post {listings}")
         for path, method, row in self.operations:
             with self.subTest(path=path, method=method):
                 headers = {parameter["name"] for parameter in row.get("parameters", []) if parameter["in"] == "header"}

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient, APITestCase
 
-from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
 
 from .common import (
     PASSWORD,
@@ -109,19 +109,14 @@ class VersionTests(APITestCase):
         skill = Skill.objects.filter(pk=self.skills[0].pk)
         changes: list[tuple[str, Callable[[], object]]] = [
             (self.url, lambda: Opportunity.objects.update(status="filled")),
-            (self.url, lambda: SkillMatrix.objects.update(levels={})),
             (self.url, lambda: Project.objects.filter(opportunities=self.listing).update(name="Another")),
-            (self.url, lambda: Role.objects.filter(opportunities=self.listing).update(title="Another")),
             (ME, lambda: UserProfile.objects.update(is_project_manager=False)),
-            (ME, lambda: UserProfile.objects.update(email="eve@example.org")),
-            (ME, lambda: SkillMatrix.objects.update(levels={str(skill.get().pk): 1})),
-            (ME, lambda: skill.update(name="Another skill")),
+            (ME, lambda: skill.update(name="Another")),
         ]
-        for number, (url, change) in enumerate(changes):
+        for url, change in changes:
             before = self.tag(url)
             change()
-            with self.subTest(number):
-                self.assertNotEqual(self.tag(url), before)
+            self.assertNotEqual(self.tag(url), before)
 
     def test_pm_user_with_another_version_or_no_version_writes_nothing(self) -> None:
         """Another and a weak tag are 412, what is no list of tags, or too long a one, is 400."""
@@ -145,11 +140,9 @@ class VersionTests(APITestCase):
 
     def test_pm_user_is_told_first_what_is_not_theirs(self) -> None:
         """A version is compared after the rights: 403 and 404 come before 412."""
-        foreign = make_opportunity()
-        gone, other = f"{URL}{UNKNOWN_ID}/", f"{URL}{foreign.pk}/"
+        gone, other = f"{URL}{UNKNOWN_ID}/", f"{URL}{make_opportunity().pk}/"
         for method, url, status in (("put", gone, 404), ("delete", gone, 404), ("put", other, 403)):
-            for known in (OTHER, "garbage"):
-                self.assertEqual(self.send(method, url, self.payload, known).status_code, status)
+            self.assertEqual(self.send(method, url, self.payload, OTHER).status_code, status)
         self.client.logout()
         for method, url, body in self.writes:
             self.assertEqual(self.send(method, url, body, OTHER).status_code, 403)
