@@ -6,7 +6,8 @@ from django.test import TestCase, override_settings
 from django.urls import reverse
 
 from backend.environment import Rate
-from ctj_api.desk.reauthentication import ENTERED_AT, MAX_AGE_SECONDS
+from ctj_api.accounts.sessions import ENTERED_AT
+from ctj_api.desk.reauthentication import MAX_AGE_SECONDS
 from ctj_api.desk.skill_csv import sign
 from ctj_api.models import Skill, UserProfile
 

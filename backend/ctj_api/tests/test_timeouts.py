@@ -23,8 +23,6 @@ from .common import browser, error_of, make_opportunity, make_regular_user, make
 class TimeoutTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def setting(self, name: str) -> str:
         """Return what the database of the tests has."""
         with connection.cursor() as cursor:
