@@ -27,6 +27,7 @@ class ReauthenticationTests(TestCase):
         react, other = (str(make_skill(name=name).pk) for name in ("React", "ReactJS"))
         account = reverse("admin:ctj_api_userprofile_change", args=[self.user.pk])
         merge = {"action": ["merge_selected", ""], "_selected_action": [react, other], "post": "yes", "kept": react}
+        rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on", "shown_levels": "{}"}
         # The last one's first action counts, as Django takes it.
         rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on", "shown_levels": "{}"}
         self.forms: list[tuple[str, dict[str, Any]]] = [
