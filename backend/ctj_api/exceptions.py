@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 NON_FIELD_ERRORS = "non_field_errors"
 CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
+CHANGED_MEANWHILE = "This was changed meanwhile, and nothing was saved. Read it again before you save."
 NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
 NOT_SAVED = "Nothing can be saved at the moment, only read. Try again in a few minutes."
@@ -45,11 +46,28 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
+    PRECONDITION_FAILED = "precondition_failed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     THROTTLED = "throttled"
     ERROR = "error"
     SERVER_ERROR = "server_error"
     SERVICE_UNAVAILABLE = "service_unavailable"
+
+
+class BadHeader(exceptions.APIException):
+    """A header is not what its grammar allows."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    default_code = ErrorCode.BAD_REQUEST
+    default_detail = 'If-Match is no list of entity tags, such as "a", "b".'
+
+
+class PreconditionFailed(exceptions.APIException):
+    """The row has changed since the client read it."""
+
+    status_code = HTTPStatus.PRECONDITION_FAILED
+    default_code = ErrorCode.PRECONDITION_FAILED
+    default_detail = CHANGED_MEANWHILE
 
 
 class ServiceUnavailable(exceptions.APIException):
@@ -67,6 +85,7 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
     HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
     HTTPStatus.NOT_ACCEPTABLE: (ErrorCode.NOT_ACCEPTABLE, "This address does not serve what you accept."),
+    HTTPStatus.PRECONDITION_FAILED: (ErrorCode.PRECONDITION_FAILED, CHANGED_MEANWHILE),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8."),
     HTTPStatus.TOO_MANY_REQUESTS: (ErrorCode.THROTTLED, "Too many requests. Try again later."),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ErrorCode.SERVER_ERROR, "Something went wrong on our side."),

@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
@@ -83,12 +83,15 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
     """Give answers an ``ETag``, that of a page made of the total as well, and answer 304 where a client has it."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response with its ``ETag``, or a 304."""
-        has_validator = "ETag" in response or "X-Total-Count" not in response
-        if isinstance(response, HttpResponse) and not has_validator and self.needs_etag(response):
-            total = f"{response['X-Total-Count']}\n"
-            response["ETag"] = quote_etag(sha256(total.encode() + response.content).hexdigest())
-        return super().process_response(request, response)
+        """Return the response with its ``ETag``, or a 304; here HEAD still has the body of GET."""
+        if request.method not in {"GET", "HEAD"} or not isinstance(response, HttpResponse):
+            return response
+        if "ETag" not in response and response.content and self.needs_etag(response):
+            total = response.get("X-Total-Count", "")
+            response["ETag"] = quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest())
+        if "ETag" not in response:
+            return response
+        return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
 class CachePolicyMiddleware(MiddlewareMixin):
