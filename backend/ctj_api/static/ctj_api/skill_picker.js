@@ -25,11 +25,10 @@
       this.names = new Map(this.skills.map(({ name }) => [fold(name), name]));
       this.added = 0;
       this.all = new Set();
-      for (const row of [...this.rows.children]) {
-        if (row.querySelector(".skill-name").value) {
-          new SkillRow(this, row);
-        } else {
-          row.remove();
+      for (const element of [...this.rows.children]) {
+        const row = new SkillRow(this, element);
+        if (!row.field.value && !row.level.value) {
+          row.discard();
         }
       }
       root.querySelector(".skill-plain").remove();
@@ -39,6 +38,8 @@
       if (!this.rows.children.length) {
         this.add();
       }
+      root.closest("form").addEventListener("restore", ({ detail }) => this.restore(detail));
+      this.all.forEach((row) => row.check());
       this.count();
     }
 
@@ -53,6 +54,19 @@
       return new SkillRow(this, row);
     }
 
+    /* Makes as many rows as were kept, and fills them: `values` has those of each field by its name. */
+    restore(values) {
+      this.all.forEach((row) => row.discard());
+      const [names, levels] = [...this.template.content.querySelectorAll("[name]")].map(({ name }) => values.get(name));
+      names?.forEach((name, index) => {
+        const row = this.add();
+        row.field.value = name;
+        row.level.value = levels[index];
+        row.nameButton();
+      });
+      this.changed();
+    }
+
     removed(index) {
       const next = this.rows.children[Math.min(index, this.rows.children.length - 1)];
       (next ? next.querySelector(".skill-name") : this.root.querySelector(".skill-add")).focus();
@@ -60,8 +74,8 @@
     }
 
     chosenBesides(field) {
-      const others = [...this.rows.querySelectorAll(".skill-name")].filter((other) => other !== field);
-      return new Set(others.map((other) => fold(other.value)).filter(Boolean));
+      const others = [...this.all].filter((row) => row.field !== field);
+      return new Set(others.map((row) => fold(row.field.value)).filter(Boolean));
     }
 
     async found(text, field) {
@@ -80,6 +94,7 @@
     }
 
     changed() {
+      this.root.dispatchEvent(new Event("change", { bubbles: true }));
       this.all.forEach((row) => row.check());
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.count(), COUNT_DELAY);
@@ -92,10 +107,9 @@
       this.asked?.abort();
       this.asked = new AbortController();
       const query = new URLSearchParams();
-      for (const row of this.rows.children) {
-        const [name, level] = [row.querySelector(".skill-name"), row.querySelector(".skill-level")];
-        if (this.names.has(fold(name.value)) && level.value) {
-          query.append("skill_levels_name", name.value);
+      for (const { field, level } of this.all) {
+        if (this.names.has(fold(field.value)) && level.value) {
+          query.append("skill_levels_name", field.value);
           query.append("skill_levels_level", level.value);
         }
       }
@@ -224,6 +238,9 @@
     }
 
     pressed(event) {
+      if (event.isComposing || event.keyCode === 229) {
+        return; // the key belongs to the input method
+      }
       const opened = !this.list.hidden;
       if (event.key === "ArrowDown" || event.key === "ArrowUp") {
         event.preventDefault();
@@ -343,9 +360,13 @@
 
     removeRow() {
       const index = [...this.picker.rows.children].indexOf(this.element);
+      this.discard();
+      this.picker.removed(index);
+    }
+
+    discard() {
       this.picker.all.delete(this);
       this.element.remove();
-      this.picker.removed(index);
     }
   }
 
