@@ -1,7 +1,7 @@
 /*
  * Keeps what was typed into a form of the admin in this tab until it is saved, and offers it where the form is opened
- * again: after Back, a reload, or another sign-in. Leaving such a form asks. Without this script, and for passwords,
- * files and hidden fields, nothing is kept.
+ * again: after Back, a reload, or another sign-in. Leaving such a form asks. Passwords and files are never kept.
+ * Without this script the forms are ordinary ones.
  */
 "use strict";
 
@@ -9,19 +9,21 @@
   const KEPT = "unsaved";
   const SIGNED_OUT = "signed-out";
   const MAX_LENGTH = 500_000;
-  const NEVER_KEPT = new Set(["hidden", "password", "file", "submit"]);
+  const NOT_TYPED = new Set(["hidden", "password", "file", "submit"]);
   const { user } = document.currentScript.dataset;
 
-  /* Who typed it, and between which two times of signing out in any tab. */
+  /* Who types, and since which time of signing out in any tab: nobody else is shown it, nor anybody after that. */
   const owner = () => `${user} ${localStorage.getItem(SIGNED_OUT)}`;
 
-  /* The drafts by the paths of their forms, the latest last. */
+  /* Returns the drafts by the paths of their forms, the latest last. */
   const readDrafts = () => {
     const drafts = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
     return new Map(drafts.filter(([, draft]) => !user || draft.owner === owner()));
   };
 
-  const writeDrafts = (drafts) => {
+  const changeDrafts = (change) => {
+    const drafts = readDrafts();
+    change(drafts);
     const entries = [...drafts];
     while (JSON.stringify(entries).length > MAX_LENGTH) {
       entries.shift();
@@ -29,23 +31,15 @@
     sessionStorage.setItem(KEPT, JSON.stringify(entries));
   };
 
-  const change = (update) => {
-    const drafts = readDrafts();
-    update(drafts);
-    writeDrafts(drafts);
-  };
-
-  const fieldsOf = (form) => [...form.elements].filter(({ name, type }) => name && !NEVER_KEPT.has(type));
+  const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+  const fieldsOf = (form) => [...form.elements].filter(({ name, type }) => name && !NOT_TYPED.has(type));
+  /* The hidden fields, but for tokens, say which version of the row the form was made from. */
+  const versionsOf = (form) => [...form.elements].filter(({ name, type }) => type === "hidden" && !/token/i.test(name));
 
   const valuesOf = (form) => {
     const names = new Set(fieldsOf(form).map(({ name }) => name));
     return [...new FormData(form)].filter(([name]) => names.has(name));
   };
-
-  /* What says which version of the row the form was made from: its hidden fields, but not the tokens of a request. */
-  const versionsOf = (form) => [...form.elements].filter(({ name, type }) => type === "hidden" && !/token/i.test(name));
-
-  const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
   const fill = (form, entries) => {
     const values = new Map(entries.map(([name]) => [name, []]));
@@ -65,107 +59,96 @@
 
   class UnsavedForm {
     constructor(form) {
-      this.form = form;
-      this.wasRefused = Boolean(document.querySelector(".errornote"));
-      this.stored = valuesOf(form);
       const draft = readDrafts().get(location.pathname);
+      this.form = form;
+      this.shown = valuesOf(form);
+      this.wasRefused = Boolean(document.querySelector(".errornote"));
       const versions = versionsOf(form).map(({ name, value }) => [name, value]);
-      this.version = versions.length ? versions : ((this.wasRefused && draft?.version) || this.stored);
-      form.autocomplete = "off"; // or the browser restores some of the fields by itself, levels beside other skills
+      this.version = versions.length ? versions : (this.wasRefused && draft?.version) || this.shown;
+      form.autocomplete = "off"; // or the browser restores some fields by itself, and levels beside other skills
       form.addEventListener("input", () => this.keep());
       form.addEventListener("change", () => this.keep());
-      form.addEventListener("submit", () => this.keep({ isSent: true }));
-      window.addEventListener("beforeunload", (event) => this.leave(event));
+      form.addEventListener("submit", () => this.keep(true));
+      window.addEventListener("beforeunload", (event) => this.isUnsaved() && !this.isSent && event.preventDefault());
       window.addEventListener("pageshow", ({ persisted }) => persisted && this.reload());
-      if (this.wasRefused) {
-        this.keep();
-        window.addEventListener("load", () => this.focusFirstWrong());
-      } else if (draft && !isSame(draft.values, this.stored)) {
+      if (draft && !this.wasRefused && !isSame(draft.values, this.shown)) {
         this.offer(draft);
       } else {
         this.keep();
       }
+      // After the admin's own script, which takes the cursor to the first field of a new row.
+      window.addEventListener("load", () => (this.question?.querySelector("button") ?? this.firstWrong())?.focus());
     }
 
     isUnsaved() {
-      return this.wasRefused || !isSame(valuesOf(this.form), this.stored);
+      return this.wasRefused || !isSame(valuesOf(this.form), this.shown);
     }
 
-    /* An offer that was not answered yet gives way only to what is sent. */
-    keep({ isSent = false } = {}) {
-      this.isSent = isSent;
+    /* Stores what is typed by now; what is offered still gives way only to what is sent. */
+    keep(isSent = false) {
       const isUnsaved = this.isUnsaved();
+      this.isSent = isSent;
       if (this.question && !(isSent && isUnsaved)) {
         return;
       }
-      change((drafts) => {
+      changeDrafts((drafts) => {
         drafts.delete(location.pathname);
         if (isUnsaved) {
-          const { version } = this;
-          drafts.set(location.pathname, { owner: owner(), values: valuesOf(this.form), version, isSent });
+          const values = valuesOf(this.form);
+          drafts.set(location.pathname, { owner: owner(), version: this.version, values, isSent });
         }
       });
     }
 
-    leave(event) {
-      if (!this.isSent && this.isUnsaved()) {
-        event.preventDefault();
-      }
-    }
-
-    /* The browser shows the page as it was left, which may be before it was saved or before somebody signed out. */
+    /* The browser has kept the whole page, which may have been saved, or its user signed out, since. */
     reload() {
       this.isSent = true;
       location.reload();
     }
 
     offer(draft) {
+      const since = isSame(draft.version, this.version) ? "" : ", and what is stored has been changed since";
       this.question = document.createElement("div");
       this.question.setAttribute("role", "group");
       this.question.setAttribute("aria-labelledby", "unsaved-question");
-      this.question.innerHTML = `<ul class="messagelist"><li class="warning unsaved"><span id="unsaved-question"></span>
+      this.question.innerHTML = `<ul class="messagelist"><li class="warning unsaved">
+        <span id="unsaved-question">What you typed here was not saved${since}.</span>
         <button type="button" class="button">Bring it back</button>
         <button type="button" class="button">Throw it away</button></li></ul>`;
-      const isOutdated = !isSame(draft.version, this.version);
-      this.question.querySelector("span").textContent = isOutdated
-        ? "What you typed here was not saved, and what is stored has been changed since."
-        : "What you typed here was not saved.";
       const [back, away] = this.question.querySelectorAll("button");
-      back.addEventListener("click", () => this.answer(() => this.restore(draft)));
-      away.addEventListener("click", () => this.answer(() => {}));
+      back.addEventListener("click", () => this.answer(draft));
+      away.addEventListener("click", () => this.answer(null));
       document.getElementById("content").before(this.question);
-      window.addEventListener("load", () => back.focus()); // after the admin's script, which focuses the first field
     }
 
-    answer(action) {
+    /* The version comes back with the rest, for the server to see what somebody else has changed since. */
+    answer(draft) {
       this.question.remove();
       this.question = null;
-      action();
+      if (draft) {
+        fill(this.form, draft.values);
+        const versions = new Map(draft.version);
+        versionsOf(this.form).forEach((field) => (field.value = versions.get(field.name) ?? field.value));
+        this.version = draft.version;
+      }
       this.keep();
       fieldsOf(this.form)[0].focus();
     }
 
-    /* The version comes back as well, for the server to see what somebody else has changed since. */
-    restore({ values, version }) {
-      fill(this.form, values);
-      versionsOf(this.form).forEach((field) => (field.value = new Map(version).get(field.name) ?? field.value));
-      this.version = version;
-    }
-
-    focusFirstWrong() {
+    firstWrong() {
       const row = this.form.querySelector(".errors");
       const fields = fieldsOf(this.form).filter((field) => row?.contains(field));
-      const isWrong = (field) => field.getAttribute("aria-invalid") === "true";
-      (fields.find(isWrong) ?? fields.find(({ value }) => !value) ?? fields[0])?.focus();
+      const isMarked = (field) => field.getAttribute("aria-invalid") === "true";
+      return fields.find(isMarked) ?? fields.find(({ value }) => !value) ?? fields[0];
     }
   }
 
   document.addEventListener("DOMContentLoaded", () => {
     const form = document.querySelector(".change-form #content-main > form");
     if (document.querySelector(".messagelist .success")) {
-      change((drafts) => drafts.forEach(({ isSent }, path) => isSent && drafts.delete(path)));
+      changeDrafts((drafts) => drafts.forEach(({ isSent }, path) => isSent && drafts.delete(path)));
     } else if (form || !readDrafts().has(location.pathname)) {
-      change((drafts) => drafts.forEach((draft) => (draft.isSent = false)));
+      changeDrafts((drafts) => drafts.forEach((draft) => (draft.isSent = false)));
     }
     if (form && fieldsOf(form).length) {
       new UnsavedForm(form);
