@@ -39,7 +39,6 @@
         this.add();
       }
       root.closest("form").addEventListener("restore", ({ detail }) => this.restore(detail));
-      this.all.forEach((row) => row.check());
       this.count();
     }
 
@@ -62,14 +61,7 @@
         const row = this.add();
         row.field.value = name;
         row.level.value = levels[index];
-        row.nameButton();
       });
-      this.changed();
-    }
-
-    removed(index) {
-      const next = this.rows.children[Math.min(index, this.rows.children.length - 1)];
-      (next ? next.querySelector(".skill-name") : this.root.querySelector(".skill-add")).focus();
       this.changed();
     }
 
@@ -132,6 +124,8 @@
       this.field = element.querySelector(".skill-name");
       this.level = element.querySelector(".skill-level");
       this.remove = element.querySelector(".skill-remove");
+      this.message = element.querySelector(".skill-problem");
+      this.refused = this.message && this.values();
       this.options = [];
       this.active = -1;
       this.search = null;
@@ -139,7 +133,7 @@
       this.makeCombobox();
       this.remove.hidden = false;
       this.remove.addEventListener("click", () => this.removeRow());
-      this.level.addEventListener("change", () => this.changed());
+      this.level.addEventListener("change", () => this.picker.changed());
       this.nameButton();
     }
 
@@ -270,11 +264,9 @@
     }
 
     accept() {
-      const exact = this.picker.names.get(fold(this.field.value));
-      if (this.active >= 0) {
-        this.choose(this.options[this.active].dataset.name);
-      } else if (exact) {
-        this.choose(exact);
+      const name = this.options[this.active]?.dataset.name ?? this.picker.names.get(fold(this.field.value));
+      if (name) {
+        this.choose(name);
       } else if (this.search) {
         this.acceptWhenFound(this.search);
       } else if (!this.list.hidden && this.options.length === 1) {
@@ -293,7 +285,7 @@
         this.field.focus();
         this.open();
       }
-      this.changed();
+      this.picker.changed();
     }
 
     clicked(event) {
@@ -308,22 +300,25 @@
       this.field.value = name;
       this.show(false);
       this.level.focus();
-      this.changed();
+      this.picker.changed();
     }
 
     left() {
       this.show(false);
       this.field.value = this.picker.names.get(fold(this.field.value)) ?? this.field.value.trim();
-      this.changed();
-    }
-
-    changed() {
-      this.nameButton();
       this.picker.changed();
     }
 
+    values() {
+      return `${this.level.value} ${this.field.value}`;
+    }
+
+    /* What the server says of a row holds until the row is changed. */
     check() {
-      this.tell(this.isWaiting || this.field === document.activeElement ? "" : this.problem());
+      this.nameButton();
+      if (this.values() !== this.refused) {
+        this.tell(this.isWaiting || this.field === document.activeElement ? "" : this.problem());
+      }
     }
 
     problem() {
@@ -340,8 +335,10 @@
       }
       this.message?.remove();
       this.message = null;
-      this.field.removeAttribute("aria-describedby");
-      this.field.removeAttribute("aria-invalid");
+      for (const field of [this.field, this.level]) {
+        field.removeAttribute("aria-describedby");
+        field.removeAttribute("aria-invalid");
+      }
       if (problem) {
         this.message = document.createElement("p");
         this.message.className = "skill-problem";
@@ -359,9 +356,10 @@
     }
 
     removeRow() {
-      const index = [...this.picker.rows.children].indexOf(this.element);
+      const next = this.element.nextElementSibling ?? this.element.previousElementSibling;
       this.discard();
-      this.picker.removed(index);
+      (next?.querySelector(".skill-name") ?? this.picker.root.querySelector(".skill-add")).focus();
+      this.picker.changed();
     }
 
     discard() {

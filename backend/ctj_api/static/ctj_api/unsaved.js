@@ -33,8 +33,8 @@
 
   const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
   const fieldsOf = (form) => [...form.elements].filter(({ name, type }) => name && !NOT_TYPED.has(type));
-  /* The hidden fields, but for tokens, say which version of the row the form was made from. */
-  const versionsOf = (form) => [...form.elements].filter(({ name, type }) => type === "hidden" && !/token/i.test(name));
+  /* Returns the hidden field that says which version of the row the form was made from; a new row has none. */
+  const versionOf = (form) => [...form.elements].find(({ name, type }) => type === "hidden" && /version/i.test(name));
 
   const valuesOf = (form) => {
     const names = new Set(fieldsOf(form).map(({ name }) => name));
@@ -63,8 +63,7 @@
       this.form = form;
       this.shown = valuesOf(form);
       this.wasRefused = Boolean(document.querySelector(".errornote"));
-      const versions = versionsOf(form).map(({ name, value }) => [name, value]);
-      this.version = versions.length ? versions : (this.wasRefused && draft?.version) || this.shown;
+      this.version = versionOf(form)?.value ?? ((this.wasRefused && draft?.version) || this.shown);
       form.autocomplete = "off"; // or the browser restores some fields by itself, and levels beside other skills
       form.addEventListener("input", () => this.keep());
       form.addEventListener("change", () => this.keep());
@@ -127,8 +126,7 @@
       this.question = null;
       if (draft) {
         fill(this.form, draft.values);
-        const versions = new Map(draft.version);
-        versionsOf(this.form).forEach((field) => (field.value = versions.get(field.name) ?? field.value));
+        Object.assign(versionOf(this.form) ?? {}, { value: draft.version });
         this.version = draft.version;
       }
       this.keep();
@@ -136,10 +134,10 @@
     }
 
     firstWrong() {
-      const row = this.form.querySelector(".errors");
-      const fields = fieldsOf(this.form).filter((field) => row?.contains(field));
-      const isMarked = (field) => field.getAttribute("aria-invalid") === "true";
-      return fields.find(isMarked) ?? fields.find(({ value }) => !value) ?? fields[0];
+      const line = this.form.querySelector(".errors");
+      const wrong = line?.querySelector('[aria-invalid="true"]')?.closest("li, .errors") ?? line;
+      const fields = fieldsOf(this.form).filter((field) => wrong?.contains(field));
+      return fields.find(({ value }) => !value) ?? fields[0];
     }
   }
 

@@ -156,7 +156,7 @@ class UnsavedFormTests(JourneyTestCase):
         row(self.page, 2).get_by_label("Level").select_option("")
         self.page.get_by_label("Hours a week, at least").fill("-1")
         self.save.click()
-        expect(self.page.get_by_text("Figma: choose a level.")).to_be_visible()
+        expect(self.page.get_by_text("Figma: choose a level.").first).to_be_visible()
         expect(row(self.page, 2).get_by_label("Level")).to_be_focused()
         self.assert_skills(React="3", SQL="2", Figma="")
         self.page.go_back()
