@@ -64,7 +64,6 @@
       this.shown = valuesOf(form);
       this.wasRefused = Boolean(document.querySelector(".errornote"));
       this.version = versionOf(form)?.value ?? ((this.wasRefused && draft?.version) || this.shown);
-      form.autocomplete = "off"; // or the browser restores some fields by itself, and levels beside other skills
       form.addEventListener("input", () => this.keep());
       form.addEventListener("change", () => this.keep());
       form.addEventListener("submit", () => this.keep(true));
@@ -142,6 +141,10 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
+    // Or the browser restores fields by their position: levels beside other skills, ticks beside other rows.
+    for (const each of document.querySelectorAll("#content form:not(:has([type=password]))")) {
+      each.autocomplete = "off";
+    }
     const form = document.querySelector(".change-form #content-main > form");
     if (document.querySelector(".messagelist .success")) {
       changeDrafts((drafts) => drafts.forEach(({ isSent }, path) => isSent && drafts.delete(path)));
