@@ -124,9 +124,12 @@
       this.question.remove();
       this.question = null;
       if (draft) {
-        fill(this.form, draft.values);
-        Object.assign(versionOf(this.form) ?? {}, { value: draft.version });
+        const field = versionOf(this.form);
+        if (field) {
+          field.value = draft.version;
+        }
         this.version = draft.version;
+        fill(this.form, draft.values);
       }
       this.keep();
       fieldsOf(this.form)[0].focus();

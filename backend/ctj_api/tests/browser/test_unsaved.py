@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.urls import reverse
-from playwright.sync_api import expect
+from playwright.sync_api import Dialog, expect
 
 from ctj_api.models import UserProfile
 from ctj_api.tests.common import PASSWORD, make_admin_user, make_opportunity, make_regular_user
@@ -127,7 +127,12 @@ class UnsavedFormTests(JourneyTestCase):
     def test_pm_user_leaving_an_unsaved_form_is_asked(self) -> None:
         """But not on saving, nor once it is saved."""
         asked: list[str] = []
-        self.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+        def stay(dialog: Dialog) -> None:
+            asked.append(dialog.type)
+            dialog.dismiss()
+
+        self.page.on("dialog", stay)
         self.type_description()
         self.page.get_by_role("link", name="Home").click()
         self.save.click()
