@@ -268,15 +268,6 @@ class SkillPickerTests(JourneyTestCase):
         expect(self.page).to_have_url(re.compile("change"))
         self.assertEqual(self.names()[2], "nothing")
 
-    def test_pm_user_keeps_rows_that_the_server_refused(self) -> None:
-        """With what was typed, to be corrected."""
-        self.page.get_by_role("button", name="Add a skill").click()
-        choose_skill(self.page, 2, "figma", "Figma", 1)
-        row(self.page, 2).get_by_label("Level").select_option("")
-        self.page.get_by_role("button", name="Save", exact=True).click()
-        expect(self.page.get_by_text("Figma: choose a level.")).to_be_visible()
-        self.assertEqual(self.names(), ["React", "SQL", "Figma"])
-
     def test_pm_user_sees_volunteers_counted_while_rows_change(self) -> None:
         """Without saving."""
         make_regular_user({self.skills["React"]: 2, self.skills["SQL"]: 2})
