@@ -1,6 +1,5 @@
 """Forms of the admin."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -19,10 +18,13 @@ from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
 from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
+from .versions import OVERWRITE, VersionedForm
 from .widgets import SkillPicker, SkillRow
 
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
-CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was opened. Open it again."
+PUBLISH_ANYWAY = "_without_skills"
+NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or publish it without."
+NO_NAME = "A level stands without a skill: choose one, or leave both empty."
 
 
 class MultilineField(forms.CharField):
@@ -41,25 +43,32 @@ class SkillLevelsFormField(forms.Field):
     def prepare_value(self, value: Any) -> list[SkillRow]:
         """Return the rows to show, by name: those of a matrix, or those that were sent."""
         if not isinstance(value, dict):
-            return list(value or [])
+            rows = list(value or [])
+            return [row._replace(problem=problem) for row, problem in zip(rows, self._problems(rows), strict=True)]
         return [SkillRow(name, str(level)) for name, level in self.widget.skills.rated(value)]
 
     def to_python(self, value: Iterable[SkillRow] | None) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong rows."""
         rows, skills = list(value or []), self.widget.skills
-        problems = [problem for row in rows for problem in self._problems(row)]
-        chosen = Counter(filter(None, (skills.id_of(row.name) for row in rows)))
-        problems += [f"{skills.names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
-        if problems:
-            raise ValidationError(list(dict.fromkeys(problems))[:MAX_MESSAGES])
+        problems = filter(None, self._problems(rows))
+        if told := list(dict.fromkeys(problems))[:MAX_MESSAGES]:
+            raise ValidationError(told)
         return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
-    def _problems(self, row: SkillRow) -> list[str]:
-        if self.widget.skills.id_of(row.name) is None:
-            return [f"There is no skill {quote(row.name)}. Choose one from the list."]
+    def _problems(self, rows: list[SkillRow]) -> list[str]:
+        """Return for each row what is wrong with it, or nothing."""
+        times = Counter(self.widget.skills.id_of(row.name) for row in rows)
+        return [self._problem(row, times) for row in rows]
+
+    def _problem(self, row: SkillRow, times: Counter[str | None]) -> str:
+        skill = self.widget.skills.id_of(row.name)
+        if not row.name:
+            return NO_NAME
+        if skill is None:
+            return f"There is no skill {quote(row.name)}. Choose one from the list."
         if row.level not in map(str, SkillLevel.values):
-            return [f"{row.name}: choose a level."]
-        return []
+            return f"{row.name}: choose a level."
+        return f"{self.widget.skills.names[skill]} is listed {times[skill]} times." if times[skill] > 1 else ""
 
 
 class GroupedRoleIterator(ModelChoiceIterator[Role]):
@@ -116,7 +125,7 @@ class SkillFileForm(forms.Form):
         return read_rows(decode_file(file.read()))
 
 
-class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
+class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
     """A row together with the levels of its skill matrix."""
 
     matrix_field: ClassVar[str]
@@ -167,18 +176,34 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             return []
         return [step for step in TRANSITIONS if self["status"].initial in step.sources]
 
+    @property
+    def pressed(self) -> Transition | None:
+        """The step whose button was pressed, also where a question about it was answered by another button."""
+        is_answer = OVERWRITE in self.data or PUBLISH_ANYWAY in self.data
+        name = self.data.get("_transition") or (self.data.get("_pressed") if is_answer else None)
+        return next((step for step in TRANSITIONS if step.name == name), None)
+
     def clean_status(self) -> str:
         """Return the status that the pressed button leads to, else the chosen one.
 
         Raises a ``ValidationError`` where the step makes no sense any more, because the status was changed meanwhile.
         """
-        pressed = next((step for step in TRANSITIONS if step.name == self.data.get("_transition")), None)
+        pressed = self.pressed
         if pressed is None:
             return str(self.cleaned_data["status"])
         if pressed not in self.transitions:
             stored = Status(self["status"].initial).label.lower()
             raise ValidationError(f"It can't be {pressed.done}: it is {stored} by now.")
         return pressed.target.value
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values, and ask before a listing that requires no skills is published."""
+        values = super().clean()
+        was_so = self["status"].initial == Status.OPEN and not self.initial["skill_levels"]
+        self.is_without_skills = values.get("status") == Status.OPEN and values.get("skill_levels") == {} and not was_so
+        if self.is_without_skills and PUBLISH_ANYWAY not in self.data:
+            self.add_error("skill_levels", NO_SKILLS)
+        return values
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):
@@ -189,7 +214,6 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     skill_levels = SkillLevelsFormField(
         required=False, label="Skills", help_text="Rated by the volunteers themselves; correct them only if asked to."
     )
-    shown_levels = forms.CharField(required=False, widget=forms.HiddenInput)
     user_permissions = PermissionField(
         SKILL_PERMISSIONS,
         required=False,
@@ -207,23 +231,10 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
             "is_superuser": "May change everything here, and give these rights to others.",
         }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.initial["shown_levels"] = _as_text(self.initial["skill_levels"])
-
-    @property
-    def has_new_levels(self) -> bool:
-        """Whether the rows say anything else than the page showed."""
-        shown: str = self.cleaned_data["shown_levels"]
-        return _as_text(self.cleaned_data["skill_levels"]) != shown
-
     def clean(self) -> dict[str, Any]:
-        """Return the values; raises a ``ValidationError`` where somebody else's change would be lost."""
-        values: dict[str, Any] = super().clean() or self.cleaned_data
+        """Return the values; raises a ``ValidationError`` where nobody would be an administrator any more."""
+        values = super().clean()
         self._keep_an_administrator(values)
-        is_outdated = values.get("shown_levels") != self.initial["shown_levels"]
-        if "skill_levels" in values and self.has_new_levels and is_outdated:
-            self.add_error("skill_levels", CHANGED_MEANWHILE)
         return values
 
     def clean_user_permissions(self) -> QuerySet[Permission]:
@@ -239,7 +250,3 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
             return
         if UserProfile.objects.has_no_administrator_but(self.instance):
             raise ValidationError(LAST_ADMINISTRATOR)
-
-
-def _as_text(levels: dict[str, int]) -> str:
-    return json.dumps(levels, sort_keys=True)

@@ -1,19 +1,32 @@
 """The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
-from django.db.models import Field, JSONField, ManyToManyField, Model, TextField, prefetch_related_objects
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import (
+    Field,
+    JSONField,
+    ManyToManyField,
+    Max,
+    Model,
+    QuerySet,
+    TextField,
+    prefetch_related_objects,
+)
 from django.forms import BaseFormSet
 from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
-from django.utils.text import get_text_list
+from django.utils.text import capfirst, get_text_list
 
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
+
+from .display import week_text
 
 type Names = Mapping[Any, str]
 
@@ -30,6 +43,15 @@ LABELS = {
     "created_by": "author",
 }
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
+
+
+class Difference(NamedTuple):
+    """A field that somebody has changed: what it is called and holds now, who it was, and when, where that is known."""
+
+    label: str
+    value: str
+    who: str
+    when: datetime | None
 
 
 def snapshot(instance: Model) -> dict[str, Any]:
@@ -83,15 +105,27 @@ def log_deletion(user: Requester, instance: Model) -> None:
     _log(user, [instance], DELETION)
 
 
+def newest_entry(instance: Model) -> int:
+    """Return the id of the newest entry about ``instance``, 0 where there is none."""
+    return _entries(instance).aggregate(newest=Max("pk"))["newest"] or 0
+
+
+def differences(form: Any, reader: Requester) -> list[Difference]:
+    """Return what others have stored since the page of ``form`` was made, which the form knows by its version."""
+    entries = list(_entries(form.instance).filter(pk__gt=form.last_entry).select_related("user").order_by("-pk"))
+    told = []
+    for field in _fields(form.instance._meta.model):
+        if field.name in form.changed_meanwhile:
+            entry = next((entry for entry in entries if _is_about(entry, field)), None)
+            shown = "skill_levels" if _is_matrix(field) else field.name
+            label = form[shown].label if shown in form.fields else capfirst(_label(field))
+            value = _value_text(field, form.before[field.name])
+            told.append(Difference(label, value, _author(entry, field, reader), entry and entry.action_time))
+    return told
+
+
 class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
-
-    def save_form(self, request: HttpRequest, form: Any, change: Any) -> Any:
-        """Lock the stored row and keep its values: validation has changed the form's instance already."""
-        if change:
-            locked = self.model._default_manager.select_for_update(no_key=True)
-            form.before = snapshot(get_object_or_404(locked, pk=form.instance.pk))
-        return super().save_form(request, form, change)
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
@@ -142,8 +176,12 @@ def _is_private(field: Any) -> bool:
     return field.model is UserProfile and field.name not in RIGHTS
 
 
+def _label(field: Any) -> str:
+    return LABELS.get(field.name, str(field.verbose_name))
+
+
 def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
-    label = LABELS.get(field.name, str(field.verbose_name))
+    label = _label(field)
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
     was, becomes = _texts(field, known, old, new)
@@ -178,3 +216,39 @@ def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> li
         *(f"{name} added at level {new[skill]}" for skill, name in by_name if skill not in old),
         *(f"{name} removed" for skill, name in by_name if skill not in new),
     ]
+
+
+def _value_text(field: Any, value: Any) -> str:
+    if _is_matrix(field):
+        names = Skill.objects.names_of(value)
+        return get_text_list(sorted(f"{names[skill]} {value[skill]}" for skill in names), "and") or NOTHING
+    if isinstance(field, JSONField):
+        return week_text(value)
+    return _texts(field, NO_NAMES, value)[0]
+
+
+def _entries(instance: Model) -> QuerySet[LogEntry]:
+    kind = ContentType.objects.get_for_model(instance)
+    return LogEntry.objects.filter(content_type=kind, object_id=instance.pk)
+
+
+def _is_about(entry: LogEntry, field: Any) -> bool:
+    """Return whether an entry tells of ``field``; one in free words may tell of any, and of skills what is no field."""
+    if not entry.change_message.startswith("["):
+        return True
+    texts = [text for part in json.loads(entry.change_message) for text in part.get("changed", {}).get("fields", [])]
+    if _is_matrix(field) and not _is_private(field):
+        others = [_label(other) for other in _fields(field.model)]
+        return any(not any(_names(text, other) for other in others) for text in texts)
+    return any(_names(text, _label(field)) for text in texts)
+
+
+def _names(text: str, label: str) -> bool:
+    return text == label or text.startswith(f"{label} from ")
+
+
+def _author(entry: LogEntry | None, field: Any, reader: Requester) -> str:
+    """Return who has changed a field; what volunteers say of themselves is not logged, nor is what SQL does."""
+    if entry is None:
+        return "the volunteer" if _is_private(field) and field.name != "email" else "somebody"
+    return "you, on another page" if entry.user_id == reader.pk else str(entry.user.get_full_name() or entry.user)

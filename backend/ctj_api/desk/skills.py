@@ -1,6 +1,6 @@
 """The skill catalog in the admin: its list, the merging of duplicates, and its import and export as a CSV file."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -37,6 +37,7 @@ class SkillAdmin(DeskAdmin[Skill]):
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice",)
     search_fields = ("name", "description")
+    fields = ("name", "description", "communities_of_practice")
     formfield_overrides: ClassVar = {
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
@@ -66,6 +67,13 @@ class SkillAdmin(DeskAdmin[Skill]):
     def volunteers(self, skill: Any) -> Any:
         """Return how many volunteers rate the skill."""
         return skill.volunteer_count
+
+    def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
+        """Lock these skills; before they are merged, all who rate them first."""
+        if MERGE in request.POST.getlist("action"):
+            Skill.objects.filter(pk__in=pks).lock_with_owners()
+        else:
+            super().lock(request, pks)
 
     def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
@@ -128,7 +136,7 @@ class SkillAdmin(DeskAdmin[Skill]):
     def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
         names = ", ".join(skill.name for skill in dropped)
         merged = Skill.objects.filter(pk__in=[skill.pk for skill in dropped])
-        for skill in merged.lock_with_owners():
+        for skill in merged:
             listings = Opportunity.objects.requiring_any([str(skill.pk)])
             log_changes(request.user, list(listings), [f"{skill}, which became {kept}"])
         usage = merged.merge_into(kept)

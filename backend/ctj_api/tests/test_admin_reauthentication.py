@@ -28,7 +28,7 @@ class ReauthenticationTests(TestCase):
         merge = {"action": ["merge_selected", ""], "_selected_action": [react, other], "post": "yes", "kept": react}
         # The last one's first action counts, as Django takes it.
         self.forms: list[tuple[str, dict[str, Any]]] = [
-            (account, {"is_active": "on", "is_project_manager": "on", "shown_levels": "{}", "next": "<'\n\">"}),
+            (account, {"is_active": "on", "email": self.user.email, "is_project_manager": "on", "next": "<'\n\">"}),
             (reverse("admin:ctj_api_skill_import"), {"previewed": sign([{"name": "Django"}])}),
             (reverse("admin:ctj_api_skill_changelist"), merge),
             (f"{ACCOUNTS}?q=user", {"action": "end_project_manager", "_selected_action": [str(pm.pk)]}),
