@@ -1,13 +1,18 @@
 """Forms of the admin."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, ClassVar
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.core.signing import BadSignature, Signer
+from django.db import connection
+from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
@@ -16,12 +21,14 @@ from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
 from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
+from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
-from .versions import OVERWRITE, VersionedForm
 from .widgets import SkillPicker, SkillRow
 
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
+VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
+CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved. What you typed still stands here."
 PUBLISH_ANYWAY = "_without_skills"
 NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or publish it without."
 NO_NAME = "A level stands without a skill: choose one, or leave both empty."
@@ -123,6 +130,66 @@ class SkillFileForm(forms.Form):
                 f"The file has {file.size / 1e6:.1f} MB; at most {MAX_FILE_SIZE // 1_000_000} MB can be imported."
             )
         return read_rows(decode_file(file.read()))
+
+
+class VersionedForm[M: Model](forms.ModelForm[M]):
+    """A form that is refused where its row was changed after the page was made, and that makes only one new row.
+
+    What sends no version is taken, as by the API.
+    """
+
+    added: Model | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.before = {} if self.instance._state.adding else snapshot(self.instance)
+        self._digests = {name: _digest(value) for name, value in self.before.items()}
+        sent: str | None = self.data.get(OVERWRITE) or self.data.get(VERSION)
+        self.last_entry, seen = (0, self._digests) if sent is None else _read_version(sent)
+        self.changed_meanwhile = [name for name, digest in self._digests.items() if seen.get(name) != digest]
+        if self.instance._state.adding:
+            self.fields[TOKEN] = forms.UUIDField(required=False, widget=forms.HiddenInput, initial=uuid4)
+
+    @property
+    def version(self) -> str:
+        """The row as it is stored: a digest for each field, and the newest entry of its history."""
+        return Signer().sign_object([newest_entry(self.instance), self._digests])
+
+    @property
+    def seen_version(self) -> str:
+        """The version that the user knows of: the one that was sent, or of a new page the stored one."""
+        return self.data.get(OVERWRITE) or self.data.get(VERSION) or self.version
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values; raises a ``ValidationError`` where somebody else's change would be lost."""
+        values = super().clean() or self.cleaned_data
+        if self.changed_meanwhile:
+            raise ValidationError(CHANGED_MEANWHILE)
+        if pk := values.get(TOKEN):
+            self._claim(pk)
+        return values
+
+    def _claim(self, pk: UUID) -> None:
+        """Give the new row this id, which another request may be storing; raises where it has done so."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(pk)])
+        self.instance.pk = pk
+        self.added = self._meta.model._default_manager.filter(pk=pk).first()
+        if self.added:
+            raise ValidationError("This was saved already.")
+
+
+def _digest(value: Any) -> str:
+    ordered = sorted(map(str, value)) if isinstance(value, frozenset) else value
+    return sha256(json.dumps(ordered, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _read_version(version: str) -> Any:
+    """Return the newest entry and the digests of a version; of one that we didn't make, none, so that all differs."""
+    try:
+        return Signer().unsign_object(version)
+    except BadSignature:
+        return 0, {}
 
 
 class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):

@@ -1,19 +1,17 @@
 """The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
-import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import (
     Field,
     JSONField,
     ManyToManyField,
-    Max,
     Model,
     QuerySet,
     TextField,
@@ -21,6 +19,7 @@ from django.db.models import (
 )
 from django.forms import BaseFormSet
 from django.http import HttpRequest
+from django.shortcuts import redirect
 from django.utils.text import capfirst, get_text_list
 
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -43,15 +42,6 @@ LABELS = {
     "created_by": "author",
 }
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
-
-
-class Difference(NamedTuple):
-    """A field that somebody has changed: what it is called and holds now, who it was, and when, where that is known."""
-
-    label: str
-    value: str
-    who: str
-    when: datetime | None
 
 
 def snapshot(instance: Model) -> dict[str, Any]:
@@ -107,25 +97,51 @@ def log_deletion(user: Requester, instance: Model) -> None:
 
 def newest_entry(instance: Model) -> int:
     """Return the id of the newest entry about ``instance``, 0 where there is none."""
-    return _entries(instance).aggregate(newest=Max("pk"))["newest"] or 0
+    return _entries(instance).values_list("pk", flat=True).order_by("-pk").first() or 0
 
 
-def differences(form: Any, reader: Requester) -> list[Difference]:
-    """Return what others have stored since the page of ``form`` was made, which the form knows by its version."""
+def differences(form: Any, reader: Requester) -> list[dict[str, Any]]:
+    """Return what others have stored since the page of ``form`` was made: field, value, and who it was and when."""
     entries = list(_entries(form.instance).filter(pk__gt=form.last_entry).select_related("user").order_by("-pk"))
     told = []
     for field in _fields(form.instance._meta.model):
         if field.name in form.changed_meanwhile:
             entry = next((entry for entry in entries if _is_about(entry, field)), None)
-            shown = "skill_levels" if _is_matrix(field) else field.name
-            label = form[shown].label if shown in form.fields else capfirst(_label(field))
-            value = _value_text(field, form.before[field.name])
-            told.append(Difference(label, value, _author(entry, field, reader), entry and entry.action_time))
+            shown = form.fields.get("skill_levels" if _is_matrix(field) else field.name)
+            label = (shown and shown.label) or capfirst(_label(field))
+            value, who = _stored_text(field, form.before[field.name]), _author(entry, field, reader)
+            told.append({"label": label, "value": value, "who": who, "when": entry and entry.action_time})
     return told
 
 
 class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
+
+    def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
+        """Lock these rows, by id, so that they stay as they are read from now on."""
+        rows = self.model._default_manager.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+        list(rows.values_list("pk"))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
+        """Return the row, after locking one that is about to be changed.
+
+        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
+        """
+        if request.method == "POST":
+            self.lock(request, [object_id])
+        return super().get_object(request, object_id, from_field)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Lead on to what was saved already; else tell what others have changed, and focus the first wrong field."""
+        form: Any = context["adminform"].form
+        if form.added:
+            messages.warning(request, f"{form.added} was saved already, and only once. This is what is stored.")
+            return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", form.added.pk)
+        if form.changed_meanwhile:
+            context["differences"] = differences(form, request.user)
+        if wrong := next(filter(form.fields.__contains__, form.errors), None):
+            form.fields[wrong].widget.attrs["autofocus"] = True
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
@@ -218,7 +234,7 @@ def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> li
     ]
 
 
-def _value_text(field: Any, value: Any) -> str:
+def _stored_text(field: Any, value: Any) -> str:
     if _is_matrix(field):
         names = Skill.objects.names_of(value)
         return get_text_list(sorted(f"{names[skill]} {value[skill]}" for skill in names), "and") or NOTHING
@@ -233,18 +249,10 @@ def _entries(instance: Model) -> QuerySet[LogEntry]:
 
 
 def _is_about(entry: LogEntry, field: Any) -> bool:
-    """Return whether an entry tells of ``field``; one in free words may tell of any, and of skills what is no field."""
-    if not entry.change_message.startswith("["):
-        return True
-    texts = [text for part in json.loads(entry.change_message) for text in part.get("changed", {}).get("fields", [])]
-    if _is_matrix(field) and not _is_private(field):
-        others = [_label(other) for other in _fields(field.model)]
-        return any(not any(_names(text, other) for other in others) for text in texts)
-    return any(_names(text, _label(field)) for text in texts)
-
-
-def _names(text: str, label: str) -> bool:
-    return text == label or text.startswith(f"{label} from ")
+    """Return whether an entry tells of ``field``; one in free words may tell of any."""
+    is_rated = _is_matrix(field) and not _is_private(field)
+    words = r" level \d| removed\"|, which became" if is_rated else rf'"{re.escape(_label(field))}("| from )'
+    return not entry.change_message.startswith("[") or re.search(words, entry.change_message) is not None
 
 
 def _author(entry: LogEntry | None, field: Any, reader: Requester) -> str:

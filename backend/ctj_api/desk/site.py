@@ -21,6 +21,7 @@ from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
+from django.forms import FloatField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -39,8 +40,8 @@ from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
-from .forms import MultilineField
-from .versions import VersionedAdmin
+from .forms import MultilineField, VersionedForm
+from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
@@ -213,18 +214,14 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     return answer
 
 
-class DeskAdmin[M: Model](VersionedAdmin[M]):
+class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
+    form = VersionedForm
     changelist_view = answered(admin.ModelAdmin.changelist_view)
+    changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
-
-    @answered
-    def changeform_view(self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Return the page of a form, or the way to the row that the same form has made already."""
-        added = self.find_added(request) if object_id is None and request.method == "POST" else None
-        return added or super().changeform_view(request, object_id, *args, **kwargs)
 
     def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Let project managers see who and what there is, and others by their permissions."""
@@ -290,13 +287,10 @@ class DeskAdmin[M: Model](VersionedAdmin[M]):
 def _unchanged(request: HttpRequest, rows: list[Any]) -> list[Any]:
     """Return the ids of those rows that are as the list of the action showed them, and name the others.
 
-    A list that doesn't say when it was made is taken as of now, one that says it wrongly as of old.
+    A list that doesn't say when it was made is taken as of now; raises a ``ValidationError`` for what is no time.
     """
-    try:
-        made_at = float(request.POST.get(MADE_AT, "inf"))
-    except ValueError:
-        made_at = 0
-    changed = [row for row in rows if row.updated_at.timestamp() > made_at]
+    made_at = FloatField(required=False).clean(request.POST.get(MADE_AT))
+    changed = [row for row in rows if made_at is not None and row.updated_at.timestamp() > made_at]
     if changed:
         names = ", ".join(sorted(map(str, changed)))
         messages.warning(request, f"Changed after this list was made, so nothing was done with: {names}.")
