@@ -139,7 +139,7 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
             return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", form.added.pk)
         if form.changed_meanwhile:
             context["differences"] = differences(form, request.user)
-        if wrong := next(filter(form.fields.__contains__, form.errors), None):
+        elif wrong := next(filter(form.fields.__contains__, form.errors), None):
             form.fields[wrong].widget.attrs["autofocus"] = True
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -243,6 +243,12 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         name, _, kind = lookup.rpartition("__")
         return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
+    def delete_model(self, request: HttpRequest, obj: M) -> None:
+        """Delete the row; raises a ``ValidationError`` where it was changed after the page that asked was made."""
+        if not _unchanged(request, [obj]):
+            raise ValidationError("Look at it before you delete it.")
+        super().delete_model(request, obj)
+
     def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
         """Return what an action answers for the rows that nobody has changed since the list was made.
 

@@ -223,6 +223,17 @@ class ListVersionTests(TestCase):
                 done = [is_done(manager.filter(pk=row.pk).first()) for row in (one, two)]
                 self.assertEqual(done, [True, False])
 
+    def test_administrator_deletes_a_row_as_the_page_showed_it(self) -> None:
+        """One that was changed since is shown again."""
+        for row in (make_opportunity(), make_skill()):
+            with self.subTest(row=row):
+                url = reverse(f"admin:ctj_api_{row._meta.model_name}_delete", args=[row.pk])
+                form = {**hidden(self.client.get(url), "made_at"), "post": "yes"}
+                row.save()
+                self.assertContains(self.client.post(url, form, follow=True), "Look at it before you delete it.")
+                form |= hidden(self.client.get(url), "made_at")
+                self.assertRedirects(self.client.post(url, form), url.split(str(row.pk))[0])
+
     def test_administrator_sending_an_odd_time_changes_nothing(self) -> None:
         """Nor is it an error."""
         listing = make_opportunity()
