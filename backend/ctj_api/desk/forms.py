@@ -139,6 +139,7 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
     """
 
     added: Model | None = None
+    last_entry: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

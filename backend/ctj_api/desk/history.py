@@ -8,15 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import (
-    Field,
-    JSONField,
-    ManyToManyField,
-    Model,
-    QuerySet,
-    TextField,
-    prefetch_related_objects,
-)
+from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
 from django.forms import BaseFormSet
 from django.http import HttpRequest
 from django.shortcuts import redirect

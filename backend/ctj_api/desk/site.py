@@ -14,7 +14,6 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import LoginView, PasswordChangeView
@@ -218,7 +217,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
-    form = VersionedForm
+    form: Any = VersionedForm
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
@@ -257,7 +256,6 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         takes_all = request.POST.get("select_across", "0") not in {"0", ""}
         if takes_all and queryset.count() > MAX_CHOSEN:
             raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
-        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         selected = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
         chosen = queryset if takes_all else self.get_queryset(request).filter(pk__in=selected)
         pks = list(chosen.values_list("pk", flat=True))
@@ -270,7 +268,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
             return redirect(request.get_full_path())
         return super().response_action(request, self.get_queryset(request).filter(pk__in=unchanged))
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
 
         Only an address with parameters can be at fault: the list without any has no input.

@@ -148,7 +148,7 @@ class FormVersionTests(TestCase):
 
     def another(self, row: Model) -> str:
         """Return the name of a text that a third change is about."""
-        return {Opportunity: "body", UserProfile: "last_name", Skill: "name"}[type(row)]
+        return {"opportunity": "body", "userprofile": "last_name", "skill": "name"}[str(row._meta.model_name)]
 
     def test_attacker_sending_an_odd_version_changes_nothing(self) -> None:
         """What says no version is taken as it is, as the API takes it; one that can't be read is refused."""

@@ -325,8 +325,7 @@ class UserHistoryTests(HistoryTestCase):
 
     def test_administrator_change_of_rights_is_told(self) -> None:
         """Rights with both values, in plain words; that an administrator enters the admin goes without saying."""
-        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"]}
-        rows["email"] = self.user.email
+        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "email": self.user.email}
         self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
         text = "Changed administrator from no to yes, active from yes to no and project manager from no to yes."
         self.assertEqual(messages(self.user), [text])
