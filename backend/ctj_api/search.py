@@ -12,8 +12,7 @@ class TextQuery(SearchQuery):
     PostgreSQL evaluates a subquery once, and a function for each row.
     """
 
-    SEARCH_TYPES: ClassVar[dict[str, str]] = {"plain": "ctj_search_query"}
-    template = "(SELECT %(function)s(%(expressions)s))"
+    template = "(SELECT ctj_search_query(%(expressions)s))"
 
 
 def lexemes(*columns: str) -> models.Func:

@@ -257,7 +257,7 @@ def user_me(request: Request) -> Response:
     with transaction.atomic():
         serializer.instance = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=user.pk)
         serializer.save()
-    return Response(serializer.data)
+        return Response(serializer.data)
 
 
 def _delete_account(request: Request) -> Response:
@@ -396,7 +396,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         with transaction.atomic():
             serializer.instance = self.get_locked_object()
             self.perform_update(serializer)
-        return Response(serializer.data)
+            return Response(serializer.data)
 
     @transaction.atomic
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:

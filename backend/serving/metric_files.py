@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import values
+import prometheus_client.values
 from prometheus_client.mmap_dict import MmapedDict
 
 logger = logging.getLogger(__name__)
+values: Any = prometheus_client.values
 
 FIRST_BYTES = 1 << 16
 ENTRY_BYTES = 28  # besides its key

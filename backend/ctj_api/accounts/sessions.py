@@ -21,8 +21,9 @@ from ctj_api.models import AccountSession, UserProfile
 # A session names the class that signed its user in. This one moved in 2026-11; sessions live for two weeks.
 MOVED_BACKENDS = {"ctj_api.sign_in.LimitedModelBackend": "ctj_api.accounts.sign_in.LimitedModelBackend"}
 MAX_SESSIONS = 10
-# What a session says of itself: the day that its two weeks count from, and two times for the admin.
-COUNTS_FROM, SIGNED_IN_AT, ADMIN_USED_AT = "counts_from", "signed_in_at", "admin_used_at"
+# What a session says of itself: the day that its two weeks count from, and three times for the admin.
+COUNTS_FROM = "counts_from"
+SIGNED_IN_AT, ADMIN_USED_AT, ENTERED_AT = "signed_in_at", "admin_used_at", "password_entered_at"
 WRITE_USE_AFTER_SECONDS = 60
 
 
@@ -85,7 +86,7 @@ def is_fresh_for_admin(session: SessionBase) -> bool:
 
 @receiver(user_logged_in)
 def _note_sign_in(request: HttpRequest, **_: object) -> None:
-    request.session[SIGNED_IN_AT] = request.session[ADMIN_USED_AT] = time.time()
+    request.session.update(dict.fromkeys((SIGNED_IN_AT, ADMIN_USED_AT, ENTERED_AT), time.time()))
 
 
 def _note_owner(key: str, user_id: UUID) -> None:

@@ -302,7 +302,10 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     def clean(self) -> dict[str, Any]:
         """Return the values; raises a ``ValidationError`` where nobody would be an administrator any more."""
         values = super().clean()
-        self._keep_an_administrator(values)
+        rights = ("is_active", "is_superuser")
+        ends = all(map(self.initial.get, rights)) and not all(map(values.get, rights)) and not self.errors
+        if ends and UserProfile.objects.has_no_administrator_but(self.instance):
+            raise ValidationError(LAST_ADMINISTRATOR)
         return values
 
     def clean_user_permissions(self) -> QuerySet[Permission]:
@@ -310,11 +313,3 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         hidden = self.instance.user_permissions.exclude(pk__in=SKILL_PERMISSIONS)
         chosen = [*self.cleaned_data["user_permissions"], *hidden]
         return Permission.objects.filter(pk__in=[permission.pk for permission in chosen])
-
-    def _keep_an_administrator(self, values: dict[str, Any]) -> None:
-        """Raise a ``ValidationError`` where nobody would be an administrator any more."""
-        rights = ("is_active", "is_superuser")
-        if self.errors or all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
-            return
-        if UserProfile.objects.has_no_administrator_but(self.instance):
-            raise ValidationError(LAST_ADMINISTRATOR)

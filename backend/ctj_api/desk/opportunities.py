@@ -133,7 +133,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return a page of the list, with what the columns show loaded for all of its rows at once."""
-        page = super().get_changelist_instance(request)
+        page: ChangeList = super().get_changelist_instance(request)
         page.title = "Your opportunities" if page.params.get("posted_by") == "me" else "Opportunities"
         rows: list[Any] = list(page.result_list)
         counts = count_volunteers({row.pk: row.skills_required_matrix.levels for row in rows})

@@ -190,8 +190,6 @@ class AccountSessionTests(APITestCase):
 class AccountsAtOnceTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def test_administrators_going_at_once_leave_one(self) -> None:
         """Whoever comes last stays; two sessions of one account delete it once."""
         delete = [partial(signed_in(make_admin_user()).delete, ME, {"password": PASSWORD}) for _ in range(4)]

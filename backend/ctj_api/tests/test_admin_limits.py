@@ -157,7 +157,7 @@ class AdminFormTests(TestCase):
         content = "name,description,communities_of_practice\n" + f"{'&' * 300},,{areas}\n" * 700
         file = SimpleUploadedFile("skills.csv", content.encode())
         page = self.client.post(reverse("admin:ctj_api_skill_import"), {"import_file": file})
-        self.assertContains(page, "700 rows are wrong. These are the first 20.")
+        self.assertContains(page, "The first 20 of 700 wrong rows")
         self.assertLess(len(page.content), MAX_ERROR)
 
     def test_attacker_sending_an_oversized_form_is_refused(self) -> None:

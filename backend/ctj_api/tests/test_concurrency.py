@@ -212,7 +212,8 @@ class ConcurrencyTests(TransactionTestCase):
                 calls = []
                 for user, other in (pair, reversed(pair)):
                     url = reverse("admin:ctj_api_userprofile_change", args=[other.pk])
-                    calls.append(partial(form_client(user).post, url, {"is_active": "on", "email": other.email}))
+                    form = {"email": other.email, "is_active": "on"}
+                    calls.append(partial(form_client(user).post, url, form))
                 at_once(*calls)
                 self.assertEqual(UserProfile.objects.administrators().count(), 1)
 

@@ -135,6 +135,12 @@ class DocsTests(SimpleTestCase):
         rows = re.findall(row, read("docs/reliability.md"), re.MULTILINE)
         self.assertEqual(rows, [("nothing", name) for name in SCENARIOS])
 
+    def test_operator_finds_every_alert_in_the_runbook(self) -> None:
+        """What to do is told for each alert, and for none that is gone."""
+        alerts = re.findall(r"^ +- alert: (\w+)$", read("backend/alerts.yml"), re.MULTILINE)
+        rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", read("docs/runbook.md"), re.MULTILINE)
+        self.assertEqual(sorted(re.findall(r"\w+", " ".join(rows))), sorted(alerts))
+
     def test_every_error_code_is_documented(self) -> None:
         """Clients find each code that they may meet."""
         page = read("docs/api.md")

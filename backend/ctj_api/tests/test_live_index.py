@@ -52,8 +52,6 @@ class RollbackError(Exception):
 class IndexAssertions(TransactionTestCase):
     """Compares the indexes with the oracle's rankings of what the own connection sees."""
 
-    serialized_rollback = True
-
     def assert_as_the_database(self, skills: list[Skill]) -> None:
         """Rank for several levels of ``skills``, in both directions, and count."""
         opportunities = _rows((row, row.skills_required_matrix) for row in Opportunity.objects.open())

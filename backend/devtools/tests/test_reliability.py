@@ -144,7 +144,10 @@ class OracleTests(TransactionTestCase):
             ("UPDATE ctj_api_skillmatrix SET levels = '{}'", "ana@example.org is ["),
             ("INSERT INTO ctj_api_skillmatrix VALUES (gen_random_uuid(), now(), now(), '{}')", "a matrix without"),
             ("DELETE FROM django_session", " is None, none of 1 that"),
-            ("DELETE FROM ctj_api_userprofile WHERE email = 'new10@example.org'", "new10@example.org is None"),
+            (
+                "DELETE FROM ctj_api_accountsession; DELETE FROM ctj_api_userprofile WHERE email = 'new10@example.org'",
+                "new10@example.org is None",
+            ),
         ):
             with self.subTest(damage):
                 self.database.rollback()

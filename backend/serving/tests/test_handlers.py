@@ -648,7 +648,7 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
             with self.subTest(method), self.assertLogs("serving.request_log", "INFO") as logs:
                 now.requests.clear()
                 visitor.start()
-                await asyncio.to_thread(wait_until, lambda: now.requests)
+                await asyncio.to_thread(wait_until, lambda: bool(now.requests))
                 visitor.leave()
                 await visitor.finish()
             (line,) = [vars(record)["fields"] for record in logs.records if record.msg == "request"]

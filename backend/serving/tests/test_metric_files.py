@@ -19,7 +19,7 @@ import resource, runpy
 resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
 runpy.run_module("gunicorn", run_name="__main__")
 """
-ROUTES = ("/nowhere/", "/api/nowhere/", "/metrics/")
+ROUTES = ("/nowhere/", "/api/nowhere/", "/api/auth/csrf/")
 
 
 @unittest.skipUnless(sys.platform == "linux", "elsewhere no room is reserved")
@@ -36,7 +36,8 @@ class MetricFilesTests(SimpleTestCase):
                     for route, method in product(ROUTES, (*METHODS, "BREW")):
                         client.request(method, route, headers={"Host": "localhost"})
                         with client.getresponse() as response:
-                            self.assertEqual((response.status, bool(response.read())), (404, method != "HEAD"))
+                            response.read()
+                            self.assertLess(response.status, 500)
                 self.assertEqual(server.log.count("have no room"), 1)
                 self.assertNotIn("was sent SIG", server.log)
 

@@ -206,7 +206,7 @@ class RequestLogTests(TestCase):
         slow = [line for line in lines if line["event"] == "slow query"]
         self.assertGreaterEqual(len(slow), 2)
         self.assertTrue(all(line["level"] == "warning" and line["duration_ms"] >= 0 for line in slow))
-        self.assertIn("LIKE UPPER(%s)", str(slow))
+        self.assertIn("ctj_search_query(%s)", str(slow))
         self.assertNotIn("confidential", str(slow))
         self.assertEqual({line["request_id"] for line in lines}, {lines[0]["request_id"]})
 
