@@ -144,7 +144,7 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before = {} if self.instance._state.adding else snapshot(self.instance)
-        self._digests = {name: _digest(value) for name, value in self.before.items()}
+        self._digests = {name: digest_of(value) for name, value in self.before.items()}
         sent: str | None = self.data.get(OVERWRITE) or self.data.get(VERSION)
         self.last_entry, seen = (0, self._digests) if sent is None else _read_version(sent)
         self.changed_meanwhile = [name for name, digest in self._digests.items() if seen.get(name) != digest]
@@ -180,7 +180,8 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
             raise ValidationError("This was saved already.")
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """Return a short text that differs wherever ``value`` does."""
     ordered = sorted(map(str, value)) if isinstance(value, frozenset) else value
     return sha256(json.dumps(ordered, sort_keys=True, default=str).encode()).hexdigest()[:12]
 

@@ -19,7 +19,7 @@ from django.utils.text import Truncator
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
-from .forms import SkillFileForm
+from .forms import SkillFileForm, digest_of
 from .history import log_changes
 from .reauthentication import ask_password
 from .site import DeskAdmin, answered
@@ -164,14 +164,19 @@ class SkillAdmin(DeskAdmin[Skill]):
     @answered
     def _answer_import(self, request: HttpRequest) -> HttpResponse:
         """Ask for a file, show what it would change, and import it once that is confirmed."""
-        if "previewed" in request.POST:
-            return self._import(request, SkillImport(unsign(request.POST["previewed"])))
-        is_sent = request.method == "POST"
+        is_answer = "previewed" in request.POST
+        is_sent = request.method == "POST" and not is_answer
         form = SkillFileForm(request.POST, request.FILES) if is_sent else SkillFileForm()
         context = {"form": form, **ABOUT_FILES}
-        if is_sent and form.is_valid():
-            rows = form.cleaned_data["import_file"]
-            context |= {"preview": SkillImport(rows), "previewed": sign(rows)}
+        if is_answer or (is_sent and form.is_valid()):
+            rows = unsign(request.POST["previewed"]) if is_answer else form.cleaned_data["import_file"]
+            preview = SkillImport(rows)
+            seen = digest_of([row.before for row in preview.rows])
+            if is_answer and request.POST.get("seen", seen) == seen:
+                return self._import(request, preview)
+            if is_answer:
+                messages.warning(request, "The catalog was changed after this preview. Nothing was imported yet.")
+            context |= {"preview": preview, "previewed": sign(rows), "seen": seen}
         return self._page(request, "import", "Import skills", context)
 
     def _import(self, request: HttpRequest, skills: SkillImport) -> HttpResponse:
