@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any, ClassVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django import forms
 from django.contrib.auth.models import Permission
@@ -162,22 +162,18 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
         return self.data.get(OVERWRITE) or self.data.get(VERSION) or self.version
 
     def clean(self) -> dict[str, Any]:
-        """Return the values; raises a ``ValidationError`` where somebody else's change would be lost."""
+        """Return the values; raises a ``ValidationError`` for a conflict, and for a new row that is stored already."""
         values = super().clean() or self.cleaned_data
         if self.changed_meanwhile:
             raise ValidationError(CHANGED_MEANWHILE)
         if pk := values.get(TOKEN):
-            self._claim(pk)
-        return values
-
-    def _claim(self, pk: UUID) -> None:
-        """Give the new row this id, which another request may be storing; raises where it has done so."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(pk)])
-        self.instance.pk = pk
-        self.added = self._meta.model._default_manager.filter(pk=pk).first()
+            with connection.cursor() as cursor:  # another request may be storing the same form
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(pk)])
+            self.instance.pk = pk
+            self.added = self._meta.model._default_manager.filter(pk=pk).first()
         if self.added:
             raise ValidationError("This was saved already.")
+        return values
 
 
 def digest_of(value: Any) -> str:
