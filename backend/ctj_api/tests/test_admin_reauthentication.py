@@ -29,7 +29,7 @@ class ReauthenticationTests(TestCase):
         merge = {"action": ["merge_selected", ""], "_selected_action": [react, other], "post": "yes", "kept": react}
         rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on", "shown_levels": "{}"}
         # The last one's first action counts, as Django takes it.
-        rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on", "shown_levels": "{}"}
+        rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on"}
         self.forms: list[tuple[str, dict[str, Any]]] = [
             (account, {**rights, "next": "<'\n\">"}),
             (reverse("admin:ctj_api_skill_import"), {"previewed": sign([(2, {"name": "Django"})])}),

@@ -1,6 +1,5 @@
 """The history: who changed what, told field by field on the history pages of the admin."""
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -298,9 +297,7 @@ class UserHistoryTests(HistoryTestCase):
 
     def test_administrator_change_of_rights_is_told(self) -> None:
         """Rights with both values, in plain words; that an administrator enters the admin goes without saying."""
-        shown = json.dumps(self.levels({self.react: 3}))
-        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "shown_levels": shown}
-        rows["email"] = self.user.email
+        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "email": self.user.email}
         self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
         text = "Changed administrator from no to yes, active from yes to no and project manager from no to yes."
         self.assertEqual(messages(self.user), [text])
@@ -310,8 +307,7 @@ class UserHistoryTests(HistoryTestCase):
     def test_administrator_correction_of_skills_keeps_no_levels(self) -> None:
         """A volunteer's levels aren't kept, whoever changes them."""
         rows = {"skill_levels_name": ["React"], "skill_levels_level": ["5"]}
-        shown = json.dumps(self.levels({self.react: 3}))
-        self.submit(self.user, {"is_active": "on", "email": self.user.email, **rows, "shown_levels": shown})
+        self.submit(self.user, {"is_active": "on", "email": self.user.email, **rows})
         self.assertEqual(messages(self.user), ["Changed rated skills."])
 
     def test_administrator_never_reads_a_password_in_the_history(self) -> None:

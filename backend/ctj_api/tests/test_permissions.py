@@ -130,7 +130,7 @@ ADMIN_MODELS = {
         "listings": admins(200),
     },
 }
-FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on", "shown_levels": "{}"}
+FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
 LISTS = {"changelist", "add", "volunteer_count", "import", "export", "listings"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {

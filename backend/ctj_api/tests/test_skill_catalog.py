@@ -418,6 +418,18 @@ class SkillImportTests(SkillFileTestCase):
         self.assertEqual(Skill.objects.get(name="React").description, "Old <b>")
         self.assertEqual((Skill.objects.count(), LogEntry.objects.count()), (2, 0))
 
+    def test_administrator_confirming_an_outdated_preview_is_shown_another(self) -> None:
+        """What somebody else has written meanwhile is overwritten by those only who have seen it."""
+        skill = make_skill(name="Django", description="Old")
+        page = self.upload(HEADER + "Django,From the file,\n")
+        Skill.objects.update(description="Corrected")
+        for description in ("Corrected", "From the file"):
+            seen = {name: page.context[name] for name in ("previewed", "seen")}
+            page = self.client.post(IMPORT, seen, follow=True)
+            skill.refresh_from_db()
+            self.assertEqual(skill.description, description)
+            self.assertContains(page, "The catalog was changed after this preview", count=description == "Corrected")
+
     def test_administrator_confirms_in_another_session(self) -> None:
         """The page carries what was previewed, so that any process can go on, and nothing stays behind."""
         page = self.upload(HEADER + "React,,\n")
