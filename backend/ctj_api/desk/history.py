@@ -110,8 +110,13 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
-        """Lock these rows, by id, so that they stay as they are read from now on."""
-        rows = self.model._default_manager.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+        """Lock these rows, by id, so that they stay as they are read from now on.
+
+        What is to be deleted gets the whole lock at once: who raised theirs later could wait for each other.
+        """
+        is_deletion = request.path.endswith("/delete/") or "delete_selected" in request.POST.getlist("action")
+        rows = self.model._default_manager.select_for_update(no_key=not is_deletion)
+        rows = rows.filter(pk__in=pks).order_by("pk")
         list(rows.values_list("pk"))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
@@ -127,7 +132,7 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
         """Lead on to what was saved already; else tell what others have changed, and focus the first wrong field."""
         form: Any = context["adminform"].form
         if form.added:
-            messages.warning(request, f"{form.added} was saved already, and only once. This is what is stored.")
+            messages.success(request, f"{form.added} was saved already, and only once. This is what is stored.")
             return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", form.added.pk)
         if form.changed_meanwhile:
             context["differences"] = differences(form, request.user)

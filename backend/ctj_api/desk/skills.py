@@ -78,13 +78,8 @@ class SkillAdmin(DeskAdmin[Skill]):
     def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        """Return what a deletion would take along, with the skills in use as protected.
-
-        The skills are locked, so that nobody rates one between this check and its deletion; by id, as the
-        trigger of matrices locks them, so that neither waits for the other.
-        """
-        locked = Skill.objects.select_for_update().filter(pk__in=[skill.pk for skill in objs])
-        skills = list(locked.order_by("pk"))
+        """Return what a deletion would take along, with the skills in use as protected."""
+        skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
