@@ -30,7 +30,7 @@ from ctj_api.validators import (
 )
 
 SKILL_NAMES = "skill_names"
-WRONG_PASSWORD = "This is not your password."
+MISTYPED = "This is not your password."
 LEVELS_SCHEMA = {
     "type": "object",
     "description": "Skill id → level.",
@@ -160,7 +160,7 @@ class CurrentPasswordField(PasswordField):
         request = self.context["request"]._request
         owner = authenticate(request, username=request.user.email, password=password)
         if owner is None:
-            raise serializers.ValidationError(WRONG_PASSWORD)
+            raise serializers.ValidationError(MISTYPED)
         return owner
 
 
