@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import json
+import logging
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ OUR_PATHS = (
     "/served-large",
     "/raise",
     "/break-off",
+    "/fail-in-daphne",
     "/fail-in-twisted",
 )
 
@@ -39,6 +42,11 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
         reactor: Any = daphne_server.reactor
         reactor.callLater(0, lambda: 1 / 0)
+    if scope["path"] == "/fail-in-daphne":
+        try:
+            raise LookupError("The name of somebody")
+        except LookupError:
+            logging.getLogger("daphne.http_protocol").error(traceback.format_exc())  # noqa: TRY400 (as Daphne does)
     if scope["path"] == "/raise":
         raise ValueError("Raised before the answer")
     if scope["path"] == "/gate":
