@@ -38,15 +38,9 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     body = await read(receive)
     if scope["path"] == "/fail-in-twisted":
-        from serving import daphne_server  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
-
-        reactor: Any = daphne_server.reactor
-        reactor.callLater(0, lambda: 1 / 0)
+        fail_in_twisted()
     if scope["path"] == "/fail-in-daphne":
-        try:
-            raise LookupError("The name of somebody")
-        except LookupError:
-            logging.getLogger("daphne.http_protocol").error(traceback.format_exc())  # noqa: TRY400 (as Daphne does)
+        fail_in_daphne()
     if scope["path"] == "/raise":
         raise ValueError("Raised before the answer")
     if scope["path"] == "/gate":
@@ -58,6 +52,22 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise ValueError("Raised in the middle of the answer")
     await send({"type": "http.response.body", "body": answer(scope, body).encode()})
+
+
+def fail_in_twisted() -> None:
+    """Have a call of the event loop fail."""
+    from serving import daphne_server  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
+
+    reactor: Any = daphne_server.reactor
+    reactor.callLater(0, lambda: 1 / 0)
+
+
+def fail_in_daphne() -> None:
+    """Log a failure as Daphne logs its own."""
+    try:
+        str({}["of somebody"])
+    except KeyError:
+        logging.getLogger("daphne.http_protocol").error(traceback.format_exc())  # noqa: TRY400 (as Daphne does)
 
 
 async def read(receive: Any) -> bytes:
