@@ -65,7 +65,7 @@ def fail_in_twisted() -> None:
 def fail_in_daphne() -> None:
     """Log a failure as Daphne logs its own."""
     try:
-        str({}["of somebody"])
+        os.environ["OF SOMEBODY"]
     except KeyError:
         logging.getLogger("daphne.http_protocol").error(traceback.format_exc())  # noqa: TRY400 (as Daphne does)
 
