@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from django.test import TransactionTestCase
 from pytest_django import Settings
 
 
@@ -12,6 +13,7 @@ def pytest_configure() -> None:
     root.handlers.clear()  # pytest shows what is logged
     for logger in (root, logging.getLogger("django")):
         logger.setLevel(logging.WARNING)
+    TransactionTestCase.serialized_rollback = True  # the migrations make rows
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,10 +29,10 @@ class Rate(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Rate":
-        """Return the rate that a text like ``5/15m`` means; raises ``ValueError`` for any other."""
+        """Return the rate that a text like ``5/15m`` means; raises ``ValidationError`` for any other."""
         match = re.fullmatch(r"([1-9]\d{0,6})/([1-9]\d{0,3})([smhd])", text.strip(), re.ASCII)
         if match is None:
-            raise ValueError(f'"{text}" is no rate such as 5/15m: attempts, and a number of s, m, h or d')
+            raise ValidationError(f'"{text}" is no rate such as 5/15m: attempts, and a number of s, m, h or d')
         attempts, number, unit = match.groups()
         return cls(int(attempts), int(number) * SECONDS[unit])
 
@@ -55,8 +54,8 @@ def read_environment(*, eager: bool) -> Environment:
     """Return a reader of settings that raises for the first wrong value, or else for all of them when it is sealed."""
     environment = Environment(eager=eager, strip_whitespace=True)
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
-    environment.add_parser("rate", _reported(Rate.parse))
-    environment.add_parser("networks", _reported(_networks))
+    environment.add_parser("rate", Rate.parse)
+    environment.add_parser("networks", _networks)
     environment.add_parser("texts", _texts)
     return environment
 
@@ -81,23 +80,14 @@ def socket_directory(data_dir: Path) -> Path:
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part) for part in text.replace(",", " ").split())
+    try:
+        return tuple(ip_network(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
 
 
 def _texts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _reported[T](parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Return the parser with the exception that environs collects."""
-
-    def parse_setting(text: str) -> T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
-
-    return parse_setting
 
 
 env = read_environment(eager=True)

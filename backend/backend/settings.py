@@ -1,8 +1,4 @@
-"""Django settings, all of them from the environment or from a ``.env`` beside ``manage.py``.
-
-The default is production: debugging off, and a start refused until every setting that has no safe
-default is given. ``startServer.sh`` writes a ``.env`` for development.
-"""
+"""Django settings, from the environment or a ``.env``: for production, unless DJANGO_DEBUG says otherwise."""
 
 from typing import Any
 from zoneinfo import available_timezones
@@ -55,7 +51,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ctj_api.http.middleware.HeadMiddleware",
     "ctj_api.accounts.client_address.ClientAddressMiddleware",
     "serving.request_log.RequestLogMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -69,10 +64,9 @@ MIDDLEWARE = [
     "ctj_api.http.middleware.PageValidatorMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
     "ctj_api.http.middleware.StrictRequestMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "ctj_api.accounts.sessions.SessionRenewalMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "ctj_api.accounts.sessions.SessionRenewalMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 
@@ -86,8 +80,7 @@ REQUEST_THREADS = env.int("REQUEST_THREADS", 4, validate=Range(min=1))
 REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=Range(min=0, min_inclusive=False))
 # Less than the proxy's limit: what only the proxy cuts off, it answers with an empty 200.
 REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=0, min_inclusive=False))
-REQUEST_MAX_BYTES = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
-DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
 
@@ -196,14 +189,11 @@ PASSWORD_RESET_RATE = env.rate("PASSWORD_RESET_RATE", "20/1h")
 PASSWORD_MAIL_RATE = env.rate("PASSWORD_MAIL_RATE", "3/1h")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "")
 
-LANGUAGE_CODE = "en-us"
 # The API, the logs and the database speak UTC; the admin speaks the time zone of the organisation.
 TIME_ZONE = "UTC"
 ADMIN_TIME_ZONE = env.str("TIME_ZONE", "America/Los_Angeles", validate=OneOf(available_timezones(), error=NO_ZONE))
 FORMAT_MODULE_PATH = "ctj_api.desk.formats"
 USE_I18N = False
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "static/"
 WHITENOISE_ALLOW_ALL_ORIGINS = False
@@ -229,7 +219,6 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_HSTS_INCLUDE_SUBDOMAINS", not 
 # Being on the browsers' lists is hard to take back, and for the whole domain: whoever owns it decides.
 SECURE_HSTS_PRELOAD = env.bool("DJANGO_HSTS_PRELOAD", False)
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
-SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CSP = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF, CSP.NONCE],
@@ -241,7 +230,6 @@ SECURE_CSP = {
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
 }
-X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.http.authentication.CsrfSessionAuthentication"],

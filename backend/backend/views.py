@@ -2,17 +2,17 @@
 
 import logging
 import time
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from threading import Lock, Thread
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 from ctj_api.accounts.client_address import is_inside
 from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_passing
@@ -22,62 +22,18 @@ logger = logging.getLogger(__name__)
 
 STARTED_AT = time.monotonic()
 PROBE_SECONDS = 2
+prober = ThreadPoolExecutor(1, thread_name_prefix="probe")
 # What a proxy passes on has come from outside, wherever the proxy stands.
 PROXY_HEADERS = {"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
 
 
-class Probe:
-    """Asks the database whether it answers, once at a time: whoever asks meanwhile shares the answer."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._asked: Future[bool] | None = None
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the database has been asked and has said nothing yet."""
-        return self._asked is not None
-
-    def database_answers(self) -> bool:
-        """Ask in a thread: nothing else bounds the wait for a database that took the connection and then stalls."""
-        with self._lock:
-            if self._asked is None:
-                self._asked = Future()
-                Thread(target=self._ask, args=(self._asked,), daemon=True).start()
-            asked = self._asked
-        try:
-            return asked.result(PROBE_SECONDS)
-        except TimeoutError:
-            return False
-
-    def _ask(self, asked: Future[bool]) -> None:
-        answers = False
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-            answers = True
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("The database does not answer the health check: %s", error)
-        finally:
-            connection.close()
-            with self._lock:
-                self._asked = None
-            asked.set_result(answers)
-
-
-probe = Probe()
-
-
 @csrf_exempt
+@require_safe
 def healthcheck(request: HttpRequest) -> HttpResponse:
     """Return 200 with version and uptime, or 503 when the database does not answer in two seconds."""
-    if request.method not in {"GET", "HEAD"}:
-        response: HttpResponse = error_response(HTTPStatus.METHOD_NOT_ALLOWED)
-        response["Allow"] = "GET, HEAD"
-        return response
     if not request.accepts("application/json"):
         return error_response(HTTPStatus.NOT_ACCEPTABLE)
-    if not probe.database_answers():
+    if not _database_answers():
         return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
     uptime = round(time.monotonic() - STARTED_AT, 1)
     return JsonResponse({"status": "ok", "version": settings.RELEASE, "uptime_seconds": uptime, "database": "ok"})
@@ -107,6 +63,28 @@ def server_error(request: HttpRequest) -> HttpResponse:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "private, no-store"}
     page = render_to_string("503.html")
     return HttpResponse(page, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
+
+
+def _database_answers() -> bool:
+    """Ask in a thread: nothing else bounds the wait for a database that took the connection and then stalls."""
+    asked = prober.submit(_ask_database)
+    try:
+        return asked.result(PROBE_SECONDS)
+    except TimeoutError:
+        asked.cancel()
+        return False
+
+
+def _ask_database() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        logger.warning("The database does not answer the health check: %s", error)
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:

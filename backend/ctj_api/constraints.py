@@ -1,9 +1,4 @@
-"""Building blocks of the database constraints: enums, ranges, names and the two JSON shapes.
-
-The JSON shapes are SQL/JSON paths, which PostgreSQL evaluates without a function of our own
-(https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH). ``strict`` keeps arrays
-from being unwrapped; a filter that meets an error is "unknown", which has to count as a violation.
-"""
+"""Building blocks of the database constraints: enums, ranges, names and the two JSON shapes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -34,6 +29,8 @@ _LEVEL = (
     f'@.key like_regex "{_UUID}" && @.value.type() == "number" '
     f'&& @.value.string() like_regex "^[{MIN_LEVEL}-{MAX_LEVEL}]$"'
 )
+# https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH
+# "strict" keeps arrays from being unwrapped; a filter that meets an error is "unknown", a violation, too.
 _SKILL_LEVELS = f'strict $ ? (@.type() == "object" && !exists(@.keyvalue() ? (!({_LEVEL}))))'
 
 

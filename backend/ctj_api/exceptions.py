@@ -10,12 +10,7 @@ from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpRequest, JsonResponse
-from psycopg.errors import (
-    CheckViolation,
-    DeadlockDetected,
-    ForeignKeyViolation,
-    UniqueViolation,
-)
+from psycopg.errors import CheckViolation, DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.response import Response
@@ -27,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 NON_FIELD_ERRORS = "non_field_errors"
 CONFLICT = "This conflicts with what is stored, or was changed meanwhile. Read it again and retry."
+CHANGED_MEANWHILE = "This was changed meanwhile, and nothing was saved. Read it again before you save."
 NO_SUCH_PARAMETER = "This endpoint has no such query parameter."
 RETRY_AFTER_SECONDS = 5
 NOT_SAVED = "Nothing can be saved at the moment, only read. Try again in a few minutes."
@@ -50,6 +46,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
+    PRECONDITION_FAILED = "precondition_failed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     THROTTLED = "throttled"
     ERROR = "error"
@@ -57,27 +54,30 @@ class ErrorCode(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
 
 
+class BadHeader(exceptions.APIException):
+    """A header is not what its grammar allows."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    default_code = ErrorCode.BAD_REQUEST
+    default_detail = 'If-Match is no list of entity tags, such as "a", "b".'
+
+
+class PreconditionFailed(exceptions.APIException):
+    """The row has changed since the client read it."""
+
+    status_code = HTTPStatus.PRECONDITION_FAILED
+    default_code = ErrorCode.PRECONDITION_FAILED
+    default_detail = CHANGED_MEANWHILE
+
+
 class ServiceUnavailable(exceptions.APIException):
     """The database does not answer; the same request may be sent again."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_code = ErrorCode.SERVICE_UNAVAILABLE
     default_detail = "The service is not available at the moment. Try again in a few seconds."
     wait = RETRY_AFTER_SECONDS
 
-
-CODE_OF_EXCEPTION: dict[type[exceptions.APIException], ErrorCode] = {
-    exceptions.ValidationError: ErrorCode.VALIDATION_ERROR,
-    exceptions.ParseError: ErrorCode.PARSE_ERROR,
-    exceptions.AuthenticationFailed: ErrorCode.AUTHENTICATION_FAILED,
-    exceptions.NotAuthenticated: ErrorCode.NOT_AUTHENTICATED,
-    exceptions.PermissionDenied: ErrorCode.PERMISSION_DENIED,
-    exceptions.NotFound: ErrorCode.NOT_FOUND,
-    exceptions.MethodNotAllowed: ErrorCode.METHOD_NOT_ALLOWED,
-    exceptions.NotAcceptable: ErrorCode.NOT_ACCEPTABLE,
-    exceptions.UnsupportedMediaType: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    exceptions.Throttled: ErrorCode.THROTTLED,
-    ServiceUnavailable: ErrorCode.SERVICE_UNAVAILABLE,
-}
 
 CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, "The request is malformed."),
@@ -85,6 +85,7 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
     HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
     HTTPStatus.NOT_ACCEPTABLE: (ErrorCode.NOT_ACCEPTABLE, "This address does not serve what you accept."),
+    HTTPStatus.PRECONDITION_FAILED: (ErrorCode.PRECONDITION_FAILED, CHANGED_MEANWHILE),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8."),
     HTTPStatus.TOO_MANY_REQUESTS: (ErrorCode.THROTTLED, "Too many requests. Try again later."),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ErrorCode.SERVER_ERROR, "Something went wrong on our side."),
@@ -101,7 +102,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     if isinstance(exc, exceptions.ValidationError):
         response.data = validation_envelope(flatten(exc.detail))
     elif isinstance(exc, exceptions.APIException):
-        response.data = envelope(_code_of(exc), str(exc.detail))
+        response.data = envelope(ErrorCode(exc.default_code), str(exc.detail))
     else:
         code, message = CODE_OF_STATUS[response.status_code]
         response.data = envelope(code, message)
@@ -120,12 +121,12 @@ def validation_envelope(fields: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     return body
 
 
-def error_response(status: int, fields: Mapping[str, Iterable[str]] | None = None) -> JsonResponse:
+def error_response(
+    status: int, fields: Mapping[str, Iterable[str]] | None = None, message: str | None = None
+) -> JsonResponse:
     """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
-    if fields is not None:
-        body = validation_envelope(fields)
-    else:
-        body = envelope(*CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed.")))
+    code, usual_message = CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed."))
+    body = envelope(code, message or usual_message) if fields is None else validation_envelope(fields)
     response = JsonResponse(body, status=status, headers={"Cache-Control": "private, no-store"})
     response["Content-Length"] = str(len(response.content))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -150,10 +151,7 @@ def leave_standby(exc: BaseException | None) -> None:
 
 
 def violated_constraint(exc: BaseException) -> str | None:
-    """Return the name of the unique constraint, check, foreign key or trigger that a write breaks, or ``None``.
-
-    Clients can cause these; whatever else the database refuses is a defect of ours.
-    """
+    """Return the name of the constraint that a client broke, or ``None``: all else is a defect of ours."""
     cause = exc.__cause__
     if isinstance(exc, IntegrityError) and isinstance(cause, UniqueViolation | ForeignKeyViolation | CheckViolation):
         return cause.diag.constraint_name or ""
@@ -196,10 +194,6 @@ def _as_far_as_there_is_room(fields: Mapping[str, Iterable[str]]) -> dict[str, l
                 return told
             told.setdefault(name, []).append(text)
     return told
-
-
-def _code_of(exc: exceptions.APIException) -> ErrorCode:
-    return next((code for cls, code in CODE_OF_EXCEPTION.items() if isinstance(exc, cls)), ErrorCode.ERROR)
 
 
 def _sqlstate(exc: BaseException | None) -> str | None:

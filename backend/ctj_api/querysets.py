@@ -158,10 +158,6 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         editable = self.model._default_manager.editable_by(user).filter(pk=OuterRef("pk"))
         return self.annotate(is_editable=Exists(editable))
 
-    def deletable_by(self, user: Requester) -> Self:
-        """Return what ``user`` may delete: a project manager any."""
-        return self.all() if is_project_manager(user) else self.none()
-
     def open(self) -> Self:
         """Return what volunteers can apply for."""
         return self.filter(status=Status.OPEN)

@@ -7,12 +7,9 @@ from django.db import models
 
 
 class TextQuery(SearchQuery):
-    """The query for all words of a text, in any grammatical form, the last of which may be unfinished.
+    """The query for all words of a text, in any grammatical form, the last of which may be unfinished."""
 
-    PostgreSQL evaluates a subquery once, and a function for each row.
-    """
-
-    template = "(SELECT ctj_search_query(%(expressions)s))"
+    template = "(SELECT ctj_search_query(%(expressions)s))"  # as a subquery, evaluated once
 
 
 def lexemes(*columns: str) -> models.Func:

@@ -20,6 +20,7 @@ from .http.serializer_fields import (
     TextField,
     all_skill_names,
     columns_of,
+    has_values,
     value_at,
 )
 from .matching import Levels, SkillStatus
@@ -166,8 +167,7 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
         """Save the changed listing together with its matrix; one that stays the same keeps its time."""
         stored = instance.skills_required_matrix
         levels = validated_data.pop("skills_required_matrix", stored.levels)
-        is_same = all(getattr(instance, name) == value for name, value in validated_data.items())
-        if is_same and levels == stored.levels:
+        if levels == stored.levels and has_values(instance, validated_data):
             return instance
         SkillMatrix.objects.store(levels, into=stored)
         return super().update(instance, validated_data)
@@ -228,11 +228,14 @@ class UserWriteSerializer(StrictModelSerializer[UserProfile]):
 
     @transaction.atomic(savepoint=False)
     def update(self, instance: UserProfile, validated_data: dict[str, Any]) -> UserProfile:
-        """Save the answers together with the matrix, whose row is made by the first one."""
-        if "skills_learned_matrix" in validated_data:
-            levels = validated_data["skills_learned_matrix"]
-            matrix = SkillMatrix.objects.store(levels, into=instance.skills_learned_matrix)
-            validated_data = {**validated_data, "skills_learned_matrix": matrix}
+        """Save the answers with the matrix, whose row is made by the first one; what stays the same keeps its time."""
+        stored = instance.skills_learned_matrix
+        before = None if stored is None else stored.levels
+        levels = validated_data.pop("skills_learned_matrix", before)
+        if levels == before and has_values(instance, validated_data):
+            return instance
+        if levels != before:
+            validated_data["skills_learned_matrix"] = SkillMatrix.objects.store(levels, into=stored)
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.save(update_fields=[*validated_data, "updated_at"])

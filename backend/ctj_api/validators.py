@@ -1,8 +1,6 @@
-"""The rules of names, texts, passwords, skill matrices and week slots, each written once.
+"""The rules of names, texts, passwords, matrices and week slots; ``constraints.py`` has the database's."""
 
-Models, serializers and admin forms all come here; ``constraints.py`` holds the same in the database.
-"""
-
+import json
 import re
 import unicodedata
 import zoneinfo
@@ -47,11 +45,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
-    """Return the skill matrix ``{skill id: level}`` with lower-case ids.
-
-    Raises a ``ValidationError`` with a message for each wrong entry: an id that is no skill's, a skill that is rated
-    twice, a level that is not a whole number from 1 to 5. The ``names`` of all skills are looked up unless given.
-    """
+    """Return ``{skill id: level}`` with lower-case ids; raises a ``ValidationError`` for wrong entries."""
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:
@@ -201,13 +195,9 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
 def _level_problem(level: object, *, is_repeated: bool) -> str | None:
     if is_repeated:
         return "this skill is rated twice."
-    if not _is_level(level):
+    if type(level) is not int or not MIN_LEVEL <= level <= MAX_LEVEL:
         return f"the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, not {describe(level)}."
     return None
-
-
-def _is_level(value: object) -> bool:
-    return type(value) is int and MIN_LEVEL <= value <= MAX_LEVEL
 
 
 def _is_clock(value: object) -> bool:
@@ -225,12 +215,8 @@ def _timezones() -> frozenset[str]:
 
 def describe(value: object) -> str:
     """Return how messages name a value of JSON, without writing out what it holds."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return shorten(str(value), MAX_QUOTE)
     if isinstance(value, str):
         return quote(value)
-    return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return shorten(json.dumps(value), MAX_QUOTE)

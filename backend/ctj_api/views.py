@@ -24,15 +24,8 @@ from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
-from .filters import (
-    MatchFilter,
-    OpportunityListFilter,
-    OpportunityMatchFilter,
-    ProjectFilter,
-    RoleFilter,
-    SkillFilter,
-)
-from .http.caching import catalog_response, public_cache, public_read, revalidated
+from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
+from .http.caching import catalog_response, public_cache, public_read, require_match, revalidated, versioned
 from .http.pagination import paged_response, ranking_response
 from .http.schema import described
 from .http.serializer_fields import all_skill_names
@@ -223,16 +216,11 @@ def auth_change_password(request: Request) -> Response:
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+@versioned
 @extend_schema(methods=["GET"], description="Return the signed-in user's own record.", responses=UserReadSerializer)
 @extend_schema(
-    methods=["PUT"],
-    description="Replace all that the qualifier flow asks, and the name where it is given, and return the record.",
-    request=UserWriteSerializer,
-    responses=UserReadSerializer,
-)
-@extend_schema(
-    methods=["PATCH"],
-    description="Save the name or a step of the qualifier flow: what is left out stays. Return the record.",
+    methods=["PUT", "PATCH"],
+    description="Save the name and what the qualifier flow asks, by PUT all of that, and return the record.",
     request=UserWriteSerializer,
     responses=UserReadSerializer,
 )
@@ -248,14 +236,16 @@ def user_me(request: Request) -> Response:
     """Return the signed-in user's own record, on PUT and PATCH after saving what they say; delete it on DELETE."""
     if request.method == "DELETE":
         return _delete_account(request)
-    user: Any = request.user
     if request.method in SAFE_METHODS:
-        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=user.pk)
+        user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
-    serializer = UserWriteSerializer(user, data=request.data, partial=request.method == "PATCH")
+    owner: Any = request.user
+    serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():
-        serializer.instance = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=user.pk)
+        locked = UserProfile.objects.select_for_update(no_key=True)
+        serializer.instance = get_object_or_404(locked, pk=owner.pk)
+        require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
 
@@ -264,7 +254,7 @@ def _delete_account(request: Request) -> Response:
     """Delete the account, and sign out."""
     serializer = AccountDeletionWriteSerializer(data=request.data, context={"request": request})
     serializer.is_valid(raise_exception=True)
-    delete_account(serializer.validated_data["password"])
+    delete_account(serializer.validated_data["password"], request)
     logout(request._request)
     return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -295,6 +285,7 @@ def opportunity_matches(request: Request, pk: UUID) -> Response:
     return ranking_response(request, ranking, filters.page, VolunteerMatchReadSerializer)
 
 
+@versioned
 @extend_schema(responses=UserReadSerializer)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated, UserDetailPermission])
@@ -317,7 +308,7 @@ def user_detail(request: Request, pk: UUID) -> Response:
     ),
     update=extend_schema(responses=OpportunityReadSerializer),
 )
-@method_decorator(public_cache, name="dispatch")
+@method_decorator([public_cache, versioned], name="dispatch")
 class OpportunityViewSet(ModelViewSet[Opportunity]):
     """Opportunities: a public listing that project managers write."""
 
@@ -376,32 +367,26 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         """Stamp the listing with who posts it."""
         log_addition(self.request.user, serializer.save(created_by=self.request.user))
 
-    def perform_update(self, serializer: BaseSerializer[Opportunity]) -> None:
-        """Save the listing, whose creator is the one who sends it, and log what is different."""
-        listing: Any = serializer.instance
-        before, names = snapshot(listing), _names_in(listing)
-        changed = serializer.save(created_by=self.request.user)
-        skills = all_skill_names(serializer.context)
-        log_change(self.request.user, changed, before, {**names, **_names_in(changed), **skills})
-
-    def perform_destroy(self, instance: Opportunity) -> None:
-        """Delete the listing, and log who did."""
-        log_deletion(self.request.user, instance)
-        instance.delete()
-
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
         serializer = self.get_serializer(self.get_object(), data=request.data)
         serializer.is_valid(raise_exception=True)
         with transaction.atomic():
-            serializer.instance = self.get_locked_object()
-            self.perform_update(serializer)
+            listing = serializer.instance = self.get_locked_object()
+            require_match(request, serializer)
+            before, names = snapshot(listing), _names_in(listing)
+            changed = serializer.save(created_by=request.user)
+            skills = all_skill_names(serializer.context)
+            log_change(request.user, changed, before, {**names, **_names_in(changed), **skills})
             return Response(serializer.data)
 
     @transaction.atomic
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Delete an opportunity. Any project manager may."""
-        self.perform_destroy(self.get_locked_object())
+        listing = self.get_locked_object()
+        require_match(request, self.get_serializer(listing))
+        log_deletion(request.user, listing)
+        listing.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -5,8 +5,7 @@
 import time
 from typing import Any
 
-from daphne import server
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne import http_protocol, server
 from django.conf import settings
 from twisted.internet import reactor, task, tcp
 from twisted.logger import STDLibLogObserver, globalLogPublisher
@@ -21,7 +20,7 @@ listening_port: Any = tcp.Port
 listening_port.numberAccepts = property(lambda _: 1, lambda _, __: None)
 
 
-class Request(WebRequest):
+class Request(http_protocol.WebRequest):
     """A request whose body and failures stay its own."""
 
     def __init__(self, *args: Any) -> None:
@@ -53,17 +52,7 @@ class Request(WebRequest):
             transport.abortConnection()
 
 
-class Factory(HTTPFactory):
-    """Makes connections that use our request class."""
-
-    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 (Twisted's name)
-        """Return the protocol of a new connection."""
-        protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
-        return protocol
-
-
-server.HTTPFactory = Factory
+http_protocol.WebRequest = Request
 
 
 class Server(server.Server):

@@ -1,7 +1,4 @@
-"""Answers each request in one of a few threads, which keep their database connections.
-
-``docs/decisions/0015-one-hop-request-path.md`` says why Django's own handler is not enough.
-"""
+"""Answers each request in one of a few threads, each with a connection (docs/decisions/0015-*.md)."""
 
 import asyncio
 import logging
@@ -23,6 +20,7 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
 from serving import metrics
@@ -40,7 +38,6 @@ CANCEL_AGAIN_SECONDS = 2
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-type GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class OverloadedError(Exception):
@@ -53,17 +50,14 @@ class ServerRequest(ASGIRequest):
     refused_with: int | None = None
 
 
-class RefusalMiddleware:
+class RefusalMiddleware(MiddlewareMixin):
     """Answer a request that the server refuses before a view sees it; the middleware around makes the envelope."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the refusal, or else the view's response."""
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the refusal, if the request is refused."""
         status = getattr(request, "refused_with", None)
         if status is None:
-            return self.get_response(request)
+            return None
         response = HttpResponse(HTTPStatus(status).phrase, "text/plain; charset=utf-8", status)
         response["Cache-Control"] = "private, no-store"
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -172,7 +166,7 @@ class ThreadPoolHandler(ASGIHandler):
             response = self.get_response(self._request(scope, body))
             response._handler_class = self.__class__  # type: ignore[attr-defined]  # noqa: SLF001 (as the base class does)
             try:
-                return _in_memory(response)
+                return _in_memory(response, scope["method"])
             finally:
                 response.close()
 
@@ -204,11 +198,14 @@ def _refused(scope: Scope, status: int) -> ServerRequest:
     return request
 
 
-def _in_memory(response: HttpResponseBase) -> HttpResponseBase:
+def _in_memory(response: HttpResponseBase, method: str) -> HttpResponseBase:
     """Return a response that the event loop can send: static files, the only streams here, are read before."""
-    if not isinstance(response, StreamingHttpResponse):
+    if method == "HEAD":
+        content = b""  # Daphne would send what is beyond 64 KiB, as the start of the next answer
+    elif isinstance(response, StreamingHttpResponse):
+        content = b"".join(response)
+    else:
         return response
-    content = b"".join(response)
     whole = HttpResponse(content, status=response.status_code, headers=response.headers)
     whole.cookies = response.cookies
     return whole

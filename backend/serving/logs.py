@@ -29,8 +29,6 @@ TELLING = (AttributeError, ImportError, NameError, OSError, ImproperlyConfigured
 QUOTING = (SMTPException, utils.DataError, psycopg.DataError)
 # The lines that PostgreSQL adds to an error quote the row or the query.
 DETAIL = re.compile(r"\n(DETAIL|CONTEXT|HINT|QUERY|LINE \d+):.*", re.DOTALL)
-# Characters that start a new line or control a terminal.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MAX_CAUSES = 5
 MAX_FRAMES = 50
 
@@ -88,20 +86,13 @@ def _formatter(form: str) -> logging.Formatter:
     ]
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-        return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[_escape_controls, renderer])
+        return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[renderer])
     return LineFormatter(foreign_pre_chain=before, processors=[_keep_first_line, _describe_exception, _to_json])
 
 
 def _add_fields(_: Any, __: str, event: Event) -> Event:
     """Add what was logged with ``extra={"fields": …}``."""
     event.update(getattr(event["_record"], "fields", {}))
-    return event
-
-
-def _escape_controls(_: Any, __: str, event: Event) -> Event:
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = CONTROL.sub(lambda found: ascii(found[0])[1:-1], value)
     return event
 
 

@@ -1,7 +1,4 @@
-"""What Prometheus reads at ``/metrics/``: one answer for all processes that share the port.
-
-The processes keep their numbers in the folder that Gunicorn's hooks make; a server without one has one process.
-"""
+"""What Prometheus reads at ``/metrics/``: the sums of all processes, kept in a folder of Gunicorn's."""
 
 import os
 from collections.abc import Iterator
@@ -10,16 +7,9 @@ from http import HTTPMethod
 from pathlib import Path
 
 from django.conf import settings
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -42,7 +32,7 @@ OVERLOADED = Counter("ctj_overloaded", "Requests refused because no thread becam
 QUERIES = Counter("ctj_database_queries", "Queries of requests.")
 QUERY_SECONDS = Counter("ctj_database_query_seconds", "How long the queries of requests took.")
 SLOW_QUERIES = Counter("ctj_slow_queries", "Queries of requests that took longer than SLOW_QUERY_MS.")
-DATABASE_ERRORS = Counter("ctj_database_errors", "Queries of requests that failed.", ("kind",))
+DATABASE_ERRORS = Counter("ctj_database_errors", "Queries of requests that failed.", ("kind", "cause"))
 STARTS = Counter("ctj_process_starts", "Server processes that were started, those that died included.")
 STARTS.inc()
 INFO = Gauge("ctj_build_info", "Which version runs.", ("version",), multiprocess_mode="livemax")
@@ -50,7 +40,7 @@ INFO.labels(settings.RELEASE).set(1)
 # Series that alerts ask for begin at zero, else their first growth would go unseen.
 MACHINE_REQUESTS.labels("healthcheck", 503)
 for _kind in ("InterfaceError", "InternalError", "OperationalError"):
-    DATABASE_ERRORS.labels(_kind)
+    DATABASE_ERRORS.labels(_kind, _kind)
 
 
 class ProcessesCollector(Collector):

@@ -1,14 +1,11 @@
-"""Writes a log line for each request, gives it an id, counts it, and reports its slow queries.
-
-``docs/decisions/0024-logs-and-metrics.md`` says why.
-"""
+"""Gives each request an id and a log line, counts it, reports slow queries (docs/decisions/0024-*.md)."""
 
 import logging
 import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -44,7 +41,6 @@ class QueryWatch:
 
     count: int = 0
     seconds: float = 0
-    slow_seconds: float = field(default_factory=lambda: settings.SLOW_QUERY_MS / 1000)
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         """Execute the query; its parameters may be anybody's data, and are never logged."""
@@ -52,64 +48,15 @@ class QueryWatch:
         try:
             return execute(sql, params, many, context)
         except Error as error:
-            metrics.DATABASE_ERRORS.labels(type(error).__name__).inc()
+            cause = error.__cause__ or error
+            metrics.DATABASE_ERRORS.labels(type(error).__name__, type(cause).__name__).inc()
             raise
         finally:
             taken = time.perf_counter() - began
             self.count += 1
             self.seconds += taken
-            if taken >= self.slow_seconds:
+            if taken * 1000 >= settings.SLOW_QUERY_MS:
                 _log_slow_query(sql, taken)
-
-
-@dataclass
-class RequestRecord:
-    """What the log and the metrics say of one request."""
-
-    request: HttpRequest
-    request_id: str
-    began: float = field(default_factory=time.perf_counter)
-    watch: QueryWatch = field(default_factory=QueryWatch)
-
-    @property
-    def is_from_machine(self) -> bool:
-        """Whether a load balancer or Prometheus asks, as they do every few seconds."""
-        return self.request.path in settings.MACHINE_PATHS
-
-    def write(self, response: HttpResponseBase) -> None:
-        """Write the line and count the request."""
-        request, watch = self.request, self.watch
-        scope = getattr(request, "scope", {})
-        arrived, outcome = scope.get(ARRIVED, self.began), scope.get(OUTCOME)
-        seconds = time.perf_counter() - arrived
-        route, status = _route(request), response.status_code
-        if outcome == CLIENT_LEFT and status == HTTPStatus.SERVICE_UNAVAILABLE:
-            status = CLIENT_LEFT_STATUS  # its statement was cancelled
-        if self.is_from_machine:
-            metrics.MACHINE_REQUESTS.labels(route, status).inc()
-        else:
-            metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
-        level = _level(status, is_quiet=self.is_from_machine)
-        if not logger.isEnabledFor(level):
-            return
-        fields = {
-            "request_id": self.request_id,
-            "method": request.method,
-            "path": _path(request),
-            "route": route,
-            "status": status,
-            "outcome": outcome,
-            "duration_ms": _milliseconds(seconds),
-            "waited_ms": _milliseconds(self.began - arrived),
-            "queries": watch.count,
-            "query_ms": _milliseconds(watch.seconds),
-            "bytes": _size(request, response),
-            "user_id": _user_id(request),
-        }
-        is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        exception = getattr(request, "unhandled_exception", None) if is_failure else None
-        known = {name: value for name, value in fields.items() if value is not None}
-        logger.log(level, "request", exc_info=exception, extra={"fields": known})
 
 
 class RequestLogMiddleware:
@@ -122,15 +69,56 @@ class RequestLogMiddleware:
         """Return the view's response with an ``X-Request-ID``: the request's own, if that is a valid one."""
         given = request.headers.get("X-Request-ID", "")
         new = given if REQUEST_ID.fullmatch(given) else str(uuid4())
-        record = RequestRecord(request, getattr(request, "scope", {}).setdefault(ID, new))
+        request_id = getattr(request, "scope", {}).setdefault(ID, new)
+        began, watch = time.perf_counter(), QueryWatch()
         clear_contextvars()
-        in_progress = nullcontext() if record.is_from_machine else metrics.IN_PROGRESS.track_inprogress()
-        with bound_contextvars(request_id=record.request_id), in_progress:
-            with connection.execute_wrapper(record.watch):
+        in_progress = nullcontext() if _is_from_machine(request) else metrics.IN_PROGRESS.track_inprogress()
+        with bound_contextvars(request_id=request_id), in_progress:
+            with connection.execute_wrapper(watch):
                 response = self.get_response(request)
-            response["X-Request-ID"] = record.request_id
-            record.write(response)
+            response["X-Request-ID"] = request_id
+            _write_line(request, response, began, watch)
         return response
+
+
+def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, watch: QueryWatch) -> None:
+    """Write the request's line and count the request."""
+    scope = getattr(request, "scope", {})
+    arrived, outcome = scope.get(ARRIVED, began), scope.get(OUTCOME)
+    seconds = time.perf_counter() - arrived
+    route, status = _route(request), response.status_code
+    if outcome == CLIENT_LEFT and status == HTTPStatus.SERVICE_UNAVAILABLE:
+        status = CLIENT_LEFT_STATUS  # its statement was cancelled
+    if _is_from_machine(request):
+        metrics.MACHINE_REQUESTS.labels(route, status).inc()
+    else:
+        metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
+    level = _level(status, is_quiet=_is_from_machine(request))
+    if not logger.isEnabledFor(level):
+        return
+    fields = {
+        "request_id": response["X-Request-ID"],
+        "method": request.method,
+        "path": _path(request),
+        "route": route,
+        "status": status,
+        "outcome": outcome,
+        "duration_ms": _milliseconds(seconds),
+        "waited_ms": _milliseconds(began - arrived),
+        "queries": watch.count,
+        "query_ms": _milliseconds(watch.seconds),
+        "bytes": _size(request, response),
+        "user_id": _user_id(request),
+    }
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    exception = getattr(request, "unhandled_exception", None) if is_failure else None
+    known = {name: value for name, value in fields.items() if value is not None}
+    logger.log(level, "request", exc_info=exception, extra={"fields": known})
+
+
+def _is_from_machine(request: HttpRequest) -> bool:
+    """Return whether a load balancer or Prometheus asks, as they do every few seconds."""
+    return request.path in settings.MACHINE_PATHS
 
 
 def _log_slow_query(sql: Any, seconds: float) -> None:

@@ -1,7 +1,4 @@
-"""A server process: Daphne on a socket that it shares with its siblings, started and watched by Gunicorn.
-
-``docs/decisions/0016-several-processes.md`` says why.
-"""
+"""A server process: Daphne on a shared socket, started and watched by Gunicorn (docs/decisions/0016-*.md)."""
 
 import asyncio
 import os

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from threading import Lock
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -24,7 +23,6 @@ class ClientAddressMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        self._lock = Lock()
         self._silent_until = time.monotonic()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -40,10 +38,9 @@ class ClientAddressMiddleware:
     def _warn(self) -> None:
         """Log, once a minute at most, that a header is ignored."""
         now = time.monotonic()
-        with self._lock:
-            if now < self._silent_until:
-                return
-            self._silent_until = now + WARNING_SECONDS
+        if now < self._silent_until:
+            return
+        self._silent_until = now + WARNING_SECONDS
         logger.warning(
             "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
             "If that is a proxy, all of its clients share the limits of one address."

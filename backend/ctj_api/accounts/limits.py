@@ -1,11 +1,11 @@
 """Limits on attempts, counted exactly in the database for all processes (``docs/decisions/0020-*.md``)."""
 
-from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import Throttled
@@ -33,8 +33,6 @@ COUNT_ATTEMPT = """
         ends_at = CASE WHEN counted.ends_at > statement_timestamp() THEN counted.ends_at ELSE excluded.ends_at END
     RETURNING attempts, extract(epoch FROM ends_at - statement_timestamp())
 """
-TAKE_BACK_ATTEMPT = "UPDATE {table} SET attempts = greatest(attempts - 1, 0) WHERE key = %(key)s"
-
 
 # So many attempts in so many seconds.
 type Rate = tuple[int, int]
@@ -48,38 +46,37 @@ class TooManyAttempts(Throttled):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
 class Limit:
-    """How often ``what`` may be attempted by, or on, whoever the arguments of its methods name."""
+    """How often ``what`` may be attempted by, or on, ``whose``."""
 
-    what: str
-    rate: Rate
+    def __init__(self, what: str, rate: Rate, *whose: str) -> None:
+        self.what = what
+        self._allowed, self._period = rate
+        # A keyed digest, so that the table holds nobody's address.
+        salt = f"ctj_api.accounts.limits.{what}"
+        self._key = salted_hmac(salt, "\n".join(whose), algorithm="sha256").hexdigest()
+        self._counts = AttemptCount.objects.filter(key=self._key)
 
-    def count(self, *whose: str) -> int:
+    def count(self) -> int:
         """Count an attempt, and return the seconds to wait where it is one too many, otherwise 0."""
-        allowed, period = self.rate
+        table = connection.ops.quote_name(AttemptCount._meta.db_table)
         with connection.cursor() as cursor:
-            cursor.execute(_sql(COUNT_ATTEMPT), {"key": self._key(whose), "seconds": period})
+            cursor.execute(COUNT_ATTEMPT.format(table=table), {"key": self._key, "seconds": self._period})
             attempts, seconds = cursor.fetchone()
-        return max(1, ceil(seconds)) if attempts > allowed else 0
+        return max(1, ceil(seconds)) if attempts > self._allowed else 0
 
-    def require(self, *whose: str) -> None:
+    def require(self) -> None:
         """Count an attempt, or raise ``TooManyAttempts``."""
-        if seconds := self.count(*whose):
+        if seconds := self.count():
             raise TooManyAttempts(seconds)
 
-    def take_back(self, *whose: str) -> None:
+    def take_back(self) -> None:
         """Count one attempt less."""
-        with connection.cursor() as cursor:
-            cursor.execute(_sql(TAKE_BACK_ATTEMPT), {"key": self._key(whose)})
+        self._counts.filter(attempts__gt=0).update(attempts=F("attempts") - 1)
 
-    def reset(self, *whose: str) -> None:
+    def reset(self) -> None:
         """Forget all attempts."""
-        AttemptCount.objects.filter(key=self._key(whose)).delete()
-
-    def _key(self, whose: tuple[str, ...]) -> str:
-        """Return a keyed digest, so that the table holds nobody's address."""
-        return salted_hmac(f"ctj_api.accounts.limits.{self.what}", "\n".join(whose), algorithm="sha256").hexdigest()
+        self._counts.delete()
 
 
 class WriteThrottle(BaseThrottle):
@@ -94,13 +91,9 @@ class WriteThrottle(BaseThrottle):
 def require_write(request: Request | HttpRequest) -> None:
     """Count a write of whoever is signed in, in the API and in the admin together, or raise ``TooManyAttempts``."""
     if request.method not in SAFE_METHODS and request.user.is_authenticated:
-        Limit("WRITE_RATE", settings.WRITE_RATE).require(str(request.user.pk))
+        Limit("WRITE_RATE", settings.WRITE_RATE, str(request.user.pk)).require()
 
 
 def require_from_address(setting: str, request: HttpRequest) -> None:
     """Count what an address asks for at the rate of a setting, or raise ``TooManyAttempts``."""
-    Limit(setting, getattr(settings, setting)).require(address_key(request))
-
-
-def _sql(template: str) -> str:
-    return template.format(table=connection.ops.quote_name(AttemptCount._meta.db_table))
+    Limit(setting, getattr(settings, setting), address_key(request)).require()

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
@@ -14,7 +15,6 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from rest_framework.exceptions import NotAuthenticated
 
 from ctj_api.models import UserProfile
-from ctj_api.validators import is_uuid
 
 from .client_address import address_key
 from .limits import Limit
@@ -38,7 +38,7 @@ def send_reset_link(email: str) -> None:
 
     Do the same work whether or not the account exists, so that timing reveals nothing.
     """
-    is_allowed = Limit("password mail", settings.PASSWORD_MAIL_RATE).count(email.lower()) == 0
+    is_allowed = Limit("password mail", settings.PASSWORD_MAIL_RATE, email.lower()).count() == 0
     user = UserProfile.objects.filter(email=email, is_active=True).first()
     recipient = user if user is not None and is_allowed else UserProfile(email=email)
     send_later(partial(_mail, recipient, "Choose a new password for CivicTechJobs", "password_link"))
@@ -47,10 +47,8 @@ def send_reset_link(email: str) -> None:
 def locked_owner(uid: str, token: str) -> UserProfile | None:
     """Return whose link this is, locked until the transaction ends, or ``None`` if it is wrong, used or too old."""
     try:
-        key = urlsafe_base64_decode(uid).decode("ascii")
+        key = UUID(urlsafe_base64_decode(uid).decode("ascii"))
     except ValueError:
-        return None
-    if not is_uuid(key):
         return None
     user = UserProfile.objects.select_for_update(no_key=True).filter(pk=key, is_active=True).first()
     return user if user is not None and link_tokens.check_token(user, token) else None

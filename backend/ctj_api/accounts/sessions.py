@@ -1,5 +1,6 @@
 """Sessions in the database, as Django keeps them: whose they are, how long they live, and two corrections."""
 
+import logging
 import time
 from typing import Any
 from uuid import UUID
@@ -8,21 +9,24 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, user_logged_in
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.sessions.models import Session
-from django.db import IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.deprecation import MiddlewareMixin
 
-from ctj_api.exceptions import is_passing
+from ctj_api.exceptions import is_passing, leave_standby
 from ctj_api.models import AccountSession, UserProfile
+
+logger = logging.getLogger(__name__)
 
 # A session names the class that signed its user in. This one moved in 2026-11; sessions live for two weeks.
 MOVED_BACKENDS = {"ctj_api.sign_in.LimitedModelBackend": "ctj_api.accounts.sign_in.LimitedModelBackend"}
 MAX_SESSIONS = 10
-# What a session says of itself: the day that its two weeks count from, and two times for the admin.
-COUNTS_FROM, SIGNED_IN_AT, ADMIN_USED_AT = "counts_from", "signed_in_at", "admin_used_at"
+# What a session says of itself: the day that its two weeks count from, and three times for the admin.
+COUNTS_FROM = "counts_from"
+SIGNED_IN_AT, ADMIN_USED_AT, ENTERED_AT = "signed_in_at", "admin_used_at", "password_entered_at"
 WRITE_USE_AFTER_SECONDS = 60
 
 
@@ -51,16 +55,23 @@ class SessionStore(db.SessionStore):
             _note_owner(str(self.session_key), UUID(user_id))
 
 
-class SessionRenewalMiddleware(MiddlewareMixin):
+class SessionRenewalMiddleware(SessionMiddleware):
     """Let the two weeks of a session begin anew at its first use of each day, and write nothing at the others."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response, after having a session saved that somebody is signed in by."""
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Return the response, also to a read whose session can't be saved: the next one saves it."""
         session = request.session
         is_used = session.accessed and SESSION_KEY in session and request.user.is_authenticated
         if is_used and session.get(COUNTS_FROM) != _today():
             session.modified = True
-        return response
+        try:
+            return super().process_response(request, response)
+        except Error as error:
+            if request.method not in {"GET", "HEAD"} or not is_passing(error):
+                raise
+            leave_standby(error)
+            logger.warning("The session of a read is not saved: %s", error)
+            return response
 
 
 def end_sessions(user: UserProfile, kept: str | None = None) -> None:
@@ -86,7 +97,7 @@ def is_fresh_for_admin(session: SessionBase) -> bool:
 @receiver(user_logged_in)
 def _note_sign_in(request: HttpRequest, user: UserProfile, **_: object) -> None:
     """Note when; unlike Django's receiver, don't fail for an account that its owner deletes at the same moment."""
-    request.session[SIGNED_IN_AT] = request.session[ADMIN_USED_AT] = time.time()
+    request.session.update(dict.fromkeys((SIGNED_IN_AT, ADMIN_USED_AT, ENTERED_AT), time.time()))
     UserProfile.objects.filter(pk=user.pk).update(last_login=timezone.now())
 
 

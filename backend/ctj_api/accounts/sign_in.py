@@ -45,9 +45,9 @@ class Attempt:
 
     def __init__(self, email: str, address: str) -> None:
         account = email.strip().lower()
-        self._pair = Limit("login", settings.LOGIN_RATE), (account, address)
-        self._address = Limit("login address", settings.LOGIN_ADDRESS_RATE), (address,)
-        self._account = Limit("login account", settings.LOGIN_ACCOUNT_RATE), (account,)
+        self._pair = Limit("login", settings.LOGIN_RATE, account, address)
+        self._address = Limit("login address", settings.LOGIN_ADDRESS_RATE, address)
+        self._account = Limit("login account", settings.LOGIN_ACCOUNT_RATE, account)
 
     def count(self) -> None:
         """Count the attempt, or raise ``TooManyAttempts``.
@@ -55,34 +55,24 @@ class Attempt:
         The address comes first, so that one that is locked out leaves no count for each account that it guesses, and
         the account last, so that an address that is locked out of it uses up nothing that the account has for others.
         """
-        for limit, whose in (self._address, self._pair, self._account):
-            if seconds := limit.count(*whose):
-                if (limit, whose) == self._pair:
-                    self._take_back(self._address)
+        for limit in (self._address, self._pair, self._account):
+            if seconds := limit.count():
+                if limit is self._pair:
+                    self._address.take_back()
                 LOCKOUTS.labels(limit.what).inc()
                 logger.warning("Too many attempts to sign in: locked out by the limit of %s", limit.what)
                 raise TooManyAttempts(seconds)
 
     def succeed(self) -> None:
         """Take back this attempt, but not the failures of others nor those on other accounts."""
-        self._reset(self._pair)
-        self._take_back(self._address)
-        self._take_back(self._account)
+        self._pair.reset()
+        self._address.take_back()
+        self._account.take_back()
 
     def forgive(self) -> None:
         """Let the owner, who proved in another way to be it, begin anew."""
-        self._reset(self._pair)
-        self._reset(self._account)
-
-    @staticmethod
-    def _take_back(counted: tuple[Limit, tuple[str, ...]]) -> None:
-        limit, whose = counted
-        limit.take_back(*whose)
-
-    @staticmethod
-    def _reset(counted: tuple[Limit, tuple[str, ...]]) -> None:
-        limit, whose = counted
-        limit.reset(*whose)
+        self._pair.reset()
+        self._account.reset()
 
 
 def _renew_session(request: HttpRequest | None, user: UserProfile) -> None:

@@ -89,14 +89,10 @@ def _name_key(entry: Entry) -> str:
     return lower_name(entry["name"])
 
 
-def _role_key(title: str, area: str) -> str:
-    return f"{lower_name(title)} ({area})"
-
-
 # What tells the entries of each part from each other.
 KEYS: dict[str, Callable[[Entry], str]] = {
     "communities_of_practice": lambda entry: entry["practice_area"],
-    "roles": lambda entry: _role_key(entry["title"], entry["community_of_practice"]),
+    "roles": lambda entry: f"{lower_name(entry['title'])} ({entry['community_of_practice']})",
     "skills": _name_key,
     "projects": _name_key,
 }
@@ -150,11 +146,16 @@ def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, 
     if only_if_empty and Skill.objects.exists():
         catalog = {part: [] for part in catalog}
     skills_added, skills_updated = _load_skills(catalog["skills"], communities)
+    roles = [
+        Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
+        for entry in catalog["roles"]
+    ]
+    projects = [Project(name=entry["name"]) for entry in catalog["projects"]]
     return {
         "skills added": skills_added,
         "skills updated": skills_updated,
-        "roles added": _load_roles(catalog["roles"], communities),
-        "projects added": _load_projects(catalog["projects"]),
+        "roles added": _add_missing(Role, roles),
+        "projects added": _add_missing(Project, projects),
         "communities updated": _load_communities(catalog["communities_of_practice"], communities),
     }
 
@@ -170,51 +171,32 @@ def _load_communities(entries: list[Entry], communities: Communities) -> int:
     return CommunityOfPractice.objects.bulk_update(changed, ["name", "description", "updated_at"])
 
 
-def _load_roles(entries: list[Entry], communities: Communities) -> int:
-    stored = Role.objects.values_list("title", "community_of_practice__practice_area")
-    known = {_role_key(*role) for role in stored}
-    added = [
-        Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
-        for entry in entries
-        if KEYS["roles"](entry) not in known
-    ]
-    return len(Role.objects.bulk_create(added))
-
-
-def _load_projects(entries: list[Entry]) -> int:
-    known = {lower_name(name) for name in Project.objects.values_list("name", flat=True)}
-    added = [Project(name=entry["name"]) for entry in entries if _name_key(entry) not in known]
-    return len(Project.objects.bulk_create(added))
+def _add_missing(model: type[Role | Project], rows: list[Any]) -> int:
+    """Add those rows whose names aren't stored in any case, and return how many these are."""
+    stored = model._default_manager.count()
+    model._default_manager.bulk_create(rows, ignore_conflicts=True)
+    return model._default_manager.count() - stored
 
 
 def _load_skills(entries: list[Entry], communities: Communities) -> tuple[int, int]:
     """Return how many skills were added and how many updated."""
-    known = {lower_name(skill.name): skill for skill in Skill.objects.select_for_update(no_key=True)}
-    wanted = {_name_key(entry): entry for entry in entries}
-    added = {
-        key: Skill(name=entry["name"], description=entry["description"])
-        for key, entry in wanted.items()
-        if key not in known
-    }
-    Skill.objects.bulk_create(added.values())
-    updated = _link_skills(wanted, known | added, communities) & known.keys()
-    for key in wanted.keys() & known.keys():
-        if wanted[key]["description"] and not known[key].description:
-            known[key].description = wanted[key]["description"]
-            updated.add(key)
-    for key in updated:
-        known[key].updated_at = timezone.now()
-    rows = [known[key] for key in updated]
-    return len(added), Skill.objects.bulk_update(rows, ["description", "updated_at"])
-
-
-def _link_skills(wanted: dict[str, Entry], skills: dict[str, Skill], communities: Communities) -> set[str]:
-    """Add the communities that skills lack, and return the keys of these skills."""
+    stored = Skill.objects.select_for_update(no_key=True).prefetch_related("communities_of_practice")
+    known = {lower_name(skill.name): skill for skill in stored}
     link = Skill.communities_of_practice.through
-    known = set(link._default_manager.values_list("skill_id", "communityofpractice_id"))
-    pairs = {(key, communities[area].pk) for key, entry in wanted.items() for area in entry["communities_of_practice"]}
-    missing = [(key, community) for key, community in pairs if (skills[key].pk, community) not in known]
-    link._default_manager.bulk_create(
-        link(skill_id=skills[key].pk, communityofpractice_id=community) for key, community in missing
-    )
-    return {key for key, _ in missing}
+    added, updated, links = [], [], []
+    for entry in entries:
+        missing = {communities[area] for area in entry["communities_of_practice"]}
+        skill = known.get(_name_key(entry))
+        if skill is None:
+            skill = Skill(name=entry["name"], description=entry["description"])
+            added.append(skill)
+        else:
+            missing -= set(skill.communities_of_practice.all())
+            if missing or (entry["description"] and not skill.description):
+                skill.description = skill.description or entry["description"]
+                skill.updated_at = timezone.now()
+                updated.append(skill)
+        links += [link(skill=skill, communityofpractice=community) for community in missing]
+    Skill.objects.bulk_create(added)
+    link._default_manager.bulk_create(links)
+    return len(added), Skill.objects.bulk_update(updated, ["description", "updated_at"])

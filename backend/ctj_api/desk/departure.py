@@ -5,11 +5,14 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
 
 from ctj_api.accounts.password_reset import locked_if_unchanged
 from ctj_api.accounts.sessions import end_sessions
+from ctj_api.http.caching import require_match
 from ctj_api.models import Opportunity, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR, OpportunityQuerySet, Requester
+from ctj_api.serializers import UserReadSerializer
 
 from .history import change_of, log_changes, log_deletion
 
@@ -18,8 +21,8 @@ FORMER_USER = "somebody.who.has.left@users.invalid"
 
 
 @transaction.atomic
-def delete_account(confirmed: UserProfile) -> None:
-    """Delete the account with its matrix and sessions; its listings stay, without an author.
+def delete_account(confirmed: UserProfile, request: Request) -> None:
+    """Delete the account with its matrix and sessions, in the version that the request names; its listings stay.
 
     Raises a ``ValidationError`` for the last administrator. The listings are locked first, as by those who change them.
     """
@@ -27,6 +30,7 @@ def delete_account(confirmed: UserProfile) -> None:
     if confirmed.is_superuser and UserProfile.objects.has_no_administrator_but(confirmed):
         raise ValidationError(LAST_ADMINISTRATOR)
     owner = locked_if_unchanged(confirmed)
+    require_match(request, UserReadSerializer(owner))
     _keep_history(owner, listings)
     end_sessions(owner)
     owner.delete()

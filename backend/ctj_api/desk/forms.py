@@ -3,12 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from django import forms
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.core.signing import BadSignature, Signer
+from django.db import connection
+from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
@@ -17,12 +21,17 @@ from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
 from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
+from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
 
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
-CHANGED_MEANWHILE = "The volunteer has changed their skills since this page was opened. Open it again."
+VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
+CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved. What you typed still stands here."
+PUBLISH_ANYWAY = "_without_skills"
+NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or publish it without."
+NO_NAME = "A level stands without a skill: choose one, or leave both empty."
 
 
 class MultilineField(forms.CharField):
@@ -41,25 +50,32 @@ class SkillLevelsFormField(forms.Field):
     def prepare_value(self, value: Any) -> list[SkillRow]:
         """Return the rows to show, by name: those of a matrix, or those that were sent."""
         if not isinstance(value, dict):
-            return list(value or [])
+            rows = list(value or [])
+            return [row._replace(problem=problem) for row, problem in zip(rows, self._problems(rows), strict=True)]
         return [SkillRow(name, str(level)) for name, level in self.widget.skills.rated(value)]
 
     def to_python(self, value: Iterable[SkillRow] | None) -> dict[str, int]:
         """Return the levels in normal form; raises a ``ValidationError`` that names the wrong rows."""
         rows, skills = list(value or []), self.widget.skills
-        problems = [problem for row in rows for problem in self._problems(row)]
-        chosen = Counter(filter(None, (skills.id_of(row.name) for row in rows)))
-        problems += [f"{skills.names[skill]} is listed {times} times." for skill, times in chosen.items() if times > 1]
-        if problems:
-            raise ValidationError(list(dict.fromkeys(problems))[:MAX_MESSAGES])
+        problems = filter(None, self._problems(rows))
+        if told := list(dict.fromkeys(problems))[:MAX_MESSAGES]:
+            raise ValidationError(told)
         return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
-    def _problems(self, row: SkillRow) -> list[str]:
-        if self.widget.skills.id_of(row.name) is None:
-            return [f"There is no skill {quote(row.name)}. Choose one from the list."]
+    def _problems(self, rows: list[SkillRow]) -> list[str]:
+        """Return for each row what is wrong with it, or nothing."""
+        times = Counter(self.widget.skills.id_of(row.name) for row in rows)
+        return [self._problem(row, times) for row in rows]
+
+    def _problem(self, row: SkillRow, times: Counter[str | None]) -> str:
+        skill = self.widget.skills.id_of(row.name)
+        if not row.name:
+            return NO_NAME
+        if skill is None:
+            return f"There is no skill {quote(row.name)}. Choose one from the list."
         if row.level not in map(str, SkillLevel.values):
-            return [f"{row.name}: choose a level."]
-        return []
+            return f"{row.name}: choose a level."
+        return f"{self.widget.skills.names[skill]} is listed {times[skill]} times." if times[skill] > 1 else ""
 
 
 class GroupedRoleIterator(ModelChoiceIterator[Role]):
@@ -116,7 +132,65 @@ class SkillFileForm(forms.Form):
         return read_rows(decode_file(file.read()))
 
 
-class SkillMatrixForm[M: (Opportunity, UserProfile)](forms.ModelForm[M]):
+class VersionedForm[M: Model](forms.ModelForm[M]):
+    """A form that is refused where its row was changed after the page was made, and that makes only one new row.
+
+    What sends no version is taken, as by the API.
+    """
+
+    added: Model | None = None
+    last_entry: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.before = {} if self.instance._state.adding else snapshot(self.instance)
+        self._digests = {name: digest_of(value) for name, value in self.before.items()}
+        sent: str | None = self.data.get(OVERWRITE) or self.data.get(VERSION)
+        self.last_entry, seen = (0, self._digests) if sent is None else _read_version(sent)
+        self.changed_meanwhile = [name for name, digest in self._digests.items() if seen.get(name) != digest]
+        if self.instance._state.adding:
+            self.fields[TOKEN] = forms.UUIDField(required=False, widget=forms.HiddenInput, initial=uuid4)
+
+    @property
+    def version(self) -> str:
+        """The row as it is stored: a digest for each field, and the newest entry of its history."""
+        return Signer().sign_object([newest_entry(self.instance), self._digests])
+
+    @property
+    def seen_version(self) -> str:
+        """The version that the user knows of: the one that was sent, or of a new page the stored one."""
+        return self.data.get(OVERWRITE) or self.data.get(VERSION) or self.version
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values; raises a ``ValidationError`` for a conflict, and for a new row that is stored already."""
+        values = super().clean() or self.cleaned_data
+        if self.changed_meanwhile:
+            raise ValidationError(CHANGED_MEANWHILE)
+        if pk := values.get(TOKEN):
+            with connection.cursor() as cursor:  # another request may be storing the same form
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(pk)])
+            self.instance.pk = pk
+            self.added = self._meta.model._default_manager.filter(pk=pk).first()
+        if self.added:
+            raise ValidationError("This was saved already.")
+        return values
+
+
+def digest_of(value: Any) -> str:
+    """Return a short text that differs wherever ``value`` does."""
+    ordered = sorted(map(str, value)) if isinstance(value, frozenset) else value
+    return sha256(json.dumps(ordered, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _read_version(version: str) -> Any:
+    """Return the newest entry and the digests of a version; of one that we didn't make, none, so that all differs."""
+    try:
+        return Signer().unsign_object(version)
+    except BadSignature:
+        return 0, {}
+
+
+class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
     """A row together with the levels of its skill matrix."""
 
     matrix_field: ClassVar[str]
@@ -167,18 +241,34 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             return []
         return [step for step in TRANSITIONS if self["status"].initial in step.sources]
 
+    @property
+    def pressed(self) -> Transition | None:
+        """The step whose button was pressed, also where a question about it was answered by another button."""
+        is_answer = OVERWRITE in self.data or PUBLISH_ANYWAY in self.data
+        name = self.data.get("_transition") or (self.data.get("_pressed") if is_answer else None)
+        return next((step for step in TRANSITIONS if step.name == name), None)
+
     def clean_status(self) -> str:
         """Return the status that the pressed button leads to, else the chosen one.
 
         Raises a ``ValidationError`` where the step makes no sense any more, because the status was changed meanwhile.
         """
-        pressed = next((step for step in TRANSITIONS if step.name == self.data.get("_transition")), None)
+        pressed = self.pressed
         if pressed is None:
             return str(self.cleaned_data["status"])
         if pressed not in self.transitions:
             stored = Status(self["status"].initial).label.lower()
             raise ValidationError(f"It can't be {pressed.done}: it is {stored} by now.")
         return pressed.target.value
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values, and ask before a listing that requires no skills is published."""
+        values = super().clean()
+        was_so = self["status"].initial == Status.OPEN and not self.initial["skill_levels"]
+        self.is_without_skills = values.get("status") == Status.OPEN and values.get("skill_levels") == {} and not was_so
+        if self.is_without_skills and PUBLISH_ANYWAY not in self.data:
+            self.add_error("skill_levels", NO_SKILLS)
+        return values
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):
@@ -189,7 +279,6 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
     skill_levels = SkillLevelsFormField(
         required=False, label="Skills", help_text="Rated by the volunteers themselves; correct them only if asked to."
     )
-    shown_levels = forms.CharField(required=False, widget=forms.HiddenInput)
     user_permissions = PermissionField(
         SKILL_PERMISSIONS,
         required=False,
@@ -207,23 +296,13 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
             "is_superuser": "May change everything here, and give these rights to others.",
         }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.initial["shown_levels"] = _as_text(self.initial["skill_levels"])
-
-    @property
-    def has_new_levels(self) -> bool:
-        """Whether the rows say anything else than the page showed."""
-        shown: str = self.cleaned_data["shown_levels"]
-        return _as_text(self.cleaned_data["skill_levels"]) != shown
-
     def clean(self) -> dict[str, Any]:
-        """Return the values; raises a ``ValidationError`` where somebody else's change would be lost."""
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        self._keep_an_administrator(values)
-        is_outdated = values.get("shown_levels") != self.initial["shown_levels"]
-        if "skill_levels" in values and self.has_new_levels and is_outdated:
-            self.add_error("skill_levels", CHANGED_MEANWHILE)
+        """Return the values; raises a ``ValidationError`` where nobody would be an administrator any more."""
+        values = super().clean()
+        rights = ("is_active", "is_superuser")
+        ends = all(map(self.initial.get, rights)) and not all(map(values.get, rights)) and not self.errors
+        if ends and UserProfile.objects.has_no_administrator_but(self.instance):
+            raise ValidationError(LAST_ADMINISTRATOR)
         return values
 
     def clean_user_permissions(self) -> QuerySet[Permission]:
@@ -231,15 +310,3 @@ class UserProfileForm(SkillMatrixForm[UserProfile]):
         hidden = self.instance.user_permissions.exclude(pk__in=SKILL_PERMISSIONS)
         chosen = [*self.cleaned_data["user_permissions"], *hidden]
         return Permission.objects.filter(pk__in=[permission.pk for permission in chosen])
-
-    def _keep_an_administrator(self, values: dict[str, Any]) -> None:
-        """Raise a ``ValidationError`` where nobody would be an administrator any more."""
-        rights = ("is_active", "is_superuser")
-        if self.errors or all(map(values.get, rights)) or not all(map(self.initial.get, rights)):
-            return
-        if UserProfile.objects.has_no_administrator_but(self.instance):
-            raise ValidationError(LAST_ADMINISTRATOR)
-
-
-def _as_text(levels: dict[str, int]) -> str:
-    return json.dumps(levels, sort_keys=True)

@@ -1,19 +1,23 @@
 """The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
-from django.db.models import Field, JSONField, ManyToManyField, Model, TextField, prefetch_related_objects
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
 from django.forms import BaseFormSet
 from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
-from django.utils.text import get_text_list
+from django.shortcuts import redirect
+from django.utils.text import capfirst, get_text_list
 
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
+
+from .display import week_text
 
 type Names = Mapping[Any, str]
 
@@ -83,15 +87,58 @@ def log_deletion(user: Requester, instance: Model) -> None:
     _log(user, [instance], DELETION)
 
 
+def newest_entry(instance: Model) -> int:
+    """Return the id of the newest entry about ``instance``, 0 where there is none."""
+    return _entries(instance).values_list("pk", flat=True).order_by("-pk").first() or 0
+
+
+def differences(form: Any, reader: Requester) -> list[dict[str, Any]]:
+    """Return what others have stored since the page of ``form`` was made: field, value, and who it was and when."""
+    entries = list(_entries(form.instance).filter(pk__gt=form.last_entry).select_related("user").order_by("-pk"))
+    told = []
+    for field in _fields(form.instance._meta.model):
+        if field.name in form.changed_meanwhile:
+            entry = next((entry for entry in entries if _is_about(entry, field)), None)
+            shown = form.fields.get("skill_levels" if _is_matrix(field) else field.name)
+            label = (shown and shown.label) or capfirst(_label(field))
+            value, who = _stored_text(field, form.before[field.name]), _author(entry, field, reader)
+            told.append({"label": label, "value": value, "who": who, "when": entry and entry.action_time})
+    return told
+
+
 class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
 
-    def save_form(self, request: HttpRequest, form: Any, change: Any) -> Any:
-        """Lock the stored row and keep its values: validation has changed the form's instance already."""
-        if change:
-            locked = self.model._default_manager.select_for_update(no_key=True)
-            form.before = snapshot(get_object_or_404(locked, pk=form.instance.pk))
-        return super().save_form(request, form, change)
+    def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
+        """Lock these rows, by id, so that they stay as they are read from now on.
+
+        What is to be deleted gets the whole lock at once: who raised theirs later could wait for each other.
+        """
+        is_deletion = request.path.endswith("/delete/") or "delete_selected" in request.POST.getlist("action")
+        rows = self.model._default_manager.select_for_update(no_key=not is_deletion)
+        rows = rows.filter(pk__in=pks).order_by("pk")
+        list(rows.values_list("pk"))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
+        """Return the row, after locking one that is about to be changed.
+
+        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
+        """
+        if request.method == "POST":
+            self.lock(request, [object_id])
+        return super().get_object(request, object_id, from_field)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Lead on to what was saved already; else tell what others have changed, and focus the first wrong field."""
+        form: Any = context["adminform"].form
+        if form.added:
+            messages.success(request, f"{form.added} was saved already, and only once. This is what is stored.")
+            return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", form.added.pk)
+        if form.changed_meanwhile:
+            context["differences"] = differences(form, request.user)
+        elif wrong := next(filter(form.fields.__contains__, form.errors), None):
+            form.fields[wrong].widget.attrs["autofocus"] = True
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
@@ -142,8 +189,12 @@ def _is_private(field: Any) -> bool:
     return field.model is UserProfile and field.name not in RIGHTS
 
 
+def _label(field: Any) -> str:
+    return LABELS.get(field.name, str(field.verbose_name))
+
+
 def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
-    label = LABELS.get(field.name, str(field.verbose_name))
+    label = _label(field)
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
     was, becomes = _texts(field, known, old, new)
@@ -178,3 +229,31 @@ def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> li
         *(f"{name} added at level {new[skill]}" for skill, name in by_name if skill not in old),
         *(f"{name} removed" for skill, name in by_name if skill not in new),
     ]
+
+
+def _stored_text(field: Any, value: Any) -> str:
+    if _is_matrix(field):
+        names = Skill.objects.names_of(value)
+        return get_text_list(sorted(f"{names[skill]} {value[skill]}" for skill in names), "and") or NOTHING
+    if isinstance(field, JSONField):
+        return week_text(value)
+    return _texts(field, NO_NAMES, value)[0]
+
+
+def _entries(instance: Model) -> QuerySet[LogEntry]:
+    kind = ContentType.objects.get_for_model(instance)
+    return LogEntry.objects.filter(content_type=kind, object_id=instance.pk)
+
+
+def _is_about(entry: LogEntry, field: Any) -> bool:
+    """Return whether an entry tells of ``field``; one in free words may tell of any."""
+    is_rated = _is_matrix(field) and not _is_private(field)
+    words = r" level \d| removed\"|, which became" if is_rated else rf'"{re.escape(_label(field))}("| from )'
+    return not entry.change_message.startswith("[") or re.search(words, entry.change_message) is not None
+
+
+def _author(entry: LogEntry | None, field: Any, reader: Requester) -> str:
+    """Return who has changed a field; what volunteers say of themselves is not logged, nor is what SQL does."""
+    if entry is None:
+        return "the volunteer" if _is_private(field) and field.name != "email" else "somebody"
+    return "you, on another page" if entry.user_id == reader.pk else str(entry.user.get_full_name() or entry.user)

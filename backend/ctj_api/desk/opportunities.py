@@ -1,6 +1,6 @@
 """The listings in the admin: the desk of project managers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +25,7 @@ from .display import skill_chips, status_word
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .site import DeskAdmin, manages_listings
-from .transitions import TRANSITIONS, Transition
+from .transitions import PUBLISH, TRANSITIONS, Transition
 from .who_fits import coverage_text, who_fits
 from .widgets import SkillIndex
 
@@ -118,7 +118,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
 
     def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let project managers change what they have posted, and administrators any listing."""
-        editable = _unless_administrator(request, Opportunity.objects.editable_by(request.user))
+        editable = _editable(request)
         return manages_listings(request.user) and (obj is None or editable.filter(pk=obj.pk).exists())
 
     def get_queryset(self, request: HttpRequest) -> OpportunityQuerySet:
@@ -133,7 +133,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return a page of the list, with what the columns show loaded for all of its rows at once."""
-        page = super().get_changelist_instance(request)
+        page: ChangeList = super().get_changelist_instance(request)
         page.title = "Your opportunities" if page.params.get("posted_by") == "me" else "Opportunities"
         rows: list[Any] = list(page.result_list)
         counts = count_volunteers({row.pk: row.skills_required_matrix.levels for row in rows})
@@ -169,12 +169,18 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
             context["who_fits"] = who_fits(listing)
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
+        """Lock these listings, where they aren't to be deleted only those that the user may change."""
+        if "delete_selected" not in request.POST.getlist("action"):
+            pks = list(_editable(request).filter(pk__in=pks).values_list("pk", flat=True))
+        super().lock(request, pks)
+
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
         """Save the listing with its skill matrix, and stamp a new one with who posts it.
 
-        One that is changed was locked by the history, so before its matrix: the order of the API.
+        One that is changed was locked with its form, so before its matrix: the order of the API.
         """
-        if change and not form.has_changed() and "_transition" not in form.data:
+        if change and not form.has_changed() and not form.pressed:
             return
         matrix = obj.skills_required_matrix if change else None
         obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
@@ -184,17 +190,21 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
 
     def take(self, step: Transition, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
         """Take a step with those of ``chosen`` that allow it, and say what became of the others."""
-        rows = _unless_administrator(request, Opportunity.objects.editable_by(request.user))
-        locked = rows.select_for_update(of=("self",)).filter(pk__in=chosen.values("pk")).order_by("pk")
-        own = list(locked.select_related("role", "project"))
-        foreign = chosen.count() - len(own)
-        moving = [listing for listing in own if listing.status in step.sources]
+        pks = list(chosen.values_list("pk", flat=True))
+        self.lock(request, pks)
+        own = list(_editable(request).filter(pk__in=pks).select_related("role", "project", "skills_required_matrix"))
+        foreign = Opportunity.objects.filter(pk__in=pks).count() - len(own)
+        suitable = [listing for listing in own if listing.status in step.sources]
+        moving = [listing for listing in suitable if step != PUBLISH or listing.skills_required_matrix.levels]
         for source in step.sources:
             told = change_of(Opportunity, "status", source, step.target)
             log_changes(request.user, [listing for listing in moving if listing.status == source], [told])
         moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in moving])
         moved.update(status=step.target, updated_at=timezone.now())
-        _tell(request, step, len(moving), len(own) - len(moving), foreign)
+        _tell(request, step, len(moving), len(own) - len(suitable), foreign)
+        if without_skills := len(suitable) - len(moving):
+            told = f"{_listings(without_skills)} not published: nobody is matched with what requires no skills."
+            messages.warning(request, f"{told} Open it to publish it all the same.")
 
     @admin.display(description="status", ordering="status")
     def status_label(self, listing: Opportunity) -> str:
@@ -224,6 +234,10 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     def skill_levels(self, listing: Opportunity) -> str:
         """Return the skills for those who may only read the listing."""
         return skill_chips(SkillIndex().rated(listing.skills_required_matrix.levels))
+
+
+def _editable(request: HttpRequest) -> OpportunityQuerySet:
+    return _unless_administrator(request, Opportunity.objects.editable_by(request.user))
 
 
 def _unless_administrator(request: HttpRequest, rows: OpportunityQuerySet) -> OpportunityQuerySet:

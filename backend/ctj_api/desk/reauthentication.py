@@ -5,20 +5,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.signals import user_logged_in
-from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from ctj_api.accounts.sessions import ENTERED_AT
+
 MAX_AGE_SECONDS = 15 * 60
-ENTERED_AT = "password_entered_at"
 OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
-
-
-@receiver(user_logged_in)
-def remember_entry(request: HttpRequest, **_: Any) -> None:
-    """Store in the session when the password was entered."""
-    request.session[ENTERED_AT] = int(time.time())
 
 
 def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse | None:
@@ -32,7 +25,7 @@ def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResp
     typed = {"username": request.user.get_username(), "password": request.POST.get("password", "")}
     form = AuthenticationForm(request, typed if typed["password"] else None)
     if form.is_valid():
-        remember_entry(request)
+        request.session[ENTERED_AT] = time.time()
         return None
     fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
     context = {"title": "Your password again", **admin.site.each_context(request), "form": form, "fields": fields}

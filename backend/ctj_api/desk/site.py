@@ -1,6 +1,7 @@
 """The admin site: who may enter, where they land, and how its pages tell what could not be done."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial, wraps
 from http import HTTPStatus
@@ -11,14 +12,15 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
+from django.forms import FloatField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -37,13 +39,14 @@ from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
-from .forms import MultilineField
+from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
 UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
+MADE_AT = "made_at"
 MAX_QUERY = 4_000
 MAX_CHOSEN = 1_000
 READ_TIMEOUT_MS = 5_000
@@ -214,6 +217,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
+    form: Any = VersionedForm
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
@@ -238,14 +242,33 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         name, _, kind = lookup.rpartition("__")
         return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
+    def delete_model(self, request: HttpRequest, obj: M) -> None:
+        """Delete the row; raises a ``ValidationError`` where it was changed after the page that asked was made."""
+        if not _unchanged(request, [obj]):
+            raise ValidationError("Look at it before you delete it.")
+        super().delete_model(request, obj)
+
     def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
-        """Return what an action answers; raises a ``ValidationError`` for too many rows at once."""
+        """Return what an action answers for the rows that nobody has changed since the list was made.
+
+        Raises a ``ValidationError`` for too many rows at once.
+        """
         takes_all = request.POST.get("select_across", "0") not in {"0", ""}
         if takes_all and queryset.count() > MAX_CHOSEN:
             raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
-        return super().response_action(request, queryset)
+        selected = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
+        chosen = queryset if takes_all else self.get_queryset(request).filter(pk__in=selected)
+        pks = list(chosen.values_list("pk", flat=True))
+        self.lock(request, pks)
+        rows = list(self.get_queryset(request).filter(pk__in=pks))
+        unchanged = _unchanged(request, rows)
+        if len(selected) > len(rows) and not takes_all:
+            messages.warning(request, f"{len(selected) - len(rows)} of the chosen were deleted meanwhile.")
+        if pks and not unchanged:
+            return redirect(request.get_full_path())
+        return super().response_action(request, self.get_queryset(request).filter(pk__in=unchanged))
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
 
         Only an address with parameters can be at fault: the list without any has no input.
@@ -254,9 +277,25 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         if longest > MAX_SEARCH or len(request.META["QUERY_STRING"]) > MAX_QUERY:
             raise ValidationError(UNUSABLE_FILTER)
         try:
-            return super().get_changelist_instance(request)
+            made_at = time.time()
+            page: Any = super().get_changelist_instance(request)
         except UNUSABLE as error:
             if not request.GET:
                 raise
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)
             raise ValidationError(UNUSABLE_FILTER) from error
+        page.made_at = repr(made_at)
+        return page
+
+
+def _unchanged(request: HttpRequest, rows: list[Any]) -> list[Any]:
+    """Return the ids of those rows that are as the list of the action showed them, and name the others.
+
+    A list that doesn't say when it was made is taken as of now; raises a ``ValidationError`` for what is no time.
+    """
+    made_at = FloatField(required=False).clean(request.POST.get(MADE_AT))
+    changed = [row for row in rows if made_at is not None and row.updated_at.timestamp() > made_at]
+    if changed:
+        names = ", ".join(sorted(map(str, changed)))
+        messages.warning(request, f"Changed after this list was made, so nothing was done with: {names}.")
+    return [row.pk for row in rows if row not in changed]

@@ -1,6 +1,6 @@
 """The skill catalog in the admin: its list, the merging of duplicates, and its import and export as a CSV file."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -19,7 +19,7 @@ from django.utils.text import Truncator
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
-from .forms import SkillFileForm
+from .forms import SkillFileForm, digest_of
 from .history import log_changes
 from .reauthentication import ask_password
 from .site import DeskAdmin, answered
@@ -37,6 +37,7 @@ class SkillAdmin(DeskAdmin[Skill]):
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice",)
     search_fields = ("name", "description")
+    fields = ("name", "description", "communities_of_practice")
     formfield_overrides: ClassVar = {
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
@@ -67,16 +68,18 @@ class SkillAdmin(DeskAdmin[Skill]):
         """Return how many volunteers rate the skill."""
         return skill.volunteer_count
 
+    def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
+        """Lock these skills; before they are merged, all who rate them first."""
+        if MERGE in request.POST.getlist("action"):
+            Skill.objects.filter(pk__in=pks).lock_with_owners()
+        else:
+            super().lock(request, pks)
+
     def get_deleted_objects(
         self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        """Return what a deletion would take along, with the skills in use as protected.
-
-        The skills are locked, so that nobody rates one between this check and its deletion; by id, as the
-        trigger of matrices locks them, so that neither waits for the other.
-        """
-        locked = Skill.objects.select_for_update().filter(pk__in=[skill.pk for skill in objs])
-        skills = list(locked.order_by("pk"))
+        """Return what a deletion would take along, with the skills in use as protected."""
+        skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
@@ -128,7 +131,7 @@ class SkillAdmin(DeskAdmin[Skill]):
     def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
         names = ", ".join(skill.name for skill in dropped)
         merged = Skill.objects.filter(pk__in=[skill.pk for skill in dropped])
-        for skill in merged.lock_with_owners():
+        for skill in merged:
             listings = Opportunity.objects.requiring_any([str(skill.pk)])
             log_changes(request.user, list(listings), [f"{skill}, which became {kept}"])
         usage = merged.merge_into(kept)
@@ -156,14 +159,19 @@ class SkillAdmin(DeskAdmin[Skill]):
     @answered
     def _answer_import(self, request: HttpRequest) -> HttpResponse:
         """Ask for a file, show what it would change, and import it once that is confirmed."""
-        if "previewed" in request.POST:
-            return self._import(request, SkillImport(unsign(request.POST["previewed"])))
-        is_sent = request.method == "POST"
+        is_answer = "previewed" in request.POST
+        is_sent = request.method == "POST" and not is_answer
         form = SkillFileForm(request.POST, request.FILES) if is_sent else SkillFileForm()
         context = {"form": form, **ABOUT_FILES}
-        if is_sent and form.is_valid():
-            rows = form.cleaned_data["import_file"]
-            context |= {"preview": SkillImport(rows), "previewed": sign(rows)}
+        if is_answer or (is_sent and form.is_valid()):
+            rows = unsign(request.POST["previewed"]) if is_answer else form.cleaned_data["import_file"]
+            preview = SkillImport(rows)
+            seen = digest_of([row.before for row in preview.rows])
+            if is_answer and request.POST.get("seen", seen) == seen:
+                return self._import(request, preview)
+            if is_answer:
+                messages.warning(request, "The catalog was changed after this preview. Nothing was imported yet.")
+            context |= {"preview": preview, "previewed": sign(rows), "seen": seen}
         return self._page(request, "import", "Import skills", context)
 
     def _import(self, request: HttpRequest, skills: SkillImport) -> HttpResponse:

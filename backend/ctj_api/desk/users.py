@@ -1,10 +1,11 @@
 """The accounts in the admin: how administrators give and take rights."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -17,7 +18,7 @@ from ctj_api.querysets import LAST_ADMINISTRATOR, is_administrator
 
 from .departure import give_listings
 from .display import week_text
-from .forms import CHANGED_MEANWHILE, NewAuthorForm, UserProfileForm
+from .forms import NewAuthorForm, UserProfileForm
 from .history import change_of, log_changes
 from .reauthentication import ask_password
 from .site import DeskAdmin, answered
@@ -25,7 +26,7 @@ from .transitions import HOLD
 
 LIST = "admin:ctj_api_userprofile_changelist"
 IDENTITY = ("email", "first_name", "last_name")
-QUALIFIER = ("community_of_practice", "skill_levels", "shown_levels", "max_available_hours", "availability")
+QUALIFIER = ("community_of_practice", "skill_levels", "max_available_hours", "availability")
 
 
 class UserProfileAdmin(DeskAdmin[UserProfile]):
@@ -79,11 +80,15 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         """Return the form of an account, which asks for the password again before it is saved."""
         return ask_password(self, request) or super().changeform_view(request, *args, **kwargs)
 
+    def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
+        """Lock these accounts, and with them all administrators, one of whom has to stay."""
+        rows = UserProfile.objects.filter(Q(pk__in=pks) | Q(is_superuser=True, is_active=True))
+        list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights, and what else was changed here, but nothing that the owner may be changing meanwhile.
+        """Save the rights, and what else was changed here.
 
         Another address ends the account's sessions, as the end of its activity does.
-        Raises a ``ValidationError`` where the owner has changed the skills since the form was checked.
         """
         obj.is_staff = obj.is_superuser or form.cleaned_data["user_permissions"].exists() or obj.groups.exists()
         corrected = [name for name in IDENTITY if name in form.changed_data]
@@ -92,13 +97,10 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         )
         if "email" in corrected or not obj.is_active:
             end_sessions(obj, kept=request.session.session_key)
-        if form.has_new_levels:
-            owner = UserProfile.objects.select_for_update(no_key=True).get(pk=obj.pk)
-            matrix = owner.skills_learned_matrix
-            if (matrix.levels if matrix else {}) != form.initial["skill_levels"]:
-                raise ValidationError(CHANGED_MEANWHILE)
-            owner.skills_learned_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
-            owner.save(update_fields=["skills_learned_matrix", "updated_at"])
+        if "skill_levels" in form.changed_data:
+            levels = form.cleaned_data["skill_levels"]
+            obj.skills_learned_matrix = SkillMatrix.objects.store(levels, into=obj.skills_learned_matrix)
+            obj.save(update_fields=["skills_learned_matrix", "updated_at"])
 
     @admin.action(description="Make project managers", permissions=["change"])
     def make_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
@@ -124,8 +126,7 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         self, request: HttpRequest, chosen: QuerySet[UserProfile], became: str, **right: bool
     ) -> list[UserProfile]:
         """Give or take a right, and return those who are different now."""
-        rows = UserProfile.objects.filter(pk__in=chosen.values("pk")).exclude(**right)
-        changed = list(rows.select_for_update(no_key=True).order_by("pk"))
+        changed = list(chosen.exclude(**right).order_by("pk"))
         UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**right, updated_at=timezone.now())
         log_changes(request.user, changed, [change_of(UserProfile, name, not now, now) for name, now in right.items()])
         if changed:

@@ -42,10 +42,11 @@ class SkillIndex:
 
 
 class SkillRow(NamedTuple):
-    """One row of the skill picker as it was filled in: the name of a skill, and a level; either may be wrong."""
+    """One row of the skill picker as it was filled in: the name of a skill, a level, and what is wrong with them."""
 
     name: str
     level: str
+    problem: str = ""
 
 
 class SkillPicker(forms.Widget):
@@ -76,9 +77,9 @@ class SkillPicker(forms.Widget):
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[SkillRow]:
         """Return the rows that were sent, without those left empty."""
-        names, levels = (data.getlist(f"{name}_{part}") for part in SkillRow._fields)
+        names, levels = (data.getlist(f"{name}_{part}") for part in ("name", "level"))
         rows = (SkillRow(skill.strip(), level) for skill, level in zip_longest(names, levels, fillvalue=""))
-        return [row for row in rows if row.name]
+        return [row for row in rows if row.name or row.level]
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""

@@ -1,5 +1,7 @@
 """What caches may keep, and whether it is still current. Every answer is private unless a view says otherwise."""
 
+import json
+import re
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
@@ -11,11 +13,14 @@ from django.db import connection
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.http import quote_etag
 from psycopg.sql import SQL, Identifier
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
+from rest_framework.utils.encoders import JSONEncoder
 
+from ctj_api.exceptions import BadHeader, PreconditionFailed
 from ctj_api.querysets import LINEAGE
 
 from .query_parameters import StrictFilterSet
@@ -25,6 +30,10 @@ PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
 VERSIONS = SQL("SELECT concat_ws(' ', {}, {})")
 CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
+# RFC 9110, sections 5.6.1 and 8.8.3; what is weak never matches.
+ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+ENTITY_TAGS = re.compile(rf"[ \t,]*{ENTITY_TAG}(?:[ \t]*,[ \t,]*{ENTITY_TAG})*[ \t,]*")
+MAX_ENTITY_TAGS = 8_000
 
 type View = Callable[..., HttpResponseBase]
 
@@ -67,6 +76,36 @@ def revalidated(
     if read_version() == version:
         response["ETag"] = etag
     return response
+
+
+def versioned(view: View) -> View:
+    """Give each answer of the view that tells of one row the ``ETag`` of the row's stored version."""
+
+    @wraps(view)
+    def tagged(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        row = getattr(response, "data", None)
+        if isinstance(row, dict) and response.status_code < HTTPStatus.MULTIPLE_CHOICES and request.method != "OPTIONS":
+            response["ETag"] = entity_tag(row)
+        return response
+
+    return tagged
+
+
+def require_match(request: Request, serializer: BaseSerializer[Any]) -> None:
+    """Refuse a write whose ``If-Match`` doesn't name the stored version of the serializer's row, which is locked."""
+    known = request.headers.get("If-Match", "*").strip(" \t")
+    if known == "*":
+        return
+    if len(known) > MAX_ENTITY_TAGS or not ENTITY_TAGS.fullmatch(known):
+        raise BadHeader
+    if entity_tag(serializer.to_representation(serializer.instance)) not in re.findall(ENTITY_TAG, known):
+        raise PreconditionFailed
+
+
+def entity_tag(row: dict[str, Any]) -> str:
+    """Return a strong entity tag of the read shape of a row, in whatever order its keys were written."""
+    return quote_etag(sha256(json.dumps(row, cls=JSONEncoder, sort_keys=True).encode()).hexdigest())
 
 
 def catalog_response(request: Request, serializer: BaseSerializer[Any], *tables: type[Model]) -> HttpResponseBase:

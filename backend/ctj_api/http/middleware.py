@@ -10,34 +10,19 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
-from ctj_api.exceptions import (
-    NO_SUCH_PARAMETER,
-    ErrorCode,
-    envelope,
-    error_response,
-    is_api_request,
-    is_passing,
-    leave_standby,
-)
+from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing, leave_standby
 
 logger = logging.getLogger(__name__)
 
 NOT_FOUND_ROUTE = "api-not-found"
-HEADERS_COPIED_TO_ENVELOPE = (
-    "Allow",
-    "Retry-After",
-    "Strict-Transport-Security",
-    "X-Content-Type-Options",
-    "Referrer-Policy",
-    "Cross-Origin-Opener-Policy",
-)
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 # What browsers could give away to a page; none of it is needed here.
 BROWSER_FEATURES = (
@@ -52,25 +37,6 @@ BROWSER_POLICY = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-type GetResponse = Callable[[HttpRequest], HttpResponseBase]
-
-
-class HeadMiddleware:
-    """Answer HEAD without a body: Daphne would send what is beyond 64 KiB, as the start of the next answer."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response, with the headers that GET gives."""
-        response = self.get_response(request)
-        if request.method == "HEAD" and isinstance(response, HttpResponse):
-            response.headers.setdefault("Content-Length", str(len(response.content)))
-            response.content = b""
-        elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
-            response.streaming_content = ()
-        return response
-
 
 class BrowserPolicyMiddleware(MiddlewareMixin):
     """Let browsers give pages no camera or location, and other sites embed nothing that is served here."""
@@ -82,24 +48,19 @@ class BrowserPolicyMiddleware(MiddlewareMixin):
         return response
 
 
-class ErrorEnvelopeMiddleware:
+class ErrorEnvelopeMiddleware(MiddlewareMixin):
     """Replace Django's own error pages under the API by the error envelope, in debug mode as well."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-        got_request_exception.connect(_remember_exception)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response, or the envelope of its status."""
-        response = self.get_response(request)
-        if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response, or the envelope of its status."""
+        is_json = response.get("Content-Type", "").startswith("application/json")
+        if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or is_json:
             return response
         if is_passing(getattr(request, "unhandled_exception", None)):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         enveloped = error_response(response.status_code)
-        for header in HEADERS_COPIED_TO_ENVELOPE:
-            if header in response:
-                enveloped[header] = response[header]
+        for name, value in response.items():
+            enveloped.headers.setdefault(name, value)
         return enveloped
 
 
@@ -114,8 +75,7 @@ class HostCheckMiddleware(CommonMiddleware):
             told = f"The host {request.META.get('HTTP_HOST', '')[:255]!r} is not in DJANGO_ALLOWED_HOSTS."
             logger.warning("%s", told)
             if settings.DEBUG:
-                body, headers = envelope(ErrorCode.BAD_REQUEST, told), {"Cache-Control": "private, no-store"}
-                return JsonResponse(body, status=HTTPStatus.BAD_REQUEST, headers=headers)
+                return error_response(HTTPStatus.BAD_REQUEST, message=told)
             raise
 
 
@@ -123,12 +83,15 @@ class PageValidatorMiddleware(ConditionalGetMiddleware):
     """Give answers an ``ETag``, that of a page made of the total as well, and answer 304 where a client has it."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response with its ``ETag``, or a 304."""
-        has_validator = "ETag" in response or "X-Total-Count" not in response
-        if isinstance(response, HttpResponse) and not has_validator and self.needs_etag(response):
-            total = f"{response['X-Total-Count']}\n"
-            response["ETag"] = quote_etag(sha256(total.encode() + response.content).hexdigest())
-        return super().process_response(request, response)
+        """Return the response with its ``ETag``, or a 304; here HEAD still has the body of GET."""
+        if request.method not in {"GET", "HEAD"} or not isinstance(response, HttpResponse):
+            return response
+        if "ETag" not in response and response.content and self.needs_etag(response):
+            total = response.get("X-Total-Count", "")
+            response["ETag"] = quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest())
+        if "ETag" not in response:
+            return response
+        return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
 class CachePolicyMiddleware(MiddlewareMixin):
@@ -150,9 +113,10 @@ class StrictRequestMiddleware(MiddlewareMixin):
     ) -> HttpResponse | None:
         """Return the refusal, or nothing where the request may go on."""
         if not is_api_request(request):
-            _refuse_null_characters(request)
+            if "%00" in request.META["QUERY_STRING"]:
+                raise BadRequest("The query has null characters, which no database can look for.")
             return None
-        if request.resolver_match is not None and request.resolver_match.url_name == NOT_FOUND_ROUTE:
+        if request.resolver_match and request.resolver_match.url_name == NOT_FOUND_ROUTE:
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -178,11 +142,6 @@ def _leaves_parameters_to_the_view(view: Any, request: HttpRequest) -> bool:
     return method not in view.cls.http_method_names or hasattr(view.cls, "filterset_class")
 
 
-def _refuse_null_characters(request: HttpRequest) -> None:
-    if "%00" in request.META["QUERY_STRING"]:
-        raise BadRequest("The query has null characters, which no database can look for.")
-
-
 def _measure_chunked_body(request: HttpRequest) -> None:
     """Set the length of a body that came in chunks, without which REST framework doesn't read it."""
     if request.headers.get("Transfer-Encoding") and "CONTENT_LENGTH" not in request.META:
@@ -194,10 +153,7 @@ def _measure_chunked_body(request: HttpRequest) -> None:
         request.META["CONTENT_LENGTH"] = str(len(body))
 
 
+@receiver(got_request_exception)
 def _remember_exception(request: Any, **_: object) -> None:
     request.unhandled_exception = sys.exc_info()[1]
     leave_standby(request.unhandled_exception)
-
-
-def _is_json(response: HttpResponseBase) -> bool:
-    return response.get("Content-Type", "").startswith("application/json")

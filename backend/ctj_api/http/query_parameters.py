@@ -24,16 +24,11 @@ MAX_SCORE_DIGITS = 21
 # What Django makes of a byte that is no UTF-8.
 REPLACEMENT_CHARACTER = "\ufffd"
 PAGE_HEADERS = [
-    OpenApiParameter(
-        "X-Total-Count", int, OpenApiParameter.HEADER, description="How many rows there are in all.", response=[200]
-    ),
-    OpenApiParameter(
-        "Link",
-        str,
-        OpenApiParameter.HEADER,
-        description="Relative (RFC 8288): first, prev, next, last.",
-        response=[200],
-    ),
+    OpenApiParameter(name, shape, OpenApiParameter.HEADER, description=description, response=[200])
+    for name, shape, description in (
+        ("X-Total-Count", int, "How many rows there are in all."),
+        ("Link", str, "Relative (RFC 8288): first, prev, next, last."),
+    )
 ]
 _UUID = {"type": "string", "format": "uuid"}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")

@@ -22,11 +22,18 @@ ERROR_RESPONSES = {
     "403": ("Forbidden", "Not signed in, not allowed, or without a valid CSRF token."),
     "404": ("NotFound", "There is no such row, or it is not for you."),
     "406": ("NotAcceptable", "Only JSON is served."),
+    "412": ("PreconditionFailed", "The row has another version than those of `If-Match`; nothing was written."),
     "415": ("UnsupportedMediaType", "Only JSON in UTF-8 is taken."),
     "429": ("TooManyRequests", "Too many attempts or writes; try again after `Retry-After` seconds."),
     "500": ("ServerError", "Our fault."),
     "503": ("ServiceUnavailable", "The database is away; try again after `Retry-After` seconds."),
 }
+VERSIONED = ("/api/opportunities/{id}/", "/api/users/me/", "/api/users/{id}/")
+WITHOUT_ETAG = ("/api/healthcheck/", "/api/auth/csrf/")
+NOT_MODIFIED = {"description": "The client has this version, which `If-None-Match` names."}
+IF_MATCH = {"in": "header", "name": "If-Match", "schema": {"type": "string"}, "description": "Entity tags, or `*`."}
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "The version; strong if it is that of one row."}}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 
 ERROR_SCHEMA = {
     "type": "object",
@@ -125,11 +132,15 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         "name": "X-CSRFToken",
         "description": "The token of `/api/auth/csrf/`, with its cookie; every unsafe request needs it.",
     }
-    components["responses"] = {name: _error_response(description) for name, description in ERROR_RESPONSES.values()}
+    errors = {name: _error_response(description) for name, description in ERROR_RESPONSES.values()}
+    components["responses"] = {"NotModified": NOT_MODIFIED, **errors}
+    for name in ("TooManyRequests", "ServiceUnavailable"):
+        errors[name]["headers"] = RETRY_AFTER
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
             _require_csrf_token(method, operation)
             _describe_errors(path, method, operation)
+            _describe_versions(path, method, operation)
     return result
 
 
@@ -146,8 +157,23 @@ def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
         statuses.add("403")
     if "{" in path:
         statuses.add("404")
+    if method in UNSAFE_METHODS and path in VERSIONED:
+        statuses.add("412")
     errors = {status: {"$ref": f"#/components/responses/{ERROR_RESPONSES[status][0]}"} for status in statuses}
     operation["responses"] = dict(sorted({**operation["responses"], **errors}.items()))
+
+
+def _describe_versions(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Describe the entity tags of the rows that are written, and of what caches may keep."""
+    responses = operation["responses"]
+    is_public_read = method == "get" and {} in operation["security"] and path not in WITHOUT_ETAG
+    if is_public_read or path in VERSIONED or (path, method) == ("/api/opportunities/", "post"):
+        for status in {"200", "201"} & responses.keys():
+            responses[status].setdefault("headers", {}).update(ETAG)
+    if "412" in responses:
+        operation.setdefault("parameters", []).append(IF_MATCH)
+    elif is_public_read or path in VERSIONED:
+        responses["304"] = {"$ref": "#/components/responses/NotModified"}
 
 
 def _error_response(description: str) -> dict[str, Any]:

@@ -220,3 +220,9 @@ def value_at(row: Any, path: str) -> Any:
     for name in path.split("__"):
         row = None if row is None else getattr(row, name)
     return row
+
+
+def has_values(row: Model, values: dict[str, Any]) -> bool:
+    """Return whether the fields of ``row`` have these values already; no row that they refer to is loaded."""
+    columns = {field.name: field.attname for field in row._meta.fields}
+    return all(getattr(row, columns[name]) == getattr(value, "pk", value) for name, value in values.items())

@@ -1,12 +1,7 @@
-"""The indexes of ``matching.py`` in the memory of this process, brought up to date before each use.
-
-An index remembers the snapshot that it was read in, and reads again the rows that were changed by transactions which
-this snapshot does not show (``docs/decisions/0018-matching-index.md``).
-"""
+"""The indexes of ``matching.py`` in this process, made current before each use (docs/decisions/0018-*.md)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from fractions import Fraction
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -17,7 +12,7 @@ from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 from prometheus_client import Summary
 
-from ctj_api.matching import Coverage, IndexRanking, Levels, OpportunityIndex, VolunteerIndex
+from ctj_api.matching import Coverage, Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, UserProfile
 
 from .row_changes import Changes, Kind, changes_since
@@ -96,28 +91,18 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
             index.put(pk, orjson.loads(levels), created_at.timestamp())
 
 
-_open_opportunities = LiveIndex(
+OPEN_OPPORTUNITIES = LiveIndex(
     Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open
 )
-_volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
+VOLUNTEERS = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
 
 
 def make_indexes() -> None:
     """Make both indexes, where they are not made yet, so that no request has to wait for that."""
-    for index in (_open_opportunities, _volunteers):
+    for index in (OPEN_OPPORTUNITIES, VOLUNTEERS):
         index.read(len)
-
-
-def rank_open_opportunities(learned: Levels, minimum: Fraction, within: set[UUID] | None) -> IndexRanking[UUID]:
-    """Return the ids of the open opportunities that overlap with what a volunteer has, best first."""
-    return _open_opportunities.read(lambda index: index.rank(learned, minimum, within))
-
-
-def rank_volunteers(required: Levels, minimum: Fraction, within: set[UUID] | None) -> IndexRanking[UUID]:
-    """Return the ids of the volunteers who overlap with what an opportunity requires, best first."""
-    return _volunteers.read(lambda index: index.rank(required, minimum, within))
 
 
 def count_volunteers[Key](requirements: Mapping[Key, Levels]) -> dict[Key, Coverage]:
     """Return for each of many requirements how many volunteers overlap with it, and how many meet all of it."""
-    return _volunteers.read(lambda index: {key: index.coverage(required) for key, required in requirements.items()})
+    return VOLUNTEERS.read(lambda index: {key: index.coverage(required) for key, required in requirements.items()})

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from functools import cached_property
+from typing import Any, ClassVar
 from uuid import UUID
+
+from django.db.models import QuerySet
 
 from ctj_api import matching
 from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet
 
 from .availability import MeetingWeek, WeekSlots, fits_hours
-from .live_index import rank_open_opportunities, rank_volunteers
+from .live_index import OPEN_OPPORTUNITIES, VOLUNTEERS, LiveIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,12 @@ class Match:
 class Ranking(ABC):
     """Matches, best first, to be counted and sliced; only the rows of a slice are loaded."""
 
-    def __init__(self, narrowing: Narrowing, now: datetime) -> None:
+    _index: ClassVar[LiveIndex[Any]]
+    _detailed: QuerySet[Any]
+
+    def __init__(self, skills: matching.Levels, narrowing: Narrowing, now: datetime) -> None:
+        """Take the skills that are had or required, how far to narrow the ranking, and when it is made."""
+        self._skills = skills
         self._narrowing = narrowing
         self._now = now
 
@@ -49,29 +57,28 @@ class Ranking(ABC):
     def __getitem__(self, page: slice) -> list[Match]:
         """Return the matches of a slice, without those that are none any more since they were ranked."""
         ids = self._ids[page]
-        matches = self._load(ids)
-        return [matches[id_] for id_ in ids if id_ in matches]
+        rows = self._detailed.in_bulk(ids)
+        return [self._match(rows[id_]) for id_ in ids if id_ in rows]
 
     @cached_property
     def _ids(self) -> matching.IndexRanking[UUID]:
         minimum = Fraction(1) if self._narrowing.require_all else self._narrowing.min_score
-        return self._rank(minimum, self._within())
+        within = self._within()
+        return self._index.read(lambda index: index.rank(self._skills, minimum, within))
 
     @abstractmethod
     def _within(self) -> set[UUID] | None:
         """Return the ids of those who pass the filters and, where that is asked, have the time; ``None`` for all."""
 
     @abstractmethod
-    def _rank(self, minimum: Fraction, within: set[UUID] | None) -> matching.IndexRanking[UUID]:
-        """Return the ids of those who overlap, best first."""
-
-    @abstractmethod
-    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        """Return the matches with these ids, as far as they still overlap."""
+    def _match(self, row: Any) -> Match:
+        """Return the match with a row."""
 
 
 class OpportunityRanking(Ranking):
     """Those of ``opportunities``, which are open, that a volunteer's skills overlap with."""
+
+    _index = OPEN_OPPORTUNITIES
 
     def __init__(
         self,
@@ -82,10 +89,10 @@ class OpportunityRanking(Ranking):
         filtered: bool = True,
     ) -> None:
         """Take ``filtered=False`` where ``opportunities`` are all that are open: their ids need not be looked up."""
-        super().__init__(narrowing, now)
+        super().__init__(_learned(volunteer), narrowing, now)
         self._volunteer = volunteer
-        self._learned = volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}
-        self._overlapping = opportunities.requiring_any(self._learned).order_by()
+        self._overlapping = opportunities.requiring_any(self._skills).order_by()
+        self._detailed = self._overlapping.with_details()
         self._is_filtered = filtered
 
     def _within(self) -> set[UUID] | None:
@@ -100,25 +107,21 @@ class OpportunityRanking(Ranking):
     def _fits_meetings(self, week: WeekSlots | None) -> bool | None:
         return MeetingWeek(week, self._now).fits(self._volunteer.meeting_availability)
 
-    def _rank(self, minimum: Fraction, within: set[UUID] | None) -> matching.IndexRanking[UUID]:
-        return rank_open_opportunities(self._learned, minimum, within)
-
-    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        rows = self._overlapping.with_details().in_bulk(ids)
-        return {
-            pk: _match(row, self._volunteer, self._fits_meetings(row.project.meeting_times)) for pk, row in rows.items()
-        }
+    def _match(self, row: Opportunity) -> Match:
+        return _match(row, self._volunteer, self._fits_meetings(row.project.meeting_times))
 
 
 class VolunteerRanking(Ranking):
     """The volunteers whose skills overlap with what an opportunity requires."""
 
+    _index = VOLUNTEERS
+
     def __init__(self, opportunity: Opportunity, narrowing: Narrowing, now: datetime) -> None:
-        super().__init__(narrowing, now)
+        super().__init__(opportunity.skills_required_matrix.levels, narrowing, now)
         self._opportunity = opportunity
-        self._required = opportunity.skills_required_matrix.levels
         self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
-        self._overlapping = UserProfile.objects.volunteers().having_any(self._required).order_by()
+        self._overlapping = UserProfile.objects.volunteers().having_any(self._skills).order_by()
+        self._detailed = self._overlapping.select_related("skills_learned_matrix")
 
     def _within(self) -> set[UUID] | None:
         if not self._narrowing.fits:
@@ -131,20 +134,13 @@ class VolunteerRanking(Ranking):
             if fits_hours(hours, required) is not False and self._meetings.fits(availability) is not False
         }
 
-    def _rank(self, minimum: Fraction, within: set[UUID] | None) -> matching.IndexRanking[UUID]:
-        return rank_volunteers(self._required, minimum, within)
-
-    def _load(self, ids: list[UUID]) -> dict[UUID, Match]:
-        rows = self._overlapping.select_related("skills_learned_matrix").in_bulk(ids)
-        return {
-            pk: _match(self._opportunity, row, self._meetings.fits(row.meeting_availability))
-            for pk, row in rows.items()
-        }
+    def _match(self, row: UserProfile) -> Match:
+        return _match(self._opportunity, row, self._meetings.fits(row.meeting_availability))
 
 
 def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool | None) -> Match:
     required = opportunity.skills_required_matrix.levels
-    learned = volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}
+    learned = _learned(volunteer)
     return Match(
         opportunity=opportunity,
         volunteer=volunteer,
@@ -153,3 +149,7 @@ def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool
         fits_hours=fits_hours(volunteer.max_available_hours, opportunity.min_hours_required),
         fits_meetings=fits_meetings,
     )
+
+
+def _learned(volunteer: UserProfile) -> matching.Levels:
+    return volunteer.skills_learned_matrix.levels if volunteer.skills_learned_matrix else {}

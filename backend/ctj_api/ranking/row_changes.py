@@ -1,8 +1,4 @@
-"""Which rows were changed since a snapshot, and a version that differs after every change.
-
-Triggers note which transaction last changed a row (migration 0006). Transactions become visible in another order than
-that of their numbers, so the highest number tells nothing by itself: what counts is what a snapshot shows.
-"""
+"""Which rows were changed since a snapshot: triggers note their last transactions (migration 0006)."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -18,9 +14,9 @@ TABLES = [
     "ctj_change",
     *(f"ctj_api_{name}" for name in ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")),
 ]
+# Transactions become visible in another order than that of their numbers: only snapshots tell.
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
-CHANGES = (
-    SQL("""
+CHANGES = SQL("""
     SELECT
         CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_snapshot() END::text,
         concat_ws(
@@ -34,13 +30,9 @@ CHANGES = (
                 AND changed_by <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
                 AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
         )
-""")
-    .format(LINEAGE)
-    .as_string()
-)
+""").format(LINEAGE)
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
-VERSION = (
-    SQL("""
+VERSION = SQL("""
     SELECT concat_ws(
         ' ', {},
         (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
@@ -57,10 +49,7 @@ VERSION = (
         )
     )
     WHERE pg_current_xact_id_if_assigned() IS NULL
-""")
-    .format(LINEAGE)
-    .as_string()
-)
+""").format(LINEAGE)
 
 
 class Kind(StrEnum):
@@ -84,13 +73,13 @@ class Changes(NamedTuple):
 def changes_since(snapshot: str | None, kind: Kind) -> Changes:
     """Return the changes that ``snapshot`` does not show, those of the own transaction among them."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute(CHANGES, {"kind": kind, "snapshot": snapshot, "tables": TABLES})
+        cursor.execute(CHANGES.as_string(), {"kind": kind, "snapshot": snapshot, "tables": TABLES})
         return Changes(*cursor.fetchone())
 
 
 def version_of(kind: Kind, alias: str) -> str | None:
     """Return what is another text after every change; ``None`` within a transaction that writes."""
     with connections[alias].cursor() as cursor:
-        cursor.execute(VERSION, {"kind": kind, "tables": TABLES})
+        cursor.execute(VERSION.as_string(), {"kind": kind, "tables": TABLES})
         row = cursor.fetchone()
     return row[0] if row else None

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from django.contrib.auth.models import Permission
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -111,9 +112,11 @@ def opportunity_payload(**fields: Any) -> dict[str, Any]:
     }
 
 
-def browser() -> APIClient:
-    """Return a client that is treated like any other: its CSRF token is checked."""
+def browser(user: UserProfile | None = None) -> APIClient:
+    """Return a client whose CSRF token is checked like any other's, with ``user`` signed in if there is one."""
     client = APIClient(enforce_csrf_checks=True)
+    if user is not None:
+        client.force_login(user)
     refresh_csrf_token(client)
     return client
 
@@ -151,6 +154,13 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise AssertionError("It did not come about in time.")
         time.sleep(0.02)
+
+
+def count_queries(call: Callable[[], object]) -> int:
+    """Return how many queries the call takes."""
+    with CaptureQueriesContext(connection) as queries:
+        call()
+    return len(queries)
 
 
 def error_of(response: Any) -> dict[str, Any]:

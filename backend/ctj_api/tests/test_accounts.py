@@ -10,8 +10,10 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import call_command
+from django.db import OperationalError, connection
 from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
+from psycopg.errors import DiskFull
 from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.desk.departure import FORMER_USER
@@ -187,10 +189,30 @@ class AccountSessionTests(APITestCase):
         self.assertFalse(AccountSession.objects.exists())
 
 
-class AccountsAtOnceTests(TransactionTestCase):
-    """Transactions that are really committed."""
+class ReadOnlySessionsTests(TransactionTestCase):
+    """Sessions in a database that takes no writes."""
 
     serialized_rollback = True
+
+    def test_regular_user_reads_while_nothing_can_be_saved(self) -> None:
+        """The session of a read is renewed by the next one; a write is refused, as it can't be saved either."""
+        client = signed_in(make_regular_user())
+        client.raise_request_exception = False
+        full = OperationalError("could not extend file")
+        full.__cause__ = DiskFull()
+        with patch("django.utils.timezone.now", return_value=timezone.now() + timedelta(days=1)):
+            with patch.object(Session, "save", side_effect=full), self.assertLogs("ctj_api.accounts", "WARNING"):
+                self.assertEqual(client.get(ME).status_code, 200)
+                self.assertEqual(client.patch(ME, {"max_available_hours": 6}).status_code, 503)
+            with connection.cursor() as cursor:
+                cursor.execute("SET default_transaction_read_only = on")
+            response = client.get(ME)
+            self.assertEqual((response.status_code, response.cookies), (200, {}))
+            self.assertIn("sessionid", client.get(ME).cookies)
+
+
+class AccountsAtOnceTests(TransactionTestCase):
+    """Transactions that are really committed."""
 
     def test_administrators_going_at_once_leave_one(self) -> None:
         """Whoever comes last stays; two sessions of one account delete it once."""

@@ -1,5 +1,7 @@
 """The desk of project managers: the list of opportunities, their form, the steps of their life, and who fits."""
 
+import re
+from html import unescape
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
@@ -56,6 +58,12 @@ def listing_form(**fields: Any) -> dict[str, Any]:
         "status": "draft",
     }
     return {**values, **rows(), **fields}
+
+
+def hidden(page: Any, prefix: str = "_") -> dict[str, str]:
+    """Return the hidden fields of a page whose names begin with ``prefix``."""
+    found = re.findall(rf'<input type="hidden" name="({prefix}\w*)" value="([^"]*)"', page.content.decode())
+    return {name: unescape(value) for name, value in found}
 
 
 class OpportunityTestCase(TestCase):
@@ -282,6 +290,11 @@ class OpportunityFormTests(OpportunityTestCase):
 class OpportunityStepTests(OpportunityTestCase):
     """Publish, put on hold, mark as filled, close."""
 
+    def setUp(self) -> None:
+        """Make a skill, without which publishing asks."""
+        super().setUp()
+        self.skill = make_skill()
+
     def act(self, name: str, *listings: Opportunity) -> Any:
         """Return the list after an action."""
         form = {"action": name, "_selected_action": [str(listing.pk) for listing in listings]}
@@ -292,7 +305,7 @@ class OpportunityStepTests(OpportunityTestCase):
         for step in TRANSITIONS:
             for status in Status:
                 with self.subTest(step=step.name, status=status):
-                    listing = make_opportunity(created_by=self.pm, status=status)
+                    listing = make_opportunity({self.skill: 3}, created_by=self.pm, status=status)
                     page = self.act(step.name, listing)
                     expected = step.target if status in step.sources else status
                     listing.refresh_from_db()
@@ -305,11 +318,11 @@ class OpportunityStepTests(OpportunityTestCase):
         for step in TRANSITIONS:
             for status in Status:
                 with self.subTest(step=step.name, status=status):
-                    listing = make_opportunity(created_by=self.pm, status=status)
+                    listing = make_opportunity({self.skill: 3}, created_by=self.pm, status=status)
                     offered = f'value="{step.name}"'
                     page = self.client.get(change_url(listing))
                     (self.assertContains if status in step.sources else self.assertNotContains)(page, offered)
-                    form = listing_form(body="New", status="draft", _transition=step.name)
+                    form = listing_form(body="New", status="draft", _transition=step.name, **rows((self.skill, 3)))
                     page = self.client.post(change_url(listing), form)
                     before = (status, listing.body)
                     listing.refresh_from_db()
@@ -323,13 +336,34 @@ class OpportunityStepTests(OpportunityTestCase):
     def test_pm_user_publishes_a_new_listing_at_once(self) -> None:
         """Without saving a draft first."""
         self.assertContains(self.client.get(ADD), "Save and publish")
-        self.client.post(ADD, listing_form(_transition="publish"))
+        self.client.post(ADD, listing_form(_transition="publish", **rows((self.skill, 3))))
         self.assertEqual(Opportunity.objects.get().status, "open")
+
+    def test_pm_user_publishing_without_skills_is_asked_first(self) -> None:
+        """By the button and by the status, with a new listing and with a stored one; from the list it isn't done."""
+        for ask in ({"_transition": "publish"}, {"status": "open"}):
+            for stored in (None, make_opportunity(created_by=self.pm, status="closed")):
+                with self.subTest(ask, stored=stored):
+                    url = change_url(stored) if stored else ADD
+                    page = self.client.post(url, listing_form(body="Typed", **ask))
+                    self.assertContains(page, "Publish without skills")
+                    self.assertContains(page, '<a href="#id_skill_levels">Required skills</a>', html=True)
+                    self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
+                    status = {"status": ask.get("status", "draft")}
+                    pressed = {"_pressed": ask["_transition"]} if "_transition" in ask else {}
+                    self.assertEqual(hidden(page, "_pressed"), pressed)
+                    self.client.post(url, listing_form(body="Typed", _without_skills="yes", **status, **pressed))
+                    self.assertEqual(Opportunity.objects.get(body="Typed").status, "open")
+                    self.client.post(change_url(Opportunity.objects.get(body="Typed")), listing_form(status="open"))
+                    self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
+        draft = make_opportunity(created_by=self.pm, status="draft")
+        self.assertContains(self.act("publish", draft), "1 listing was not published: nobody is matched with")
+        self.assertEqual(Opportunity.objects.get(pk=draft.pk).status, "draft")
 
     def test_pm_user_moves_own_listings_only(self) -> None:
         """Those of others stay, and the list says so; an administrator moves any."""
-        own = make_opportunity(created_by=self.pm, status="draft")
-        foreign = make_opportunity(created_by=make_pm_user(), status="draft")
+        own = make_opportunity({self.skill: 3}, created_by=self.pm, status="draft")
+        foreign = make_opportunity({self.skill: 3}, created_by=make_pm_user(), status="draft")
         page = self.act("publish", own, foreign)
         self.assertContains(page, "1 listing was published.")
         self.assertContains(page, "1 listing was not published: only who has posted a listing can change it.")
@@ -340,7 +374,7 @@ class OpportunityStepTests(OpportunityTestCase):
 
     def test_pm_user_reads_in_the_history_who_took_a_step(self) -> None:
         """From which status to which."""
-        listing = make_opportunity(created_by=self.pm, status="draft")
+        listing = make_opportunity({self.skill: 3}, created_by=self.pm, status="draft")
         self.act("publish", listing)
         self.act("hold", listing)
         page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
@@ -351,7 +385,7 @@ class OpportunityStepTests(OpportunityTestCase):
         """However many are chosen; each is told as changed now."""
         counts = []
         for number in (2, 20):
-            listings = [make_opportunity(created_by=self.pm, status="draft") for _ in range(number)]
+            listings = [make_opportunity({self.skill: 3}, created_by=self.pm, status="draft") for _ in range(number)]
             before = timezone.now()
             form = {"action": "publish", "_selected_action": [str(listing.pk) for listing in listings]}
             ContentType.objects.clear_cache()

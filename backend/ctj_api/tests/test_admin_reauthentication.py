@@ -6,7 +6,8 @@ from django.test import TestCase, override_settings
 from django.urls import reverse
 
 from backend.environment import Rate
-from ctj_api.desk.reauthentication import ENTERED_AT, MAX_AGE_SECONDS
+from ctj_api.accounts.sessions import ENTERED_AT
+from ctj_api.desk.reauthentication import MAX_AGE_SECONDS
 from ctj_api.desk.skill_csv import sign
 from ctj_api.models import Skill, UserProfile
 
@@ -26,8 +27,9 @@ class ReauthenticationTests(TestCase):
         react, other = (str(make_skill(name=name).pk) for name in ("React", "ReactJS"))
         account = reverse("admin:ctj_api_userprofile_change", args=[self.user.pk])
         merge = {"action": ["merge_selected", ""], "_selected_action": [react, other], "post": "yes", "kept": react}
-        # The last one's first action counts, as Django takes it.
         rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on", "shown_levels": "{}"}
+        # The last one's first action counts, as Django takes it.
+        rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on"}
         self.forms: list[tuple[str, dict[str, Any]]] = [
             (account, {**rights, "next": "<'\n\">"}),
             (reverse("admin:ctj_api_skill_import"), {"previewed": sign([(2, {"name": "Django"})])}),

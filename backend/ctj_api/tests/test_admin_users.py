@@ -11,8 +11,7 @@ from django.urls import reverse
 
 from backend.environment import Rate
 from ctj_api.accounts.password_reset import link_tokens
-from ctj_api.desk.forms import CHANGED_MEANWHILE, UserProfileForm
-from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Skill, UserProfile
 
 from .common import (
     PASSWORD,
@@ -261,13 +260,11 @@ class AdminUserTests(TestCase):
     def save(self, user: UserProfile, *rights: str, rated: tuple[tuple[Skill, int], ...] = (), **fields: str) -> Any:
         """Return the answer to a user's form, after its redirect."""
         url = reverse("admin:ctj_api_userprofile_change", args=[user.pk])
-        shown = self.client.get(url).context["adminform"].form["shown_levels"].initial
         form = {
             **dict.fromkeys(rights, "on"),
             **{name: getattr(user, name) for name in ("email", "first_name", "last_name")},
             "skill_levels_name": [skill.name for skill, _ in rated],
             "skill_levels_level": [level for _, level in rated],
-            "shown_levels": shown,
             **fields,
         }
         response = self.client.post(url, form, follow=True)
@@ -367,37 +364,6 @@ class AdminUserTests(TestCase):
         self.save(newcomer, "is_active", rated=((react, 1),))
         assert newcomer.skills_learned_matrix is not None
         self.assertEqual(newcomer.skills_learned_matrix.levels, {str(react.pk): 1})
-
-    def test_administrator_does_not_undo_what_the_owner_rates_meanwhile(self) -> None:
-        """Rights are saved; new skills are refused, and those of the owner stay."""
-        react = make_skill(name="React")
-        user = make_regular_user({react: 3})
-        shown = f'{{"{react.pk}": 3}}'
-        SkillMatrix.objects.update(levels={str(react.pk): 5})
-        page = self.save(user, "is_active", "is_project_manager", rated=((react, 3),), shown_levels=shown)
-        self.assertContains(page, "was changed successfully")
-        self.assertEqual((user.is_project_manager, SkillMatrix.objects.get().levels), (True, {str(react.pk): 5}))
-        for outdated in (shown, "", "[" * 10_000):
-            with self.subTest(outdated[:10]):
-                page = self.save(user, "is_active", rated=((react, 1),), shown_levels=outdated)
-                self.assertContains(page, CHANGED_MEANWHILE)
-                self.assertEqual(SkillMatrix.objects.get().levels, {str(react.pk): 5})
-
-    def test_administrator_overtaken_by_the_owner_is_told_so(self) -> None:
-        """Nothing of the form is saved, and the log takes it for no error."""
-        react = make_skill(name="React")
-        user = make_regular_user({react: 3})
-        check = UserProfileForm.clean
-
-        def rate_after_check(form: UserProfileForm) -> dict[str, Any]:
-            values = check(form)
-            SkillMatrix.objects.update(levels={str(react.pk): 5})
-            return values
-
-        with patch.object(UserProfileForm, "clean", rate_after_check), self.assertNoLogs("ctj_api"):
-            page = self.save(user, "is_active", "is_project_manager", rated=((react, 1),))
-        self.assertContains(page, CHANGED_MEANWHILE)
-        self.assertEqual((user.is_project_manager, SkillMatrix.objects.get().levels), (False, {str(react.pk): 3}))
 
     def test_administrator_corrects_a_name_and_an_address(self) -> None:
         """Another address ends the owner's sessions and links, a name doesn't; the history keeps neither."""

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.exceptions import validation_envelope
 
-from .common import browser, error_of, make_opportunity, make_pm_user, refresh_csrf_token
+from .common import browser, error_of, make_opportunity, make_pm_user
 
 BYTES = 60_000
 MAX_ANSWER = 64 * 1024
@@ -61,9 +61,7 @@ class AttackTests(APITestCase):
         """Sign in."""
         pm = make_pm_user()
         self.opportunity = make_opportunity(created_by=pm)
-        self.browser = browser()
-        self.browser.force_login(pm)
-        refresh_csrf_token(self.browser)
+        self.browser = browser(pm)
 
     def assert_cheap(self, method: str, url: str, body: str | None = None) -> None:
         """Fail unless a request is refused in little time and few words, and locks nothing."""

@@ -88,6 +88,26 @@ class ConcurrencyTests(TransactionTestCase):
         self.assertEqual(self.opportunity.skills_required_matrix.levels, winner["skills_required_matrix"])
         self.assertEqual(SkillMatrix.objects.count(), 1)
 
+    def test_simultaneous_writers_who_know_one_version_leave_the_first_one_s(self) -> None:
+        """Exactly one is 200, and its change is what is stored; the others are told that there is another version."""
+        payload = opportunity_payload(min_hours_required=0)
+        cases: list[tuple[str, str, str, dict[str, Any]]] = [
+            ("put", self.url, "min_hours_required", payload),
+            ("patch", ME, "max_available_hours", {}),
+        ]
+        for method, url, field, body in cases:
+            for _ in range(ROUNDS // 2):
+                known = {"If-Match": client_of(self.pm).get(url)["ETag"]}
+                sends = [getattr(client_of(self.pm), method) for _ in range(THREADS)]
+                sent = [partial(send, url, {**body, field: 20 + n}, headers=known) for n, send in enumerate(sends)]
+                answers = at_once(*sent)
+                statuses = [answer.status_code for answer in answers]
+                with self.subTest(method):
+                    self.assertEqual(sorted(statuses), [200] + [412] * (THREADS - 1))
+                    self.assertEqual(client_of(self.pm).get(url).json(), answers[statuses.index(200)].json())
+                client_of(self.pm).patch(ME, {"max_available_hours": 1})
+                client_of(self.pm).put(self.url, payload)
+
     def test_updates_during_a_deletion_do_not_bring_the_listing_back(self) -> None:
         """Whoever comes after the deletion gets a 404."""
         payload = opportunity_payload()
@@ -215,7 +235,7 @@ class ConcurrencyTests(TransactionTestCase):
                 calls = []
                 for user, other in (pair, reversed(pair)):
                     url = reverse("admin:ctj_api_userprofile_change", args=[other.pk])
-                    form = {"email": other.email, "is_active": "on", "shown_levels": "{}"}
+                    form = {"email": other.email, "is_active": "on"}
                     calls.append(partial(form_client(user).post, url, form))
                 at_once(*calls)
                 self.assertEqual(UserProfile.objects.administrators().count(), 1)

@@ -26,7 +26,6 @@ from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
 from ctj_api.exceptions import (
-    CODE_OF_EXCEPTION,
     CODE_OF_STATUS,
     civic_exception_handler,
     flatten,
@@ -72,9 +71,7 @@ class ErrorTests(APITestCase):
             for method in ("get", "post", "put", "patch", "delete", "options"):
                 with self.subTest(path=path, method=method):
                     self.assert_error(getattr(self.client, method)(path), 404, "not_found")
-
-    def test_anyone_outside_the_api_gets_a_page(self) -> None:
-        """The envelope is the API's own."""
+        # The envelope is the API's own.
         response = self.client.get("/apiary/")
         self.assertEqual((response.status_code, response["Content-Type"].split(";")[0]), (404, "text/html"))
 
@@ -138,12 +135,13 @@ class ErrorTests(APITestCase):
         """There is no HTML and no XML to be had."""
         for accept in ("text/html", "application/xml", "image/*"):
             self.assert_error(self.client.get("/api/skills/", HTTP_ACCEPT=accept), 406, "not_acceptable")
-        self.assert_error(self.client.get("/api/schema/", HTTP_ACCEPT="text/html"), 406, "not_acceptable")
+        for path in ("/api/schema/", "/api/healthcheck/"):
+            self.assert_error(self.client.get(path, HTTP_ACCEPT="text/html"), 406, "not_acceptable")
         self.assert_error(self.client.get("/api/docs/", HTTP_ACCEPT=JSON), 406, "not_acceptable")
 
     def test_pm_user_with_unreadable_body_gets_parse_error(self) -> None:
         """Broken JSON, nested too deep, out of range or not UTF-8."""
-        broken = (b"{", b"'", b"\xff", b'{"a": NaN}', b'{"a": 1, "a": 2}', b'{"a": {"b": 1, "b": 1}}')
+        broken = (b"{", b"'", b"\xff", b'{"a": NaN}', b"{} {}", b'{"a": 1, "a": 2}', b'{"a": {"b": 1, "b": 1}}')
         too_long = (b'{"a": ' + b"9" * 5000 + b"}", b"1" * 5_000)
         lists = tuple(b"[" * depth + b"]" * depth for depth in (5_000, 200_000))
         objects = (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b'{"status": ' + lists[0] + b"}")
@@ -157,7 +155,7 @@ class ErrorTests(APITestCase):
 
     def test_pm_user_with_body_that_is_no_object_gets_400(self) -> None:
         """What concerns no field stands under ``non_field_errors``."""
-        for body in ([], [1], "x", 1, True):
+        for body in ([], [1], "x", 1, True, None):
             response = self.client.post(OPPORTUNITIES, json.dumps(body), content_type=JSON)
             error = self.assert_error(response, 400, "validation_error")
             self.assertEqual(list(error["fields"]), ["non_field_errors"])
@@ -183,6 +181,7 @@ class ErrorTests(APITestCase):
             response = self.client.delete(path)
             self.assert_error(response, 405, "method_not_allowed")
             self.assertIn("GET", response["Allow"])
+        self.assertEqual(self.client.post("/api/healthcheck/")["Allow"], "GET, HEAD")
         for method in ("post", "put", "patch", "delete"):
             for path in ("/api/skills/?search=x", "/api/skills/?nonsense=1", "/api/users/me/matches/?fits=true"):
                 self.assert_error(getattr(self.client, method)(path), 405, "method_not_allowed")
@@ -192,13 +191,13 @@ class ErrorTests(APITestCase):
             self.assert_error(self.client.options(path), 405, "method_not_allowed")
 
     def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
-        """Whichever way it fails, in a view and where the session is saved, with debugging on and off."""
+        """Whichever way it fails, in a view and before it, with debugging on and off."""
         deadlock = OperationalError("deadlock detected")
         deadlock.__cause__ = DeadlockDetected()
         for failure, debug in product((OperationalError("gone"), InterfaceError("closed"), deadlock), (True, False)):
             for broken in (
                 patch("ctj_api.views.Role.objects.all", side_effect=failure),
-                patch.object(SessionMiddleware, "process_response", side_effect=failure),
+                patch.object(SessionMiddleware, "process_request", side_effect=failure),
             ):
                 with self.subTest(failure=failure, debug=debug), self.settings(DEBUG=debug), broken:
                     response = self.client.get("/api/roles/")
@@ -220,30 +219,33 @@ class ErrorTests(APITestCase):
         for failure, cause in cases:
             failure.__cause__ = cause
             broken = patch("ctj_api.views.Role.objects.all", side_effect=failure)
-            with self.subTest(str(failure)), broken, self.assertLogs(level="WARNING") as logs:
+            kept = patch.object(connection, "close")
+            with self.subTest(str(failure)), broken, kept, self.assertLogs(level="WARNING") as logs:
                 response = self.client.get("/api/roles/")
                 self.assert_error(response, 503, "service_unavailable")
                 self.assertEqual("only read" in response.json()["error"]["message"], isinstance(cause, DiskFull))
             self.assertEqual([record.name for record in logs.records], ["serving.request_log"])
             self.assertIn(str(failure), logs.output[0])
 
-    def test_administrator_while_database_is_away_gets_a_page_with_503(self) -> None:
-        """In words, and with the headers of every page."""
+    def test_administrator_while_database_is_away_or_meeting_a_bug_gets_a_page(self) -> None:
+        """In words, and with the headers of every page; a defect is not theirs, and its details stay in the log."""
         self.client.force_login(make_admin_user())
-        with patch("django.contrib.admin.sites.AdminSite.each_context", side_effect=OperationalError("gone")):
-            response = self.client.get("/admin/")
-        self.assertContains(response, "Not available at the moment", status_code=503)
-        self.assertGreater(int(response["Retry-After"]), 0)
-        self.assertIn("Content-Security-Policy", response)
+        with patch("django.contrib.admin.sites.AdminSite.each_context") as broken:
+            broken.side_effect = OperationalError("gone")
+            away = self.client.get("/admin/")
+            broken.side_effect = RuntimeError("secret")
+            with self.assertLogs("django.request", "ERROR"):
+                defect = self.client.get("/admin/")
+        self.assertContains(away, "Not available at the moment", status_code=503)
+        self.assertGreater(int(away["Retry-After"]), 0)
+        self.assertIn("Content-Security-Policy", away)
+        self.assertContains(defect, "It is our fault", status_code=500)
+        self.assertNotContains(defect, "secret", status_code=500)
 
-    def test_administrator_meeting_a_bug_gets_a_page_with_500(self) -> None:
-        """Which says that it is not theirs."""
-        self.client.force_login(make_admin_user())
-        failure = patch("django.contrib.admin.sites.AdminSite.each_context", side_effect=RuntimeError("secret"))
-        with failure, self.assertLogs("django.request", "ERROR"):
-            response = self.client.get("/admin/")
-        self.assertContains(response, "It is our fault", status_code=500)
-        self.assertNotContains(response, "secret", status_code=500)
+    def test_pm_user_saving_a_page_from_before_a_new_sign_in_reads_what_to_do(self) -> None:
+        """In the other tab the token has changed."""
+        page = APIClient(enforce_csrf_checks=True).post("/admin/login/", {"username": "pm@example.org"})
+        self.assertContains(page, "This page is out of date", status_code=403)
 
     def test_anyone_meeting_a_bug_gets_500_without_details(self) -> None:
         """What went wrong stays in the log, with debugging on and off."""
@@ -345,9 +347,9 @@ class ExceptionHandlerTests(APITestCase):
 
     def test_client_gets_the_code_of_a_status_without_exception(self) -> None:
         """A failure is told alike, whether DRF raised it or the middleware found it."""
-        for cls, code in CODE_OF_EXCEPTION.items():
+        for cls in exceptions.APIException.__subclasses__():
             if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
-                self.assertEqual(CODE_OF_STATUS[cls.status_code][0], code)
+                self.assertEqual(CODE_OF_STATUS[cls.status_code][0], cls.default_code)
 
     def test_client_is_told_when_to_retry(self) -> None:
         """The header survives the envelope."""

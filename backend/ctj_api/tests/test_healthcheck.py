@@ -17,17 +17,13 @@ class HealthcheckTests(APITestCase):
 
     @override_settings(RELEASE="1.2.3+abc")
     def test_anonymous_healthcheck_returns_200(self) -> None:
-        """It tells version, uptime and the state of the database."""
-        body = self.client.get(URL).json()
+        """It tells version, uptime and the state of the database, whatever ``Host`` a load balancer sends."""
+        body = self.client.get(URL, HTTP_HOST="10.0.0.7").json()
         self.assertEqual(
             body | {"uptime_seconds": 0},
             {"status": "ok", "version": "1.2.3+abc", "uptime_seconds": 0, "database": "ok"},
         )
         self.assertGreaterEqual(body["uptime_seconds"], 0)
-
-    def test_anonymous_healthcheck_with_foreign_host_returns_200(self) -> None:
-        """A load balancer may send whatever ``Host`` it likes."""
-        self.assertEqual(self.client.get(URL, HTTP_HOST="10.0.0.7").status_code, 200)
 
     def test_anonymous_healthcheck_without_database_returns_503(self) -> None:
         """A database that does not answer is a 503 in the envelope, with a time to retry."""
@@ -37,12 +33,6 @@ class HealthcheckTests(APITestCase):
         self.assertEqual(response.status_code, 503)
         self.assertEqual(error_of(response)["code"], "service_unavailable")
         self.assertGreater(int(response["Retry-After"]), 0)
-
-    def test_anonymous_post_returns_405(self) -> None:
-        """It is only read."""
-        response = self.client.post(URL)
-        self.assertEqual((response.status_code, response["Allow"]), (405, "GET, HEAD"))
-        self.assertEqual(error_of(response)["code"], "method_not_allowed")
 
     def test_anonymous_healthcheck_with_stalled_database_returns_503(self) -> None:
         """A database that takes the connection and then says nothing is away as well."""
@@ -56,8 +46,3 @@ class HealthcheckTests(APITestCase):
         with patch("backend.views.PROBE_SECONDS", 0.05), patch("backend.views.connection") as connection:
             connection.cursor.side_effect = stall
             self.assertEqual(error_of(self.client.get(URL))["code"], "service_unavailable")
-
-    def test_anonymous_healthcheck_accepting_html_returns_406(self) -> None:
-        """There is JSON only, as everywhere."""
-        response = self.client.get(URL, HTTP_ACCEPT="text/html")
-        self.assertEqual((response.status_code, error_of(response)["code"]), (406, "not_acceptable"))

@@ -18,13 +18,8 @@ from hypothesis.extra.django import TransactionTestCase as HypothesisTransaction
 
 from ctj_api.matching import Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
-from ctj_api.ranking.live_index import (
-    LiveIndex,
-    count_volunteers,
-    make_indexes,
-    rank_open_opportunities,
-    rank_volunteers,
-)
+from ctj_api.ranking import live_index
+from ctj_api.ranking.live_index import LiveIndex, count_volunteers, make_indexes
 from ctj_api.ranking.row_changes import Kind, changes_since
 
 from .common import (
@@ -52,8 +47,6 @@ class RollbackError(Exception):
 class IndexAssertions(TransactionTestCase):
     """Compares the indexes with the oracle's rankings of what the own connection sees."""
 
-    serialized_rollback = True
-
     def assert_as_the_database(self, skills: list[Skill]) -> None:
         """Rank for several levels of ``skills``, in both directions, and count."""
         opportunities = _rows((row, row.skills_required_matrix) for row in Opportunity.objects.open())
@@ -61,7 +54,7 @@ class IndexAssertions(TransactionTestCase):
         for levels in ({str(skill.pk): level for skill in skills} for level in (1, 3, 5)):
             self.assertEqual(ranked(levels), naive_ranking(opportunities, with_volunteer(levels)))
             overlapping = naive_ranking(volunteers, with_opportunity(levels))
-            self.assertEqual(rank_volunteers(levels, ANY, None)[:], overlapping)
+            self.assertEqual(ranked_volunteers(levels), overlapping)
             complete = sum(not naive_unmet(levels, row.levels) for row in volunteers if levels)
             self.assertEqual(count_volunteers({None: levels})[None], (len(overlapping), complete))
 
@@ -170,7 +163,7 @@ class TransactionTests(KnownListings):
                     SkillMatrix.objects.filter(pk=listing.skills_required_matrix_id).update(levels={})
                     self.assertNotIn(listing.pk, self.ranked())
                     raise RollbackError
-                self.assertEqual(listing.pk in rank_open_opportunities(self.learned, Fraction(1), None)[:], level <= 3)
+                self.assertEqual(listing.pk in ranked(self.learned, Fraction(1)), level <= 3)
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda listing: in_another_thread(lambda: write_and_read(listing)), listings))
@@ -307,31 +300,36 @@ class QueryTests(KnownListings):
     def test_writes_that_no_ranking_depends_on_leave_no_trace(self) -> None:
         """Signing in, renaming, a description, hours."""
         volunteer = make_regular_user({self.skill: 3})
-        rank_volunteers(self.learned, ANY, None)
+        ranked_volunteers(self.learned)
         Opportunity.objects.filter(pk=self.first.pk).update(body="Other words.", min_hours_required=9)
         UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
         Skill.objects.filter(pk=self.skill.pk).update(name="Renamed")
         with self.assertNumQueries(2):
             self.ranked()
-            rank_volunteers(self.learned, ANY, None)
+            ranked_volunteers(self.learned)
 
     def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
         """The first ranking of each direction finds its index made."""
         make, rows = VolunteerIndex[UUID], UserProfile.objects.volunteers
         volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", make, rows)
         with (
-            patch("ctj_api.ranking.live_index._open_opportunities", fresh_index()),
-            patch("ctj_api.ranking.live_index._volunteers", volunteers),
+            patch.object(live_index, "OPEN_OPPORTUNITIES", fresh_index()),
+            patch.object(live_index, "VOLUNTEERS", volunteers),
         ):
             make_indexes()
             with self.assertNumQueries(2):
                 self.assertEqual(len(self.ranked()), 2)
-                self.assertEqual(len(rank_volunteers(self.learned, ANY, None)), 0)
+                self.assertEqual(len(ranked_volunteers(self.learned)), 0)
 
 
-def ranked(levels: Levels) -> list[UUID]:
+def ranked(levels: Levels, minimum: Fraction = ANY) -> list[UUID]:
     """Return the whole ranking of the open opportunities."""
-    return rank_open_opportunities(levels, ANY, None)[:]
+    return live_index.OPEN_OPPORTUNITIES.read(lambda index: index.rank(levels, minimum, None))[:]
+
+
+def ranked_volunteers(levels: Levels) -> list[UUID]:
+    """Return the whole ranking of the volunteers."""
+    return live_index.VOLUNTEERS.read(lambda index: index.rank(levels, ANY, None))[:]
 
 
 def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:

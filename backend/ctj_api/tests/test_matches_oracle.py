@@ -12,7 +12,7 @@ from rest_framework.test import APITestCase
 
 from ctj_api.models import UserProfile
 
-from .common import browser, make_pm_user, refresh_csrf_token
+from .common import browser, make_pm_user
 from .matching_oracle import Pairing, Row, naive_fit, naive_fraction, naive_ranking, with_opportunity, with_volunteer
 
 ROWS = 1000
@@ -97,9 +97,7 @@ class MatchOracleReadTests(APITestCase):
         compared = 0
         for account in self.random.sample(self.accounts, SAMPLE):
             volunteer = answers = self.record(account)
-            client = browser()
-            client.force_login(account)
-            refresh_csrf_token(client)
+            client = browser(account)
             for step in (
                 {"community_of_practice": answers["community_of_practice"]},
                 {"skills_learned_matrix": answers["skills_learned_matrix"]},

@@ -143,7 +143,6 @@ class SourceTests(SimpleTestCase):
 class JourneyTests(LiveServerTestCase):
     """The files, against a live server."""
 
-    serialized_rollback = True
     host = "127.0.0.1"
 
     def setUp(self) -> None:

@@ -4,8 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
@@ -20,7 +18,6 @@ from .common import (
     make_regular_user,
     make_skill,
     opportunity_payload,
-    refresh_csrf_token,
 )
 
 URL = "/api/opportunities/"
@@ -90,11 +87,6 @@ class OpportunityReadTests(APITestCase):
         twins = [make_opportunity(created_at=now) for _ in range(2)]
         self.assertEqual(self.ids(), [*sorted(str(twin.pk) for twin in twins), str(self.opened.pk)])
 
-    def test_anonymous_view_after_author_left_shows_no_author(self) -> None:
-        """A listing outlives the account that posted it."""
-        self.pm.delete()
-        self.assertIsNone(self.client.get(f"{URL}{self.opened.pk}/").json()["created_by"])
-
     def test_anonymous_list_takes_limit_and_offset(self) -> None:
         """The pages tile the list; the headers tell the total, the neighbours, and from beyond the end the way back."""
         for _ in range(4):
@@ -116,14 +108,11 @@ class OpportunityReadTests(APITestCase):
 
     def test_anonymous_list_takes_a_constant_number_of_queries(self) -> None:
         """The version, the count, the page and the names of skills: the same for one row and for fifty."""
-        counts = []
         for rows in (0, 50):
             for _ in range(rows):
                 make_opportunity({self.react: 2, make_skill(): 4}, created_by=self.pm)
-            with CaptureQueriesContext(connection) as queries:
+            with self.assertNumQueries(4):
                 self.assertEqual(len(self.client.get(URL).json()), rows + 1)
-            counts.append(len(queries))
-        self.assertEqual(counts, [4, 4])
 
 
 class OpportunityWriteTests(APITestCase):
@@ -139,9 +128,7 @@ class OpportunityWriteTests(APITestCase):
 
     def test_pm_user_can_create_update_and_delete_with_session_and_token(self) -> None:
         """The whole life of a listing through a real session with CSRF tokens."""
-        client = browser()
-        client.force_login(self.pm)
-        refresh_csrf_token(client)
+        client = browser(self.pm)
         created = client.post(URL, opportunity_payload(skills_required_matrix={str(self.css.pk): 2}))
         self.assertEqual(created.status_code, 201)
         url = f"{URL}{created.json()['id']}/"
@@ -152,8 +139,7 @@ class OpportunityWriteTests(APITestCase):
 
     def test_pm_user_unsafe_request_without_token_returns_403(self) -> None:
         """A session alone changes nothing."""
-        client = browser()
-        client.force_login(self.pm)
+        client = browser(self.pm)
         client.credentials()
         for send, url in ((client.post, URL), (client.put, self.url), (client.delete, self.url)):
             response = send(url, opportunity_payload())
@@ -192,14 +178,6 @@ class OpportunityWriteTests(APITestCase):
             self.assertEqual(self.client.put(self.url, {**payload, "body": text}).json(), body)
         self.assertEqual(LogEntry.objects.count(), entries)
         self.assertGreater(self.client.put(self.url, {**payload, "body": "x"}).json()["updated_at"], body["updated_at"])
-
-    def test_regular_user_cannot_write_opportunity(self) -> None:
-        """Whoever is no project manager changes nothing, signed in or not."""
-        for who in (None, make_regular_user()):
-            self.client.force_authenticate(who)
-            for send, url in ((self.client.post, URL), (self.client.put, self.url), (self.client.delete, self.url)):
-                self.assertEqual(send(url, opportunity_payload()).status_code, 403)
-        self.assertEqual(Opportunity.objects.get().body, self.mine.body)
 
     def test_pm_user_can_update_own_opportunity(self) -> None:
         """The matrix is replaced in place: its row stays the only one."""
@@ -254,14 +232,6 @@ class OpportunityWriteTests(APITestCase):
                     self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [field]))
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (1, 1))
         self.assertEqual(self.client.get(self.url).json(), before)
-
-    def test_pm_user_write_with_bad_level_names_the_skill(self) -> None:
-        """The message says which skill and what is wrong with it, in words."""
-        response = self.client.post(URL, opportunity_payload(skills_required_matrix={str(self.react.pk): 6}))
-        self.assertEqual(
-            error_of(response)["fields"]["skills_required_matrix"],
-            ["React: the level must be a whole number from 1 to 5, not 6."],
-        )
 
     def test_pm_user_writes_take_a_constant_number_of_queries(self) -> None:
         """A creation takes 9 and an update 12, savepoints included, however many skills, whatever is changed."""

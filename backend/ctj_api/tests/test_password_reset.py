@@ -228,8 +228,6 @@ class ResetPasswordTests(APITestCase):
 class ResetAtOnceTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def test_owner_using_a_link_many_times_at_once_succeeds_once(self) -> None:
         """Whoever comes second finds it used."""
         make_regular_user(email=ANA)
@@ -275,26 +273,22 @@ class SessionTests(APITestCase):
         self.assertNotEqual(self.first.cookies["sessionid"].value, self.cookie.value)
         self.assertEqual(self.statuses(), (200, 200, 403))
 
-    def test_regular_user_with_a_wrong_password_keeps_the_session(self) -> None:
-        """Nobody is signed out by a guess."""
+    def test_regular_user_signing_out_ends_this_session_only_and_a_wrong_password_none(self) -> None:
+        """The cookie is worth nothing after signing out, and the other browser stays signed in."""
         sign_in("x", self.first)
         self.assertEqual(self.first.cookies["sessionid"].value, self.cookie.value)
         self.assertEqual(self.statuses(), (200, 200, 200))
-
-    def test_regular_user_signing_out_ends_this_session_only(self) -> None:
-        """The cookie is worth nothing afterwards, and the other browser stays signed in."""
         self.first.post("/api/auth/logout/")
         self.assertEqual(self.statuses(), (403, 200, 403))
 
-    def test_regular_user_with_a_changed_password_has_no_session(self) -> None:
-        """However it was changed, all sessions end."""
+    def test_inactive_user_and_one_with_a_changed_password_have_no_session(self) -> None:
+        """All sessions end with the next request, however the password was changed."""
+        UserProfile.objects.update(is_active=False)
+        self.assertEqual(self.statuses(), (403, 403, 403))
+        UserProfile.objects.update(is_active=True)
+        self.assertEqual(self.statuses(), (200, 200, 200))
         self.user.set_password(NEW)
         self.user.save()
-        self.assertEqual(self.statuses(), (403, 403, 403))
-
-    def test_inactive_user_has_no_session(self) -> None:
-        """All sessions end with the next request."""
-        UserProfile.objects.update(is_active=False)
         self.assertEqual(self.statuses(), (403, 403, 403))
 
     def test_attacker_is_kept_from_the_cookies(self) -> None:

@@ -18,6 +18,7 @@ from .common import (
     make_regular_user,
     make_role,
     make_skill,
+    make_staff_user,
     opportunity_payload,
 )
 
@@ -129,7 +130,7 @@ ADMIN_MODELS = {
         "listings": admins(200),
     },
 }
-FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on", "shown_levels": "{}"}
+FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
 LISTS = {"changelist", "add", "volunteer_count", "import", "export", "listings"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {
@@ -283,9 +284,10 @@ class AdminPermissionTests(TestCase):
         self.assertEqual(set(ADMIN_POSTS), pages)
 
     def test_anyone_from_outside_is_sent_to_the_sign_in(self) -> None:
-        """Anonymous people, volunteers and inactive project managers see no page, and change nothing by a form."""
+        """Anonymous people, volunteers, inactive project managers, and whoever has permissions without being staff."""
         before = self.stored()
-        for user in (None, make_regular_user(), make_pm_user(is_active=False)):
+        permitted = make_staff_user("add_skill", "change_skill", "delete_skill", is_staff=False)
+        for user in (None, make_regular_user(), make_pm_user(is_active=False), permitted):
             if user:
                 self.client.force_login(user)
             for name, url, _ in self.pages():

@@ -44,13 +44,10 @@ class OrjsonRendererTests(APITestCase):
                     json.loads(JSONRenderer().render({"value": value})),
                 )
 
-    def test_client_gets_times_elsewhere_with_their_offset(self) -> None:
-        """The application stores and tells UTC only; nothing is shifted silently."""
+    def test_client_gets_times_elsewhere_with_their_offset_and_an_empty_body_for_nothing(self) -> None:
+        """The application stores and tells UTC only, and nothing is shifted silently; a deletion tells nothing."""
         moment = datetime(2026, 11, 23, 8, 5, tzinfo=timezone(timedelta(hours=-8)))
         self.assertEqual(OrjsonRenderer().render([moment]), b'["2026-11-23T08:05:00-08:00"]')
-
-    def test_client_gets_an_empty_body_for_nothing(self) -> None:
-        """As for a deletion."""
         self.assertEqual(OrjsonRenderer().render(None), b"")
 
 

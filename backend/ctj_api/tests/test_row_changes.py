@@ -48,8 +48,6 @@ def settle() -> None:
 class ListingVersionTests(TransactionTestCase):
     """What the validator of the listing is made of."""
 
-    serialized_rollback = True
-
     def setUp(self) -> None:
         """Post a listing."""
         self.skill, self.pm = make_skill(), make_pm_user()
@@ -192,8 +190,7 @@ class ListingVersionTests(TransactionTestCase):
     def test_project_managers_listing_is_not_revalidated(self) -> None:
         """It has drafts, and no cache keeps it."""
         etag = browser().get(URL)["ETag"]
-        client = browser()
-        client.force_login(self.pm)
+        client = browser(self.pm)
         for validator in (etag, "*"):
             response = client.get(URL, HTTP_IF_NONE_MATCH=validator)
             self.assertEqual((response.status_code, response["Cache-Control"]), (200, "private, no-store"))

@@ -90,6 +90,22 @@ class SchemaTests(SimpleTestCase):
                 self.assertGreater(len(row["description"]), 10)
                 self.assertEqual(faults_of(row["examples"]["Example"]["value"], row["schema"]), [])
 
+    def test_client_finds_versions_and_waiting_times_described(self) -> None:
+        """Which writes take ``If-Match`` and answer 412, which answers carry a tag, and which say when to try again."""
+        written = {f"{method} {path}" for path, method, row in self.operations if "412" in row["responses"]}
+        me, listings = "/api/users/me/", "/api/opportunities/"
+        answered = {f"put {me}", f"patch {me}", f"put {listings}{{id}}/"}
+        self.assertEqual(written, {*answered, f"delete {me}", f"delete {listings}{{id}}/"})
+        answered.add(f"post {listings}")
+        for path, method, row in self.operations:
+            with self.subTest(path=path, method=method):
+                headers = {parameter["name"] for parameter in row.get("parameters", []) if parameter["in"] == "header"}
+                self.assertEqual("If-Match" in headers, f"{method} {path}" in written)
+                has_tag = any("ETag" in answer.get("headers", ()) for answer in row["responses"].values())
+                self.assertEqual(has_tag, "304" in row["responses"] or f"{method} {path}" in answered)
+        for name in ("TooManyRequests", "ServiceUnavailable"):
+            self.assertIn("Retry-After", self.schema["components"]["responses"][name]["headers"])
+
     def test_client_gets_a_type_for_error_codes_and_enums(self) -> None:
         """Clients get a type for each closed set of values."""
         schemas = self.schema["components"]["schemas"]
@@ -116,8 +132,9 @@ class ResponseTests(APITestCase):
     def assert_described(self, path: str, pk: object = None) -> None:
         """Fail unless the answer to a GET, which is not empty, has the shape that the document gives it."""
         described = self.schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        body = self.client.get(path.replace("{id}", str(pk))).json()
-        self.assertTrue(body)
+        response = self.client.get(path.replace("{id}", str(pk)))
+        self.assertTrue(body := response.json())
+        self.assertEqual("ETag" in response, "304" in self.schema["paths"][path]["get"]["responses"])
         self.assertEqual(faults_of(body, {**described, "components": self.schema["components"]}), [])
 
     def test_anonymous_lists_are_as_described(self) -> None:

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from django.conf import settings
 from django.test import SimpleTestCase
+from marshmallow import ValidationError
 
 from backend.environment import Rate, env
 
@@ -186,5 +187,5 @@ class RateTests(SimpleTestCase):
         """The message says what a rate looks like."""
         wrong = ("", "5", "5/m", "0/1m", "5/0m", "-1/1m", "5/15", "5/15 minutes", "5/15w", "\uff15/1m")
         for text in (*wrong, "9999999999/1m"):
-            with self.subTest(text), self.assertRaisesRegex(ValueError, "no rate such as 5/15m"):
+            with self.subTest(text), self.assertRaisesRegex(ValidationError, "no rate such as 5/15m"):
                 Rate.parse(text)

@@ -6,7 +6,7 @@ from django import forms
 from django.http import QueryDict
 from django.test import TestCase
 
-from ctj_api.desk.forms import SkillLevelsFormField
+from ctj_api.desk.forms import NO_NAME, SkillLevelsFormField
 from ctj_api.desk.widgets import SkillIndex
 from ctj_api.models import Skill
 
@@ -47,21 +47,26 @@ class SkillPickerTests(TestCase):
         return [str(message) for message in PickerForm(sent(*rows)).errors.get("skill_levels", [])]
 
     def test_pm_user_rates_skills_by_name(self) -> None:
-        """In any case and with spaces around; empty rows are left out, whatever their level."""
-        rows = [("React", "5"), ("", ""), (" sql ", "1"), ("", "3")]
+        """In any case and with spaces around; empty rows are left out."""
+        rows = [("React", "5"), ("", ""), (" sql ", "1"), ("", "")]
         self.assertEqual(self.cleaned(*rows), {str(self.react.pk): 5, str(self.sql.pk): 1})
         self.assertEqual(self.cleaned(), {})
 
     def test_pm_user_with_wrong_rows_is_told_each(self) -> None:
         """Each wrong row has a message of its own."""
         self.assertEqual(
-            self.problems(("Reakt", "3"), ("SQL", ""), ("React", "6")),
+            self.problems(("Reakt", "3"), ("SQL", ""), ("React", "6"), (" ", "2")),
             [
                 'There is no skill "Reakt". Choose one from the list.',
                 "SQL: choose a level.",
                 "React: choose a level.",
+                NO_NAME,
             ],
         )
+        page = str(PickerForm(sent(("React", "3"), ("", "2")))["skill_levels"])
+        self.assertInHTML(f'<p class="skill-problem" id="id_skill_levels_problem_2">{NO_NAME}</p>', page)
+        self.assertEqual(page.count('aria-invalid="true" aria-describedby="id_skill_levels_problem_2"'), 2)
+        self.assertNotIn("problem_1", page)
 
     def test_pm_user_naming_a_skill_twice_is_refused(self) -> None:
         """Also in another case; a wrong name that is there twice is one wrong name."""

@@ -2,7 +2,7 @@
 
 from rest_framework.test import APITestCase
 
-from .common import UNKNOWN_ID, error_of, make_cop, make_skill
+from .common import UNKNOWN_ID, error_of, make_cop, make_project, make_role, make_skill
 
 URL = "/api/skills/"
 
@@ -66,9 +66,12 @@ class SkillTests(APITestCase):
         self.assertEqual(self.names(search="%"), [])
         self.assertEqual(self.names(search="react", community_of_practice="devops"), [])
 
-    def test_anonymous_list_takes_four_queries(self) -> None:
-        """Skills and their communities, and twice the version, however many there are."""
+    def test_anonymous_lists_of_catalogs_take_a_constant_number_of_queries(self) -> None:
+        """Rows, for skills their communities, and twice the version, however many there are."""
         for _ in range(50):
             make_skill().communities_of_practice.add(self.engineering)
-        with self.assertNumQueries(4):
-            self.client.get(URL)
+            make_role()
+            make_project()
+        for name, queries in (("skills", 4), ("roles", 3), ("projects", 3), ("communities-of-practice", 3)):
+            with self.subTest(name), self.assertNumQueries(queries):
+                self.client.get(f"/api/{name}/")

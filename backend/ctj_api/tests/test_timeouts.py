@@ -32,8 +32,6 @@ from .common import (
 class TimeoutTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def setting(self, name: str) -> str:
         """Return what the database of the tests has."""
         with connection.cursor() as cursor:

@@ -47,6 +47,12 @@ class Server:
         finally:
             client.close()
 
+    def answers(self, path: str) -> bool:
+        """Whether the server answers."""
+        with suppress(OSError):
+            return self.get(path) != ""
+        return False
+
 
 @contextmanager
 def started(

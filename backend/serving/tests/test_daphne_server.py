@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.client import HTTPResponse
 from typing import Any
 
@@ -33,14 +34,7 @@ class ConnectionTests(SimpleTestCase):
         cls.server = cls.enterClassContext(
             started(REQUEST_BODY_SECONDS="2", LOG_FORMAT="json", SECURE_SSL_REDIRECT="false")
         )
-        wait_until(cls.answers)
-
-    @classmethod
-    def answers(cls) -> bool:
-        """Whether the server answers."""
-        with suppress(OSError):
-            return cls.server.get("/process") != ""
-        return False
+        wait_until(partial(cls.server.answers, "/process"))
 
     @contextmanager
     def sent(self, data: bytes) -> Iterator[socket.socket]:
@@ -107,7 +101,7 @@ class ConnectionTests(SimpleTestCase):
         """The server goes on."""
         self.server.get("/fail-in-twisted")
         wait_until(lambda: '"type":"builtins.ZeroDivisionError"' in self.server.log)
-        self.assertTrue(self.answers())
+        self.assertTrue(self.server.answers("/process"))
 
     def test_failure_of_daphne_is_logged_with_its_place(self) -> None:
         """Daphne logs a traceback as text, of which only the exception's type and place are kept."""

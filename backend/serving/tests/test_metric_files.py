@@ -2,7 +2,8 @@
 
 import sys
 import unittest
-from contextlib import closing, suppress
+from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection
 from itertools import product
 
@@ -11,7 +12,7 @@ from django.test import SimpleTestCase
 from ctj_api.tests.common import wait_until
 from serving.metrics import METHODS
 
-from .server import PATIENCE_SECONDS, Server, started
+from .server import PATIENCE_SECONDS, started
 
 # As on a full disk, no file may grow beyond so many bytes.
 WITH_LITTLE_ROOM = """
@@ -31,7 +32,7 @@ class MetricFilesTests(SimpleTestCase):
         for limit in (60_000, 70_000):
             launch = ("-c", WITH_LITTLE_ROOM.format(limit))
             with self.subTest(limit), started(application="backend.asgi:application", launch=launch) as server:
-                wait_until(lambda server=server: answers(server))  # type: ignore[misc]
+                wait_until(partial(server.answers, "/nowhere/"))
                 with closing(HTTPConnection(server.host, server.port, timeout=PATIENCE_SECONDS)) as client:
                     for route, method in product(ROUTES, (*METHODS, "BREW")):
                         client.request(method, route, headers={"Host": "localhost"})
@@ -40,10 +41,3 @@ class MetricFilesTests(SimpleTestCase):
                             self.assertLess(response.status, 500)
                 self.assertEqual(server.log.count("have no room"), 1)
                 self.assertNotIn("was sent SIG", server.log)
-
-
-def answers(server: Server) -> bool:
-    """Whether the server answers."""
-    with suppress(OSError):
-        return server.get("/nowhere/") != ""
-    return False

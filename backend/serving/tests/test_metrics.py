@@ -127,7 +127,7 @@ class MetricsTests(TestCase):
         self.assertGreaterEqual(grown["ctj_database_queries_total"], 2)
 
     def test_failed_queries_are_counted_by_kind(self) -> None:
-        """A query that fails increases the counter of its exception."""
+        """A query that fails increases the counter of its exception, which names PostgreSQL's reason."""
 
         def fail(*_: object) -> None:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -137,7 +137,7 @@ class MetricsTests(TestCase):
         self.client.raise_request_exception = False
         with patch("ctj_api.views.SkillFilter.narrow", fail):
             self.client.get("/api/skills/")
-        self.assertEqual(self.grown(before)['ctj_database_errors_total{kind="DataError"}'], 1)
+        self.assertEqual(self.grown(before)['ctj_database_errors_total{cause="DivisionByZero",kind="DataError"}'], 1)
 
     def test_health_checks_are_counted_apart(self) -> None:
         """They and scrapes are no requests of users, which errors and times are told of."""
@@ -225,7 +225,7 @@ class SeveralProcessesTests(SimpleTestCase):
                 f'ctj_sign_in_lockouts_total{{limit="{limit}"}}'
                 for limit in ("login", "login account", "login address")
             ),
-            'ctj_database_errors_total{kind="OperationalError"}',
+            'ctj_database_errors_total{cause="OperationalError",kind="OperationalError"}',
             'ctj_machine_requests_total{route="healthcheck",status="503"}',
             "ctj_overloaded_total",
         ):

@@ -79,7 +79,7 @@ class ProxyTests(SimpleTestCase):
             with self.subTest(header):
                 error = self.error_of(request("/api/auth/login/", header, method="POST") + content, 413)
                 self.assertEqual(error["code"], "bad_request")
-                self.assertIn(f"{settings.REQUEST_MAX_BYTES:,} bytes", error["message"])
+                self.assertIn(f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes", error["message"])
                 response, text = answer_to(self.proxy, request("/admin/login/", header, method="POST") + content)
                 self.assertEqual((response.status, text[:18]), (413, b"The request's body"))
 

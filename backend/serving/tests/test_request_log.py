@@ -215,24 +215,16 @@ class RequestLogTests(TestCase):
 class RequestIdTests(TestCase):
     """The id by which a request is found again."""
 
-    def test_valid_request_id_is_returned(self) -> None:
-        """The response repeats the request's X-Request-ID."""
-        for given in ("a", "0b0f8f1e-5f39-4b3c-9d5e-2f6c7d8e9f00", "x" * 128, "A.b_c-1"):
-            with self.subTest(given):
-                response = self.client.get("/api/nowhere/", headers={"x-request-id": given})
-                self.assertEqual(response["X-Request-ID"], given)
-
-    def test_invalid_request_id_is_replaced(self) -> None:
-        """An id that is empty, too long or has other characters is replaced by a new one."""
-        for given in ("", "x" * 129, "a b", "a;b", 'a"b', "\u00e9"):
-            with self.subTest(given):
-                response = self.client.get("/api/nowhere/", headers={"x-request-id": given})
-                self.assertRegex(response["X-Request-ID"], r"^[0-9a-f-]{36}$")
-
-    def test_request_id_of_no_trusted_proxy_is_replaced(self) -> None:
-        """Who comes from elsewhere can't give a request the id of another one."""
-        response = self.client.get("/api/nowhere/", headers={"x-request-id": "a"}, REMOTE_ADDR="192.0.2.1")
-        self.assertRegex(response["X-Request-ID"], r"^[0-9a-f-]{36}$")
+    def test_valid_request_id_of_a_trusted_proxy_is_kept(self) -> None:
+        """One that is empty, too long, has other characters or comes from elsewhere is replaced by a new one."""
+        kept = [(given, "127.0.0.1") for given in ("a", "0b0f8f1e-5f39-4b3c-9d5e-2f6c7d8e9f00", "x" * 128, "A.b_c-1")]
+        replaced = [(given, "127.0.0.1") for given in ("", "x" * 129, "a b", "a;b", 'a"b', "\u00e9")]
+        replaced += [("a", "192.0.2.1")]
+        for given, address in kept + replaced:
+            with self.subTest(given, address=address):
+                response = self.client.get("/api/nowhere/", headers={"x-request-id": given}, REMOTE_ADDR=address)
+                expected = f"^{given}$" if (given, address) in kept else r"^[0-9a-f-]{36}$"
+                self.assertRegex(response["X-Request-ID"], expected)
 
     def test_requests_have_ids_of_their_own(self) -> None:
         """Each request gets another id, and leaves none in the thread."""
@@ -358,12 +350,11 @@ class FormatTests(SimpleTestCase):
         return str(formatter["()"](formatter["form"]).format(record))
 
     def test_lines_have_no_control_characters(self) -> None:
-        """Control characters in the event or a field are escaped."""
+        """Control characters in the event or a field are escaped in production."""
         for character in "\n\r\0\x1b\x85\x9b\u2028\u2029":
-            for form in ("json", "console"):
-                with self.subTest(form=form, character=ascii(character)):
-                    line = self.line(form, f"one{character}two", path=f"one{character}two")
-                    self.assertNotIn(character, line)
+            with self.subTest(ascii(character)):
+                line = self.line("json", f"one{character}two", path=f"one{character}two")
+                self.assertNotIn(character, line)
 
     def test_values_that_json_lacks_are_logged(self) -> None:
         """A lone surrogate, a large number and an object are written in another form."""

@@ -1,19 +1,21 @@
 """Builds demo rows, unsaved, of which all but the times follows from the seed, their kind and their number."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from math import ceil
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from ctj_api.enums import Experience, Status, WorkEnvironment
-from ctj_api.models import Opportunity, SkillMatrix, UserProfile
+from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.validators import DAYS
 
-from .texts import read_people, read_texts
-
+DATA = Path(__file__).parent.parent / "data"
 PERIOD = timedelta(days=120)
 FIRST_DAY = timedelta(days=1)
 OPPORTUNITIES_PER_MANAGER = 10
@@ -43,27 +45,40 @@ WEEKEND_SHARE = 0.4
 SECOND_MEETING_SHARE = 0.6
 
 
-@dataclass(frozen=True)
-class DemoRole:
-    """A role with its words, and the ids of the skills that suit it and its community."""
-
-    pk: UUID
-    title: str
-    practice_area: str
-    community_of_practice: UUID
-    text: dict[str, Any]
-    skills: Sequence[str]
-    community_skills: Sequence[str]
+@cache
+def read_demo(name: str) -> dict[str, Any]:
+    """Return alternatives for each part of a listing (``texts``), or names, time zones and hours (``people``)."""
+    content: dict[str, Any] = json.loads((DATA / f"demo_{name}.json").read_text(encoding="utf-8"))
+    return content
 
 
-@dataclass(frozen=True)
 class DemoCatalog:
-    """The rows that demo rows refer to: communities by practice area, the roles of each, projects, ids of skills."""
+    """The rows that demo rows refer to: communities by practice area, the roles of each, projects, and skills."""
 
-    communities: Mapping[str, UUID]
-    roles: Sequence[Sequence[DemoRole]]
-    projects: Sequence[tuple[UUID, str]]
-    skills: Sequence[str]
+    def __init__(self) -> None:
+        self.communities = dict(CommunityOfPractice.objects.values_list("practice_area", "pk"))
+        self.projects = list(Project.objects.values_list("pk", "name"))
+        self.skills = {name.lower(): str(pk) for name, pk in Skill.objects.values_list("name", "pk")}
+        self.roles: dict[str, list[Role]] = defaultdict(list)
+        for role in Role.objects.select_related("community_of_practice"):
+            self.roles[role.community_of_practice.practice_area].append(role)
+        self._nearby: dict[str, list[str]] = defaultdict(list)
+        linked = Skill.objects.filter(communities_of_practice__isnull=False)
+        for area, pk in linked.values_list("communities_of_practice__practice_area", "pk"):
+            self._nearby[area].append(str(pk))
+
+    def pick_role(self, rng: Random) -> Role:
+        """Return a role of one of the communities that have any."""
+        return rng.choice(self.roles[rng.choice(sorted(self.roles))])
+
+    def skills_near(self, role: Role) -> list[str]:
+        """Return the skills of the role's community, or all."""
+        return self._nearby[role.community_of_practice.practice_area] or list(self.skills.values())
+
+    def skills_of(self, role: Role) -> list[str]:
+        """Return the skills that suit a role."""
+        names = [name.lower() for name in _text_of(role)["skills"]]
+        return [self.skills[name] for name in names if name in self.skills] or self.skills_near(role)
 
 
 class DemoRow:
@@ -91,13 +106,13 @@ def manager_count(opportunities: int) -> int:
 def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUID], now: datetime) -> Opportunity:
     """Return a listing with its matrix, by one of those ``managers`` that a smaller demo has as well."""
     rng = row.rng
-    role = rng.choice(rng.choice(catalog.roles))
+    role = catalog.pick_role(rng)
     project, project_name = rng.choice(catalog.projects)
     is_lead = role.title.endswith("Lead")
     experience = rng.choice(LEAD_EXPERIENCES if is_lead else OTHER_EXPERIENCES)
     environment = rng.choices(list(WorkEnvironment), weights=(7, 2, 1))[0]
     hours = rng.choice(LEAD_HOURS if is_lead else OTHER_HOURS)
-    skills = rng.sample(role.skills, min(len(role.skills), rng.randint(3, 7)))
+    skills = _sample(rng, catalog.skills_of(role), rng.randint(3, 7))
     created_at = _moment(rng, now)
     return Opportunity(
         id=row.pk,
@@ -118,21 +133,22 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
     )
 
 
-def build_manager(row: DemoRow, community: UUID, password: str, now: datetime) -> UserProfile:
+def build_manager(row: DemoRow, catalog: DemoCatalog, password: str, now: datetime) -> UserProfile:
     """Return a project manager, with a hashed password, who joined before the first listing."""
     joined_at = now - PERIOD + FIRST_DAY * row.rng.random()
+    community = catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
     return _account(row, password, joined_at, is_project_manager=True, community_of_practice_id=community)
 
 
 def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: datetime) -> UserProfile:
     """Return a volunteer, with a hashed password and what they filled in; some stopped half way."""
     rng = row.rng
-    role = rng.choice(rng.choice(catalog.roles))
+    role = catalog.pick_role(rng)
     joined_at = _moment(rng, now)
-    volunteer = _account(row, password, joined_at, community_of_practice_id=role.community_of_practice)
+    volunteer = _account(row, password, joined_at, community_of_practice_id=role.community_of_practice_id)
     step = row.number % CYCLE
     if step != STOPPED_BEFORE_SKILLS:
-        levels = _learned_levels(rng, role, catalog.skills)
+        levels = _learned_levels(rng, role, catalog)
         volunteer.skills_learned_matrix = SkillMatrix(id=row.matrix_pk, levels=levels, created_at=joined_at)
     if step not in {STOPPED_BEFORE_SKILLS, STOPPED_BEFORE_AVAILABILITY}:
         volunteer.max_available_hours = rng.choice(AVAILABLE_HOURS)
@@ -142,7 +158,7 @@ def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: date
 
 def build_meeting_times(rng: Random) -> dict[str, Any]:
     """Return the weekly meetings of a project: one of the whole team, and often another one."""
-    people = read_people()
+    people = read_demo("people")
     team_day, side_day = rng.sample(WEEKDAYS[:4], 2)
     slots = [_slot(team_day, rng.choice(people["team_meetings"])) | {"name": "Team meeting"}]
     if rng.random() < SECOND_MEETING_SHARE:
@@ -161,7 +177,7 @@ def _moment(rng: Random, now: datetime) -> datetime:
 
 
 def _account(row: DemoRow, password: str, joined_at: datetime, **fields: Any) -> UserProfile:
-    names = read_people()["names"]
+    names = read_demo("people")["names"]
     first = last = row.rng.choice(names)
     if row.rng.random() < MIXED_NAME_SHARE:
         last = row.rng.choice(names)
@@ -177,19 +193,23 @@ def _account(row: DemoRow, password: str, joined_at: datetime, **fields: Any) ->
     )
 
 
-def _learned_levels(rng: Random, role: DemoRole, all_skills: Sequence[str]) -> dict[str, int]:
+def _sample(rng: Random, skills: Sequence[str], at_most: int) -> list[str]:
+    return rng.sample(skills, min(len(skills), at_most))
+
+
+def _learned_levels(rng: Random, role: Role, catalog: DemoCatalog) -> dict[str, int]:
     """Return 3 to 12 skills: about half of them suit ``role``, most others its community, now and then one neither."""
     count = rng.randint(3, 12)
-    elsewhere = rng.sample(all_skills, min(len(all_skills), rng.choice((0, 0, 1))))
-    suitable = rng.sample(role.skills, min(len(role.skills), ceil(count / 2)))
-    nearby = rng.sample(role.community_skills, min(len(role.community_skills), count))
+    elsewhere = _sample(rng, list(catalog.skills.values()), rng.choice((0, 0, 1)))
+    suitable = _sample(rng, catalog.skills_of(role), ceil(count / 2))
+    nearby = _sample(rng, catalog.skills_near(role), count)
     chosen = list(dict.fromkeys([*elsewhere, *suitable, *nearby]))[:count]
     lowest = rng.choice((1, 1, 2, 2, 3))
     return {skill: rng.randint(lowest, lowest + 2) for skill in chosen}
 
 
 def _availability(rng: Random) -> dict[str, Any]:
-    people = read_people()
+    people = read_demo("people")
     is_at_home = rng.random() < HOME_TIMEZONE_SHARE
     timezone = people["home_timezone"] if is_at_home else rng.choice(people["other_timezones"])
     hours = rng.choice(people["weekday_hours"])
@@ -207,20 +227,26 @@ def _week(timezone: str, slots: list[dict[str, str]]) -> dict[str, Any]:
     return {"timezone": timezone, "slots": sorted(slots, key=lambda slot: DAYS.index(slot["day"]))}
 
 
+def _text_of(role: Role) -> Any:
+    """Return the words of a role, or general ones."""
+    texts = read_demo("texts")
+    return texts["roles"][role.community_of_practice.practice_area].get(role.title, texts["other_role"])
+
+
 def _body(
-    rng: Random, role: DemoRole, project: str, experience: Experience, environment: WorkEnvironment, hours: int
+    rng: Random, role: Role, project: str, experience: Experience, environment: WorkEnvironment, hours: int
 ) -> str:
-    texts = read_texts()
+    texts, role_text = read_demo("texts"), _text_of(role)
     opening = [
         rng.choice(texts["projects"].get(project, texts["other_project"])),
-        rng.choice(role.text["introductions"]),
+        rng.choice(role_text["introductions"]),
     ]
     rng.shuffle(opening)
-    tasks = rng.sample(role.text["tasks"], rng.randint(3, 4))
+    tasks = rng.sample(role_text["tasks"], rng.randint(3, 4))
     paragraphs = [
         *opening,
         "\n".join([rng.choice(texts["task_headings"]), *(f"- {task}" for task in tasks)]),
-        rng.choice(texts["communities"][role.practice_area]),
+        rng.choice(texts["communities"][role.community_of_practice.practice_area]),
         rng.choice(texts["experiences"][experience]),
         rng.choice(texts["work_environments"][environment]),
         " ".join(rng.sample(texts["closings"], 2)),

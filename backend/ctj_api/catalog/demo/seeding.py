@@ -1,9 +1,7 @@
 """Writes the demo rows that are missing, in batches of one transaction each."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import batched
-from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -12,12 +10,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ctj_api.catalog.loading import SHIPPED_CATALOG, load_catalog, read_catalog
-from ctj_api.enums import PracticeArea
-from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 
 from .rows import (
     DemoCatalog,
-    DemoRole,
     DemoRow,
     build_manager,
     build_meeting_times,
@@ -26,17 +22,8 @@ from .rows import (
     generator,
     manager_count,
 )
-from .texts import read_texts
 
 BATCH_SIZE = 1000
-
-
-class DemoCounts(NamedTuple):
-    """How many rows seeding added."""
-
-    managers: int
-    volunteers: int
-    opportunities: int
 
 
 def prepare_catalog(seed: int) -> DemoCatalog:
@@ -44,13 +31,7 @@ def prepare_catalog(seed: int) -> DemoCatalog:
     if not all(model._default_manager.exists() for model in (Skill, Role, Project)):
         load_catalog(read_catalog(SHIPPED_CATALOG))
     _add_meeting_times(seed)
-    skill_ids = {name.lower(): str(pk) for name, pk in Skill.objects.values_list("name", "pk")}
-    return DemoCatalog(
-        communities=dict(CommunityOfPractice.objects.values_list("practice_area", "pk")),
-        roles=_read_roles(skill_ids),
-        projects=list(Project.objects.values_list("pk", "name")),
-        skills=list(skill_ids.values()),
-    )
+    return DemoCatalog()
 
 
 class DemoSeeder:
@@ -76,9 +57,9 @@ class DemoSeeder:
         self._now = timezone.now()
         self._managers: list[UUID] = []
 
-    def add(self, opportunities: int, volunteers: int) -> DemoCounts:
-        """Add what is missing of a demo of this size and return how much that was."""
-        counts = DemoCounts(
+    def add(self, opportunities: int, volunteers: int) -> tuple[int, int, int]:
+        """Add what is missing of a demo of this size; return how many managers, volunteers and listings that was."""
+        counts = (
             self._in_batches("pm", manager_count(opportunities), self._add_managers),
             self._in_batches("volunteer", volunteers, self._add_volunteers),
             self._in_batches("opportunity", opportunities, self._add_opportunities),
@@ -96,18 +77,22 @@ class DemoSeeder:
         return added
 
     def _add_managers(self, rows: Sequence[DemoRow]) -> int:
-        community = self._catalog.communities[PracticeArea.PROJECT_MANAGEMENT]
         known = self._known_accounts(rows)
         self._managers += [known.get(row.email, row.pk) for row in rows]
-        self._renew_passwords(rows)
-        missing = (row for row in rows if row.email not in known)
-        return _create_accounts(build_manager(row, community, self._password, self._now) for row in missing)
+        return self._add_accounts(rows, known, build_manager)
 
     def _add_volunteers(self, rows: Sequence[DemoRow]) -> int:
-        known = self._known_accounts(rows)
-        self._renew_passwords(rows)
-        missing = (row for row in rows if row.email not in known)
-        return _create_accounts(build_volunteer(row, self._catalog, self._password, self._now) for row in missing)
+        return self._add_accounts(rows, self._known_accounts(rows), build_volunteer)
+
+    def _add_accounts(
+        self, rows: Sequence[DemoRow], known: Mapping[str, UUID], build: Callable[..., UserProfile]
+    ) -> int:
+        if self._reset_passwords:
+            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
+        added = [build(row, self._catalog, self._password, self._now) for row in rows if row.email not in known]
+        matrices = [account.skills_learned_matrix for account in added]
+        SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
+        return len(UserProfile.objects.bulk_create(added))
 
     def _add_opportunities(self, rows: Sequence[DemoRow]) -> int:
         known = set(Opportunity.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
@@ -125,17 +110,6 @@ class DemoSeeder:
         known = set(by_email.values())
         return by_email | {row.email: row.pk for row in rows if row.pk in known}
 
-    def _renew_passwords(self, rows: Sequence[DemoRow]) -> None:
-        if self._reset_passwords:
-            UserProfile.objects.filter(pk__in=[row.pk for row in rows]).update(password=self._password)
-
-
-def _create_accounts(accounts: Iterable[UserProfile]) -> int:
-    added = list(accounts)
-    matrices = [account.skills_learned_matrix for account in added]
-    SkillMatrix.objects.bulk_create(matrix for matrix in matrices if matrix)
-    return len(UserProfile.objects.bulk_create(added))
-
 
 def _count_rows_for_planner() -> None:
     """Let PostgreSQL know now that the tables have grown, else its first plans are for empty ones."""
@@ -150,27 +124,3 @@ def _add_meeting_times(seed: int) -> None:
         project.meeting_times = build_meeting_times(generator(seed, "project", project.name))
         project.updated_at = timezone.now()
     Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
-
-
-def _read_roles(skill_ids: Mapping[str, str]) -> list[list[DemoRole]]:
-    """Return the roles of each community that has any; ``skill_ids`` are by name in lower case."""
-    texts = read_texts()
-    nearby = _skills_by_community()
-    roles = defaultdict(list)
-    for role in Role.objects.select_related("community_of_practice"):
-        area = role.community_of_practice.practice_area
-        text = texts["roles"][area].get(role.title, texts["other_role"])
-        community_skills = nearby[area] or list(skill_ids.values())
-        skills = [skill_ids[name.lower()] for name in text["skills"] if name.lower() in skill_ids] or community_skills
-        roles[area].append(
-            DemoRole(role.pk, role.title, area, role.community_of_practice_id, text, skills, community_skills)
-        )
-    return [roles[area] for area in sorted(roles)]
-
-
-def _skills_by_community() -> dict[str, list[str]]:
-    skills = defaultdict(list)
-    linked = Skill.objects.filter(communities_of_practice__isnull=False)
-    for area, pk in linked.values_list("communities_of_practice__practice_area", "pk"):
-        skills[area].append(str(pk))
-    return skills

@@ -50,6 +50,7 @@ class Command(BaseCommand):
     """Migrates under a lock: the first one does the work, the others wait and find nothing to do."""
 
     help = "Migrate the database, once even if many servers start together."
+    _told = ""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the limit of the waits."""
@@ -72,13 +73,19 @@ class Command(BaseCommand):
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
-                holder = _ask(IN_THE_WAY, MIGRATE_LOCK) or ""
-                if time.monotonic() > until:
-                    raise CommandError(f"A table was in use for too long. {holder}") from error
-                self.stderr.write(f"A table is in use; migrating again ... {holder}")
-                time.sleep(STEP_SECONDS)
+                self._wait(until, "A table is in use")
             else:
                 return
+
+    def _wait(self, until: float, situation: str) -> None:
+        """Tell once what is waited for and who is in the way; raises ``CommandError`` when it is late."""
+        told = f"{situation}. {_ask(IN_THE_WAY, MIGRATE_LOCK) or ''}"
+        if time.monotonic() > until:
+            raise CommandError(f"The wait was too long. {told}")
+        if told != self._told:
+            self.stderr.write(f"Waiting ... {told}")
+            self._told = told
+        time.sleep(STEP_SECONDS)
 
     def _warn_of_unknown_migrations(self) -> None:
         """Say so where the database is newer than this code, which goes on serving while a newer version rolls out."""
@@ -94,19 +101,9 @@ class Command(BaseCommand):
 
     @contextmanager
     def _locked(self, until: float) -> Iterator[None]:
-        """Hold the lock in this session; raises ``CommandError`` where it is not free until then.
-
-        It asks again and again: a query that waited would be cut off by a limit, or keep a migration's from ending.
-        """
-        is_told = False
+        """Hold the lock, asking again and again: a query that waits would keep a migration's from ending."""
         while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
-            holder = _ask(IN_THE_WAY, MIGRATE_LOCK) or ""
-            if time.monotonic() > until:
-                raise CommandError(f"Another server migrates the database, for too long. {holder}")
-            if not is_told:
-                self.stderr.write(f"Another server migrates the database; waiting ... {holder}")
-                is_told = True
-            time.sleep(STEP_SECONDS)
+            self._wait(until, "Another server migrates the database")
         try:
             yield
         finally:

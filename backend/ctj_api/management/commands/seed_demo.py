@@ -50,10 +50,10 @@ class Command(BaseCommand):
         with tqdm(total=manager_count(opportunities) + volunteers + opportunities, unit=" rows", disable=None) as bar:
             catalog = prepare_catalog(seed)
             seeder = DemoSeeder(catalog, seed, used, reset_passwords=password is not None, progress=bar.update)
-            added = seeder.add(opportunities, volunteers)
+            added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
         self.stdout.write(
-            f"Demo: {added.opportunities} opportunities, {added.managers} project managers "
-            f"and {added.volunteers} volunteers added."
+            f"Demo: {added_opportunities} opportunities, {added_managers} project managers "
+            f"and {added_volunteers} volunteers added."
         )
-        if password is None and added.managers + added.volunteers:
+        if password is None and added_managers + added_volunteers:
             self.stdout.write(f"The added accounts have the password {used}")

@@ -25,11 +25,10 @@
       this.names = new Map(this.skills.map(({ name }) => [fold(name), name]));
       this.added = 0;
       this.all = new Set();
-      for (const row of [...this.rows.children]) {
-        if (row.querySelector(".skill-name").value) {
-          new SkillRow(this, row);
-        } else {
-          row.remove();
+      for (const element of [...this.rows.children]) {
+        const row = new SkillRow(this, element);
+        if (!row.field.value && !row.level.value) {
+          row.discard();
         }
       }
       root.querySelector(".skill-plain").remove();
@@ -39,6 +38,7 @@
       if (!this.rows.children.length) {
         this.add();
       }
+      root.closest("form").addEventListener("restore", ({ detail }) => this.restore(detail));
       this.count();
     }
 
@@ -53,15 +53,21 @@
       return new SkillRow(this, row);
     }
 
-    removed(index) {
-      const next = this.rows.children[Math.min(index, this.rows.children.length - 1)];
-      (next ? next.querySelector(".skill-name") : this.root.querySelector(".skill-add")).focus();
+    /* Makes as many rows as were kept, and fills them: `values` has those of each field by its name. */
+    restore(values) {
+      this.all.forEach((row) => row.discard());
+      const [names, levels] = [...this.template.content.querySelectorAll("[name]")].map(({ name }) => values.get(name));
+      names?.forEach((name, index) => {
+        const row = this.add();
+        row.field.value = name;
+        row.level.value = levels[index];
+      });
       this.changed();
     }
 
     chosenBesides(field) {
-      const others = [...this.rows.querySelectorAll(".skill-name")].filter((other) => other !== field);
-      return new Set(others.map((other) => fold(other.value)).filter(Boolean));
+      const others = [...this.all].filter((row) => row.field !== field);
+      return new Set(others.map((row) => fold(row.field.value)).filter(Boolean));
     }
 
     async found(text, field) {
@@ -80,6 +86,7 @@
     }
 
     changed() {
+      this.root.dispatchEvent(new Event("change", { bubbles: true }));
       this.all.forEach((row) => row.check());
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.count(), COUNT_DELAY);
@@ -92,10 +99,9 @@
       this.asked?.abort();
       this.asked = new AbortController();
       const query = new URLSearchParams();
-      for (const row of this.rows.children) {
-        const [name, level] = [row.querySelector(".skill-name"), row.querySelector(".skill-level")];
-        if (this.names.has(fold(name.value)) && level.value) {
-          query.append("skill_levels_name", name.value);
+      for (const { field, level } of this.all) {
+        if (this.names.has(fold(field.value)) && level.value) {
+          query.append("skill_levels_name", field.value);
           query.append("skill_levels_level", level.value);
         }
       }
@@ -118,6 +124,8 @@
       this.field = element.querySelector(".skill-name");
       this.level = element.querySelector(".skill-level");
       this.remove = element.querySelector(".skill-remove");
+      this.message = element.querySelector(".skill-problem");
+      this.refused = this.message && this.values();
       this.options = [];
       this.active = -1;
       this.search = null;
@@ -125,7 +133,7 @@
       this.makeCombobox();
       this.remove.hidden = false;
       this.remove.addEventListener("click", () => this.removeRow());
-      this.level.addEventListener("change", () => this.changed());
+      this.level.addEventListener("change", () => this.picker.changed());
       this.nameButton();
     }
 
@@ -224,6 +232,9 @@
     }
 
     pressed(event) {
+      if (event.isComposing || event.keyCode === 229) {
+        return; // the key belongs to the input method
+      }
       const opened = !this.list.hidden;
       if (event.key === "ArrowDown" || event.key === "ArrowUp") {
         event.preventDefault();
@@ -253,11 +264,9 @@
     }
 
     accept() {
-      const exact = this.picker.names.get(fold(this.field.value));
-      if (this.active >= 0) {
-        this.choose(this.options[this.active].dataset.name);
-      } else if (exact) {
-        this.choose(exact);
+      const name = this.options[this.active]?.dataset.name ?? this.picker.names.get(fold(this.field.value));
+      if (name) {
+        this.choose(name);
       } else if (this.search) {
         this.acceptWhenFound(this.search);
       } else if (!this.list.hidden && this.options.length === 1) {
@@ -276,7 +285,7 @@
         this.field.focus();
         this.open();
       }
-      this.changed();
+      this.picker.changed();
     }
 
     clicked(event) {
@@ -291,22 +300,25 @@
       this.field.value = name;
       this.show(false);
       this.level.focus();
-      this.changed();
+      this.picker.changed();
     }
 
     left() {
       this.show(false);
       this.field.value = this.picker.names.get(fold(this.field.value)) ?? this.field.value.trim();
-      this.changed();
-    }
-
-    changed() {
-      this.nameButton();
       this.picker.changed();
     }
 
+    values() {
+      return `${this.level.value} ${this.field.value}`;
+    }
+
+    /* What the server says of a row holds until the row is changed. */
     check() {
-      this.tell(this.isWaiting || this.field === document.activeElement ? "" : this.problem());
+      this.nameButton();
+      if (this.values() !== this.refused) {
+        this.tell(this.isWaiting || this.field === document.activeElement ? "" : this.problem());
+      }
     }
 
     problem() {
@@ -323,8 +335,10 @@
       }
       this.message?.remove();
       this.message = null;
-      this.field.removeAttribute("aria-describedby");
-      this.field.removeAttribute("aria-invalid");
+      for (const field of [this.field, this.level]) {
+        field.removeAttribute("aria-describedby");
+        field.removeAttribute("aria-invalid");
+      }
       if (problem) {
         this.message = document.createElement("p");
         this.message.className = "skill-problem";
@@ -342,10 +356,15 @@
     }
 
     removeRow() {
-      const index = [...this.picker.rows.children].indexOf(this.element);
+      const next = this.element.nextElementSibling ?? this.element.previousElementSibling;
+      this.discard();
+      (next?.querySelector(".skill-name") ?? this.picker.root.querySelector(".skill-add")).focus();
+      this.picker.changed();
+    }
+
+    discard() {
       this.picker.all.delete(this);
       this.element.remove();
-      this.picker.removed(index);
     }
   }
 

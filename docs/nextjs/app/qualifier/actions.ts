@@ -2,14 +2,14 @@
 
 import { api } from "@/lib/api";
 import { finish, type FormState, textOf } from "@/lib/form";
-import { DAYS, ROWS } from "@/lib/qualifier";
+import { DAYS, ROWS, VERSION } from "@/lib/qualifier";
 import type { components } from "@/lib/schema";
 
 export async function saveCommunity(_: FormState, form: FormData) {
   return save(form, { community_of_practice: textOf(form, "community_of_practice") });
 }
 
-/** Sends the whole matrix: the fields that aren't named like those of React are the ids of skills. */
+/** Sends the whole matrix: the fields that aren't named like the version and those of React are the ids of skills. */
 export async function saveSkills(_: FormState, form: FormData) {
   const rated = [...form.keys()].filter((name) => !name.startsWith("$") && textOf(form, name) !== "");
   return save(form, { skills_learned_matrix: Object.fromEntries(rated.map((id) => [id, Number(textOf(form, id))])) });
@@ -28,5 +28,6 @@ export async function saveTime(_: FormState, form: FormData) {
 }
 
 async function save(form: FormData, body: components["schemas"]["PatchedUserWrite"]) {
-  return finish(form, api.PATCH("/api/users/me/", { body }), "/qualifier");
+  const params = { header: { "If-Match": textOf(form, VERSION) } };
+  return finish(form, api.PATCH("/api/users/me/", { params, body }), "/qualifier");
 }

@@ -4,7 +4,7 @@ import { Form } from "@/components/form";
 import { type SearchParams, valueOf } from "@/components/pages";
 import { Notice, problemOf } from "@/components/problem";
 import { api, publicApi } from "@/lib/api";
-import { timeFields } from "@/lib/qualifier";
+import { timeFields, VERSION } from "@/lib/qualifier";
 
 export const instant = false;
 
@@ -14,6 +14,7 @@ export default async function QualifierPage({ searchParams }: { searchParams: Pr
     return <Notice problem={problemOf(answer)} />;
   }
   const me = answer.data;
+  const version = { name: VERSION, type: "hidden", value: answer.response.headers.get("ETag") ?? "*" };
   const community = me.community_of_practice ?? "";
   const missing = { community: !community, skills: !me.skills_learned.length, time: me.max_available_hours === null };
   const next = Object.entries(missing).find(([, isMissing]) => isMissing)?.[0];
@@ -22,7 +23,7 @@ export default async function QualifierPage({ searchParams }: { searchParams: Pr
       const communities = await publicApi.GET("/api/communities-of-practice/");
       const options = communities.data?.map(({ id, name }) => ({ value: id, label: name })) ?? [];
       const field = { name: "community_of_practice", label: "Your community of practice", value: community, options };
-      return <Form action={saveCommunity} fields={[field]} submit="Save and go on" />;
+      return <Form action={saveCommunity} fields={[version, field]} submit="Save and go on" />;
     }
     case "skills": {
       const query = { community_of_practice: community };
@@ -32,10 +33,10 @@ export default async function QualifierPage({ searchParams }: { searchParams: Pr
       // A PATCH replaces the whole matrix, so that what was rated for another community has to be in the form.
       const names = new Map([...offered, ...me.skills_learned.map(({ skill, name }) => [skill, name] as const)]);
       const fields = [...names].map(([id, name]) => ({ name: id, label: name, type: "number", value: levels.get(id) }));
-      return <Form action={saveSkills} fields={fields} submit="Save and go on" />;
+      return <Form action={saveSkills} fields={[version, ...fields]} submit="Save and go on" />;
     }
     case "time":
-      return <Form action={saveTime} fields={timeFields(me)} submit="Save" />;
+      return <Form action={saveTime} fields={[version, ...timeFields(me)]} submit="Save" />;
   }
   return (
     <main>

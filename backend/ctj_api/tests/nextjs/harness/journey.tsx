@@ -114,6 +114,14 @@ async function fillInTheQualifier() {
   await press("Time");
   const labels = ["Hours a week, at most", "Day 1", "Start 1", "End 1", "Time zone"];
   assert.deepEqual(labels.map((label) => control(label).value), ["6", "wed", "18:00", "24:00", "America/Los_Angeles"]);
+  document.querySelector('[name="$version"]')?.setAttribute("value", '"of-an-older-tab"');
+  fill("Hours a week, at most", "7");
+  await press("Save");
+  await see("This was changed after you opened the page");
+  assert.equal(control("Hours a week, at most").value, "7");
+
+  await open("/qualifier?step=time");
+  assert.equal(control("Hours a week, at most").value, "6");
   await press("Save");
   await see("Thank you, Ana");
   await press("Community");

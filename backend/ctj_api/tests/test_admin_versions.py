@@ -1,0 +1,288 @@
+"""Two people, or two tabs, at one row of the admin: nothing is overwritten unseen, and nothing is made twice."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.db.models import Model
+from django.test import Client, TestCase, TransactionTestCase
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from ctj_api.desk.forms import CHANGED_MEANWHILE
+from ctj_api.desk.history import snapshot
+from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
+
+from .common import (
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_regular_user,
+    make_skill,
+    other_connection,
+    wait_until,
+)
+from .test_admin_opportunities import ADD, LIST, hidden, listing_form, rows
+from .test_concurrency import at_once, form_client
+
+ACCOUNTS = reverse("admin:ctj_api_userprofile_changelist")
+
+
+def change_url(row: Model) -> str:
+    """Return the URL of a row's form."""
+    return reverse(f"admin:ctj_api_{row._meta.model_name}_change", args=[row.pk])
+
+
+def fields_of(page: Any) -> dict[str, Any]:
+    """Return what the form of a page sends where nothing is typed."""
+    sent: dict[str, Any] = hidden(page)
+    form = page.context["adminform"].form
+    for name in form.fields:
+        value = form[name].value()
+        if name == "skill_levels":
+            sent |= {f"{name}_{part}": [getattr(row, part) for row in value] for part in ("name", "level")}
+        elif value is not None and value is not False:
+            sent[name] = "on" if value is True else value
+    return sent
+
+
+def stored(row: Model) -> dict[str, Any]:
+    """Return the row as it is stored now."""
+    return snapshot(type(row)._default_manager.get(pk=row.pk))
+
+
+class FormVersionTests(TestCase):
+    """A form that was opened before somebody else's change."""
+
+    def setUp(self) -> None:
+        """Make rows, and who changes them."""
+        self.pm = make_pm_user(email="ana@example.org", first_name="Ana", last_name="Diaz")
+        self.administrator = make_admin_user(email="ada@example.org", first_name="Ada", last_name="King")
+        self.react, self.area = make_skill(name="React", description="Old"), make_cop("devops")
+        self.listing = make_opportunity({self.react: 3}, created_by=self.pm, body="Old", status="open")
+        self.volunteer = make_regular_user({self.react: 3})
+        self.tabs = {user.pk: form_client(user) for user in (self.pm, self.administrator)}
+
+    def save(self, user: UserProfile, row: Model, **typed: Any) -> Any:
+        """Open the form of ``row``, and save it at once."""
+        client = form_client(user)
+        return client.post(change_url(row), {**fields_of(client.get(change_url(row))), **typed})
+
+    def cases(self) -> list[tuple[UserProfile, Model, dict[str, Any], Callable[[], Any], list[str]]]:
+        """Return who types what into the form of which row, what happens meanwhile, and what is told of that."""
+        pm, administrator, listing, volunteer = self.pm, self.administrator, self.listing, self.volunteer
+        other = make_admin_user(email="bo@example.org")
+        off = {"action": "make_inactive", "_selected_action": [str(volunteer.pk)]}
+        fill = {"action": "fill", "_selected_action": [str(listing.pk)]}
+        answers = APIClient()
+        answers.force_authenticate(volunteer)
+        rate = {"skills_learned_matrix": {str(self.react.pk): 5}, "max_available_hours": 7}
+        curate = {"description": "Corrected", "communities_of_practice": [str(self.area.pk)]}
+        body = {"body": "Typed"}
+        rename = partial(Opportunity.objects.filter(pk=listing.pk).update, body="By SQL")
+        return [
+            (
+                administrator,
+                volunteer,
+                {"first_name": "Typed"},
+                partial(form_client(other).post, ACCOUNTS, off),
+                ["Active", 'class="stored">no</td>', "bo@example.org"],
+            ),
+            (
+                administrator,
+                volunteer,
+                {"first_name": "Typed", "is_active": "on"},
+                partial(answers.patch, "/api/users/me/", rate),
+                ["Skills", "React 5", "Hours a week, at most", 'class="stored">7</td>', "the volunteer"],
+            ),
+            (
+                pm,
+                listing,
+                body,
+                partial(form_client(pm).post, LIST, fill),
+                ["Status", "Filled", "you, on another page"],
+            ),
+            (
+                pm,
+                listing,
+                {**body, "_transition": "close"},
+                partial(self.save, administrator, listing, body="Corrected", skill_levels_level=["4"]),
+                ["Description", "Corrected", "Required skills", "React 4", "Ada King"],
+            ),
+            (pm, listing, body, rename, ["Description", "By SQL", "somebody", "not known"]),
+            (
+                administrator,
+                self.react,
+                {"description": "Typed"},
+                partial(self.save, other, self.react, **curate),
+                ["Description", "Corrected", "Communities of practice", str(self.area), "bo@example.org"],
+            ),
+        ]
+
+    def test_pm_user_and_administrator_overwrite_nothing_unseen(self) -> None:
+        """Each change since is told, with who it was; one button saves on top, unless there was a third."""
+        for user, row, typed, happen, told in self.cases():
+            with self.subTest(row=row, typed=typed, told=told):
+                url, client = change_url(row), self.tabs[user.pk]
+                form = {**fields_of(client.get(url)), **typed}
+                happen()
+                before, entries = stored(row), LogEntry.objects.count()
+                page = client.post(url, form)
+                for text in (CHANGED_MEANWHILE, "Typed", *told):
+                    self.assertContains(page, text)
+                knowing = {**form, **hidden(page, "_pressed"), "_overwrite": page.context["adminform"].form.version}
+                knowing.pop("_transition", None)
+                type(row)._default_manager.filter(pk=row.pk).update(**{self.another(row): "A third"})
+                page = client.post(url, knowing)
+                self.assertContains(page, CHANGED_MEANWHILE)
+                third = {**before, self.another(row): "A third"}
+                self.assertEqual((stored(row), LogEntry.objects.count()), (third, entries))
+                knowing["_overwrite"] = page.context["adminform"].form.version
+                self.assertEqual(client.post(url, knowing).status_code, 302)
+                self.assertIn("Typed", stored(row).values())
+                if "_transition" in typed:
+                    self.assertEqual(stored(row)["status"], "closed")
+
+    def another(self, row: Model) -> str:
+        """Return the name of a text that a third change is about."""
+        return {"opportunity": "body", "userprofile": "last_name", "skill": "name"}[str(row._meta.model_name)]
+
+    def test_attacker_sending_an_odd_version_changes_nothing(self) -> None:
+        """What says no version is taken as it is, as the API takes it; one that can't be read is refused."""
+        client, url = self.tabs[self.pm.pk], change_url(self.listing)
+        form = {**fields_of(client.get(url)), "body": "Typed"}
+        for version in ("", "x", "\x00", "é:x", "[" * 10_000, form["_version"][:-1]):
+            with self.subTest(version[:10]):
+                self.assertContains(client.post(url, {**form, "_version": version}), CHANGED_MEANWHILE)
+                self.assertEqual(stored(self.listing)["body"], "Old")
+        del form["_version"]
+        self.assertEqual(client.post(url, form).status_code, 302)
+
+    def test_pm_user_sending_a_new_form_twice_makes_one_row(self) -> None:
+        """The second time leads to what the first has stored."""
+        skill = reverse("admin:ctj_api_skill_add")
+        for user, url, typed, model in (
+            (self.pm, ADD, listing_form(**rows((self.react, 3)), _transition="publish"), Opportunity),
+            (self.administrator, skill, {"name": "Vue"}, Skill),
+        ):
+            with self.subTest(url):
+                client, count = self.tabs[user.pk], model._default_manager.count()
+                form = {**typed, **hidden(client.get(url))}
+                client.post(url, form)
+                again = client.post(url, form)
+                row = model._default_manager.latest("created_at")
+                self.assertRedirects(again, change_url(row), fetch_redirect_response=False)
+                self.assertContains(client.get(change_url(row)), "saved already")
+                self.assertEqual(model._default_manager.count(), count + 1)
+
+    def test_pm_user_with_a_wrong_form_is_led_to_the_fields(self) -> None:
+        """The summary links each, and the first has the cursor."""
+        typed = listing_form(body="", min_hours_required="999", skill_levels_name=[""], skill_levels_level=["2"])
+        page = self.tabs[self.pm.pk].post(ADD, typed)
+        for link in ('<a href="#id_body">Description</a>', '<a href="#id_skill_levels">Required skills</a>'):
+            self.assertContains(page, link, html=True)
+        self.assertContains(page, " autofocus", count=1)
+        self.assertRegex(page.content.decode(), r'<textarea name="body"[^>]* autofocus')
+
+
+class ListVersionTests(TestCase):
+    """Actions that were chosen from a list that is older than a row."""
+
+    def setUp(self) -> None:
+        """Sign an administrator in."""
+        self.client = form_client(make_admin_user())
+
+    def test_administrator_acts_on_rows_as_the_list_showed_them(self) -> None:
+        """What was changed since is left alone and named, what was deleted is counted, the others are done."""
+        react, pm = make_skill(), make_pm_user()
+        cases: list[tuple[str, Callable[[], Any], Callable[[Any], bool]]] = [
+            ("close", partial(make_opportunity, {react: 3}, created_by=pm), lambda row: row.status == "closed"),
+            ("make_project_manager", make_regular_user, lambda row: row.is_project_manager),
+            ("end_project_manager", make_pm_user, lambda row: not row.is_project_manager),
+            ("make_inactive", make_regular_user, lambda row: not row.is_active),
+            ("delete_selected", make_skill, lambda row: row is None),
+            ("merge_selected", make_skill, lambda row: row is None),
+        ]
+        for action, make, is_done in cases:
+            with self.subTest(action):
+                kept, one, two, gone = (make() for _ in range(4))
+                manager = type(one)._default_manager
+                url = reverse(f"admin:ctj_api_{one._meta.model_name}_changelist")
+                chosen = [str(row.pk) for row in (one, two, gone, *([kept] if action == "merge_selected" else []))]
+                form = {"action": action, "_selected_action": chosen, **hidden(self.client.get(url), "made_at")}
+                if action.endswith("selected"):
+                    form |= hidden(self.client.post(url, form), "made_at") | {"post": "yes", "kept": str(kept.pk)}
+                two.save()
+                gone.delete()
+                page = self.client.post(url, form, follow=True)
+                self.assertContains(page, f"nothing was done with: {two}.")
+                self.assertContains(page, "1 of the chosen were deleted meanwhile.")
+                done = [is_done(manager.filter(pk=row.pk).first()) for row in (one, two)]
+                self.assertEqual(done, [True, False])
+
+    def test_administrator_deletes_a_row_as_the_page_showed_it(self) -> None:
+        """One that was changed since is shown again."""
+        for row in (make_opportunity(), make_skill()):
+            with self.subTest(row=row):
+                url = reverse(f"admin:ctj_api_{row._meta.model_name}_delete", args=[row.pk])
+                form = {**hidden(self.client.get(url), "made_at"), "post": "yes"}
+                row.save()
+                self.assertContains(self.client.post(url, form, follow=True), "Look at it before you delete it.")
+                form |= hidden(self.client.get(url), "made_at")
+                self.assertRedirects(self.client.post(url, form), url.split(str(row.pk))[0])
+
+    def test_administrator_sending_an_odd_time_changes_nothing(self) -> None:
+        """Nor is it an error."""
+        listing = make_opportunity()
+        for time in ("x", "-inf", "nan", "\x00"):
+            form = {"action": "close", "_selected_action": [str(listing.pk)], "made_at": time}
+            self.assertEqual(self.client.post(LIST, form).status_code, 302)
+            self.assertEqual(stored(listing)["status"], "open")
+
+
+class VersionConcurrencyTests(TransactionTestCase):
+    """Transactions that are really committed."""
+
+    serialized_rollback = True
+
+    def setUp(self) -> None:
+        """Make a project manager, and a skill to ask for."""
+        self.pm, self.react = make_pm_user(), make_skill()
+
+    def test_pm_user_pressing_save_twice_makes_one_listing(self) -> None:
+        """The second press waits for the first, and leads to what it has made."""
+        tabs: list[Client] = [form_client(self.pm) for _ in range(4)]
+        form = {**listing_form(**rows((self.react, 3))), **hidden(tabs[0].get(ADD))}
+        answers = at_once(*(partial(tab.post, ADD, form) for tab in tabs))
+        self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (1, 1))
+        url = change_url(Opportunity.objects.get())
+        self.assertEqual(sorted(answer.headers["Location"] for answer in answers), [LIST, url, url, url])
+
+    def test_pm_user_taking_a_step_that_waits_for_another_change_is_told_truly(self) -> None:
+        """A listing whose role changes meanwhile is closed; one that is deleted is not told as somebody else's."""
+        kept, gone, other = (make_opportunity(created_by=self.pm) for _ in range(3))
+        form = {"action": "close", "_selected_action": [str(kept.pk), str(gone.pk)]}
+        client = form_client(self.pm)
+        with other_connection() as conn:
+            conn.execute("UPDATE ctj_api_opportunity SET role_id = %s WHERE id = %s", [other.role_id, kept.pk])
+            conn.execute("DELETE FROM ctj_api_opportunity WHERE id = %s", [gone.pk])
+
+            def commit() -> None:
+                wait_until(is_waiting)
+                conn.commit()
+
+            at_once(partial(client.post, LIST, form), commit)
+        page = client.get(LIST)
+        self.assertContains(page, "1 listing was closed.")
+        self.assertContains(page, "1 of the chosen were deleted meanwhile.")
+        self.assertNotContains(page, "only who has posted")
+
+
+def is_waiting() -> bool:
+    """Return whether a query waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0])
