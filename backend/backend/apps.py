@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.admin.apps import AdminConfig
 from django.db.backends.signals import connection_created
+from psycopg import Error
 
 
 class CivicTechJobsAdminConfig(AdminConfig):
@@ -19,4 +20,9 @@ class CivicTechJobsAdminConfig(AdminConfig):
 
 
 def _begin_session(connection: Any, **_: object) -> None:
-    connection.connection.execute(settings.SQL_SESSION)
+    """Set the limits, or give the connection up: a statement that is cancelled here would leave it without any."""
+    try:
+        connection.connection.execute(settings.SQL_SESSION)
+    except Error:
+        connection.close()
+        raise

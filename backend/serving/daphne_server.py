@@ -28,6 +28,12 @@ class Request(http_protocol.WebRequest):
         super().__init__(*args, parsePOSTFormSubmission=False)
         self._began = time.monotonic()
 
+    def process(self) -> None:
+        """Ignore the headers by which a client would open a WebSocket, of which there are none, or move the URLs."""
+        for name in ("Upgrade", "Daphne-Root-Path"):
+            self.requestHeaders.removeHeader(name)
+        super().process()
+
     def handle_exception(self, exception: BaseException) -> None:
         """Close the connection after an answer that was broken off; Daphne would fail, and never check again."""
         if self._response_started:

@@ -95,8 +95,10 @@ def is_fresh_for_admin(session: SessionBase) -> bool:
 
 
 @receiver(user_logged_in)
-def _note_sign_in(request: HttpRequest, **_: object) -> None:
+def _note_sign_in(request: HttpRequest, user: UserProfile, **_: object) -> None:
+    """Note when; unlike Django's receiver, don't fail for an account that its owner deletes at the same moment."""
     request.session.update(dict.fromkeys((SIGNED_IN_AT, ADMIN_USED_AT, ENTERED_AT), time.time()))
+    UserProfile.objects.filter(pk=user.pk).update(last_login=timezone.now())
 
 
 def _note_owner(key: str, user_id: UUID) -> None:

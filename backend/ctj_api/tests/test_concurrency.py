@@ -6,12 +6,15 @@ from functools import partial
 from itertools import product
 from threading import Barrier
 from typing import Any
+from unittest.mock import patch
 
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection
 from django.test import Client, TransactionTestCase
 from django.urls import reverse
 from rest_framework.test import APIClient
 
+from ctj_api.accounts.sign_in import Attempt
 from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
 
 from .common import (
@@ -236,6 +239,17 @@ class ConcurrencyTests(TransactionTestCase):
                     calls.append(partial(form_client(user).post, url, form))
                 at_once(*calls)
                 self.assertEqual(UserProfile.objects.administrators().count(), 1)
+
+    def test_sign_in_to_an_account_that_is_deleted_meanwhile_is_refused(self) -> None:
+        """In the API and in the admin, with no session left."""
+        json, form = browser(), Client()
+        json.raise_request_exception = form.raise_request_exception = False
+        for client, url, name in ((json, "/api/auth/login/", "email"), (form, "/admin/login/", "username")):
+            user = make_pm_user()
+            with self.subTest(url), patch.object(Attempt, "succeed", lambda _, user=user: user.delete()):
+                response = client.post(url, {name: user.email, "password": PASSWORD})
+                self.assertEqual(response.status_code, 400)
+                self.assertFalse(Session.objects.exists())
 
     def rated_and_existing(self) -> tuple[set[str], set[str]]:
         """Return the ids of the skills that matrices rate, and of those that there are."""

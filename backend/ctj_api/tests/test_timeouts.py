@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from unittest.mock import patch
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 from django.test import TransactionTestCase
@@ -17,7 +18,15 @@ from ctj_api.models import Opportunity, UserProfile
 from ctj_api.ranking.live_index import LiveIndex
 from ctj_api.ranking.row_changes import Kind
 
-from .common import browser, error_of, make_opportunity, make_regular_user, make_skill, other_connection
+from .common import (
+    browser,
+    error_of,
+    in_another_thread,
+    make_opportunity,
+    make_regular_user,
+    make_skill,
+    other_connection,
+)
 
 
 class TimeoutTests(TransactionTestCase):
@@ -33,6 +42,16 @@ class TimeoutTests(TransactionTestCase):
         """For a query, for a lock, and for a transaction in which nothing is done."""
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
         self.assertEqual([self.setting(name) for name in names], ["30s", "5s", "1min"])
+
+    def test_connection_whose_limits_are_not_set_is_given_up(self) -> None:
+        """A client that leaves while its request connects has the statement cancelled that sets them."""
+
+        def limit_after_a_failure() -> str:
+            with self.settings(SQL_SESSION="SELECT 1 / 0"), suppress(DatabaseError):
+                connection.ensure_connection()
+            return self.setting("statement_timeout")
+
+        self.assertEqual(in_another_thread(limit_after_a_failure), "30s")
 
     def test_query_that_takes_too_long_is_a_503(self) -> None:
         """The request's line in the log says that it took long."""

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import json
+import logging
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ OUR_PATHS = (
     "/served-large",
     "/raise",
     "/break-off",
+    "/fail-in-daphne",
     "/fail-in-twisted",
 )
 
@@ -35,10 +38,9 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     body = await read(receive)
     if scope["path"] == "/fail-in-twisted":
-        from serving import daphne_server  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
-
-        reactor: Any = daphne_server.reactor
-        reactor.callLater(0, lambda: 1 / 0)
+        fail_in_twisted()
+    if scope["path"] == "/fail-in-daphne":
+        fail_in_daphne()
     if scope["path"] == "/raise":
         raise ValueError("Raised before the answer")
     if scope["path"] == "/gate":
@@ -50,6 +52,22 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise ValueError("Raised in the middle of the answer")
     await send({"type": "http.response.body", "body": answer(scope, body).encode()})
+
+
+def fail_in_twisted() -> None:
+    """Have a call of the event loop fail."""
+    from serving import daphne_server  # noqa: PLC0415 (not before the fork: it opens files as it is loaded)
+
+    reactor: Any = daphne_server.reactor
+    reactor.callLater(0, lambda: 1 / 0)
+
+
+def fail_in_daphne() -> None:
+    """Log a failure as Daphne logs its own."""
+    try:
+        os.environ["OF SOMEBODY"]
+    except KeyError:
+        logging.getLogger("daphne.http_protocol").error(traceback.format_exc())  # noqa: TRY400 (as Daphne does)
 
 
 async def read(receive: Any) -> bytes:
