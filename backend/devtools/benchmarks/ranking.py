@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from uuid import UUID
@@ -22,7 +21,7 @@ PAGE = 20
 MATCHES = f"/api/users/me/matches/?limit={PAGE}"
 FOLDER = Path(__file__).parent / "sql"
 OPPORTUNITIES = (FOLDER / "rank_open_opportunities.sql").read_bytes()
-VOLUNTEERS = (FOLDER / "rank_volunteers.sql").read_text()
+VOLUNTEERS_SQL = (FOLDER / "rank_volunteers.sql").read_text()
 COVERED = SQL("least(coalesce((m.levels ->> {skill})::int, 0), {level})")
 MET = SQL("(coalesce((m.levels ->> {skill})::int, 0) >= {level})::int")
 LEARNED = """
@@ -52,21 +51,23 @@ def rank_volunteers(connection: psycopg.Connection, required: Levels) -> Page:
         SQL(" + ").join(term.format(skill=Literal(skill), level=Literal(level)) for skill, level in required.items())
         for term in (COVERED, MET)
     )
-    return _page(connection, SQL(VOLUNTEERS).format(covered=covered, met=met), required)
+    return _page(connection, SQL(VOLUNTEERS_SQL).format(covered=covered, met=met), required)
 
 
 def rankings(bench: Bench) -> Iterator[Row]:
     """Compare the rankings of the listings and of the volunteers with SQL, in this process and at each size."""
     django.setup(set_prefix=False)
-    live_index = import_module("ctj_api.ranking.live_index")
+    from ctj_api.ranking.live_index import OPEN_OPPORTUNITIES, VOLUNTEERS  # noqa: PLC0415 (after the setup)
+
+    kinds = ((OPEN_OPPORTUNITIES, rank_open_opportunities, LEARNED), (VOLUNTEERS, rank_volunteers, REQUIRED))
     for size in bench.plan.ranked:
         sql = bench.sql(size)
         connection.close()
         connection.settings_dict["NAME"] = database_of(size)
-        for statement, matrices in ((rank_open_opportunities, LEARNED), (rank_volunteers, REQUIRED)):
-            index, pairs = getattr(live_index, statement.__name__), []
+        for index, statement, matrices in kinds:
+            pairs = []
             for levels, *_ in sql.execute(matrices, [bench.plan.people]).fetchall():
-                ours, theirs = partial(_rank, index, levels), partial(statement, sql, levels)
+                ours, theirs = partial(_rank, index.read, levels), partial(statement, sql, levels)
                 check(ours() == theirs(), f"{statement.__name__} and the SQL statement give different pages.")
                 pairs.append((ours, theirs))
             subject = f"{statement.__name__}: total and {PAGE} ids of {size:,}"
@@ -78,8 +79,7 @@ def matches_request(bench: Bench) -> Iterator[Row]:
     pairs = list(_volunteers(bench))
     check(all(ask() == statement() for ask, statement in pairs), DIFFERENT)
     subject = f"GET {MATCHES} of {bench.plan.many:,} open listings"
-    reference = "one SQL statement for the ids and the total alone"
-    yield compare(subject, reference, alternate(bench.plan.rounds, *pairs), 3)
+    yield compare(subject, "one SQL statement for ids and total alone", alternate(bench.plan.rounds, *pairs), 3)
 
 
 def matches_after_change(bench: Bench) -> Iterator[Row]:
@@ -102,8 +102,8 @@ def _page(connection: psycopg.Connection, statement: bytes | Composed, levels: L
     return [pk for pk, _ in rows], rows[0][1] if rows else 0
 
 
-def _rank(index: Callable[[Levels, Fraction, None], Sequence[UUID]], levels: Levels) -> Page:
-    ranked = index(levels, Fraction(0), None)
+def _rank(read: Callable[..., Sequence[UUID]], levels: Levels) -> Page:
+    ranked = read(lambda index: index.rank(levels, Fraction(0), None))
     return list(ranked[:PAGE]), len(ranked)
 
 
