@@ -297,5 +297,5 @@ def _unchanged(request: HttpRequest, rows: list[Any]) -> list[Any]:
     changed = [row for row in rows if made_at is not None and row.updated_at.timestamp() > made_at]
     if changed:
         names = ", ".join(sorted(map(str, changed)))
-        messages.warning(request, f"Changed after this list was made, so nothing was done with: {names}.")
+        messages.warning(request, f"Changed after this page was made, so nothing was done with: {names}.")
     return [row.pk for row in rows if row not in changed]

@@ -398,7 +398,8 @@ class AdminUserTests(TestCase):
         self.assertContains(page, str(listings[ana]))
         self.assertNotContains(page, str(draft))
         self.assertContains(self.client.post(question, {"new_author": ana.pk}), "Select a valid choice")
-        self.client.post(question, {"new_author": cy.pk})
+        given = self.client.post(question, {"new_author": cy.pk}, follow=True)
+        self.assertContains(given, "cy@example.org has 1 more to look after.")
         self.assertRedirects(
             self.act("make_inactive", ana, bo),
             reverse("admin:ctj_api_userprofile_listings", query={"user": [str(bo.pk)]}),

@@ -230,7 +230,9 @@ class ListVersionTests(TestCase):
                 url = reverse(f"admin:ctj_api_{row._meta.model_name}_delete", args=[row.pk])
                 form = {**hidden(self.client.get(url), "made_at"), "post": "yes"}
                 row.save()
-                self.assertContains(self.client.post(url, form, follow=True), "Look at it before you delete it.")
+                page = self.client.post(url, form, follow=True)
+                self.assertContains(page, "Look at it before you delete it.")
+                self.assertContains(page, "Changed after this page was made")
                 form |= hidden(self.client.get(url), "made_at")
                 self.assertRedirects(self.client.post(url, form), url.split(str(row.pk))[0])
 

@@ -99,10 +99,10 @@
       this.asked?.abort();
       this.asked = new AbortController();
       const query = new URLSearchParams();
-      for (const { field, level } of this.all) {
-        if (this.names.has(fold(field.value)) && level.value) {
-          query.append("skill_levels_name", field.value);
-          query.append("skill_levels_level", level.value);
+      for (const row of this.all) {
+        if (row.field.value && row.level.value && !row.problem()) {
+          query.append("skill_levels_name", row.field.value);
+          query.append("skill_levels_level", row.level.value);
         }
       }
       try {

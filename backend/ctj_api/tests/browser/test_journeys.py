@@ -229,6 +229,8 @@ class SkillPickerTests(JourneyTestCase):
         field = row(self.page, 2).get_by_label("Skill", exact=True)
         field.fill("React")
         field.press("Tab")
+        with self.page.expect_response("**/volunteer-count/**"):
+            row(self.page, 2).get_by_label("Level").select_option("1")
         problem = self.page.get_by_text("React is listed already.")
         expect(problem).to_have_count(2)
         self.page.get_by_role("button", name="Remove React").first.click()
