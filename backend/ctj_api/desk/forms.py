@@ -17,12 +17,13 @@ from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
 from ctj_api.enums import SkillLevel, Status
+from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
 from ctj_api.validators import clean_skill_levels, normal_lines, quote
 
 from .history import newest_entry, snapshot
-from .skill_csv import MAX_FILE_SIZE, MAX_MESSAGES, NumberedRow, decode_file, read_rows
+from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
 from .widgets import SkillPicker, SkillRow
 

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 
 from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import PracticeArea
+from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Skill
 from ctj_api.querysets import Requester
 from ctj_api.validators import normal_lines, normal_name, quote
@@ -26,7 +27,6 @@ MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
 SALT = "ctj_api.numbered_skill_rows"  # another one for each form of what is signed
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60
-MAX_MESSAGES = 20
 MAX_COMMUNITIES = 20
 DELIMITERS = ",;\t|"
 UTF_16 = 'in UTF-16, which spreadsheet programs call "Unicode text"'

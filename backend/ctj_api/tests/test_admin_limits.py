@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ctj_api.desk.site import MAX_QUERY, UNUSABLE_FILTER
-from ctj_api.desk.skill_csv import MAX_MESSAGES
+from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import Skill
 
