@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvValidationError
@@ -19,7 +20,7 @@ RESET_PAGE = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)(:\d+)?/)[^?#
 
 def check_settings(settings: dict[str, Any], environment: Env) -> None:
     """Raise ``ImproperlyConfigured``, with a line for each setting that is missing or can't be used."""
-    problems = [*_unreadable(environment), *_missing(settings)]
+    problems = [*_unreadable(environment), *_missing(settings), *_unfit_stage_2(settings)]
     if not settings["DEBUG"]:
         problems += _unfit_for_production(settings)
     if problems:
@@ -43,6 +44,49 @@ def _missing(settings: dict[str, Any]) -> Iterator[str]:
         yield "set DJANGO_SECRET_KEY to a long random string"
     if settings["SQL_SSLROOTCERT"] and not Path(settings["SQL_SSLROOTCERT"]).is_file():
         yield "set SQL_SSLROOTCERT to a file: the certificates of the authorities that vouch for the database"
+
+
+def _unfit_stage_2(settings: dict[str, Any]) -> Iterator[str]:
+    if settings["IDENTITY_PROVIDER"] == "cognito":
+        yield from _unfit_cognito(settings)
+    if settings["CATALOG_SOURCE"] == "peopledepot":
+        yield from _unfit_people_depot(settings)
+
+
+def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:
+    for name in ("COGNITO_AWS_REGION", "COGNITO_USER_POOL", "COGNITO_APP_CLIENT_ID"):
+        if not settings[name]:
+            yield f"set {name}, as IDENTITY_PROVIDER is cognito"
+    if not (settings["COGNITO_USER_POOL"] or "").startswith(f"{settings['COGNITO_AWS_REGION']}_"):
+        yield "set COGNITO_USER_POOL to the id of a pool of COGNITO_AWS_REGION, such as us-west-2_AbCdEfGhI"
+    addresses = {"COGNITO_JWKS_URL": settings["COGNITO_JWKS_URL"], "COGNITO_DOMAIN": settings["COGNITO_DOMAIN"]}
+    addresses |= {"COGNITO_ISSUERS": " ".join(settings["COGNITO_ISSUERS"] or ())}
+    for name, urls in addresses.items():
+        if not all(_is_safe_url(url, settings) for url in (urls or "").split()):
+            yield f"set {name} to an address by https://"
+    bridge = ("COGNITO_DOMAIN", "COGNITO_ADMIN_CLIENT_ID", "COGNITO_ADMIN_CLIENT_SECRET")
+    if any(settings[name] for name in bridge):
+        yield from (f"set {name}, too, or none of {', '.join(bridge)}" for name in bridge if not settings[name])
+    if settings["COGNITO_ADMIN_CLIENT_ID"] in (settings["COGNITO_APP_CLIENT_ID"] or ()):
+        yield "set COGNITO_ADMIN_CLIENT_ID to a client of its own, whose tokens the API refuses"
+
+
+def _unfit_people_depot(settings: dict[str, Any]) -> Iterator[str]:
+    url = settings["PEOPLEDEPOT_URL"] or ""
+    if not _is_safe_url(url, settings) or "/api/v1" in url:
+        yield "set PEOPLEDEPOT_URL to PeopleDepot's address by https://, without /api/v1/"
+    if not settings["PEOPLEDEPOT_TOKEN"]:
+        yield "set PEOPLEDEPOT_TOKEN, or PEOPLEDEPOT_TOKEN_FILE to a file with it"
+
+
+def _is_safe_url(url: str, settings: dict[str, Any]) -> bool:
+    """Return whether ``url`` leads to a server by TLS, or to this machine while debugging."""
+    try:
+        parts = urlsplit(url)
+        is_loopback = parts.scheme == "http" and is_local(parts.hostname or "example.org") and settings["DEBUG"]
+        return bool(parts.hostname) and not parts.query and (parts.scheme == "https" or is_loopback)
+    except ValueError:
+        return False
 
 
 def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:

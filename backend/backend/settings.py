@@ -177,7 +177,37 @@ SESSION_ENGINE = "ctj_api.accounts.sessions"
 # Since the sign-in, and since the last use of the admin; beyond these it asks for the password again.
 ADMIN_SESSION_SECONDS = 12 * 3600
 ADMIN_IDLE_SECONDS = 2 * 3600
-AUTHENTICATION_BACKENDS = ["ctj_api.accounts.sign_in.LimitedModelBackend"]
+
+# Who keeps accounts, and who keeps the catalogs: CivicTechJobs itself, or Hack for LA's services (docs/stage-2.md).
+IDENTITY_PROVIDER = env.str("IDENTITY_PROVIDER", "local", validate=OneOf(["local", "cognito"]))
+CATALOG_SOURCE = env.str("CATALOG_SOURCE", "local", validate=OneOf(["local", "peopledepot"]))
+# A session names the backend that began it, and rests while that one is not among these.
+BACKENDS_OF = {
+    "local": ["ctj_api.accounts.sign_in.LimitedModelBackend"],
+    "cognito": ["ctj_api.accounts.sign_in.AdministratorBackend", "ctj_api.accounts.linking.CognitoBackend"],
+}
+AUTHENTICATION_BACKENDS = BACKENDS_OF.get(IDENTITY_PROVIDER or "", [])
+
+COGNITO_AWS_REGION = env.str("COGNITO_AWS_REGION", "")
+COGNITO_USER_POOL = env.str("COGNITO_USER_POOL", "")
+COGNITO_APP_CLIENT_ID = env.texts("COGNITO_APP_CLIENT_ID", "")
+# Both forms name one pool.
+COGNITO_ISSUERS = env.texts(
+    "COGNITO_ISSUERS",
+    f"https://cognito-idp.{COGNITO_AWS_REGION}.amazonaws.com/{COGNITO_USER_POOL},"
+    f"https://issuer-cognito-idp.{COGNITO_AWS_REGION}.amazonaws.com/{COGNITO_USER_POOL}",
+)
+COGNITO_JWKS_URL = env.str("COGNITO_JWKS_URL", "")
+COGNITO_LEEWAY_SECONDS = env.int("COGNITO_LEEWAY_SECONDS", 10, validate=Range(min=0, max=60))
+COGNITO_DOMAIN = env.str("COGNITO_DOMAIN", "")
+COGNITO_ADMIN_CLIENT_ID = env.str("COGNITO_ADMIN_CLIENT_ID", "")
+COGNITO_ADMIN_CLIENT_SECRET = env.str("COGNITO_ADMIN_CLIENT_SECRET", "")
+
+PEOPLEDEPOT_URL = env.str("PEOPLEDEPOT_URL", "")
+PEOPLEDEPOT_TOKEN = env.str("PEOPLEDEPOT_TOKEN", "")
+# Read at each run: tokens last an hour.
+PEOPLEDEPOT_TOKEN_FILE = env.str("PEOPLEDEPOT_TOKEN_FILE", "")
+PEOPLEDEPOT_MAX_RETIRED_PERCENT = env.int("PEOPLEDEPOT_MAX_RETIRED_PERCENT", 20, validate=Range(min=0, max=100))
 
 # Attempts in a time: those from one address on one account, those on an account, those from an address.
 LOGIN_RATE = env.rate("LOGIN_RATE", "5/15m")

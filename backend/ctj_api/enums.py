@@ -50,6 +50,22 @@ class Experience(models.TextChoices):
     SENIOR = "senior", "Senior"
 
 
+class Source(models.TextChoices):
+    """Who keeps a row of a catalog."""
+
+    LOCAL = "local", "CivicTechJobs"
+    PEOPLE_DEPOT = "peopledepot", "PeopleDepot"
+
+
+class SyncOutcome(models.TextChoices):
+    """How a synchronisation with PeopleDepot ended."""
+
+    DONE = "done", "Done"
+    CONFLICTS = "conflicts", "Done, but for conflicts"
+    REFUSED = "refused", "Refused: too much would change"
+    FAILED = "failed", "Failed: nothing was changed"
+
+
 class Ordering(models.TextChoices):
     """The orders in which opportunities are listed."""
 

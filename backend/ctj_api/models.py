@@ -22,7 +22,7 @@ from .constraints import (
     week_slots_constraint,
     weekly_hours_constraint,
 )
-from .enums import Experience, PracticeArea, Status, WorkEnvironment
+from .enums import Experience, PracticeArea, Source, Status, SyncOutcome, WorkEnvironment
 from .fields import LowercaseEmailField, NameField, SkillLevelsField
 from .querysets import (
     OpportunityManager,
@@ -45,6 +45,7 @@ from .validators import (
 
 MAX_NAME = 255
 MAX_PERSON_NAME = 150
+MAX_POOL = 64
 MAX_BODY = 20_000
 
 
@@ -59,12 +60,27 @@ class TimestampedModel(models.Model):
         abstract = True
 
 
+class CatalogModel(TimestampedModel):
+    """A row that is listed and picked, with who keeps it; one that is used no more is retired and never deleted."""
+
+    source = models.CharField(
+        max_length=16, choices=Source, default=Source.LOCAL, db_default=Source.LOCAL, editable=False
+    )
+    retired_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When a synchronisation last wrote the row.
+    seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
 class CommunityOfPractice(TimestampedModel):
     """A community that volunteers belong to; the five rows come with the migrations."""
 
     practice_area = models.CharField(max_length=32, choices=PracticeArea, unique=True)
     name = models.CharField(max_length=MAX_NAME)
     description = models.TextField(blank=True)
+    people_depot_id = models.UUIDField(null=True, blank=True, unique=True, editable=False)
 
     class Meta:
         verbose_name = "community of practice"
@@ -79,11 +95,13 @@ class CommunityOfPractice(TimestampedModel):
         return self.name
 
 
-class Role(TimestampedModel):
-    """A job title within a community of practice."""
+class Role(CatalogModel):
+    """A job title within a community of practice; one without a community waits until an administrator gives it one."""
 
     title = NameField(max_length=MAX_NAME, db_collation=COLLATION)
-    community_of_practice = models.ForeignKey(CommunityOfPractice, on_delete=models.PROTECT, related_name="roles")
+    community_of_practice = models.ForeignKey(
+        CommunityOfPractice, null=True, on_delete=models.PROTECT, related_name="roles"
+    )
 
     objects = RoleQuerySet.as_manager()
 
@@ -93,13 +111,19 @@ class Role(TimestampedModel):
         constraints: ClassVar = [
             UniqueConstraint(Lower("title"), "community_of_practice", name="role_title_unique_in_any_case"),
             normal_name_constraint("title", "role_title_normal"),
+            enum_constraint("source", Source, "role_source_enum"),
         ]
 
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def practice_area(self) -> str:
+        """The key of the role's community; empty while the title waits for one."""
+        return self.community_of_practice.practice_area if self.community_of_practice else ""
 
-class Project(TimestampedModel):
+
+class Project(CatalogModel):
     """A Hack for LA project that looks for volunteers."""
 
     name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
@@ -114,6 +138,7 @@ class Project(TimestampedModel):
         constraints: ClassVar = [
             UniqueConstraint(Lower("name"), name="project_name_unique_in_any_case"),
             normal_name_constraint("name", "project_name_normal"),
+            enum_constraint("source", Source, "project_source_enum"),
             week_slots_constraint("meeting_times", "project_meeting_times_shape", slot_keys=MEETING_KEYS),
         ]
 
@@ -121,7 +146,7 @@ class Project(TimestampedModel):
         return self.name
 
 
-class Skill(TimestampedModel):
+class Skill(CatalogModel):
     """A skill of the catalog; a trigger keeps one that a matrix rates from being deleted."""
 
     name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
@@ -140,6 +165,7 @@ class Skill(TimestampedModel):
                 violation_error_message="There is a skill of this name already.",
             ),
             normal_name_constraint("name", "skill_name_normal"),
+            enum_constraint("source", Source, "skill_source_enum"),
         ]
 
     def __str__(self) -> str:
@@ -182,6 +208,10 @@ class UserProfile(TimestampedModel, AbstractUser):
     is_project_manager = models.BooleanField(
         "project manager", default=False, help_text="May post opportunities and see drafts."
     )
+    # Who this is for Cognito: the user's ``sub`` in a pool, or both empty.
+    cognito_pool = models.CharField(max_length=MAX_POOL, blank=True, db_default="", editable=False)
+    cognito_sub = models.CharField(max_length=MAX_NAME, blank=True, db_default="", editable=False)
+    people_depot_id = models.UUIDField(null=True, blank=True, unique=True, editable=False)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -195,6 +225,15 @@ class UserProfile(TimestampedModel, AbstractUser):
         constraints: ClassVar = [
             CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
             filled_constraint("email", "user_email_filled"),
+            UniqueConstraint(
+                fields=("cognito_pool", "cognito_sub"),
+                condition=~Q(cognito_sub=""),
+                name="user_cognito_sub_unique_in_pool",
+            ),
+            CheckConstraint(
+                condition=Q(cognito_pool="", cognito_sub="") | (~Q(cognito_pool="") & ~Q(cognito_sub="")),
+                name="user_cognito_pool_with_sub",
+            ),
             *person_name_constraints("first_name", "user_first_name"),
             *person_name_constraints("last_name", "user_last_name"),
             weekly_hours_constraint("max_available_hours", "user_max_available_hours_range"),
@@ -284,3 +323,24 @@ class AttemptCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.attempts} until {self.ends_at:%H:%M:%S}"
+
+
+class SyncRun(models.Model):
+    """A synchronisation with PeopleDepot: when it ran, what it was to change, and how it ended."""
+
+    started_at = models.DateTimeField(db_index=True)
+    ended_at = models.DateTimeField()
+    is_adoption = models.BooleanField("adoption", default=False)
+    outcome = models.CharField(max_length=16, choices=SyncOutcome)
+    # In words: lists of texts by ``added``, ``renamed``, ``retired``, ``returned``, ``waiting`` and ``conflicts``.
+    plan = models.JSONField(default=dict)
+    # Why it was refused, or failed.
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "synchronisation"
+        ordering = ("-started_at",)
+        constraints: ClassVar = [enum_constraint("outcome", SyncOutcome, "sync_run_outcome_enum")]
+
+    def __str__(self) -> str:
+        return f"{self.get_outcome_display()} at {self.started_at:%Y-%m-%d %H:%M}"

@@ -52,19 +52,31 @@ class Usage:
     volunteers: int
 
 
-class RoleQuerySet(SearchQuerySet[Any]):
+class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
+    """Rows of a catalog, with the rule of which ones are in use."""
+
+    def current(self) -> Self:
+        """Return what is listed, picked and newly used: all that is not retired."""
+        return self.filter(retired_at=None)
+
+
+class RoleQuerySet(CatalogQuerySet[Any]):
     """Roles, found by their titles."""
 
     document = lexemes("title")
 
+    def current(self) -> Self:
+        """Return what is listed, picked and newly used: what is not retired, and has a community."""
+        return super().current().exclude(community_of_practice=None)
 
-class ProjectQuerySet(SearchQuerySet[Any]):
+
+class ProjectQuerySet(CatalogQuerySet[Any]):
     """Projects, found by their names."""
 
     document = lexemes("name")
 
 
-class SkillQuerySet(SearchQuerySet["Skill"]):
+class SkillQuerySet(CatalogQuerySet["Skill"]):
     """Skills of the catalog, found by name and description."""
 
     document = lexemes("name", "description")

@@ -46,6 +46,8 @@ class CommunityOfPracticeReadSerializer(serializers.ModelSerializer[CommunityOfP
 class RoleReadSerializer(serializers.ModelSerializer[Role]):
     """A role of a community of practice."""
 
+    community_of_practice = serializers.UUIDField(source="community_of_practice_id", read_only=True)
+
     class Meta:
         model = Role
         fields = ("id", "title", "community_of_practice", "created_at", "updated_at")

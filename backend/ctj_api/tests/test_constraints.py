@@ -13,11 +13,12 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 from django.test import TestCase
+from django.utils import timezone
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as HypothesisTestCase
 
-from ctj_api.models import Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 from ctj_api.validators import (
     NO_PART_OF_A_NAME,
     clean_skill_levels,
@@ -110,6 +111,7 @@ class ConstraintTests(TestCase):
     def test_sql_write_against_any_constraint_fails(self) -> None:
         """Every constraint of every model bites; one that is missing here fails the test."""
         make_project(name="VRMS")
+        make_regular_user(email="ben@example.org")
         make_role(title="Developer", community_of_practice=self.cop)
         cases: dict[str, Callable[[], Any]] = {
             "community_practice_area_enum": self.change(self.cop, practice_area="gardening"),
@@ -118,6 +120,9 @@ class ConstraintTests(TestCase):
                 title="DEVELOPER", community_of_practice=self.cop
             ),
             "role_title_normal": self.write(self.role, "title", "Web\u00a0developer"),
+            "role_source_enum": self.change(self.role, source="elsewhere"),
+            "project_source_enum": self.change(self.project, source="elsewhere"),
+            "skill_source_enum": self.change(self.skill, source=""),
             "project_name_unique_in_any_case": lambda: Project.objects.create(name="vrms"),
             "project_name_normal": self.write(self.project, "name", ""),
             "project_meeting_times_shape": self.change(self.project, meeting_times=[]),
@@ -133,6 +138,13 @@ class ConstraintTests(TestCase):
             "user_last_name_letter": self.change(self.user, last_name="\u3164"),
             "user_max_available_hours_range": self.change(self.user, max_available_hours=169),
             "user_meeting_availability_shape": self.change(self.user, meeting_availability={}),
+            "user_cognito_pool_with_sub": self.change(self.user, cognito_sub="of-ana"),
+            "user_cognito_sub_unique_in_pool": lambda: UserProfile.objects.update(
+                cognito_pool="us-west-2_Pool", cognito_sub="of-ana"
+            ),
+            "sync_run_outcome_enum": lambda: SyncRun.objects.create(
+                started_at=timezone.now(), ended_at=timezone.now(), outcome="lost"
+            ),
             "opportunity_status_enum": self.change(self.opportunity, status="lost"),
             "opportunity_work_environment_enum": self.change(self.opportunity, work_environment="moon"),
             "opportunity_min_experience_enum": self.change(self.opportunity, min_experience_required="guru"),
@@ -371,5 +383,5 @@ class IntegrityTests(TestCase):
 
     def test_deleting_what_others_refer_to_is_refused(self) -> None:
         """Communities, roles and projects stay while a listing or a role needs them."""
-        for row in (self.opportunity.project, self.opportunity.role, self.opportunity.role.community_of_practice):
+        for row in (self.opportunity.project, self.opportunity.role, self.cop):
             self.assertRaises(ProtectedError, row.delete)

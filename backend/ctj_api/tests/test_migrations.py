@@ -24,6 +24,8 @@ MADE_ANEW = (*LEFT_OUT, "django_migrations")
 BEFORE_THE_FIRST_RELEASE = {"0004_search_document", "0007_listing_indexes"}
 # The version before fails where somebody writes a name with what can't be seen, as only an attacker or a defect does.
 REFUSES_ATTACKS_ONLY = {"0009_person_names", "0013_normal_names"}
+# Their constraints are of new columns, which that version leaves at their defaults.
+CONSTRAINS_NEW_COLUMNS = {"0016_cognito", "0017_people_depot"}
 INSERT_USER = """
     INSERT INTO ctj_api_userprofile (id, email, first_name, last_name, password, is_superuser, is_staff, is_active,
         is_project_manager, date_joined, created_at, updated_at)
@@ -104,7 +106,7 @@ class CompatibilityTests(SimpleTestCase):
 
     def test_maintainer_is_told_how_a_migration_spares_the_version_before(self) -> None:
         """New ones are held to it; those before the first release, and those with a reason, still break it."""
-        known = BEFORE_THE_FIRST_RELEASE | REFUSES_ATTACKS_ONLY
+        known = BEFORE_THE_FIRST_RELEASE | REFUSES_ATTACKS_ONLY | CONSTRAINS_NEW_COLUMNS
         for migration in own_migrations():
             found = objections(migration.operations)
             with self.subTest(migration.name):

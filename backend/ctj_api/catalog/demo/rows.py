@@ -61,7 +61,7 @@ class DemoCatalog:
         self.skills = {name.lower(): str(pk) for name, pk in Skill.objects.values_list("name", "pk")}
         self.roles: dict[str, list[Role]] = defaultdict(list)
         for role in Role.objects.select_related("community_of_practice"):
-            self.roles[role.community_of_practice.practice_area].append(role)
+            self.roles[role.practice_area].append(role)
         self._nearby: dict[str, list[str]] = defaultdict(list)
         linked = Skill.objects.filter(communities_of_practice__isnull=False)
         for area, pk in linked.values_list("communities_of_practice__practice_area", "pk"):
@@ -73,7 +73,7 @@ class DemoCatalog:
 
     def skills_near(self, role: Role) -> list[str]:
         """Return the skills of the role's community, or all."""
-        return self._nearby[role.community_of_practice.practice_area] or list(self.skills.values())
+        return self._nearby[role.practice_area] or list(self.skills.values())
 
     def skills_of(self, role: Role) -> list[str]:
         """Return the skills that suit a role."""
@@ -230,7 +230,7 @@ def _week(timezone: str, slots: list[dict[str, str]]) -> dict[str, Any]:
 def _text_of(role: Role) -> Any:
     """Return the words of a role, or general ones."""
     texts = read_demo("texts")
-    return texts["roles"][role.community_of_practice.practice_area].get(role.title, texts["other_role"])
+    return texts["roles"][role.practice_area].get(role.title, texts["other_role"])
 
 
 def _body(
@@ -246,7 +246,7 @@ def _body(
     paragraphs = [
         *opening,
         "\n".join([rng.choice(texts["task_headings"]), *(f"- {task}" for task in tasks)]),
-        rng.choice(texts["communities"][role.community_of_practice.practice_area]),
+        rng.choice(texts["communities"][role.practice_area]),
         rng.choice(texts["experiences"][experience]),
         rng.choice(texts["work_environments"][environment]),
         " ".join(rng.sample(texts["closings"], 2)),
