@@ -383,5 +383,5 @@ class IntegrityTests(TestCase):
 
     def test_deleting_what_others_refer_to_is_refused(self) -> None:
         """Communities, roles and projects stay while a listing or a role needs them."""
-        for row in (self.opportunity.project, self.opportunity.role, self.cop):
+        for row in (self.opportunity.project, self.opportunity.role, make_cop()):
             self.assertRaises(ProtectedError, row.delete)
