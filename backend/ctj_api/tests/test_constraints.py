@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as HypothesisTestCase
 
-from ctj_api.models import Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
+from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 from ctj_api.validators import (
     NO_PART_OF_A_NAME,
     clean_skill_levels,
@@ -383,5 +383,6 @@ class IntegrityTests(TestCase):
 
     def test_deleting_what_others_refer_to_is_refused(self) -> None:
         """Communities, roles and projects stay while a listing or a role needs them."""
-        for row in (self.opportunity.project, self.opportunity.role, make_cop()):
+        community = CommunityOfPractice.objects.get(roles=self.opportunity.role)
+        for row in (self.opportunity.project, self.opportunity.role, community):
             self.assertRaises(ProtectedError, row.delete)
