@@ -12,7 +12,7 @@ from rest_framework.exceptions import PermissionDenied
 
 from ctj_api.models import UserProfile
 
-from .sessions import end_sessions
+from . import sessions
 
 if TYPE_CHECKING:
     from ctj_api.auth import Claims
@@ -49,12 +49,13 @@ def link(user: UserProfile, pool: str, sub: str) -> None:
     Nobody has proved the address before, so somebody else may have registered it.
     """
     user.cognito_pool, user.cognito_sub = pool, sub
+    told = ["user of Cognito"]
     if not user.is_superuser:
         user.set_unusable_password()
-        end_sessions(user)
+        sessions.end_sessions(user)
+        told.append("password, which has ended")
     user.save(update_fields=["cognito_pool", "cognito_sub", "password", "updated_at"])
-    told = "sign-in, which is by Cognito" if user.is_superuser else "sign-in, which is by Cognito; the password has ended"
-    LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": [told]}}])
+    LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": told}}])
 
 
 def _account_of(claims: "Claims") -> UserProfile:
@@ -71,10 +72,11 @@ def _account_by_address(claims: "Claims") -> UserProfile:
     address = _plain_address(claims.email)
     if not claims.email_verified or not address:
         raise PermissionDenied(UNUSABLE if claims.email_verified and claims.email else UNVERIFIED)
-    owner = {"cognito_pool": claims.pool, "cognito_sub": claims.sub}
     user = UserProfile.objects.select_for_update(no_key=True).filter(email=address).first()
     if user is None:
-        return UserProfile.objects.create_user(address, **owner, **_names(claims))
+        return UserProfile.objects.create_user(
+            address, cognito_pool=claims.pool, cognito_sub=claims.sub, **_names(claims)
+        )
     if not user.is_active or (user.cognito_pool, user.cognito_sub) == (claims.pool, claims.sub):
         return user
     if user.cognito_sub:
@@ -82,7 +84,7 @@ def _account_by_address(claims: "Claims") -> UserProfile:
         raise PermissionDenied(ANOTHERS)
     if user.is_superuser:
         raise PermissionDenied(ADMINISTRATORS.format(address, claims.sub))
-    link(user, **owner)
+    link(user, claims.pool, claims.sub)
     return user
 
 

@@ -16,7 +16,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from ctj_api import exceptions  # whole, as it is still being loaded when this is imported by way of auth.py
+from ctj_api import exceptions
 from ctj_api.models import AccountSession, UserProfile
 
 logger = logging.getLogger(__name__)
