@@ -8,11 +8,12 @@ from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework.exceptions import PermissionDenied
 
 from ctj_api.models import UserProfile
 
-from . import sessions
+from .sessions import end_sessions
 
 if TYPE_CHECKING:
     from ctj_api.auth import Claims
@@ -52,7 +53,7 @@ def link(user: UserProfile, pool: str, sub: str) -> None:
     told = ["user of Cognito"]
     if not user.is_superuser:
         user.set_unusable_password()
-        sessions.end_sessions(user)
+        end_sessions(user)
         told.append("password, which has ended")
     user.save(update_fields=["cognito_pool", "cognito_sub", "password", "updated_at"])
     LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": told}}])
@@ -69,9 +70,10 @@ def _account_of(claims: "Claims") -> UserProfile:
 @transaction.atomic
 def _account_by_address(claims: "Claims") -> UserProfile:
     """Return the account that is made for a token's owner, or linked; an inactive one is left as it is."""
-    address = _plain_address(claims.email)
-    if not claims.email_verified or not address:
-        raise PermissionDenied(UNUSABLE if claims.email_verified and claims.email else UNVERIFIED)
+    if not (claims.email and claims.email_verified):
+        raise PermissionDenied(UNVERIFIED)
+    if not (address := _cleaned("email", claims.email)):
+        raise PermissionDenied(UNUSABLE)
     user = UserProfile.objects.select_for_update(no_key=True).filter(email=address).first()
     if user is None:
         return UserProfile.objects.create_user(
@@ -90,19 +92,20 @@ def _account_by_address(claims: "Claims") -> UserProfile:
 
 def _take_over(user: UserProfile, claims: "Claims") -> None:
     """Store the names that a token gives, and its address where that is verified and free."""
-    values = _names(claims)
-    address = _plain_address(claims.email)
+    values: dict[str, Any] = _names(claims)
     if claims.email and claims.email.lower() != user.email:
+        address = _cleaned("email", claims.email)
         if claims.email_verified and address and not UserProfile.objects.filter(email=address).exists():
             values["email"] = address
         else:
             logger.warning("Account %s keeps its address: the token's is not verified, not plain or taken", user.pk)
     changed = {name: value for name, value in values.items() if getattr(user, name) != value}
     if changed:
+        changed["updated_at"] = timezone.now()
+        with transaction.atomic():
+            UserProfile.objects.filter(pk=user.pk).update(**changed)
         for name, value in changed.items():
             setattr(user, name, value)
-        with transaction.atomic():
-            user.save(update_fields=[*changed, "updated_at"])
 
 
 def _names(claims: "Claims") -> dict[str, str]:
@@ -111,12 +114,8 @@ def _names(claims: "Claims") -> dict[str, str]:
     return {name: value for name, value in names.items() if value}
 
 
-def _plain_address(address: str) -> str:
-    """Return the address as it is stored, or nothing for one that no account may have."""
-    return _cleaned("email", address)
-
-
 def _cleaned(field: str, value: str) -> str:
+    """Return the value as an account has it, or nothing for one that none may have."""
     try:
         cleaned: str = UserProfile._meta.get_field(field).clean(value, None)
     except ValidationError:
