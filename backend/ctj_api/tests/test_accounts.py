@@ -192,8 +192,6 @@ class AccountSessionTests(APITestCase):
 class ReadOnlySessionsTests(TransactionTestCase):
     """Sessions in a database that takes no writes."""
 
-    serialized_rollback = True
-
     def test_regular_user_reads_while_nothing_can_be_saved(self) -> None:
         """The session of a read is renewed by the next one; a write is refused, as it can't be saved either."""
         client = signed_in(make_regular_user())

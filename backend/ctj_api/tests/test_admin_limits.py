@@ -95,8 +95,6 @@ class AdminListTests(TestCase):
 class AdminReadTests(TransactionTestCase):
     """Reads and writes that are really committed."""
 
-    serialized_rollback = True
-
     def setUp(self) -> None:
         """Sign a project manager in, who has posted a listing; another one has, too."""
         self.pm = make_pm_user()

@@ -248,8 +248,6 @@ class ListVersionTests(TestCase):
 class VersionConcurrencyTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def setUp(self) -> None:
         """Make a project manager, and a skill to ask for."""
         self.pm, self.react = make_pm_user(), make_skill()

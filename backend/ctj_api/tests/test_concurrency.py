@@ -55,8 +55,6 @@ def at_once[T](*calls: Callable[[], T]) -> list[T]:
 class ConcurrencyTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    serialized_rollback = True
-
     def setUp(self) -> None:
         """Make a project manager with a listing."""
         self.pm = make_pm_user()

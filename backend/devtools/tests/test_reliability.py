@@ -83,8 +83,6 @@ class CommandTests(TestCase):
 class OracleTests(TransactionTestCase):
     """What is told of writes through the real API, whose rows are damaged afterwards."""
 
-    serialized_rollback = True
-
     def setUp(self) -> None:
         """Have a volunteer, a project manager, a catalog and a load of twenty requests that were all answered."""
         self.content = Content(

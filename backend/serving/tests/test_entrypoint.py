@@ -36,8 +36,6 @@ ADVISORY_LOCKS = """
 class EntrypointTests(TransactionTestCase):
     """Against an empty database of their own."""
 
-    serialized_rollback = True
-
     def environment(self, database: str, **changes: str) -> dict[str, str]:
         """Return the environment of a container."""
         used = connection.settings_dict
