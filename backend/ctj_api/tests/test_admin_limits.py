@@ -7,7 +7,6 @@ from typing import Any
 from unittest.mock import patch
 
 from django.contrib import admin
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
@@ -148,15 +147,6 @@ class AdminFormTests(TestCase):
         self.assertEqual(len(add.context["adminform"].form.errors["skill_levels"]), MAX_MESSAGES)
         count = self.client.get(reverse("admin:ctj_api_opportunity_volunteer_count"), rows)
         self.assertEqual((count.status_code, len(count.content) < MAX_ERROR), (400, True))
-
-    def test_administrator_with_a_file_of_wrong_rows_reads_the_first(self) -> None:
-        """Each row names its first unknown practice area, and how many rows are wrong is told."""
-        areas = "|".join("<" * 20 + str(number) for number in range(40))
-        content = "name,description,communities_of_practice\n" + f"{'&' * 300},,{areas}\n" * 700
-        file = SimpleUploadedFile("skills.csv", content.encode())
-        page = self.client.post(reverse("admin:ctj_api_skill_import"), {"import_file": file})
-        self.assertContains(page, "The first 20 of 700 wrong rows")
-        self.assertLess(len(page.content), MAX_ERROR)
 
     def test_attacker_sending_an_oversized_form_is_refused(self) -> None:
         """A selection that is no id, more fields than a form may have, more rows at once, and formsets."""
