@@ -40,12 +40,6 @@ class UserReadTests(APITestCase):
         )
         self.pm = make_pm_user()
 
-    def test_anonymous_cannot_view_any_record(self) -> None:
-        """Without a session there is no record, existing or not."""
-        for url in (ME, f"/api/users/{self.user.pk}/", f"/api/users/{UNKNOWN_ID}/"):
-            response = self.client.get(url)
-            self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
-
     def test_authenticated_user_can_view_own_record(self) -> None:
         """The record has exactly the fields of the contract, by id and as ``me``."""
         self.client.force_authenticate(self.user)
@@ -82,11 +76,14 @@ class UserReadTests(APITestCase):
         self.assertTrue(body["is_project_manager"])
 
     def test_authenticated_user_cannot_view_others_record(self) -> None:
-        """It is refused, to project managers and administrators as well; an id that is nobody's is not found."""
-        self.client.force_authenticate(make_pm_user(is_staff=True, is_superuser=True))
-        for pk, status, code in ((self.user.pk, 403, "permission_denied"), (UNKNOWN_ID, 404, "not_found")):
-            response = self.client.get(f"/api/users/{pk}/")
+        """Nor can project managers and administrators; an id that is nobody's is not found, and told to no stranger."""
+        for user, status, code in ((None, 403, "not_authenticated"), (make_pm_user(), 404, "not_found")):
+            self.client.force_authenticate(user)
+            response = self.client.get(f"/api/users/{UNKNOWN_ID}/")
             self.assertEqual((response.status_code, error_of(response)["code"]), (status, code))
+        self.client.force_authenticate(make_pm_user(is_staff=True, is_superuser=True))
+        response = self.client.get(f"/api/users/{self.user.pk}/")
+        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
 
     def test_authenticated_user_view_takes_a_constant_number_of_queries(self) -> None:
         """Session, user, matrix and names, however many skills are rated."""
@@ -250,15 +247,6 @@ class UserWriteTests(APITestCase):
                 with self.subTest(name=name, value=str(value)[:40]):
                     response = self.browser.patch(ME, {**good, name: value})
                     self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
-        self.assertIsNone(self.saved()["max_available_hours"])
-
-    def test_anyone_without_session_or_token_cannot_write(self) -> None:
-        """A session alone is not enough, and without one there is nobody to save for."""
-        self.browser.credentials()
-        for client, code in ((self.browser, "permission_denied"), (browser(), "not_authenticated")):
-            for method in (client.put, client.patch):
-                response = method(ME, self.answers)
-                self.assertEqual((response.status_code, error_of(response)["code"]), (403, code))
         self.assertIsNone(self.saved()["max_available_hours"])
 
     def test_authenticated_user_write_takes_a_constant_number_of_queries(self) -> None:

@@ -142,7 +142,8 @@ class VersionTests(APITestCase):
         """A version is compared after the rights: 403 and 404 come before 412."""
         gone, other = f"{URL}{UNKNOWN_ID}/", f"{URL}{make_opportunity().pk}/"
         for method, url, status in (("put", gone, 404), ("delete", gone, 404), ("put", other, 403)):
-            self.assertEqual(self.send(method, url, self.payload, OTHER).status_code, status)
+            for known in (None, OTHER):
+                self.assertEqual(self.send(method, url, self.payload, known).status_code, status)
         self.client.logout()
         for method, url, body in self.writes:
             self.assertEqual(self.send(method, url, body, OTHER).status_code, 403)
