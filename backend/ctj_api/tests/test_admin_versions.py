@@ -224,7 +224,7 @@ class ListVersionTests(TestCase):
                 self.assertEqual(done, [True, False])
 
     def test_administrator_deletes_a_row_as_the_page_showed_it(self) -> None:
-        """One that was changed since is shown again."""
+        """One that was changed since is shown again; sent once more, it is gone. A deleted one is told as such."""
         for row in (make_opportunity(), make_skill()):
             with self.subTest(row=row):
                 url = reverse(f"admin:ctj_api_{row._meta.model_name}_delete", args=[row.pk])
@@ -235,6 +235,7 @@ class ListVersionTests(TestCase):
                 self.assertContains(page, "Changed after this page was made")
                 form |= hidden(self.client.get(url), "made_at")
                 self.assertRedirects(self.client.post(url, form), url.split(str(row.pk))[0])
+                self.assertContains(self.client.get(change_url(row), follow=True), "Perhaps it was deleted?")
 
     def test_administrator_sending_an_odd_time_changes_nothing(self) -> None:
         """Nor is it an error."""
