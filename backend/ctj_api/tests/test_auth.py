@@ -63,30 +63,21 @@ class SignupTests(APITestCase):
         self.assertEqual((response.status_code, tuple(error_of(response)["fields"])), (400, fields))
 
     def test_anonymous_signup_returns_201_and_signs_in(self) -> None:
-        """The account is there, and the session is its own; one address is one account, whatever its case."""
-        response = self.browser.post(
-            SIGNUP, {"email": "Ana@Example.org", "password": PASSWORD, "first_name": "Ana", "last_name": "Reyes"}
-        )
+        """One address is one account, whatever its case, without rights, with names of all scripts or with none."""
+        rights = ("is_project_manager", "is_staff", "is_superuser")
+        form = {"email": "Ana@Example.org", "password": PASSWORD, "first_name": "Ana", "last_name": "Reyes"}
+        response = self.browser.post(SIGNUP, {**form, **dict.fromkeys(rights, True)})
         self.assertEqual(response.status_code, 201)
         self.assertEqual((response.json()["email"], response.json()["name"]), ("ana@example.org", "Ana Reyes"))
         self.assertEqual(self.browser.get(ME).json(), response.json())
-        self.assertTrue(UserProfile.objects.get(email="ANA@example.org").check_password(PASSWORD))
-        self.assert_refused(browser().post(SIGNUP, {**ANA, "email": "ANA@example.org"}), "email")
-
-    def test_anonymous_signup_takes_no_names_and_names_of_all_scripts(self) -> None:
-        """Names are optional; joiners that some scripts need are kept, and blanks around a name are left out."""
-        response = browser().post(SIGNUP, {**ANA, "email": "nameless@example.org"})
-        self.assertEqual((response.status_code, response.json()["name"]), (201, ""))
-        names = {"first_name": " ක්\u200dෂ\n", "last_name": "మన్\u200cహా"}
-        response = self.browser.post(SIGNUP, {**ANA, **names})
-        self.assertEqual((response.status_code, response.json()["name"]), (201, "ක්\u200dෂ మన్\u200cహా"))
-
-    def test_anonymous_signup_cannot_grant_itself_rights(self) -> None:
-        """Fields that are not offered change nothing."""
-        rights = ("is_project_manager", "is_staff", "is_superuser")
-        self.browser.post(SIGNUP, {**ANA, **dict.fromkeys(rights, True)})
-        user = UserProfile.objects.get()
+        user = UserProfile.objects.get(email="ANA@example.org")
+        self.assertTrue(user.check_password(PASSWORD))
         self.assertEqual([getattr(user, name) for name in rights], [False] * 3)
+        self.assert_refused(browser().post(SIGNUP, {**ANA, "email": "ANA@example.org"}), "email")
+        names = {"first_name": " ක්\u200dෂ\n", "last_name": "మన్\u200cహా"}
+        for number, (given, name) in enumerate((({}, ""), (names, "ක්\u200dෂ మన్\u200cహా"))):
+            response = browser().post(SIGNUP, {**ANA, "email": f"{number}@example.org", **given})
+            self.assertEqual((response.status_code, response.json()["name"]), (201, name))
 
     def test_anonymous_signup_with_bad_input_returns_400(self) -> None:
         """Each wrong value is named, and no account is made."""
