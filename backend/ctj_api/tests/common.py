@@ -134,6 +134,13 @@ def other_connection() -> Iterator[psycopg.Connection]:
         yield other
 
 
+def execute(sql: str, *values: Any) -> Any:
+    """Let the database execute ``sql`` on the connection of the test, and return the first row that it gives."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return cursor.fetchone() if cursor.description else None
+
+
 def in_another_thread[T](call: Callable[[], T]) -> T:
     """Return what ``call`` gives in a thread with a connection of its own."""
 

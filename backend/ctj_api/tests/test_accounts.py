@@ -10,7 +10,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
 from psycopg.errors import DiskFull
@@ -23,6 +23,7 @@ from .common import (
     PASSWORD,
     browser,
     error_of,
+    execute,
     make_admin_user,
     make_opportunity,
     make_pm_user,
@@ -198,8 +199,7 @@ class ReadOnlySessionsTests(TransactionTestCase):
             with patch.object(Session, "save", side_effect=full), self.assertLogs("ctj_api.accounts", "WARNING"):
                 self.assertEqual(client.get(ME).status_code, 200)
                 self.assertEqual(client.patch(ME, {"max_available_hours": 6}).status_code, 503)
-            with connection.cursor() as cursor:
-                cursor.execute("SET default_transaction_read_only = on")
+            execute("SET default_transaction_read_only = on")
             response = client.get(ME)
             self.assertEqual((response.status_code, response.cookies), (200, {}))
             self.assertIn("sessionid", client.get(ME).cookies)

@@ -17,7 +17,7 @@ from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import Skill
 
-from .common import make_admin_user, make_cop, make_opportunity, make_pm_user, make_skill, other_connection
+from .common import execute, make_admin_user, make_cop, make_opportunity, make_pm_user, make_skill, other_connection
 
 LISTINGS = reverse("admin:ctj_api_opportunity_changelist")
 CATASTROPHIC = "(.*)(.*)(.*)x"
@@ -101,27 +101,21 @@ class AdminReadTests(TransactionTestCase):
         self.client.force_login(self.pm)
         self.client.raise_request_exception = False
 
-    def query(self, sql: str) -> Any:
-        """Return the answer to a query on the connection that requests have, too."""
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchone()[0]
-
     def test_pm_user_reading_what_takes_too_long_gets_the_page_for_it(self) -> None:
         """The limit doesn't outlive the request, and a write has a longer one."""
         limits = []
-        show = partial(self.query, "SHOW statement_timeout")
+        show = partial(execute, "SHOW statement_timeout")
 
         def take_long(*_: Any, **__: Any) -> None:
             limits.append(show())
-            self.query("SELECT pg_sleep(60)")
+            execute("SELECT pg_sleep(60)")
 
         with patch("ctj_api.desk.site.READ_TIMEOUT_MS", 200):
             with patch("ctj_api.desk.opportunities.timesince", take_long):
                 self.assertContains(self.client.get(LISTINGS), "Not available at the moment", status_code=503)
             with patch("ctj_api.desk.opportunities.OpportunityAdmin.take", lambda *_: limits.append(show())):
                 self.client.post(LISTINGS, {"action": "hold", "_selected_action": [str(self.own.pk)]})
-        self.assertEqual([*limits, show()], ["200ms", "30s", "30s"])
+        self.assertEqual([*limits, show()], [("200ms",), ("30s",), ("30s",)])
 
     def test_pm_user_choosing_all_listings_locks_own_ones_only(self) -> None:
         """Somebody else is changing another listing meanwhile."""

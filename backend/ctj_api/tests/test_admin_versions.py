@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
-from django.db import connection
 from django.db.models import Model
 from django.test import Client, TestCase, TransactionTestCase
 from django.urls import reverse
@@ -16,6 +15,7 @@ from ctj_api.desk.history import snapshot
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
 from .common import (
+    execute,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -272,7 +272,7 @@ class VersionConcurrencyTests(TransactionTestCase):
             conn.execute("DELETE FROM ctj_api_opportunity WHERE id = %s", [gone.pk])
 
             def commit() -> None:
-                wait_until(is_waiting)
+                wait_until(lambda: execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") is not None)
                 conn.commit()
 
             at_once(partial(client.post, LIST, form), commit)
@@ -280,10 +280,3 @@ class VersionConcurrencyTests(TransactionTestCase):
         self.assertContains(page, "1 listing was closed.")
         self.assertContains(page, "1 of the chosen were deleted meanwhile.")
         self.assertNotContains(page, "only who has posted")
-
-
-def is_waiting() -> bool:
-    """Return whether a query waits for a lock."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        return bool(cursor.fetchone()[0])

@@ -46,6 +46,7 @@ from .common import (
     UNKNOWN_ID,
     browser,
     error_of,
+    execute,
     make_admin_user,
     make_opportunity,
     make_pm_user,
@@ -269,12 +270,6 @@ class ErrorTests(APITestCase):
                 self.assert_error(self.client.post(OPPORTUNITIES, opportunity_payload()), 500, "server_error")
             self.assertIsNotNone(logs.records[0].exc_info)
         self.assertFalse(Opportunity.objects.exists())
-
-
-def execute(sql: str) -> None:
-    """Let the database execute a statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
 
 
 class ChunkedBodyTests(APITestCase):

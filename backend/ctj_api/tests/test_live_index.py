@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from threading import Event
 from unittest.mock import Mock, patch
 from uuid import UUID
 
 import psycopg
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.test import TransactionTestCase
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from ctj_api.ranking.row_changes import Kind, changes_since
 
 from .common import (
     PATIENCE_SECONDS,
+    execute,
     in_another_thread,
     make_cop,
     make_opportunity,
@@ -169,15 +171,14 @@ class HistoryTests(KnownListings):
 
     def test_ranking_notices_a_rewritten_table_and_an_emptied_one(self) -> None:
         """A restore puts rows in before it makes the triggers, and TRUNCATE calls none for a row."""
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
-            cursor.execute("UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s", [self.first.pk])
-            cursor.execute("ALTER TABLE ctj_api_opportunity ENABLE TRIGGER USER")
-            self.assertEqual(len(self.ranked()), 2)
-            cursor.execute("VACUUM FULL ctj_api_opportunity")
-            self.assertEqual(self.ranked(), [self.second.pk])
-            cursor.execute("TRUNCATE ctj_api_opportunity CASCADE")
-            self.assertEqual(self.ranked(), [])
+        execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
+        execute("UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s", self.first.pk)
+        execute("ALTER TABLE ctj_api_opportunity ENABLE TRIGGER USER")
+        self.assertEqual(len(self.ranked()), 2)
+        execute("VACUUM FULL ctj_api_opportunity")
+        self.assertEqual(self.ranked(), [self.second.pk])
+        execute("TRUNCATE ctj_api_opportunity CASCADE")
+        self.assertEqual(self.ranked(), [])
 
     def test_index_that_is_made_within_a_transaction_is_not_kept(self) -> None:
         """A process, or one that knew another server, may be asked first in a transaction that is rolled back."""
@@ -192,14 +193,8 @@ class HistoryTests(KnownListings):
 
     def test_changes_of_another_cluster_are_not_read_again_and_again(self) -> None:
         """A restored table names transactions that are yet to come."""
-
-        def note_all_in(transaction_id: str) -> None:
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE ctj_change SET changed_by = %s::text::xid8", [transaction_id])
-
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_current_xact_id()::text")
-            self.addCleanup(note_all_in, cursor.fetchone()[0])  # no test empties this table
+        note_all_in = partial(execute, "UPDATE ctj_change SET changed_by = %s::text::xid8")
+        self.addCleanup(note_all_in, *execute("SELECT pg_current_xact_id()::text"))  # no test empties this table
         note_all_in("1000000000000")
         self.ranked()
         with self.assertNumQueries(1):
@@ -244,8 +239,7 @@ class RebuildTests(KnownListings):
         """A transaction that began before the change isn't kept waiting for the new one."""
         with ThreadPoolExecutor(1) as pool:
             with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 self.assertEqual(self.ask(), self.before)
                 in_another_thread(lambda: Opportunity.objects.update(status="closed"))
                 self.gate.clear()
@@ -387,11 +381,8 @@ class Writer:
             row.delete()
 
     def _change_by_sql(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE ctj_api_skillmatrix SET levels = jsonb_set(levels, ARRAY[%s], '2') WHERE levels ? %s",
-                [str(self.skills[0].pk)] * 2,
-            )
+        sql = "UPDATE ctj_api_skillmatrix SET levels = jsonb_set(levels, ARRAY[%s], '2') WHERE levels ? %s"
+        execute(sql, *[str(self.skills[0].pk)] * 2)
 
     def _merge(self) -> None:
         kept, dropped = self.skills[0], Skill.objects.filter(pk=self.skills[-1].pk)

@@ -13,6 +13,7 @@ from ctj_api.serializers import OpportunityReadSerializer
 
 from .common import (
     browser,
+    execute,
     in_another_thread,
     make_cop,
     make_opportunity,
@@ -36,13 +37,8 @@ def settle() -> None:
 
     When it ends the version changes without need, and tests may run beside others.
     """
-
-    def is_settled() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT max(changed_by) < pg_snapshot_xmin(pg_current_snapshot()) FROM ctj_change")
-            return bool(cursor.fetchone()[0])
-
-    wait_until(is_settled)
+    is_settled = "SELECT max(changed_by) < pg_snapshot_xmin(pg_current_snapshot()) FROM ctj_change"
+    wait_until(lambda: execute(is_settled) == (True,))
 
 
 class ListingVersionTests(TransactionTestCase):
@@ -127,19 +123,19 @@ class ListingVersionTests(TransactionTestCase):
         """No trigger tells of that."""
         for table in ("opportunity", "skill", "project", "role", "userprofile", "skillmatrix"):
             before = listing_version()
-            with self.subTest(table), connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE ctj_api_{table} CASCADE")
+            with self.subTest(table):
+                execute(f"TRUNCATE ctj_api_{table} CASCADE")
                 self.assertNotEqual(listing_version(), before)
 
     def test_version_changes_beside_notes_of_another_cluster(self) -> None:
         """A restored note may carry the number of a transaction that is yet to come."""
         other = make_opportunity()
-        with other_connection() as first, other_connection() as second, connection.cursor() as cursor:
+        with other_connection() as first, other_connection() as second:
             first.execute("SELECT pg_current_xact_id()")
             coming = second.execute("SELECT pg_current_xact_id()").fetchone()
             assert coming
-            cursor.execute("ALTER TABLE ctj_change DISABLE TRIGGER USER")
-            cursor.execute("UPDATE ctj_change SET changed_by = %s::text::xid8 WHERE owner = %s", [coming[0], other.pk])
+            execute("ALTER TABLE ctj_change DISABLE TRIGGER USER")
+            execute("UPDATE ctj_change SET changed_by = %s::text::xid8 WHERE owner = %s", coming[0], other.pk)
             make_opportunity()
             before = listing_version()
             second.execute("UPDATE ctj_api_opportunity SET body = 'changed' WHERE id = %s", [self.listing.pk])
@@ -184,8 +180,8 @@ class ListingVersionTests(TransactionTestCase):
 
 def replace_project(project: Project) -> None:
     """Put another project in the place of one, before the foreign keys are checked."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("DELETE FROM ctj_api_project WHERE id = %s", [project.pk])
+    with transaction.atomic():
+        execute("DELETE FROM ctj_api_project WHERE id = %s", project.pk)
         Project.objects.create(pk=project.pk, name="In its place")
 
 

@@ -26,6 +26,7 @@ from ctj_api.querysets import Usage
 from .common import (
     UNKNOWN_ID,
     count_queries,
+    execute,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -286,9 +287,8 @@ class SkillConcurrencyTests(TransactionTestCase):
                 connection.close()
 
         merging = pool.submit(merge)
-        waiting = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-        with connection.cursor() as cursor:
-            wait_until(lambda: bool(cursor.execute(waiting).rowcount))
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+        wait_until(lambda: execute(waiting) is not None)
         return merging
 
     def test_administrator_merging_waits_for_a_rating_that_is_being_saved(self) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from ctj_api.ranking.row_changes import Kind
 from .common import (
     browser,
     error_of,
+    execute,
     in_another_thread,
     make_opportunity,
     make_regular_user,
@@ -32,31 +34,25 @@ from .common import (
 class TimeoutTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    def setting(self, name: str) -> str:
-        """Return what the database of the tests has."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting(%s)", [name])
-            return str(cursor.fetchone()[0])
-
     def test_connections_have_their_limits(self) -> None:
         """For a query, a lock, and an idle transaction; one is given up where the statement that sets them fails."""
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        self.assertEqual([self.setting(name) for name in names], ["30s", "5s", "1min"])
+        self.assertEqual([execute(f"SHOW {name}") for name in names], [("30s",), ("5s",), ("1min",)])
 
-        def limit_after_a_failure() -> str:
+        def limit_after_a_failure() -> Any:
             with self.settings(SQL_SESSION="SELECT 1 / 0"), suppress(DatabaseError):
                 connection.ensure_connection()
-            return self.setting("statement_timeout")
+            return execute("SHOW statement_timeout")
 
-        self.assertEqual(in_another_thread(limit_after_a_failure), "30s")
+        self.assertEqual(in_another_thread(limit_after_a_failure), ("30s",))
 
     def test_query_that_takes_too_long_is_a_503(self) -> None:
         """The request's line in the log says that it took long."""
 
         def sleep(*_: object) -> None:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SET LOCAL statement_timeout = '50ms'")
-                cursor.execute("SELECT pg_sleep(10)")
+            with transaction.atomic():
+                execute("SET LOCAL statement_timeout = '50ms'")
+                execute("SELECT pg_sleep(10)")
 
         with patch("ctj_api.views.SkillFilter.narrow", sleep), self.assertLogs("serving", "ERROR") as logs:
             response = self.client.get("/api/skills/")
@@ -78,8 +74,7 @@ class TimeoutTests(TransactionTestCase):
             with self.subTest(told), other_connection() as other, self.assertLogs("serving", "ERROR") as logs:
                 other.execute("SELECT 1 FROM ctj_api_userprofile WHERE id = %s FOR UPDATE", [user.pk])
                 connection.close()
-                with connection.cursor() as cursor:
-                    cursor.execute(setting)
+                execute(setting)
                 refused = client.patch("/api/users/me/", hours)
                 self.assertEqual((refused.status_code, error_of(refused)["code"]), (503, "service_unavailable"))
                 self.assertEqual("only read" in error_of(refused)["message"], "read-only" in told)
@@ -99,8 +94,7 @@ class TimeoutTests(TransactionTestCase):
             OpportunityIndex[UUID],
             lambda: Opportunity.objects.filter(slowly),
         )
-        with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = '500ms'")
+        execute("SET statement_timeout = '500ms'")
         self.addCleanup(connection.close)
         with patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1):
             self.assertEqual(index.read(len), 8)
