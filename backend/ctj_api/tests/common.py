@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
+from threading import Barrier
 from typing import Any
 
 import psycopg
 from django.contrib.auth.models import Permission
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
@@ -126,6 +128,20 @@ def refresh_csrf_token(client: APIClient) -> None:
     client.credentials(HTTP_X_CSRFTOKEN=client.get("/api/auth/csrf/").json()["csrf_token"])
 
 
+def client_of(user: UserProfile) -> APIClient:
+    """Return another tab of somebody who is signed in."""
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+def form_client(user: UserProfile) -> Client:
+    """Return a browser in which an administrator is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @contextmanager
 def other_connection() -> Iterator[psycopg.Connection]:
     """Give a connection to the same database, whose transactions are committed by hand."""
@@ -141,17 +157,24 @@ def execute(sql: str, *values: Any) -> Any:
         return cursor.fetchone() if cursor.description else None
 
 
-def in_another_thread[T](call: Callable[[], T]) -> T:
-    """Return what ``call`` gives in a thread with a connection of its own."""
+def at_once[T](*calls: Callable[[], T]) -> list[T]:
+    """Return the results of ``calls``, which start at the same moment."""
+    barrier = Barrier(len(calls))
 
-    def run() -> T:
+    def run(call: Callable[[], T]) -> T:
+        barrier.wait()
         try:
             return call()
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def in_another_thread[T](call: Callable[[], T]) -> T:
+    """Return what ``call`` gives in a thread with a connection of its own."""
+    return at_once(call)[0]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

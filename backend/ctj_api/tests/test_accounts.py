@@ -21,6 +21,7 @@ from ctj_api.models import AccountSession, Opportunity, SkillMatrix, UserProfile
 
 from .common import (
     PASSWORD,
+    at_once,
     browser,
     error_of,
     execute,
@@ -31,7 +32,6 @@ from .common import (
     make_skill,
     refresh_csrf_token,
 )
-from .test_concurrency import at_once
 
 CHANGE_PASSWORD, LOGIN, ME = "/api/auth/change-password/", "/api/auth/login/", "/api/users/me/"
 NEW = "another-long-passphrase"

@@ -15,7 +15,9 @@ from ctj_api.desk.history import snapshot
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
 from .common import (
+    at_once,
     execute,
+    form_client,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -26,7 +28,6 @@ from .common import (
     wait_until,
 )
 from .test_admin_opportunities import ADD, LIST, hidden, listing_form, rows
-from .test_concurrency import at_once, form_client
 
 ACCOUNTS = reverse("admin:ctj_api_userprofile_changelist")
 

@@ -1,18 +1,14 @@
 """What several requests at once can't break; each runs in a thread with a connection of its own."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
-from threading import Barrier
 from typing import Any
 from unittest.mock import patch
 
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.test import Client, TransactionTestCase
 from django.urls import reverse
-from rest_framework.test import APIClient
 
 from ctj_api.accounts.sign_in import Attempt
 from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
@@ -20,8 +16,11 @@ from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
 from .common import (
     PASSWORD,
     WEEK,
+    at_once,
     browser,
+    client_of,
     error_of,
+    form_client,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -35,21 +34,6 @@ THREADS = 8
 ROUNDS = 10
 ME = "/api/users/me/"
 URL = "/api/opportunities/"
-
-
-def at_once[T](*calls: Callable[[], T]) -> list[T]:
-    """Return the results of ``calls``, which start at the same moment."""
-    barrier = Barrier(len(calls))
-
-    def run(call: Callable[[], T]) -> T:
-        barrier.wait()
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 class ConcurrencyTests(TransactionTestCase):
@@ -228,20 +212,6 @@ class ConcurrencyTests(TransactionTestCase):
                 response = client.post(url, {name: user.email, "password": PASSWORD})
                 self.assertEqual(response.status_code, 400)
                 self.assertFalse(Session.objects.exists())
-
-
-def client_of(user: UserProfile) -> APIClient:
-    """Return another tab of somebody who is signed in."""
-    client = APIClient()
-    client.force_authenticate(user)
-    return client
-
-
-def form_client(user: UserProfile) -> Client:
-    """Return a browser in which an administrator is signed in."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def rename(row: Skill | Project, name: str) -> int:

@@ -98,25 +98,18 @@ class ErrorTests(APITestCase):
                 self.assertEqual(response.json()["error"]["message"] == advice, debug)
                 self.assert_error(self.client.get("/api/skills/", HTTP_HOST="a b"), 400, "bad_request")
 
-    def test_anyone_with_unknown_query_parameter_gets_400(self) -> None:
-        """What is no list ignores none either, and the message names it; test_schema.py asks the lists."""
+    def test_anyone_with_unknown_or_unusable_query_parameter_gets_400(self) -> None:
+        """It is named, also where there is no list (test_schema.py asks these), and of two values neither wins."""
         detail = f"{OPPORTUNITIES}{make_opportunity().pk}/"
         for path in ("/api/schema/", "/api/docs/", "/api/healthcheck/", "/api/users/me/", detail):
             with self.subTest(path):
                 error = self.assert_error(self.client.get(path, {"nonsense": 1}), 400, "validation_error")
                 self.assertEqual(list(error["fields"]), ["nonsense"])
         self.assert_error(self.client.post(f"{OPPORTUNITIES}?limit=1", {}), 400, "validation_error")
-
-    def test_anyone_with_unreadable_or_repeated_query_parameter_gets_400(self) -> None:
-        """What can't be read is not guessed, and of two values neither wins in silence."""
-        for path, name in (
-            ("/api/skills/?search=%FF", "search"),
-            ("/api/skills/?search=%ED%A0%80", "search"),
-            ("/api/skills/?search=react%F0%9F", "search"),
-            (f"{OPPORTUNITIES}?limit=1&limit=2", "limit"),
-        ):
+        unreadable = [f"/api/skills/?search={text}" for text in ("%FF", "%ED%A0%80", "react%F0%9F")]
+        for path in (*unreadable, f"{OPPORTUNITIES}?limit=1&limit=2"):
             error = self.assert_error(self.client.get(path), 400, "validation_error")
-            self.assertEqual(list(error["fields"]), [name])
+            self.assertEqual(list(error["fields"]), ["search" if path in unreadable else "limit"])
 
     def test_pm_user_with_other_content_type_gets_415(self) -> None:
         """JSON in UTF-8, and nothing else; also where the CSRF check looks for a token in a form."""
@@ -297,12 +290,9 @@ class ChunkedBodyTests(APITestCase):
         return handler.get_response(ASGIRequest(scope, BytesIO(body)))
 
     def test_anyone_with_a_chunked_body_is_understood(self) -> None:
-        """The body is read to its end."""
+        """The body is read to its end; chunks are no way around the limit."""
         response = self.answer_to(b'{"email": "nobody@example.org", "password": "wrong"}')
         self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "authentication_failed")
-
-    def test_anyone_with_an_endless_chunked_body_gets_400(self) -> None:
-        """Chunks are no way around the limit."""
         response = self.answer_to(b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
         self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "bad_request")
 
@@ -330,10 +320,7 @@ class ExceptionHandlerTests(APITestCase):
             assert response is not None
             self.assertEqual((response.status_code, response.data["error"]["code"]), (exc.status_code, code))
             self.assertEqual(response.get("Retry-After"), "7" if code == "throttled" else None)
-
-    def test_client_gets_the_code_of_a_status_without_exception(self) -> None:
-        """A failure is told alike, whether DRF raised it or the middleware found it."""
-        for cls in exceptions.APIException.__subclasses__():
+        for cls in exceptions.APIException.__subclasses__():  # as the middleware tells a status without exception
             if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
                 self.assertEqual(CODE_OF_STATUS[cls.status_code][0], cls.default_code)
 

@@ -17,7 +17,10 @@ from ctj_api.models import Opportunity, Skill
 
 from .common import (
     WEEK,
+    at_once,
+    client_of,
     count_queries,
+    form_client,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -27,7 +30,6 @@ from .common import (
     make_role,
     make_skill,
 )
-from .test_concurrency import at_once, client_of, form_client
 
 URL = "/api/opportunities/"
 ME = "/api/users/me/"

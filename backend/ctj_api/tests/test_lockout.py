@@ -15,8 +15,7 @@ from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.sign_in import Attempt
 from ctj_api.models import AttemptCount
 
-from .common import PASSWORD, browser, error_of, in_another_thread, make_pm_user, make_regular_user
-from .test_concurrency import at_once
+from .common import PASSWORD, at_once, browser, error_of, in_another_thread, make_pm_user, make_regular_user
 
 LOGIN = "/api/auth/login/"
 ANA = "ana@example.org"

@@ -17,8 +17,7 @@ from ctj_api.accounts.password_reset import link_tokens
 from ctj_api.models import UserProfile
 from serving.logs import logging_settings
 
-from .common import PASSWORD, browser, error_of, make_regular_user, refresh_csrf_token, wait_until
-from .test_concurrency import at_once
+from .common import PASSWORD, at_once, browser, error_of, make_regular_user, refresh_csrf_token, wait_until
 
 FORGOT, RESET, LOGIN = (f"/api/auth/{name}/" for name in ("forgot-password", "reset-password", "login"))
 ME = "/api/users/me/"

@@ -11,8 +11,7 @@ from rest_framework.test import APITestCase
 from ctj_api.accounts.limits import Limit
 from ctj_api.models import AttemptCount, UserProfile
 
-from .common import PASSWORD, browser, error_of, make_pm_user, make_regular_user, refresh_csrf_token
-from .test_concurrency import at_once
+from .common import PASSWORD, at_once, browser, error_of, make_pm_user, make_regular_user, refresh_csrf_token
 
 SIGNUP = "/api/auth/signup/"
 ME = "/api/users/me/"

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import yaml
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.test import SimpleTestCase, TestCase, override_settings
 from prometheus_client import Metric
@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend import __version__
 from backend.environment import Rate
 from ctj_api.models import Skill
-from ctj_api.tests.common import browser, wait_until
+from ctj_api.tests.common import browser, execute, wait_until
 from ctj_api.tests.test_live_index import fresh_index
 
 from .server import started
@@ -109,18 +109,25 @@ class MetricsTests(TestCase):
             self.assertEqual(grown[f'ctj_machine_requests_total{{route="{route}",status="200"}}'], 1)
             self.assertNotRegex(" ".join(grown), rf'ctj_requests?_\w+{{[^}}]*route="{route}"')
 
-    def test_failed_queries_are_counted_by_kind(self) -> None:
-        """A query that fails increases the counter of its exception, which names PostgreSQL's reason."""
+    @override_settings(LOGIN_RATE=Rate(1, 900))
+    def test_failed_queries_rebuilds_and_lockouts_are_counted(self) -> None:
+        """Queries by their exception and PostgreSQL's reason, reading all rows anew by its index, lockouts each."""
 
         def fail(*_: object) -> None:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT 1 / 0")
+            with transaction.atomic():
+                execute("SELECT 1 / 0")
 
-        before = self.read()
+        before, client = self.read(), browser()
         self.client.raise_request_exception = False
         with patch("ctj_api.views.SkillFilter.narrow", fail):
             self.client.get("/api/skills/")
-        self.assertEqual(self.grown(before)['ctj_database_errors_total{cause="DivisionByZero",kind="DataError"}'], 1)
+        fresh_index().read(len)
+        for _ in range(3):
+            client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
+        grown = self.grown(before)
+        self.assertEqual(grown['ctj_database_errors_total{cause="DivisionByZero",kind="DataError"}'], 1)
+        self.assertEqual(grown['ctj_index_rebuild_seconds_count{index="opportunity"}'], 1)
+        self.assertEqual(grown['ctj_sign_in_lockouts_total{limit="login"}'], 2)
 
     def test_requests_under_way_are_counted(self) -> None:
         """The gauge counts a request of a user until its end, but not the scrape."""
@@ -133,20 +140,6 @@ class MetricsTests(TestCase):
         with patch("ctj_api.views.SkillFilter.narrow", read):
             self.client.get("/api/skills/")
         self.assertEqual((under_way, self.read()["ctj_requests_in_progress"]), ([1], 0))
-
-    def test_index_rebuilds_are_timed(self) -> None:
-        """Reading all rows anew is counted for the index that it is done for."""
-        before = self.read()
-        fresh_index().read(len)
-        self.assertEqual(self.grown(before)['ctj_index_rebuild_seconds_count{index="opportunity"}'], 1)
-
-    @override_settings(LOGIN_RATE=Rate(1, 900))
-    def test_lockouts_are_counted(self) -> None:
-        """Each refused sign-in increases the counter."""
-        before, client = self.read(), browser()
-        for _ in range(3):
-            client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
-        self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
 
 
 class SeveralProcessesTests(SimpleTestCase):
