@@ -11,8 +11,10 @@ from typing import Any
 import psycopg
 from django.contrib.auth.models import Permission
 from django.db import connection, transaction
+from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from rest_framework.test import APIClient
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -112,6 +114,11 @@ def opportunity_payload(**fields: Any) -> dict[str, Any]:
         "status": "open",
         **fields,
     }
+
+
+def change_url(row: Model) -> str:
+    """Return the URL of a row's form in the admin."""
+    return reverse(f"admin:ctj_api_{row._meta.model_name}_change", args=[row.pk])
 
 
 def browser(user: UserProfile | None = None) -> APIClient:

@@ -16,6 +16,7 @@ from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 
 from .common import (
     at_once,
+    change_url,
     execute,
     form_client,
     make_admin_user,
@@ -30,11 +31,6 @@ from .common import (
 from .test_admin_opportunities import ADD, LIST, hidden, listing_form, rows
 
 ACCOUNTS = reverse("admin:ctj_api_userprofile_changelist")
-
-
-def change_url(row: Model) -> str:
-    """Return the URL of a row's form."""
-    return reverse(f"admin:ctj_api_{row._meta.model_name}_change", args=[row.pk])
 
 
 def fields_of(page: Any) -> dict[str, Any]:
@@ -178,15 +174,6 @@ class FormVersionTests(TestCase):
                 self.assertRedirects(again, change_url(row), fetch_redirect_response=False)
                 self.assertContains(client.get(change_url(row)), "saved already")
                 self.assertEqual(model._default_manager.count(), count + 1)
-
-    def test_pm_user_with_a_wrong_form_is_led_to_the_fields(self) -> None:
-        """The summary links each, and the first has the cursor."""
-        typed = listing_form(body="", min_hours_required="999", skill_levels_name=[""], skill_levels_level=["2"])
-        page = self.tabs[self.pm.pk].post(ADD, typed)
-        for link in ('<a href="#id_body">Description</a>', '<a href="#id_skill_levels">Required skills</a>'):
-            self.assertContains(page, link, html=True)
-        self.assertContains(page, " autofocus", count=1)
-        self.assertRegex(page.content.decode(), r'<textarea name="body"[^>]* autofocus')
 
 
 class ListVersionTests(TestCase):

@@ -312,6 +312,7 @@ class RequestTests(HandlerTestCase):
 
     async def test_request_reaches_view_whole(self) -> None:
         """The view sees method, path, query, cookies and body, between the signals, and both its cookies come back."""
+        color.set("red")
         moved = {"root_path": "/sub"}  # Daphne takes it from a header of the client
         visitor = self.visitor("/echo/", {"cookie": "c=3"}, method="POST", query_string=b"q=%C3%A9", **moved)
         visitor.say(b"first ", more_body=True)
@@ -322,20 +323,15 @@ class RequestTests(HandlerTestCase):
             "query": {"q": "é"},
             "cookies": {"c": "3"},
             "body": "first second",
-            "color": "none",
+            "color": "red",
         }
         self.assertEqual((visitor.status, json.loads(visitor.body)), (200, expected))
         cookies = [value for name, value in visitor.headers if name == "set-cookie"]
         self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
         self.assertEqual(now.told, ["started", "view", "finished"])
         self.assertEqual(now.senders, [ThreadPoolHandler] * 2)
-
-    async def test_context_reaches_view_and_no_other_request(self) -> None:
-        """The view sees the server's context variables, and none that another view has set."""
-        color.set("red")
-        for _ in range(THREADS + 1):
-            visitor = await self.visitor("/echo/").visit()
-            self.assertEqual(json.loads(visitor.body)["color"], "red")
+        for _ in range(THREADS):  # in the server's context, and not in that of the view before
+            self.assertEqual(json.loads((await self.visitor("/echo/").visit()).body)["color"], "red")
 
     async def test_client_leaving_before_body_ends_runs_nothing(self) -> None:
         """No view is called for half a request."""
@@ -404,25 +400,9 @@ class ThreadPoolTests(HandlerTestCase):
         await finish(*inside)
         await self.check_all_threads_are_free()
 
-    async def test_request_without_one_host_returns_400(self) -> None:
-        """HTTP/1.1 has to name one host, once; HTTP/1.0 may name none."""
-        one, empty = (b"host", b"testserver"), (b"host", b"")
-        for version, headers, status in (
-            ("1.1", [], 400),
-            ("1.1", [one, one], 400),
-            ("1.1", [empty], 400),
-            ("1.0", [one, one], 400),
-            ("1.0", [], 200),
-            ("1.1", [one], 200),
-        ):
-            with self.subTest(version=version, headers=headers):
-                visitor = self.visitor("/api/healthcheck/", http_version=version)
-                visitor.scope["headers"] = headers
-                self.assertEqual((await visitor.visit()).status, status)
-
     @override_settings(TRUSTED_PROXIES=(ip_network("127.0.0.1"),))
     async def test_unreadable_request_returns_400_in_the_envelope(self) -> None:
-        """An unreadable query, method or Content-Type is a 400, in the envelope under /api/."""
+        """So is one that doesn't name one host, once; HTTP/1.0 may name none."""
         parameters = "a;" + ";".join(f"b{number}=c" for number in range(3000))
         content_types = ("a;b*=x''y", "a;charset*=utf-8''%00", parameters)
         unreadable: list[dict[str, Any]] = [{"query_string": b"\xff"}, {"method": "get"}]
@@ -436,6 +416,19 @@ class ThreadPoolTests(HandlerTestCase):
                 self.assertEqual((page.status, page.body), (400, b"Bad Request"))
                 self.assertEqual(now.told[-2:], ["started", "finished"])
         self.assertEqual(now.requests, [])
+        one, empty = (b"host", b"testserver"), (b"host", b"")
+        for version, hosts, status in (
+            ("1.1", [], 400),
+            ("1.1", [one, one], 400),
+            ("1.1", [empty], 400),
+            ("1.0", [one, one], 400),
+            ("1.0", [], 200),
+            ("1.1", [one], 200),
+        ):
+            with self.subTest(version=version, hosts=hosts):
+                visitor = self.visitor("/api/healthcheck/", http_version=version)
+                visitor.scope["headers"] = hosts
+                self.assertEqual((await visitor.visit()).status, status)
 
     async def test_failure_outside_the_view_is_logged_each_time_and_returns_500(self) -> None:
         """A failing signal receiver gives the enveloped 500 and a log line, and the threads stay free."""
@@ -524,14 +517,11 @@ def note_warm_up() -> None:
 class ProjectTests(SimpleTestCase):
     """What the handler relies on."""
 
-    def test_project_has_no_asynchronous_view(self) -> None:
-        """A view that runs on the event loop would have no thread's database connection."""
+    def test_project_has_no_asynchronous_and_no_streaming_view(self) -> None:
+        """The event loop has no thread's connection, and a stream is read into memory, as suits static files only."""
         views = list(view_functions(get_resolver().url_patterns))
         self.assertGreater(len(views), 50)
         self.assertEqual([view for view in views if iscoroutinefunction(view)], [])
-
-    def test_project_has_no_streaming_view(self) -> None:
-        """The handler reads a stream into memory, which suits static files only."""
         root = Path(settings.BASE_DIR)
         sources = {path for app in ("backend", "ctj_api") for path in (root / app).rglob("*.py")}
         sources -= set((root / "ctj_api" / "tests").rglob("*.py"))
@@ -554,7 +544,7 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
     """Each thread keeps its database connection."""
 
     async def test_many_requests_share_a_connection_for_each_thread(self) -> None:
-        """Connections stay open between requests, one for each thread."""
+        """Connections stay open between requests, one for each thread, until the database cuts them."""
         first = [self.visitor("/server-process/") for _ in range(THREADS)]
         for visitor in first:
             visitor.start()
@@ -567,6 +557,9 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
             visitor.start()
         self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
         self.assertEqual(await asyncio.to_thread(ask_database, STILL_CONNECTED, opened_first), opened_first)
+        await asyncio.to_thread(ask_database, CUT, opened_first)
+        opened_then = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
+        self.assertEqual(opened_first & opened_then, set())
 
     async def test_query_ends_when_its_client_has_left(self) -> None:
         """Each statement of a read is cancelled, and its line in the log says 499; a write goes on."""
@@ -598,14 +591,6 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
                     cancelling.wait()
                 cursor.execute("SELECT pg_sleep(0.001)")
                 thread.join()
-
-    async def test_requests_after_their_connections_are_cut_return_200(self) -> None:
-        """Threads replace connections that the database has cut."""
-        now.gate.set()
-        before = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
-        await asyncio.to_thread(ask_database, CUT, before)
-        after = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
-        self.assertEqual(before & after, set())
 
 
 def ask_database(query: str, processes: set[int]) -> set[Any]:

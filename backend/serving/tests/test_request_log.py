@@ -8,6 +8,7 @@ import logging.config
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from smtplib import SMTPRecipientsRefused
@@ -15,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import structlog
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import path as route
@@ -98,7 +99,7 @@ class RequestLogTests(TestCase):
         self.assertIn("T", line["timestamp"])
 
     def test_every_kind_of_response_has_one_line(self) -> None:
-        """Refusals by middleware and errors have one line each as well."""
+        """Refusals by middleware and errors as well; a path with newlines and escapes stays one line of ASCII."""
         self.client.raise_request_exception = False
         requests: list[tuple[int, str, dict[str, Any]]] = [
             (404, "/api/nowhere/", {}),
@@ -107,6 +108,7 @@ class RequestLogTests(TestCase):
             (403, "/api/users/me/", {}),
             (302, "/admin/", {}),
             (200, "/admin/login/", {}),
+            (404, "/x%0A%7B%22event%22:%22forged%22%7D%1B%5B31m%C2%85%E2%80%A8%00", {}),
         ]
         for status, path, options in requests:
             with self.subTest(path, status=status):
@@ -116,16 +118,20 @@ class RequestLogTests(TestCase):
                 self.assertEqual(told, [(status, path)])
 
     def test_failure_is_logged_with_its_place(self) -> None:
-        """The request's line has the exception's type, message and frames, but not the row that PostgreSQL quotes."""
+        """The line has the exception's type, message and frames, SQLSTATE and constraint, but not the row's values."""
         self.client.raise_request_exception = False
-        broken = IntegrityError("duplicate key\nDETAIL:  Key (email)=(ana@example.org) already exists.")
-        with patch("ctj_api.views.SkillFilter.narrow", side_effect=broken), logged() as lines:
+        broken = partial(make_regular_user, email=make_regular_user(email="ana@example.org").email)
+        with patch("ctj_api.views.SkillFilter.narrow", lambda *_: broken()), logged() as lines:
             self.client.get("/api/skills/")
         (line,) = lines
+        exception = line["exception"]
         self.assertEqual((line["level"], line["status"]), ("error", 500))
-        self.assertEqual(line["exception"]["type"], "django.db.utils.IntegrityError")
-        self.assertEqual(line["exception"]["message"], "duplicate key")
-        self.assertTrue(any("views.py" in frame for frame in line["exception"]["frames"]))
+        self.assertEqual(exception["type"], "django.db.utils.IntegrityError")
+        self.assertRegex(exception["message"], r'^duplicate key value violates unique constraint "\w+"$')
+        self.assertTrue(any("views.py" in frame for frame in exception["frames"]))
+        self.assertEqual(exception["cause"]["sqlstate"], "23505")
+        self.assertIn("email", exception["cause"]["constraint"])
+        self.assertNotIn("ana@", str(lines))
 
     def test_signed_in_user_is_logged_by_id(self) -> None:
         """The line has the user's id if the view asked for the user, or signed them in; the log looks nobody up."""
@@ -168,13 +174,6 @@ class RequestLogTests(TestCase):
             with self.subTest(secret):
                 self.assertNotIn(secret, written)
         self.assertIn(str(user.pk), written)
-
-    def test_attacker_cannot_forge_a_line(self) -> None:
-        """A path with newlines and escapes stays one line of ASCII."""
-        with logged() as lines:
-            self.client.get("/x%0A%7B%22event%22:%22forged%22%7D%1b[31m%C2%85%E2%80%A8%00")
-        self.assertEqual([line["event"] for line in lines], ["request"])
-        self.assertEqual(lines[0]["path"], "/x%0A%7B%22event%22:%22forged%22%7D%1B%5B31m%C2%85%E2%80%A8%00")
 
     def test_health_checks_are_logged_at_debug_level(self) -> None:
         """A health check is not logged at INFO unless it fails."""
@@ -298,19 +297,6 @@ class ExceptionTests(TestCase):
         for error in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
             with self.subTest(type(error)):
                 self.assertEqual(self.told(error)["message"], str(error))
-
-    def test_database_error_is_logged_without_the_row(self) -> None:
-        """SQLSTATE and constraint are logged, the row's values are not."""
-        make_regular_user(email="ana@example.org")
-        with logged() as lines:
-            try:
-                make_regular_user(email="ana@example.org")
-            except IntegrityError:
-                logger.exception("Failed")
-        cause = lines[0]["exception"]["cause"]
-        self.assertEqual(cause["sqlstate"], "23505")
-        self.assertIn("email", cause["constraint"])
-        self.assertNotIn("ana@", str(lines))
 
     def test_endless_causes_are_cut_off(self) -> None:
         """A chain of causes is logged up to MAX_CAUSES."""

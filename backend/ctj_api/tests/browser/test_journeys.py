@@ -8,6 +8,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from ctj_api.models import Opportunity, Skill
 from ctj_api.tests.common import (
+    change_url,
     make_admin_user,
     make_cop,
     make_opportunity,
@@ -44,10 +45,6 @@ class JourneyTestCase(BrowserTestCase):
         """Return what the public API lists."""
         listings: list[dict[str, Any]] = self.client.get(API).json()
         return listings
-
-    def change_url(self, listing: Opportunity) -> str:
-        """Return the path of a listing's form."""
-        return reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
 
 
 def row(page: Page, number: int) -> Locator:
@@ -192,7 +189,7 @@ class SkillPickerTests(JourneyTestCase):
         required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
         self.listing = make_opportunity(required, created_by=self.pm, role=self.role, project=self.project)
         self.page = self.open_page(user=self.pm)
-        self.page.goto(self.change_url(self.listing))
+        self.page.goto(change_url(self.listing))
 
     def names(self) -> list[str]:
         """Return the skills of the rows."""
