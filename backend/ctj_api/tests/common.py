@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
+from threading import Barrier
 from typing import Any
 
 import psycopg
 from django.contrib.auth.models import Permission
 from django.db import connection, transaction
+from django.db.models import Model
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from rest_framework.test import APIClient
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -112,6 +116,11 @@ def opportunity_payload(**fields: Any) -> dict[str, Any]:
     }
 
 
+def change_url(row: Model) -> str:
+    """Return the URL of a row's form in the admin."""
+    return reverse(f"admin:ctj_api_{row._meta.model_name}_change", args=[row.pk])
+
+
 def browser(user: UserProfile | None = None) -> APIClient:
     """Return a client whose CSRF token is checked like any other's, with ``user`` signed in if there is one."""
     client = APIClient(enforce_csrf_checks=True)
@@ -126,6 +135,20 @@ def refresh_csrf_token(client: APIClient) -> None:
     client.credentials(HTTP_X_CSRFTOKEN=client.get("/api/auth/csrf/").json()["csrf_token"])
 
 
+def client_of(user: UserProfile) -> APIClient:
+    """Return another tab of somebody who is signed in."""
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+def form_client(user: UserProfile) -> Client:
+    """Return a browser in which an administrator is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @contextmanager
 def other_connection() -> Iterator[psycopg.Connection]:
     """Give a connection to the same database, whose transactions are committed by hand."""
@@ -134,17 +157,31 @@ def other_connection() -> Iterator[psycopg.Connection]:
         yield other
 
 
-def in_another_thread[T](call: Callable[[], T]) -> T:
-    """Return what ``call`` gives in a thread with a connection of its own."""
+def execute(sql: str, *values: Any) -> Any:
+    """Let the database execute ``sql`` on the connection of the test, and return the first row that it gives."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return cursor.fetchone() if cursor.description else None
 
-    def run() -> T:
+
+def at_once[T](*calls: Callable[[], T]) -> list[T]:
+    """Return the results of ``calls``, which start at the same moment."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        barrier.wait()
         try:
             return call()
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def in_another_thread[T](call: Callable[[], T]) -> T:
+    """Return what ``call`` gives in a thread with a connection of its own."""
+    return at_once(call)[0]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
 from psycopg.errors import DiskFull
@@ -21,8 +21,10 @@ from ctj_api.models import AccountSession, Opportunity, SkillMatrix, UserProfile
 
 from .common import (
     PASSWORD,
+    at_once,
     browser,
     error_of,
+    execute,
     make_admin_user,
     make_opportunity,
     make_pm_user,
@@ -30,7 +32,6 @@ from .common import (
     make_skill,
     refresh_csrf_token,
 )
-from .test_concurrency import at_once
 
 CHANGE_PASSWORD, LOGIN, ME = "/api/auth/change-password/", "/api/auth/login/", "/api/users/me/"
 NEW = "another-long-passphrase"
@@ -146,12 +147,15 @@ class AccountSessionTests(APITestCase):
         self.user = make_regular_user()
 
     def test_regular_user_has_ten_sessions_and_the_oldest_ends(self) -> None:
-        """Other accounts' sessions are not counted, and signing in again takes the place of the former."""
+        """Others' are not counted, signing in again replaces the former, and expired ones go with their owners."""
         signed_in(make_regular_user())
         clients = [signed_in(self.user) for _ in range(11)]
         clients[-1].post(LOGIN, {"email": self.user.email, "password": PASSWORD})
         self.assertEqual([client.get(ME).status_code for client in clients], [403] + [200] * 10)
         self.assertEqual((Session.objects.count(), AccountSession.objects.count()), (11, 11))
+        Session.objects.update(expire_date=timezone.now())
+        call_command("clearsessions")
+        self.assertFalse(AccountSession.objects.exists())
 
     def test_regular_user_using_a_session_each_day_keeps_it(self) -> None:
         """The first use of a day renews it and its cookie, the others only read; unused, it ends in two weeks."""
@@ -181,18 +185,9 @@ class AccountSessionTests(APITestCase):
                     response = reader.get(url)
                     self.assertEqual((response["Cache-Control"], response.cookies), ("public, max-age=60", {}))
 
-    def test_operator_clearing_expired_sessions_clears_their_owners(self) -> None:
-        """The database deletes both rows together."""
-        signed_in(self.user)
-        Session.objects.update(expire_date=timezone.now())
-        call_command("clearsessions")
-        self.assertFalse(AccountSession.objects.exists())
-
 
 class ReadOnlySessionsTests(TransactionTestCase):
     """Sessions in a database that takes no writes."""
-
-    serialized_rollback = True
 
     def test_regular_user_reads_while_nothing_can_be_saved(self) -> None:
         """The session of a read is renewed by the next one; a write is refused, as it can't be saved either."""
@@ -204,8 +199,7 @@ class ReadOnlySessionsTests(TransactionTestCase):
             with patch.object(Session, "save", side_effect=full), self.assertLogs("ctj_api.accounts", "WARNING"):
                 self.assertEqual(client.get(ME).status_code, 200)
                 self.assertEqual(client.patch(ME, {"max_available_hours": 6}).status_code, 503)
-            with connection.cursor() as cursor:
-                cursor.execute("SET default_transaction_read_only = on")
+            execute("SET default_transaction_read_only = on")
             response = client.get(ME)
             self.assertEqual((response.status_code, response.cookies), (200, {}))
             self.assertIn("sessionid", client.get(ME).cookies)

@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 
 from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 
-from .common import WEEK, make_admin_user, make_cop, make_pm_user
+from .common import WEEK, execute, make_admin_user, make_cop, make_pm_user
 
 FEW, MANY = 10, 1000
 MODEL_PAGES = ("changelist", "add", "import", "export", "volunteer_count")
@@ -30,8 +30,7 @@ class AdminQueryTests(TestCase):
     @transaction.atomic
     def grow(self, first: int, last: int) -> None:
         """Make rows of each kind, numbered from ``first`` to ``last``; each matrix rates the first five skills."""
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0")  # the limit of a page ends with the test's transaction
+        execute("SET LOCAL statement_timeout = 0")  # the limit of a page ends with the test's transaction
         numbers = range(first, last)
         community = make_cop()
         skills = Skill.objects.bulk_create(Skill(name=f"Skill {number:04}") for number in numbers)

@@ -27,14 +27,13 @@ class ReauthenticationTests(TestCase):
         react, other = (str(make_skill(name=name).pk) for name in ("React", "ReactJS"))
         account = reverse("admin:ctj_api_userprofile_change", args=[self.user.pk])
         merge = {"action": ["merge_selected", ""], "_selected_action": [react, other], "post": "yes", "kept": react}
-        rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on", "shown_levels": "{}"}
-        # The last one's first action counts, as Django takes it.
         rights = {"email": self.user.email, "is_active": "on", "is_project_manager": "on"}
         self.forms: list[tuple[str, dict[str, Any]]] = [
             (account, {**rights, "next": "<'\n\">"}),
             (reverse("admin:ctj_api_skill_import"), {"previewed": sign([(2, {"name": "Django"})])}),
             (reverse("admin:ctj_api_skill_changelist"), merge),
             (f"{ACCOUNTS}?q=user", {"action": "end_project_manager", "_selected_action": [str(pm.pk)]}),
+            # The first action counts, as Django takes it.
             (ACCOUNTS, {"action": ["make_project_manager", "x"], "_selected_action": [str(pm.pk)]}),
         ]
 
@@ -67,11 +66,8 @@ class ReauthenticationTests(TestCase):
                 self.assertNotContains(self.answer(page), QUESTION)
                 self.assertNotEqual(self.state(), before)
                 self.assertNotContains(self.client.post(ACCOUNTS, {"action": ""}, follow=True), QUESTION)
-
-    def test_administrator_with_a_session_of_a_former_release_is_asked(self) -> None:
-        """It doesn't know when the password was entered."""
         session = self.client.session
-        del session[ENTERED_AT]
+        del session[ENTERED_AT]  # as in one of a former release
         session.save()
         self.assertContains(self.client.post(*self.forms[0]), QUESTION)
 

@@ -1,5 +1,7 @@
 """Who gets in to the admin, and how administrators give and take rights."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -34,9 +36,11 @@ LIST = reverse("admin:ctj_api_userprofile_changelist")
 DESK = reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"})
 SKILLS = reverse("admin:ctj_api_skill_changelist")
 COUNT = reverse("admin:ctj_api_opportunity_volunteer_count")
+RESET_LINK = '<a href="https://jobs.example.org/reset-password">Forgot your password?</a>'
 RIGHTS = ("is_active", "is_project_manager", "is_superuser")
 
 
+@override_settings(PASSWORD_RESET_URL="https://jobs.example.org/reset-password")
 class AdminSignInTests(TestCase):
     """Who gets in to the admin."""
 
@@ -57,21 +61,18 @@ class AdminSignInTests(TestCase):
         self.assertContains(page, "Your opportunities")
 
     def test_administrator_lands_on_the_overview(self) -> None:
-        """Also one who is a project manager besides."""
-        page = self.sign_in(make_admin_user(is_project_manager=True))
+        """Also one who is a project manager besides, and one whom a link would lead elsewhere, or nowhere."""
+        administrator = make_admin_user(is_project_manager=True)
+        page = self.sign_in(administrator)
         self.assertContains(page, "Administration")
         self.assertContains(page, LIST)
-
-    def test_administrator_following_a_foreign_link_lands_on_the_desk(self) -> None:
-        """An address elsewhere, or none, leads to the overview."""
-        administrator = make_admin_user()
         for elsewhere in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""):
             with self.subTest(elsewhere):
                 form = {"username": administrator.email, "password": PASSWORD, "next": elsewhere}
-                self.assertRedirects(self.client.post(LOGIN, form), INDEX)
+                self.assertRedirects(Client().post(LOGIN, form), INDEX, fetch_redirect_response=False)
 
     def test_regular_user_stays_outside(self) -> None:
-        """Volunteers, inactive project managers and wrong passwords get the same words."""
+        """Volunteers, inactive people and wrong passwords get the same words, and the way to a new password."""
         cases = [
             (make_regular_user(), PASSWORD),
             (make_pm_user(is_active=False), PASSWORD),
@@ -82,6 +83,7 @@ class AdminSignInTests(TestCase):
             with self.subTest(user=user):
                 page = self.sign_in(user, password)
                 self.assertContains(page, "This is not the e-mail address and password of a project manager")
+                self.assertContains(page, RESET_LINK, html=True)
                 self.assertNotIn("_auth_user_id", self.client.session)
 
     def test_staff_user_lands_on_what_their_permissions_open(self) -> None:
@@ -104,15 +106,6 @@ class AdminSignInTests(TestCase):
         UserProfile.objects.filter(pk=pm.pk).update(is_project_manager=False)
         self.assertRedirects(self.client.get(DESK), f"{LOGIN}?next=/admin/ctj_api/opportunity/%3Fposted_by%3Dme")
 
-    def test_pm_user_reads_reference_data_in_words(self) -> None:
-        """A project's meetings by day and time."""
-        self.client.force_login(make_pm_user())
-        slots = [{"day": "mon", "start": "18:00", "end": "20:00", "name": "Team <meeting>"}]
-        project = make_project(meeting_times={"timezone": "America/Los_Angeles", "slots": slots})
-        page = self.client.get(reverse("admin:ctj_api_project_change", args=[project.pk]))
-        self.assertContains(page, "<li>Monday 18:00 to 20:00 Team &lt;meeting&gt;</li>", html=True)
-        self.assertContains(page, "America/Los_Angeles")
-
 
 @override_settings(LOGIN_RATE=Rate(3, 900))
 class PasswordChangeTests(TestCase):
@@ -134,23 +127,19 @@ class PasswordChangeTests(TestCase):
             return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
 
     def test_pm_changes_own_password(self) -> None:
-        """All sessions but this one end, which gets another key."""
+        """All sessions but this one end, which gets another key; a mail says so, as somebody else may have done it."""
         before = self.client.session.session_key
+        self.change("wrong")
+        self.assertEqual(mail.outbox, [])
         self.assertRedirects(self.change(), reverse("admin:password_change_done"))
         self.pm.refresh_from_db()
         self.assertTrue(self.pm.check_password(NEW_PASSWORD))
         self.assertNotEqual(self.client.session.session_key, before)
         self.assertRedirects(self.other.get(INDEX), f"{LOGIN}?next={INDEX}")
         self.assertEqual(self.client.get(DESK).status_code, 200)
-
-    def test_owner_is_told_by_mail(self) -> None:
-        """Somebody else may have done it, at a screen that was left open."""
-        self.change("wrong")
-        self.assertEqual(mail.outbox, [])
-        self.change()
         (message,) = mail.outbox
         self.assertEqual(
-            (message.to, message.subject), (["ana@example.org"], "Your CivicTechJobs password has been changed")
+            (message.to, message.subject), ([self.pm.email], "Your CivicTechJobs password has been changed")
         )
 
     def test_owner_changing_a_password_keeps_what_was_written_meanwhile(self) -> None:
@@ -180,14 +169,10 @@ class PasswordChangeTests(TestCase):
         self.pm.refresh_from_db()
         self.assertTrue(self.pm.check_password(PASSWORD))
 
-    def test_owner_with_the_right_old_password_is_not_locked_out(self) -> None:
-        """Whoever thinks about the new one for long isn't locked out."""
+    def test_owner_choosing_a_password_is_held_to_the_rules_of_the_api(self) -> None:
+        """Neither too short nor too long; whoever tries many new ones with the right old one isn't locked out."""
         for _ in range(5):
             self.assertContains(self.change(new="short"), "This password is too short.")
-        self.assertEqual(self.change().status_code, 302)
-
-    def test_owner_choosing_a_password_is_held_to_the_rules_of_the_api(self) -> None:
-        """Up to 128 characters."""
         page = self.change(new="Xy9-" * 32 + "z")
         self.assertContains(page, "Your password must have at most 128 characters")
         longest = "Xy9-" * 32
@@ -227,26 +212,14 @@ class AdminSessionTests(TestCase):
             self.assertRedirects(answer, led_to, fetch_redirect_response=False)
 
     def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
-        """Its hours begin with the first use after the upgrade."""
+        """Its hours begin with the first use after the upgrade; within a minute, reading writes no session."""
         self.client.force_login(make_pm_user())
+        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
         session = self.client.session
         del session["signed_in_at"], session["admin_used_at"]
         session.save()
         self.assertEqual(self.client.get(DESK).status_code, 200)
         self.assertIn("signed_in_at", self.client.session)
-
-    def test_pm_user_reading_writes_no_session_within_a_minute(self) -> None:
-        """What is read again and again is read only."""
-        self.client.force_login(make_pm_user())
-        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
-
-    def test_anonymous_finds_the_way_to_a_new_password(self) -> None:
-        """It is the front end's page."""
-        with self.settings(PASSWORD_RESET_URL="https://jobs.example.org/reset-password"):
-            page = self.client.get(LOGIN)
-        self.assertContains(
-            page, '<a href="https://jobs.example.org/reset-password">Forgot your password?</a>', html=True
-        )
 
 
 class AdminUserTests(TestCase):
@@ -277,7 +250,7 @@ class AdminUserTests(TestCase):
         return self.client.post(LIST, {"action": action, "_selected_action": selected}, follow=True)
 
     def test_administrator_makes_project_managers_by_one_action(self) -> None:
-        """And takes the right away again; who has it already is left alone."""
+        """And takes the right away again, as the history tells; who has it already is left alone."""
         ana, bo = make_regular_user(email="ana@example.org"), make_regular_user(email="bo@example.org")
         self.assertContains(self.act("make_project_manager", ana), "Now project managers: ana@example.org.")
         self.assertContains(self.act("make_project_manager", ana), "Nobody was changed.")
@@ -286,18 +259,12 @@ class AdminUserTests(TestCase):
         page = self.act("end_project_manager", ana, bo)
         self.assertContains(page, "No project managers any more: ana@example.org, bo@example.org.")
         self.assertFalse(UserProfile.objects.filter(is_project_manager=True).exists())
-
-    def test_administrator_reads_in_the_history_who_gave_rights(self) -> None:
-        """From the list as from the form."""
-        user = make_regular_user()
-        self.act("make_project_manager", user)
-        self.save(user, "is_active")
-        page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[user.pk]))
+        page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[ana.pk]))
         for text in ("Changed project manager from no to yes.", "Changed project manager from yes to no."):
             self.assertContains(page, text)
 
     def test_administrator_gives_rights_but_no_password(self) -> None:
-        """What a forged form says of a password is left out, and the owner stays signed in."""
+        """One box is enough for each right; a password in a forged form is left out, the owner stays signed in."""
         user = make_regular_user(email="ana@example.org")
         session = Client()
         session.force_login(user)
@@ -307,6 +274,9 @@ class AdminUserTests(TestCase):
         page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
         for right in RIGHTS:
             self.assertContains(page, f'name="{right}"')
+        for rights in (("is_active", "is_superuser"), ("is_active",)):
+            self.save(user, *rights)
+            self.assertEqual((user.is_superuser, user.is_staff), ("is_superuser" in rights, "is_superuser" in rights))
 
     def test_administrator_lets_a_user_curate_skills(self) -> None:
         """Ticking a permission lets them in, unticking the last shuts them out; what the form hides stays."""
@@ -320,15 +290,8 @@ class AdminUserTests(TestCase):
             page = self.client.get(reverse("admin:ctj_api_userprofile_history", args=[user.pk]))
             self.assertContains(page, "Can change skill", count=2)
 
-    def test_administrator_makes_administrators(self) -> None:
-        """One box is enough to let them in, and to shut them out."""
-        user = make_regular_user()
-        for rights in (("is_active", "is_superuser"), ("is_active",)):
-            self.save(user, *rights)
-            self.assertEqual((user.is_superuser, user.is_staff), ("is_superuser" in rights, "is_superuser" in rights))
-
     def test_administrator_who_is_the_last_stays_one(self) -> None:
-        """Neither demoted nor made inactive, while an inactive administrator doesn't count."""
+        """Neither demoted nor made inactive, while an inactive one doesn't count; whoever isn't the last may go."""
         make_admin_user(is_active=False)
         for rights in (("is_active",), ("is_superuser",), ()):
             with self.subTest(rights=rights):
@@ -337,9 +300,6 @@ class AdminUserTests(TestCase):
                 self.assertTrue(self.administrator.is_active and self.administrator.is_superuser)
         self.save(self.administrator, "is_active", "is_superuser", "is_project_manager")
         self.assertTrue(self.administrator.is_project_manager)
-
-    def test_administrator_who_is_not_the_last_may_go(self) -> None:
-        """Whoever of them it is."""
         other = make_admin_user()
         self.save(other, "is_active")
         self.assertFalse(other.is_superuser)
@@ -418,17 +378,22 @@ class AdminUserTests(TestCase):
         self.assertRedirects(self.act("make_inactive", cy, self.administrator), LIST)
         self.assertEqual(UserProfile.objects.administrators().count(), 1)
 
-    def test_administrator_reads_availability_in_words(self) -> None:
-        """By day and time, or that there is none."""
-        weeks: list[tuple[Any, str]] = [
-            (WEEK, "<li>Monday 18:00 to 20:00</li>"),
-            ({"timezone": "UTC", "slots": []}, "no time at all (UTC)"),
-            (None, "not given"),
+    def test_administrator_reads_weeks_in_words(self) -> None:
+        """By day and time, or that there is none: when volunteers are free, and when projects meet."""
+        named = {"day": "mon", "start": "18:00", "end": "20:00", "name": "Team <meeting>"}
+        meetings = {"timezone": "America/Los_Angeles", "slots": [named]}
+        free = partial(make_regular_user, meeting_availability=WEEK)
+        rows: list[tuple[Callable[[], Any], str]] = [
+            (free, "<li>Monday 18:00 to 20:00</li>"),
+            (partial(free, meeting_availability={"timezone": "UTC", "slots": []}), "no time at all (UTC)"),
+            (make_regular_user, "not given"),
+            (partial(make_project, meeting_times=meetings), "<li>Monday 18:00 to 20:00 Team &lt;meeting&gt;</li>"),
+            (partial(make_project, meeting_times=meetings), "America/Los_Angeles"),
         ]
-        for week, text in weeks:
+        for make, text in rows:
             with self.subTest(text):
-                user = make_regular_user(meeting_availability=week)
-                page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
+                row = make()
+                page = self.client.get(reverse(f"admin:ctj_api_{row._meta.model_name}_change", args=[row.pk]))
                 self.assertContains(page, text, html=text.startswith("<"))
 
     def test_administrator_unlinks_accounts_from_cognito(self) -> None:

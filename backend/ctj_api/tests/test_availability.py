@@ -64,46 +64,37 @@ class MeetingTests(SimpleTestCase):
             self.assertIs(MeetingWeek(meetings, now).fits(availability), expected)
 
     def test_meeting_fits_when_the_whole_of_it_is_free(self) -> None:
-        """To the minute, on both ends, and until midnight; one of several meetings is enough."""
-        meeting = week(PACIFIC, "mon 18:00-19:30")
-        for slot in ("mon 18:00-19:30", "mon 17:00-21:00"):
-            self.assert_fits(True, meeting, week(PACIFIC, slot))
-        for slot in ("mon 18:00-19:29", "mon 18:01-19:30", "tue 18:00-19:30"):
-            self.assert_fits(False, meeting, week(PACIFIC, slot))
-        self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-24:00"))
-        several = week(PACIFIC, "mon 18:00-19:00", "thu 12:00-13:00")
-        self.assert_fits(True, several, week(PACIFIC, "thu 12:00-13:00"))
-        self.assert_fits(False, several, week(PACIFIC, "fri 12:00-13:00"))
-
-    def test_minute_before_midnight_is_no_gap(self) -> None:
-        """Forms that end a day at 23:59 mean midnight; any other minute that is not free is a gap."""
-        into_tuesday = week(PACIFIC, "mon 20:30-21:30")
-        for free, expected in (
-            (("mon 22:00-23:59", "tue 00:00-02:00"), True),
-            (("mon 22:00-23:58", "tue 00:00-02:00"), False),
-            (("mon 22:00-23:59", "tue 00:01-02:00"), False),
+        """To the minute, on both ends; adjacent and overlapping slots are one; one of several meetings is enough."""
+        monday, later = "mon 18:00-19:30", "mon 18:30-19:30"
+        several = (PACIFIC, "mon 18:00-19:00", "thu 12:00-13:00")
+        into_tuesday, into_monday = (PACIFIC, "mon 20:30-21:30"), (NEW_YORK, "sun 23:00-24:00", "mon 00:00-01:00")
+        for expected, meetings, availability in (
+            (True, (PACIFIC, monday), (PACIFIC, "mon 18:00-19:30")),
+            (True, (PACIFIC, monday), (PACIFIC, "mon 17:00-21:00")),
+            (False, (PACIFIC, monday), (PACIFIC, "mon 18:00-19:29")),
+            (False, (PACIFIC, monday), (PACIFIC, "mon 18:01-19:30")),
+            (False, (PACIFIC, monday), (PACIFIC, "tue 18:00-19:30")),
+            (True, several, (PACIFIC, "thu 12:00-13:00")),
+            (False, several, (PACIFIC, "fri 12:00-13:00")),
+            (True, (PACIFIC, later), (PACIFIC, "mon 19:00-20:00", "mon 17:00-19:00")),
+            (True, (PACIFIC, later), (PACIFIC, "mon 18:00-19:15", "mon 19:05-20:00")),
+            (False, (PACIFIC, later), (PACIFIC, "mon 18:00-19:00", "mon 19:01-20:00")),
+            # Until midnight, which forms also write as 23:59; any other minute that is not free is a gap.
+            (True, (PACIFIC, "sun 22:00-24:00"), (PACIFIC, "sun 20:00-24:00")),
+            (True, (PACIFIC, "sun 22:00-24:00"), (PACIFIC, "sun 20:00-23:59")),
+            (True, into_tuesday, (NEW_YORK, "mon 22:00-23:59", "tue 00:00-02:00")),
+            (False, into_tuesday, (NEW_YORK, "mon 22:00-23:58", "tue 00:00-02:00")),
+            (False, into_tuesday, (NEW_YORK, "mon 22:00-23:59", "tue 00:01-02:00")),
+            # 20:30 to 21:30 in Los Angeles is 23:30 to 00:30 in New York, and noon of the next day in Tokyo.
+            (False, into_tuesday, (NEW_YORK, "mon 22:00-24:00")),
+            (True, into_tuesday, (NEW_YORK, "mon 22:00-24:00", "tue 00:00-02:00")),
+            (True, into_tuesday, ("Asia/Tokyo", "tue 13:30-14:30")),
+            (False, into_tuesday, ("Asia/Tokyo", "mon 13:30-14:30")),
+            (True, (PACIFIC, "sun 20:30-21:30"), into_monday),
+            (True, (PACIFIC, "sun 21:00-22:00"), into_monday),
+            (False, (PACIFIC, "sun 21:00-22:01"), into_monday),
         ):
-            self.assert_fits(expected, into_tuesday, week(NEW_YORK, *free))
-        self.assert_fits(True, week(PACIFIC, "sun 22:00-24:00"), week(PACIFIC, "sun 20:00-23:59"))
-
-    def test_adjacent_and_overlapping_slots_count_as_one(self) -> None:
-        """Free from 17:00 to 20:00, however that is cut."""
-        meeting = week(PACIFIC, "mon 18:30-19:30")
-        self.assert_fits(True, meeting, week(PACIFIC, "mon 19:00-20:00", "mon 17:00-19:00"))
-        self.assert_fits(True, meeting, week(PACIFIC, "mon 18:00-19:15", "mon 19:05-20:00"))
-        self.assert_fits(False, meeting, week(PACIFIC, "mon 18:00-19:00", "mon 19:01-20:00"))
-
-    def test_meeting_may_run_over_midnight_on_the_volunteers_clock(self) -> None:
-        """Monday 20:30 to 21:30 in Los Angeles is 23:30 to 00:30 in New York, and Tuesday noon in Tokyo."""
-        monday = week(PACIFIC, "mon 20:30-21:30")
-        self.assert_fits(False, monday, week(NEW_YORK, "mon 22:00-24:00"))
-        self.assert_fits(True, monday, week(NEW_YORK, "mon 22:00-24:00", "tue 00:00-02:00"))
-        self.assert_fits(True, monday, week("Asia/Tokyo", "tue 13:30-14:30"))
-        self.assert_fits(False, monday, week("Asia/Tokyo", "mon 13:30-14:30"))
-        into_monday = week(NEW_YORK, "sun 23:00-24:00", "mon 00:00-01:00")
-        self.assert_fits(True, week(PACIFIC, "sun 20:30-21:30"), into_monday)
-        self.assert_fits(True, week(PACIFIC, "sun 21:00-22:00"), into_monday)
-        self.assert_fits(False, week(PACIFIC, "sun 21:00-22:01"), into_monday)
+            self.assert_fits(expected, week(*meetings), week(*availability))
 
     def test_offsets_are_those_of_the_coming_week(self) -> None:
         """In March, Los Angeles changes its clocks three weeks before London; in Phoenix nobody does."""
@@ -118,13 +109,13 @@ class MeetingTests(SimpleTestCase):
             now = datetime(2026, month, day, 12, tzinfo=UTC)
             self.assert_fits(True, meeting, week(zone, f"wed {hours}"), now)
             self.assert_fits(False, meeting, week(zone, "wed 20:00-21:00"), now)
-
-    def test_offsets_change_on_the_day_within_the_week(self) -> None:
-        """On Saturday, 7 March 2026, Los Angeles is 8 hours behind London; from Sunday on, 7."""
-        now = datetime(2026, 3, 6, 20, tzinfo=UTC)
-        self.assert_fits(True, week(PACIFIC, "sat 09:00-10:00"), week(LONDON, "sat 17:00-18:00"), now)
-        self.assert_fits(True, week(PACIFIC, "sun 09:00-10:00"), week(LONDON, "sun 16:00-17:00"), now)
-        self.assert_fits(False, week(PACIFIC, "sun 09:00-10:00"), week(LONDON, "sun 17:00-18:00"), now)
+        now = datetime(2026, 3, 6, 20, tzinfo=UTC)  # on Saturday it is 8 hours behind London; from Sunday on, 7
+        for day, hours, expected in (
+            ("sat", "17:00-18:00", True),
+            ("sun", "16:00-17:00", True),
+            ("sun", "17:00-18:00", False),
+        ):
+            self.assert_fits(expected, week(PACIFIC, f"{day} 09:00-10:00"), week(LONDON, f"{day} {hours}"), now)
 
     def test_hour_that_the_clocks_skip_or_repeat_is_no_error_nor_in_the_meeting(self) -> None:
         """In Berlin, 01:00 UTC is 03:00 on that Sunday; only a meeting all in a skipped hour doesn't take place."""

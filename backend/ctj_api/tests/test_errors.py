@@ -1,6 +1,7 @@
 """The error envelope: by code for every failure, wherever it arises."""
 
 import json
+from functools import partial
 from io import BytesIO
 from itertools import product
 from typing import Any, cast
@@ -11,7 +12,15 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+)
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from psycopg.errors import (
@@ -37,6 +46,7 @@ from .common import (
     UNKNOWN_ID,
     browser,
     error_of,
+    execute,
     make_admin_user,
     make_opportunity,
     make_pm_user,
@@ -46,6 +56,7 @@ from .common import (
 
 OPPORTUNITIES = "/api/opportunities/"
 JSON = "application/json"
+BEFORE_THE_VIEW = (SessionMiddleware, "process_request")
 
 
 class ErrorTests(APITestCase):
@@ -87,32 +98,18 @@ class ErrorTests(APITestCase):
                 self.assertEqual(response.json()["error"]["message"] == advice, debug)
                 self.assert_error(self.client.get("/api/skills/", HTTP_HOST="a b"), 400, "bad_request")
 
-    def test_anyone_with_unknown_query_parameter_gets_400(self) -> None:
-        """What is no list ignores none either, and the message names it; test_schema.py asks the lists."""
+    def test_anyone_with_unknown_or_unusable_query_parameter_gets_400(self) -> None:
+        """It is named, also where there is no list (test_schema.py asks these), and of two values neither wins."""
         detail = f"{OPPORTUNITIES}{make_opportunity().pk}/"
         for path in ("/api/schema/", "/api/docs/", "/api/healthcheck/", "/api/users/me/", detail):
             with self.subTest(path):
                 error = self.assert_error(self.client.get(path, {"nonsense": 1}), 400, "validation_error")
                 self.assertEqual(list(error["fields"]), ["nonsense"])
         self.assert_error(self.client.post(f"{OPPORTUNITIES}?limit=1", {}), 400, "validation_error")
-
-    def test_anyone_with_unreadable_or_repeated_query_parameter_gets_400(self) -> None:
-        """What can't be read is not guessed, and of two values neither wins in silence."""
-        for path, name in (
-            ("/api/skills/?search=%FF", "search"),
-            ("/api/skills/?search=%ED%A0%80", "search"),
-            ("/api/skills/?search=react%F0%9F", "search"),
-            (f"{OPPORTUNITIES}?limit=1&limit=2", "limit"),
-        ):
+        unreadable = [f"/api/skills/?search={text}" for text in ("%FF", "%ED%A0%80", "react%F0%9F")]
+        for path in (*unreadable, f"{OPPORTUNITIES}?limit=1&limit=2"):
             error = self.assert_error(self.client.get(path), 400, "validation_error")
-            self.assertEqual(list(error["fields"]), [name])
-
-    def test_anyone_with_too_many_query_parameters_gets_400(self) -> None:
-        """More than Django reads at all, with debugging on and off."""
-        query = "&".join(f"a{number}=1" for number in range(1001))
-        for debug, path in product((True, False), ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES)):
-            with self.settings(DEBUG=debug):
-                self.assert_error(self.client.get(f"{path}?{query}"), 400, "bad_request")
+            self.assertEqual(list(error["fields"]), ["search" if path in unreadable else "limit"])
 
     def test_pm_user_with_other_content_type_gets_415(self) -> None:
         """JSON in UTF-8, and nothing else; also where the CSRF check looks for a token in a form."""
@@ -125,11 +122,21 @@ class ErrorTests(APITestCase):
                     response = client.post(path, b"a=b", content_type=content_type)
                     self.assert_error(response, 415, "unsupported_media_type")
 
-    def test_anyone_with_suspicious_request_gets_400(self) -> None:
-        """What Django refuses in the middle of a view is told as malformed, with debugging on and off."""
+    def test_anyone_meeting_a_bug_or_a_suspicion_of_django_gets_no_details(self) -> None:
+        """What went wrong stays in the log, with debugging on and off; so does a query of more than Django reads."""
+        query = "&".join(f"a{number}=1" for number in range(1001))
         for debug in (True, False):
-            with self.settings(DEBUG=debug), patch("ctj_api.views.Role.objects.all", side_effect=SuspiciousOperation):
-                self.assert_error(self.client.get("/api/roles/"), 400, "bad_request")
+            with self.settings(DEBUG=debug), patch("ctj_api.views.Role.objects.all") as broken:
+                broken.side_effect = SuspiciousOperation("secret")
+                suspicious = self.client.get("/api/roles/")
+                broken.side_effect = RuntimeError("secret")
+                with self.assertLogs("django.request", "ERROR"):
+                    bug = self.client.get("/api/roles/")
+                self.assert_error(suspicious, 400, "bad_request")
+                self.assert_error(bug, 500, "server_error")
+                self.assertNotIn(b"secret", suspicious.content + bug.content)
+                for path in ("/api/skills/", "/api/healthcheck/", OPPORTUNITIES):
+                    self.assert_error(self.client.get(f"{path}?{query}"), 400, "bad_request")
 
     def test_anyone_accepting_something_else_gets_406(self) -> None:
         """There is no HTML and no XML to be had."""
@@ -140,7 +147,7 @@ class ErrorTests(APITestCase):
         self.assert_error(self.client.get("/api/docs/", HTTP_ACCEPT=JSON), 406, "not_acceptable")
 
     def test_pm_user_with_unreadable_body_gets_parse_error(self) -> None:
-        """Broken JSON, nested too deep, out of range or not UTF-8."""
+        """Broken JSON, nested too deep, out of range or not UTF-8; what is no object has a message of no field."""
         broken = (b"{", b"'", b"\xff", b'{"a": NaN}', b"{} {}", b'{"a": 1, "a": 2}', b'{"a": {"b": 1, "b": 1}}')
         too_long = (b'{"a": ' + b"9" * 5000 + b"}", b"1" * 5_000)
         lists = tuple(b"[" * depth + b"]" * depth for depth in (5_000, 200_000))
@@ -152,11 +159,8 @@ class ErrorTests(APITestCase):
         for depth, code in ((16, "validation_error"), (17, "parse_error")):
             body = b"[" * depth + b"]" * depth
             self.assert_error(self.client.post(OPPORTUNITIES, body, content_type=JSON), 400, code)
-
-    def test_pm_user_with_body_that_is_no_object_gets_400(self) -> None:
-        """What concerns no field stands under ``non_field_errors``."""
-        for body in ([], [1], "x", 1, True, None):
-            response = self.client.post(OPPORTUNITIES, json.dumps(body), content_type=JSON)
+        for no_object in ([], [1], "x", 1, True, None):
+            response = self.client.post(OPPORTUNITIES, json.dumps(no_object), content_type=JSON)
             error = self.assert_error(response, 400, "validation_error")
             self.assertEqual(list(error["fields"]), ["non_field_errors"])
 
@@ -191,39 +195,31 @@ class ErrorTests(APITestCase):
             self.assert_error(self.client.options(path), 405, "method_not_allowed")
 
     def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
-        """Whichever way it fails, in a view and before it, with debugging on and off."""
-        deadlock = OperationalError("deadlock detected")
-        deadlock.__cause__ = DeadlockDetected()
-        for failure, debug in product((OperationalError("gone"), InterfaceError("closed"), deadlock), (True, False)):
-            for broken in (
-                patch("ctj_api.views.Role.objects.all", side_effect=failure),
-                patch.object(SessionMiddleware, "process_request", side_effect=failure),
-            ):
-                with self.subTest(failure=failure, debug=debug), self.settings(DEBUG=debug), broken:
-                    response = self.client.get("/api/roles/")
-                    self.assert_error(response, 503, "service_unavailable")
-                    self.assertGreater(int(response["Retry-After"]), 0)
-
-    def test_operator_reads_what_keeps_the_database_from_its_work(self) -> None:
-        """The request's own line has PostgreSQL's reason; clients are told where they can still read."""
-        cases = (
+        """In a view and before it, with debugging on and off; the request's own line in the log has the reason."""
+        cases: list[tuple[DatabaseError, Exception | None]] = [
             (OperationalError("deadlock detected"), DeadlockDetected()),
             (OperationalError("could not extend file: No space left on device"), DiskFull()),
             (OperationalError("FATAL: sorry, too many clients already"), TooManyConnections()),
             (OperationalError("server closed the connection"), None),
-            (
-                InternalError("the transaction was idle for too long"),
-                IdleInTransactionSessionTimeout(),
-            ),
-        )
-        for failure, cause in cases:
+            (InterfaceError("closed"), None),
+            (InternalError("the transaction was idle for too long"), IdleInTransactionSessionTimeout()),
+        ]
+        view, middleware = partial(patch, "ctj_api.views.Role.objects.all"), partial(patch.object, *BEFORE_THE_VIEW)
+        for (failure, cause), broken, debug in product(cases, (view, middleware), (True, False)):
             failure.__cause__ = cause
-            broken = patch("ctj_api.views.Role.objects.all", side_effect=failure)
-            kept = patch.object(connection, "close")
-            with self.subTest(str(failure)), broken, kept, self.assertLogs(level="WARNING") as logs:
+            kept, logged = patch.object(connection, "close"), self.assertLogs(level="WARNING")
+            with (
+                self.subTest(str(failure), debug=debug),
+                self.settings(DEBUG=debug),
+                broken(side_effect=failure),
+                kept,
+                logged as logs,
+            ):
                 response = self.client.get("/api/roles/")
                 self.assert_error(response, 503, "service_unavailable")
-                self.assertEqual("only read" in response.json()["error"]["message"], isinstance(cause, DiskFull))
+                self.assertGreater(int(response["Retry-After"]), 0)
+                is_readable = broken is view and isinstance(cause, DiskFull)
+                self.assertEqual("only read" in response.json()["error"]["message"], is_readable)
             self.assertEqual([record.name for record in logs.records], ["serving.request_log"])
             self.assertIn(str(failure), logs.output[0])
 
@@ -247,18 +243,6 @@ class ErrorTests(APITestCase):
         page = APIClient(enforce_csrf_checks=True).post("/admin/login/", {"username": "pm@example.org"})
         self.assertContains(page, "This page is out of date", status_code=403)
 
-    def test_anyone_meeting_a_bug_gets_500_without_details(self) -> None:
-        """What went wrong stays in the log, with debugging on and off."""
-        for debug in (True, False):
-            with (
-                self.settings(DEBUG=debug),
-                patch("ctj_api.views.Role.objects.all", side_effect=RuntimeError("secret")),
-                self.assertLogs("django.request", "ERROR"),
-            ):
-                response = self.client.get("/api/roles/")
-            self.assert_error(response, 500, "server_error")
-            self.assertNotIn(b"secret", response.content)
-
     def test_pm_user_meeting_a_conflict_gets_400(self) -> None:
         """What only the database can know is told as a conflict, logged as no error, and nothing is half-written."""
         payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
@@ -279,12 +263,6 @@ class ErrorTests(APITestCase):
                 self.assert_error(self.client.post(OPPORTUNITIES, opportunity_payload()), 500, "server_error")
             self.assertIsNotNone(logs.records[0].exc_info)
         self.assertFalse(Opportunity.objects.exists())
-
-
-def execute(sql: str) -> None:
-    """Let the database execute a statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
 
 
 class ChunkedBodyTests(APITestCase):
@@ -312,12 +290,9 @@ class ChunkedBodyTests(APITestCase):
         return handler.get_response(ASGIRequest(scope, BytesIO(body)))
 
     def test_anyone_with_a_chunked_body_is_understood(self) -> None:
-        """The body is read to its end."""
+        """The body is read to its end; chunks are no way around the limit."""
         response = self.answer_to(b'{"email": "nobody@example.org", "password": "wrong"}')
         self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "authentication_failed")
-
-    def test_anyone_with_an_endless_chunked_body_gets_400(self) -> None:
-        """Chunks are no way around the limit."""
         response = self.answer_to(b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
         self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "bad_request")
 
@@ -326,7 +301,7 @@ class ExceptionHandlerTests(APITestCase):
     """The mapping of exceptions to codes."""
 
     def test_client_gets_the_code_of_the_specification_for_each_exception(self) -> None:
-        """Its table, word by word."""
+        """Its table, word by word; the header that says when to retry survives the envelope."""
         table: list[tuple[exceptions.APIException, str]] = [
             (exceptions.ValidationError("x"), "validation_error"),
             (exceptions.AuthenticationFailed(), "authentication_failed"),
@@ -337,25 +312,17 @@ class ExceptionHandlerTests(APITestCase):
             (exceptions.NotAcceptable(), "not_acceptable"),
             (exceptions.UnsupportedMediaType("text/plain"), "unsupported_media_type"),
             (exceptions.ParseError(), "parse_error"),
-            (exceptions.Throttled(), "throttled"),
+            (exceptions.Throttled(wait=7), "throttled"),
             (exceptions.APIException(), "error"),
         ]
         for exc, code in table:
             response = civic_exception_handler(exc, {})
             assert response is not None
-            self.assertEqual(response.data["error"]["code"], code)
-
-    def test_client_gets_the_code_of_a_status_without_exception(self) -> None:
-        """A failure is told alike, whether DRF raised it or the middleware found it."""
-        for cls in exceptions.APIException.__subclasses__():
+            self.assertEqual((response.status_code, response.data["error"]["code"]), (exc.status_code, code))
+            self.assertEqual(response.get("Retry-After"), "7" if code == "throttled" else None)
+        for cls in exceptions.APIException.__subclasses__():  # as the middleware tells a status without exception
             if cls.status_code in CODE_OF_STATUS and cls.status_code not in {400, 403}:
                 self.assertEqual(CODE_OF_STATUS[cls.status_code][0], cls.default_code)
-
-    def test_client_is_told_when_to_retry(self) -> None:
-        """The header survives the envelope."""
-        response = civic_exception_handler(exceptions.Throttled(wait=7), {})
-        assert response is not None
-        self.assertEqual((response.status_code, response["Retry-After"]), (429, "7"))
 
     def test_client_is_told_of_a_conflict_after_a_write_only(self) -> None:
         """A read that breaks a rule of the database is a defect, and so is a write that breaks no rule for clients."""

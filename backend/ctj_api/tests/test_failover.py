@@ -13,7 +13,7 @@ from ctj_api.models import Opportunity, Skill
 from devtools.embedded_postgres import BINARIES, Cluster, temporary_folder
 from devtools.reliability.servers import connect
 
-from .common import browser, make_opportunity, make_skill, wait_until
+from .common import browser, execute, make_opportunity, make_skill, wait_until
 
 PATHS = ("/api/opportunities/", "/api/skills/")
 
@@ -37,11 +37,9 @@ def sql(cluster: Cluster, *statements: str) -> Any:
 
 def numbers() -> Any:
     """Return which transaction has written the listing and the skill, and where they lie."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT xmin::text, ctid FROM ctj_api_opportunity UNION ALL SELECT xmin::text, ctid FROM ctj_api_skill"
-        )
-        return cursor.fetchone()
+    return execute(
+        "SELECT xmin::text, ctid FROM ctj_api_opportunity UNION ALL SELECT xmin::text, ctid FROM ctj_api_skill"
+    )
 
 
 class FailoverTests(SimpleTestCase):

@@ -16,7 +16,6 @@ from .common import (
     WEEK,
     browser,
     error_of,
-    make_admin_user,
     make_cop,
     make_opportunity,
     make_pm_user,
@@ -113,7 +112,7 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual([match["score"] for match in self.mine()], [1, 1, 1, 1, 0.5, 0.5])
 
     def test_authenticated_user_sees_open_opportunities_only(self) -> None:
-        """Neither drafts nor what is no longer to be had; not even a project manager's own drafts."""
+        """Neither drafts, even own ones, nor what is no longer to be had; and none before any skill is rated."""
         opened = self.opportunity({self.react: 3})
         for status in ("draft", "on_hold", "filled", "closed"):
             self.opportunity({self.react: 3}, status=status, created_by=self.pm)
@@ -121,10 +120,6 @@ class OpportunityMatchReadTests(MatchAssertions):
         UserProfile.objects.filter(pk=self.volunteer.pk).update(is_project_manager=True)
         self.volunteer.refresh_from_db()
         self.assertEqual(self.ids(), [str(opened.pk)])
-
-    def test_authenticated_user_without_skills_has_no_matches(self) -> None:
-        """Before the qualifier was filled in, and with an empty matrix."""
-        self.opportunity({self.react: 3})
         for user in (make_regular_user(), make_regular_user({})):
             self.assertEqual(self.listed(MY_MATCHES, user), [])
 
@@ -243,18 +238,15 @@ class VolunteerMatchReadTests(MatchAssertions):
         self.assertEqual(match, seen_by_volunteer)
 
     def test_pm_user_sees_active_users_who_have_rated_skills(self) -> None:
-        """A project manager may volunteer, too, and an account that was made inactive is found by nobody."""
+        """Project managers among them, but nobody inactive; for any listing, drafts of others included."""
         make_pm_user(levels={self.react: 3, self.css: 4, self.sql: 2}, email="pm@example.org")
         self.assertEqual(self.ranked(), ["pm@example.org", "ana@example.org"])
+        for status in ("draft", "open", "on_hold", "filled", "closed"):
+            listing = self.opportunity({self.react: 3}, status=status, created_by=make_pm_user())
+            self.assertEqual(len(self.listed(matches_of(listing), self.pm)), 2)
+        self.assertEqual(self.listed(matches_of(self.opportunity({})), self.pm), [])
         UserProfile.objects.filter(pk=self.volunteer.pk).update(is_active=False)
         self.assertEqual(self.ranked(), ["pm@example.org"])
-
-    def test_pm_user_sees_matches_of_any_listing(self) -> None:
-        """Of others' as well, drafts and closed ones included; one that requires nothing has none."""
-        for status in ("draft", "open", "on_hold", "filled", "closed"):
-            opportunity = self.opportunity({self.react: 3}, status=status, created_by=make_pm_user())
-            self.assertEqual(len(self.listed(matches_of(opportunity), self.pm)), 1)
-        self.assertEqual(self.listed(matches_of(self.opportunity({})), self.pm), [])
 
     def test_pm_user_can_narrow_and_turn_pages(self) -> None:
         """By score, to what is met, to who has the time; the headers tell how many there are."""
@@ -272,18 +264,14 @@ class VolunteerMatchReadTests(MatchAssertions):
         self.assertEqual(response["X-Total-Count"], "4")
 
     def test_anyone_else_cannot_see_volunteers(self) -> None:
-        """Neither anonymous people nor volunteers, administrators, or project managers who were made inactive."""
-        response = self.client.get(self.url)
-        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "not_authenticated"))
-        for user in (self.volunteer, make_admin_user(), make_pm_user(is_active=False)):
+        """An inactive project manager is refused; that there is no such listing is told to project managers only."""
+        unknown = f"/api/opportunities/{UNKNOWN_ID}/matches/"
+        inactive = make_pm_user(is_active=False)
+        cases = [(inactive, self.url, 403, "permission_denied"), (self.volunteer, unknown, 403, "permission_denied")]
+        for user, url, status, code in (*cases, (self.pm, unknown, 404, "not_found")):
             self.client.force_authenticate(user)
-            for url in (self.url, f"/api/opportunities/{UNKNOWN_ID}/matches/"):
-                response = self.client.get(url)
-                self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
-        # For a project manager there is nothing to rank for.
-        self.client.force_authenticate(self.pm)
-        response = self.client.get(f"/api/opportunities/{UNKNOWN_ID}/matches/")
-        self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
+            response = self.client.get(url)
+            self.assertEqual((response.status_code, error_of(response)["code"]), (status, code))
 
     def test_anyone_else_is_told_no_address_of_a_volunteer(self) -> None:
         """Whoever asks for whatever: only the volunteer, and project managers here."""
@@ -336,23 +324,19 @@ class MatchReadTests(MatchAssertions):
                     with self.subTest(url=url, rows=rows, query=query), self.assertNumQueries(queries):
                         client.get(url + query)
 
-    def test_volunteer_is_not_shown_opportunities_that_no_longer_match(self) -> None:
-        """One that asks for something else by now, and one that was closed, are left out of the page."""
+    def test_everyone_is_shown_what_still_matches(self) -> None:
+        """Who or what asks for or has other skills by now, was closed or made inactive, is left out of the page."""
         kept, changed, closed = (self.opportunity({self.react: 3}) for _ in range(3))
-        ranking = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
-        self.assertEqual(len(ranking), 3)
+        opportunities = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
+        unsure, inactive = (make_regular_user({self.react: 3}) for _ in range(2))
+        volunteers = VolunteerRanking(kept, Narrowing(), timezone.now())
+        self.assertEqual((len(opportunities), len(volunteers)), (3, 3))
         SkillMatrix.objects.store({str(self.sql.pk): 3}, into=changed.skills_required_matrix)
         Opportunity.objects.filter(pk=closed.pk).update(status="closed")
-        self.assertEqual([match.opportunity for match in ranking[:3]], [kept])
-
-    def test_pm_user_is_not_shown_volunteers_who_no_longer_match(self) -> None:
-        """One who has taken back a skill, and one whose account was made inactive, are left out of the page."""
-        changed, inactive = (make_regular_user({self.react: 3}) for _ in range(2))
-        ranking = VolunteerRanking(self.opportunity({self.react: 3}), Narrowing(), timezone.now())
-        self.assertEqual(len(ranking), 3)
-        SkillMatrix.objects.store({}, into=changed.skills_learned_matrix)
+        SkillMatrix.objects.store({}, into=unsure.skills_learned_matrix)
         UserProfile.objects.filter(pk=inactive.pk).update(is_active=False)
-        self.assertEqual([match.volunteer for match in ranking[:3]], [self.volunteer])
+        self.assertEqual([match.opportunity for match in opportunities[:3]], [kept])
+        self.assertEqual([match.volunteer for match in volunteers[:3]], [self.volunteer])
 
     def test_volunteer_is_shown_a_skill_deleted_meanwhile_without_its_name(self) -> None:
         """The page was read before the names; the explanation still goes with the score."""

@@ -93,37 +93,38 @@ class OpportunityFilterTests(APITestCase):
         self.assertEqual(set(good) | {"created_by", "ordering", "limit", "offset"}, set(PARAMETERS))
 
     def test_anonymous_list_takes_several_values_of_repeatable_filters(self) -> None:
-        """Any of them counts."""
-        self.assertEqual(self.listed(status=["open", "on_hold"]), [self.developer, self.designer])
-        self.assertEqual(self.listed(work_environment=["hybrid", "in_person"]), [self.designer])
-        self.assertEqual(self.listed(min_experience_required=["", "senior"]), [self.designer])
-        self.assertEqual(self.listed(skill=[self.css.pk, self.figma.pk]), [self.developer, self.designer])
-        self.assertEqual(self.listed(skill=[self.react.pk, self.css.pk]), [self.developer])
-
-    def test_anonymous_list_takes_ids_in_any_case_and_hours_up_to_the_limit(self) -> None:
-        """Ids as matrices do; no more than so many hours."""
-        self.assertEqual(self.listed(skill=str(self.css.pk).upper()), [self.developer])
-        self.assertEqual(self.listed(project=str(self.developer.project_id).upper()), [self.developer])
-        self.assertEqual(self.listed(community_of_practice=str(make_cop("ui_ux").pk).upper()), [self.designer])
-        for hours, found in ((0, []), (5, []), (10, [self.developer, self.designer])):
-            self.assertEqual(self.listed(max_hours=hours), found)
-
-    def test_anonymous_list_by_status_never_shows_drafts(self) -> None:
-        """The filter narrows what is visible; a project manager sees theirs."""
-        draft = make_opportunity(status="draft")
-        self.assertEqual(self.client.get(URL, {"status": "draft"}).json(), [])
-        self.client.force_authenticate(self.pm)
-        self.assertEqual([row["id"] for row in self.client.get(URL, {"status": "draft"}).json()], [str(draft.pk)])
+        """Any of them counts; ids in any case, no more than so many hours; links keep the filters."""
+        both = [self.developer, self.designer]
+        cases: list[tuple[dict[str, Any], list[Opportunity]]] = [
+            ({"status": ["open", "on_hold"]}, both),
+            ({"work_environment": ["hybrid", "in_person"]}, [self.designer]),
+            ({"min_experience_required": ["", "senior"]}, [self.designer]),
+            ({"skill": [self.css.pk, self.figma.pk]}, both),
+            ({"skill": [self.react.pk, self.css.pk]}, [self.developer]),
+            ({"skill": str(self.css.pk).upper()}, [self.developer]),
+            ({"project": str(self.developer.project_id).upper()}, [self.developer]),
+            ({"community_of_practice": str(make_cop("ui_ux").pk).upper()}, [self.designer]),
+            *(({"max_hours": hours}, found) for hours, found in ((0, []), (5, []), (10, both))),
+        ]
+        for query, found in cases:
+            with self.subTest(query):
+                self.assertEqual(self.listed(**query), found)
+        link = self.client.get(URL, {"status": ["open", "on_hold"], "limit": 1, "search": ""})["Link"]
+        self.assertIn(f'<{URL}?limit=1&offset=1&search=&status=open&status=on_hold>; rel="next"', link)
 
     def test_pm_user_lists_own_listings(self) -> None:
-        """``created_by=me`` is what the signed-in user has posted; without a session nobody is me."""
+        """``created_by=me`` is what the signed-in user has posted; drafts are listed to project managers only."""
         self.assertEqual(self.refusal(created_by="me"), {"created_by": ["Sign in to ask for what you have posted."]})
         for user, found in ((self.pm, [self.developer]), (make_regular_user(), [])):
             self.client.force_authenticate(user)
             self.assertEqual(self.listed(created_by="me"), found)
+        draft = make_opportunity(status="draft")
+        for user, drafts in ((None, []), (self.pm, [str(draft.pk)])):
+            self.client.force_authenticate(user)
+            self.assertEqual([row["id"] for row in self.client.get(URL, {"status": "draft"}).json()], drafts)
 
     def test_anonymous_list_takes_every_ordering(self) -> None:
-        """Both ways."""
+        """Both ways; equals stand in the order of their ids, whichever way the order goes."""
         Opportunity.objects.filter(pk=self.designer.pk).update(updated_at=timezone.now() + timedelta(days=1))
         for ordering, first in (
             ("created_at", self.designer),
@@ -135,9 +136,6 @@ class OpportunityFilterTests(APITestCase):
         ):
             with self.subTest(ordering):
                 self.assertEqual(self.listed(ordering=ordering)[0], first)
-
-    def test_anonymous_list_orders_equals_by_id(self) -> None:
-        """Whichever way the order goes."""
         by_id = [f"00000000-0000-4000-8000-00000000000{digit}" for digit in range(9)]
         for id_ in reversed(by_id):
             make_opportunity(id=id_, min_hours_required=3)
@@ -154,7 +152,7 @@ class OpportunityFilterTests(APITestCase):
         self.assertEqual(list(self.refusal(ordering="relevance", search=" ")), ["ordering"])
 
     def test_anonymous_list_refuses_bad_values(self) -> None:
-        """Each is told by the name of its parameter, and by what would have been right."""
+        """Each is told by its name and by what would have been right; only repeatable ones are given twice."""
         bad: dict[str, tuple[Any, ...]] = {
             "status": ("nonsense", "OPEN", "open,closed", ["open", "nonsense"], ""),
             "work_environment": ("nonsense", ""),
@@ -177,32 +175,19 @@ class OpportunityFilterTests(APITestCase):
                 with self.subTest(name=name, value=value):
                     self.assertEqual(list(self.refusal(**{name: value})), [name])
         self.assertLessEqual(set(PARAMETERS), set(bad))
-
-    def test_anonymous_list_says_what_would_have_been_right(self) -> None:
-        """In words that a developer understands at once."""
-        self.assertEqual(
-            self.refusal(status="nonsense", max_hours="169", skill=UNKNOWN_ID, project=UNKNOWN_ID),
-            {
-                "status": ['"nonsense" is not one of draft, open, on_hold, filled, closed.'],
-                "max_hours": ["Give a whole number from 0 to 168."],
-                "skill": [f'There is no skill with the id "{UNKNOWN_ID}".'],
-                "project": ["There is no such project. Give its id."],
-            },
-        )
-
-    def test_anonymous_list_refuses_parameters_given_twice(self) -> None:
-        """But for those that are repeatable."""
+        right = {
+            "status": ['"nonsense" is not one of draft, open, on_hold, filled, closed.'],
+            "max_hours": ["Give a whole number from 0 to 168."],
+            "skill": [f'There is no skill with the id "{UNKNOWN_ID}".'],
+            "project": ["There is no such project. Give its id."],
+        }
+        told = self.refusal(status="nonsense", max_hours="169", skill=UNKNOWN_ID, project=UNKNOWN_ID)
+        self.assertEqual(told, right)
         repeatable = {name for name, parameter in PARAMETERS.items() if parameter.is_repeatable}
         self.assertEqual(repeatable, {"status", "work_environment", "min_experience_required", "skill"})
         for name in PARAMETERS.keys() - repeatable:
             with self.subTest(name):
                 self.assertEqual(self.refusal(**{name: ["1", "1"]}), {name: ["Give this query parameter once."]})
-
-    def test_anonymous_links_keep_the_filters(self) -> None:
-        """Repeated ones too."""
-        query: dict[str, Any] = {"status": ["open", "on_hold"], "limit": 1, "search": ""}
-        link = self.client.get(URL, query)["Link"]
-        self.assertIn(f'<{URL}?limit=1&offset=1&search=&status=open&status=on_hold>; rel="next"', link)
 
     def test_anonymous_search_is_told_in_pages(self) -> None:
         """Counted and ordered as the whole list of hits, beyond its end as well."""

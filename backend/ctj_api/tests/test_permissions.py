@@ -1,6 +1,7 @@
 """Who may do what: a matrix over every URL of the project, which fails when a URL is missing from it."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from django.db import transaction
@@ -8,7 +9,10 @@ from django.test import Client, TestCase
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.test import APITestCase
 
+from ctj_api.models import Opportunity, UserProfile
+
 from .common import (
+    browser,
     error_of,
     make_admin_user,
     make_cop,
@@ -234,6 +238,21 @@ class ApiPermissionTests(APITestCase):
                             refused = "not_authenticated" if who == "anonymous" else "permission_denied"
                             self.assertEqual(error_of(response)["code"], {**CODES, 403: refused}[status])
 
+    def test_everyone_without_token_writes_nothing(self) -> None:
+        """A session alone is not enough for anything that is written, nor a token that is not the cookie's."""
+        cells = [(name, method, API_MATRIX[name][method]) for name in API_MATRIX for method in METHODS[1:]]
+        written = [cell for cell in cells if {200, 201, 204, 400} & set(cell[2].values())]
+        self.assertEqual(len(written), 12)
+        for user, token in product((self.users["creator"], None), ({}, {"HTTP_X_CSRFTOKEN": "x" * 64})):
+            client = browser(user)
+            client.credentials(**token)
+            for name, method, _ in written:
+                url, before = self.url(name, "creator"), Opportunity.objects.count()
+                with self.subTest(route=name, method=method, user=user, token=token):
+                    response = getattr(client, method)(url, self.payload)
+                    self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+                    self.assertEqual((Opportunity.objects.count(), UserProfile.objects.count()), (before, 5))
+
 
 class AdminPermissionTests(TestCase):
     """Every admin page, for everyone."""
@@ -270,16 +289,13 @@ class AdminPermissionTests(TestCase):
         return {name: type(row)._default_manager.filter(pk=row.pk).values().first() for name, row in self.rows.items()}
 
     def test_matrix_covers_every_route(self) -> None:
-        """A new admin page fails here until the matrix names it."""
+        """A new admin page fails here until the matrices say who may open it, and who may send it a form."""
         names = {
             name.removeprefix("admin:")
             for name in route_names(get_resolver().url_patterns)
             if name.startswith("admin:") and "(?P<" not in name and "<path:object_id>/" not in name
         }
         self.assertEqual(names, {name for name, _, _ in self.pages()})
-
-    def test_matrix_of_forms_covers_every_page(self) -> None:
-        """A new admin page fails here until the matrix says who may send it a form."""
         pages = {f"{model}_{page}" for model, pages in ADMIN_MODELS.items() for page in pages}
         self.assertEqual(set(ADMIN_POSTS), pages)
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from django.db import connection
 from django.test import TestCase
 from django.urls import reverse
 from hypothesis import example, given
@@ -13,7 +12,7 @@ from rest_framework.test import APITestCase
 
 from ctj_api.models import Opportunity, Project, Role, Skill, UserProfile
 
-from .common import make_admin_user, make_opportunity, make_project, make_regular_user, make_role, make_skill
+from .common import execute, make_admin_user, make_opportunity, make_project, make_regular_user, make_role, make_skill
 
 CASES = json.loads((Path(__file__).parent / "search_cases.json").read_text(encoding="utf-8"))
 IS_NORMAL_AND_FINDS_ITSELF = """
@@ -111,9 +110,7 @@ class DefinitionTests(HypothesisTestCase):
     @example("ASP.NET, C++/C#: \u00bd \u212b\u0301 \ufdfa e\u00adx F\u266f\ufe0e i++ ..net")
     def test_anyone_finds_each_text_by_itself(self, text: str) -> None:
         """The normal form is its own; documents and queries have the same words, in names and texts, if any."""
-        with connection.cursor() as cursor:
-            cursor.execute(IS_NORMAL_AND_FINDS_ITSELF, [text])
-            self.assertEqual(cursor.fetchone(), (True, True))
+        self.assertEqual(execute(IS_NORMAL_AND_FINDS_ITSELF, text), (True, True))
 
 
 class CatalogSearchTests(APITestCase):
@@ -143,7 +140,6 @@ class CatalogSearchTests(APITestCase):
     def test_anyone_searching_the_catalog_uses_an_index(self) -> None:
         """Also for accounts, of which there are many."""
         for model in (Role, Project, Skill, UserProfile):
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+            execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
             plan = model.objects.search("react develop").explain()
             self.assertIn(f"Bitmap Index Scan on {model._meta.model_name}_search", plan)

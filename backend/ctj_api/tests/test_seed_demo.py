@@ -3,6 +3,7 @@
 from datetime import timedelta
 from functools import partial
 from io import StringIO
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -54,7 +55,7 @@ class DemoTests(TestCase):
     """The command in a development set-up, starting from a database that has been migrated and nothing more."""
 
     def test_maintainer_gets_accounts_and_listings_of_every_kind(self) -> None:
-        """The default demo shows every state that the site has, and two managers are there even in the smallest one."""
+        """The default demo has every state and predictable addresses; another seed has other listings of these."""
         self.assertIn("0 opportunities, 2 project managers and 0 volunteers", seed(opportunities=0, volunteers=0))
         printed = seed(password="demo")
         self.assertEqual(printed, "Demo: 40 opportunities, 2 project managers and 30 volunteers added.\n")
@@ -71,14 +72,13 @@ class DemoTests(TestCase):
         volunteers = UserProfile.objects.filter(is_project_manager=False)
         self.assertEqual(volunteers.filter(skills_learned_matrix=None).count(), 3)
         self.assertEqual(volunteers.filter(meeting_availability__isnull=True).count(), 6)
-
-    def test_maintainer_gets_accounts_with_predictable_addresses(self) -> None:
-        """Project managers are flagged as such; nobody is an administrator."""
-        seed(opportunities=25, volunteers=3)
-        expected = {f"{kind}{number}@example.org": kind == "pm" for kind in ("pm", "volunteer") for number in (1, 2, 3)}
+        numbered = [("pm", number) for number in range(1, 5)] + [("volunteer", number) for number in range(1, 31)]
         accounts = UserProfile.objects.filter(is_superuser=False, is_staff=False)
+        expected = {f"{kind}{number}@example.org": kind == "pm" for kind, number in numbered}
         self.assertEqual(dict(accounts.values_list("email", "is_project_manager")), expected)
-        self.assertEqual(UserProfile.objects.count(), 6)
+        self.assertEqual(UserProfile.objects.count(), 34)
+        self.assertEqual(seed(seed=2), "Demo: 40 opportunities, 0 project managers and 0 volunteers added.\n")
+        self.assertEqual(Opportunity.objects.values("body").distinct().count(), 80)
 
     def test_maintainer_gets_rows_of_the_past_120_days_that_satisfy_every_validator(self) -> None:
         """Most skills of a volunteer are of their community, and managers joined before the first listing."""
@@ -116,13 +116,6 @@ class DemoTests(TestCase):
             seed(opportunities=60, volunteers=50)
         self.assertEqual(demo_rows(), large)
 
-    def test_maintainer_gets_other_listings_by_another_seed(self) -> None:
-        """E-mail addresses are taken by then, so the accounts that have them post the new listings."""
-        seed()
-        printed = seed(seed=2)
-        self.assertEqual(printed, "Demo: 40 opportunities, 0 project managers and 0 volunteers added.\n")
-        self.assertEqual(Opportunity.objects.values("body").distinct().count(), 80)
-
     def test_maintainer_running_it_twice_keeps_what_was_edited(self) -> None:
         """Edits stay, somebody's own account at a demo address is left alone, and what was deleted comes back."""
         UserProfile.objects.create_user("pm1@example.org", "own password", first_name="Own")
@@ -152,33 +145,24 @@ class DemoTests(TestCase):
             self.assertIn("{Garden} 100%", opportunity.body)
             self.assertEqual(opportunity.skills_required_matrix.levels.keys(), {str(skill.pk)})
 
-    def test_maintainer_may_give_the_password_of_all_accounts(self) -> None:
-        """It is set for accounts of an earlier run as well, and never printed."""
-        seed(volunteers=1, password="first")
+    def test_maintainer_is_told_a_random_password_once_or_gives_one(self) -> None:
+        """It is printed when it was given to an account; one that is given is set for former accounts, too."""
+        password = seed(volunteers=1).split()[-1]
+        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
+        self.assertNotIn("password", seed(volunteers=1))
+        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
         self.assertNotIn("password", seed(volunteers=2, password="second"))
         self.assertEqual(UserProfile.objects.values("password").distinct().count(), 1)
         self.assertTrue(UserProfile.objects.get(email="pm1@example.org").check_password("second"))
 
-    def test_maintainer_is_told_a_random_password_once(self) -> None:
-        """It is printed when it was given to an account, and only then."""
-        password = seed().split()[-1]
-        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
-        self.assertNotIn("password", seed())
-        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
-
-    def test_maintainer_with_a_size_out_of_range_is_refused(self) -> None:
-        """The message names the option and its range, and nothing is added."""
-        for name in ("opportunities", "volunteers"):
-            for value in (-1, 1_000_001):
-                message = f"--{name} must be from 0 to 1,000,000, not {value}."
-                with self.subTest(name, value=value), self.assertRaisesMessage(CommandError, message):
-                    seed(**{name: value})
-        self.assertFalse(UserProfile.objects.exists())
-
-    @override_settings(DEBUG=False)
-    def test_operator_of_production_is_refused(self) -> None:
-        """Accounts with well-known addresses never come into production."""
-        with self.assertRaisesMessage(CommandError, "seed_demo runs in development only (DJANGO_DEBUG=true)"):
+    def test_maintainer_with_a_size_out_of_range_is_refused_and_so_is_production(self) -> None:
+        """Nothing is added; accounts with well-known addresses never come into production."""
+        for name, value in product(("opportunities", "volunteers"), (-1, 1_000_001)):
+            message = f"--{name} must be from 0 to 1,000,000, not {value}."
+            with self.subTest(name, value=value), self.assertRaisesMessage(CommandError, message):
+                seed(**{name: value})
+        message = "seed_demo runs in development only (DJANGO_DEBUG=true)"
+        with self.settings(DEBUG=False), self.assertRaisesMessage(CommandError, message):
             seed()
         self.assertFalse(UserProfile.objects.exists() or Skill.objects.exists())
 

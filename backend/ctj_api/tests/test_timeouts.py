@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from ctj_api.ranking.row_changes import Kind
 from .common import (
     browser,
     error_of,
+    execute,
     in_another_thread,
     make_opportunity,
     make_regular_user,
@@ -32,34 +34,25 @@ from .common import (
 class TimeoutTests(TransactionTestCase):
     """Transactions that are really committed."""
 
-    def setting(self, name: str) -> str:
-        """Return what the database of the tests has."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting(%s)", [name])
-            return str(cursor.fetchone()[0])
-
     def test_connections_have_their_limits(self) -> None:
-        """For a query, for a lock, and for a transaction in which nothing is done."""
+        """For a query, a lock, and an idle transaction; one is given up where the statement that sets them fails."""
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        self.assertEqual([self.setting(name) for name in names], ["30s", "5s", "1min"])
+        self.assertEqual([execute(f"SHOW {name}") for name in names], [("30s",), ("5s",), ("1min",)])
 
-    def test_connection_whose_limits_are_not_set_is_given_up(self) -> None:
-        """A client that leaves while its request connects has the statement cancelled that sets them."""
-
-        def limit_after_a_failure() -> str:
+        def limit_after_a_failure() -> Any:
             with self.settings(SQL_SESSION="SELECT 1 / 0"), suppress(DatabaseError):
                 connection.ensure_connection()
-            return self.setting("statement_timeout")
+            return execute("SHOW statement_timeout")
 
-        self.assertEqual(in_another_thread(limit_after_a_failure), "30s")
+        self.assertEqual(in_another_thread(limit_after_a_failure), ("30s",))
 
     def test_query_that_takes_too_long_is_a_503(self) -> None:
         """The request's line in the log says that it took long."""
 
         def sleep(*_: object) -> None:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SET LOCAL statement_timeout = '50ms'")
-                cursor.execute("SELECT pg_sleep(10)")
+            with transaction.atomic():
+                execute("SET LOCAL statement_timeout = '50ms'")
+                execute("SELECT pg_sleep(10)")
 
         with patch("ctj_api.views.SkillFilter.narrow", sleep), self.assertLogs("serving", "ERROR") as logs:
             response = self.client.get("/api/skills/")
@@ -67,35 +60,27 @@ class TimeoutTests(TransactionTestCase):
         self.assertIn("Retry-After", response)
         self.assertIn("canceling statement due to statement timeout", logs.output[0])
 
-    def test_write_that_waits_too_long_for_a_lock_is_a_503(self) -> None:
-        """Nothing of it is written, and the request's line in the log says what it waited for."""
-        user = make_regular_user()
+    def test_write_that_waits_too_long_or_can_only_read_is_a_503(self) -> None:
+        """The log says why; the next request has a connection of its own, to whichever server has taken over."""
+        user, hours = make_regular_user(), {"max_available_hours": 5}
         client = browser()
         client.force_authenticate(user)
-        with connection.cursor() as cursor:
-            cursor.execute("SET lock_timeout = '50ms'")
-        try:
-            with other_connection() as other, self.assertLogs("serving", "ERROR") as logs:
+        cases = {
+            "canceling statement due to lock timeout": "SET lock_timeout = '50ms'",
+            "read-only transaction": "SET default_transaction_read_only = on",
+        }
+        self.addCleanup(connection.close)
+        for told, setting in cases.items():
+            with self.subTest(told), other_connection() as other, self.assertLogs("serving", "ERROR") as logs:
                 other.execute("SELECT 1 FROM ctj_api_userprofile WHERE id = %s FOR UPDATE", [user.pk])
-                response = client.patch("/api/users/me/", {"max_available_hours": 5})
-        finally:
-            connection.close()
-        self.assertEqual(response.status_code, 503)
-        self.assertIn("canceling statement due to lock timeout", logs.output[0])
+                connection.close()
+                execute(setting)
+                refused = client.patch("/api/users/me/", hours)
+                self.assertEqual((refused.status_code, error_of(refused)["code"]), (503, "service_unavailable"))
+                self.assertEqual("only read" in error_of(refused)["message"], "read-only" in told)
+            self.assertIn(told, logs.output[0])
         self.assertIsNone(UserProfile.objects.get().max_available_hours)
-
-    def test_write_to_a_database_that_only_reads_is_a_503(self) -> None:
-        """The next request has a connection of its own, which may find the server that has taken over."""
-        client = browser()
-        client.force_authenticate(make_regular_user())
-        with connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = on")
-        with self.assertLogs("serving.request_log", "ERROR") as logs:
-            refused = client.patch("/api/users/me/", {"max_available_hours": 5})
-        self.assertIn("read-only transaction", logs.output[0])
-        self.assertEqual((refused.status_code, error_of(refused)["code"]), (503, "service_unavailable"))
-        self.assertIn("only read", error_of(refused)["message"])
-        self.assertEqual(client.patch("/api/users/me/", {"max_available_hours": 5}).status_code, 200)
+        self.assertEqual(client.patch("/api/users/me/", hours).status_code, 200)
 
     def test_all_rows_are_read_for_matching_however_long_that_takes(self) -> None:
         """A million of them take longer than a query may."""
@@ -109,8 +94,7 @@ class TimeoutTests(TransactionTestCase):
             OpportunityIndex[UUID],
             lambda: Opportunity.objects.filter(slowly),
         )
-        with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = '500ms'")
+        execute("SET statement_timeout = '500ms'")
         self.addCleanup(connection.close)
         with patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1):
             self.assertEqual(index.read(len), 8)

@@ -43,7 +43,6 @@ def fill() -> None:
 class BackupTests(TransactionTestCase):
     """A filled database, which is backed up and restored over a later state."""
 
-    serialized_rollback = True
     back_up, restore, remove_former = commands_of_the_page()
 
     def setUp(self) -> None:

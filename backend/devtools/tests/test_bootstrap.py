@@ -54,11 +54,16 @@ class SetupTests(unittest.TestCase):
         path.chmod(0o755)
 
     def test_environment_is_complete_once_stamped_for_its_contents_in_its_place(self) -> None:
-        """One without a stamp was left half made; its scripts name its folder; Python may be uninstalled."""
+        """One without a stamp was left half made; of one that a link leads to, only the link goes."""
         self.assertFalse(bootstrap.is_complete(self.venv, LOCK))
         bootstrap.write_stamp(self.venv, LOCK)
         self.assertTrue(bootstrap.is_complete(self.venv, LOCK))
         self.assertFalse(bootstrap.is_complete(self.venv, "other packages"))
+        self.tools.symlink_to(self.venv)
+        with patch.object(bootstrap, "run"):
+            bootstrap.make_environment(self.tools, sys.executable)
+        self.assertTrue(bootstrap.is_complete(self.venv, LOCK))
+        self.assertFalse(self.tools.is_symlink())
         moved = self.venv.rename(self.backend / "moved")
         self.assertFalse(bootstrap.is_complete(moved, LOCK))
         moved.rename(self.venv)
@@ -66,15 +71,6 @@ class SetupTests(unittest.TestCase):
         (self.venv / "bin" / "python").symlink_to("/nonexistent/python")
         bootstrap.write_stamp(self.venv, LOCK)
         self.assertFalse(bootstrap.is_complete(self.venv, LOCK))
-
-    def test_environment_of_another_checkout_is_left_alone(self) -> None:
-        """Where there is a link to it, only the link goes."""
-        self.tools.symlink_to(self.venv)
-        bootstrap.write_stamp(self.venv, LOCK)
-        with patch.object(bootstrap, "run"):
-            bootstrap.make_environment(self.tools, sys.executable)
-        self.assertTrue(bootstrap.is_complete(self.venv, LOCK))
-        self.assertFalse(self.tools.is_symlink())
 
     def test_this_python_or_the_newest_that_works_is_found(self) -> None:
         """On the PATH, of pyenv or fetched; pyenv's placeholders fail, and Debian's lack modules."""

@@ -175,13 +175,6 @@ class NewDatabaseTests(DatabaseTestCase):
             self.assertEqual(self.ask("SELECT 1"), 1)
             self.assertEqual(self.cluster.data.stat().st_uid, ROOT)
 
-    def test_unwritable_data_dir_is_one_line(self) -> None:
-        """What can't be a folder is named, without a traceback."""
-        file = self.data_dir / "file"
-        file.touch()
-        process = self.launch("run", *NOTHING, DATA_DIR=str(file))
-        self.assertRegex(process.communicate()[1], rf"\A.*File exists.* \(DATA_DIR is {file}\)\n\Z")
-
     def test_interrupted_start_leaves_a_usable_database(self) -> None:
         """A half-made cluster is made again; a process id that is left over may be any program's by now."""
         half_made = self.cluster.home / "data.half"
@@ -213,10 +206,14 @@ class NewDatabaseTests(DatabaseTestCase):
         self.assertNotIn("ana@example.org", log)
 
     def test_external_database_is_used_as_it_is(self) -> None:
-        """Where SQL_HOST names a database, none is made."""
+        """Where SQL_HOST names a database, none is made; what can't be a folder is named, without a traceback."""
         result = self.call("run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
         self.assertEqual(result, (0, "db.example.org", ""))
         self.assertFalse(self.cluster.home.exists())
+        file = self.data_dir / "file"
+        file.touch()
+        process = self.launch("run", *NOTHING, DATA_DIR=str(file))
+        self.assertRegex(process.communicate()[1], rf"\A.*File exists.* \(DATA_DIR is {file}\)\n\Z")
 
 
 class SharedDatabaseTests(DatabaseTestCase):

@@ -53,12 +53,16 @@ class StartServerTests(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         return done.stderr.strip()
 
-    def test_argument_or_wrong_number_is_refused(self) -> None:
-        """Settings come from the environment; a port that is none is refused before anything is installed."""
+    def test_argument_or_wrong_setting_is_refused(self) -> None:
+        """All missing settings are named; a port that is none is refused before anything is installed."""
         arguments = "startServer.sh: it takes no arguments; settings come from the environment or from .env."
         processes = "startServer.sh: WEB_CONCURRENCY must be a number of processes from 1 to 99, not '100'."
         self.assertEqual(self.refusal("8001"), arguments)
         self.assertEqual(self.refusal(WEB_CONCURRENCY="100"), processes)
+        missing = self.refusal(DJANGO_DEBUG="false", SQL_HOST="", DJANGO_ALLOWED_HOSTS="")
+        self.assertNotIn("Traceback", missing)
+        for name in ("startServer.sh: ", "SQL_HOST", "DJANGO_ALLOWED_HOSTS"):
+            self.assertIn(name, missing)
         (self.backend / "devtools" / "bootstrap.py").unlink()
         for port in ("http", "80", "1023", "65536", "-1", "123456789"):
             refusal = f"PORT must be a number from 1024 to 65535, not '{port}'; a proxy can listen on a lower one."
@@ -75,13 +79,6 @@ class StartServerTests(unittest.TestCase):
         self.assertIn("read-only: the database is in /home/dev/.local/share/civictechjobs", done.stdout)
         self.assertIn("WEB_CONCURRENCY must be", done.stderr)
         self.assertFalse((self.backend / ".env").exists())
-
-    def test_missing_settings_are_named(self) -> None:
-        """All of them, and no traceback."""
-        refusal = self.refusal(DJANGO_DEBUG="false", SQL_HOST="", DJANGO_ALLOWED_HOSTS="")
-        self.assertNotIn("Traceback", refusal)
-        for name in ("startServer.sh: ", "SQL_HOST", "DJANGO_ALLOWED_HOSTS"):
-            self.assertIn(name, refusal)
 
 
 class ManageTests(unittest.TestCase):

@@ -118,7 +118,6 @@ def make_secrets(folder: Path, given: dict[str, str]) -> dict[str, str]:
 class ImageTests(TransactionTestCase):
     """A folder that is like the image's, with the packages of production only."""
 
-    serialized_rollback = True
     folder: Path
     app: Path
     env: dict[str, str]

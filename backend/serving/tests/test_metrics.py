@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import yaml
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.test import SimpleTestCase, TestCase, override_settings
 from prometheus_client import Metric
@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend import __version__
 from backend.environment import Rate
 from ctj_api.models import Skill
-from ctj_api.tests.common import browser, wait_until
+from ctj_api.tests.common import browser, execute, wait_until
 from ctj_api.tests.test_live_index import fresh_index
 
 from .server import started
@@ -51,48 +51,27 @@ def described(family: Metric) -> str:
 class MetricsPermissionTests(TestCase):
     """Denied by default, as if there were nothing."""
 
-    def status(self, **options: Any) -> int:
-        """Return the status of reading them."""
-        return self.client.get(METRICS, **options).status_code
-
-    def test_anonymous_gets_404_by_default(self) -> None:
-        """Neither an empty token nor this machine's address gives access."""
-        for header in ("", "Bearer ", "Bearer", "Bearer None"):
-            self.assertEqual(self.status(headers={"authorization": header}), 404)
-
-    @override_settings(METRICS_TOKEN="of-the-monitoring")
-    def test_operator_with_the_token_reads_metrics(self) -> None:
-        """The right token gives access with any Host, every other token gets 404."""
-        right = {"authorization": "Bearer of-the-monitoring", "host": "10.1.2.3:8000"}
-        self.assertEqual(self.status(headers=right), 200)
-        for wrong in ("Bearer of-the-monitorin", "of-the-monitoring", "Basic of-the-monitoring", "Bearer \u00e9", ""):
-            with self.subTest(wrong):
-                self.assertEqual(self.status(headers={"authorization": wrong}), 404)
-
-    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_operator_inside_reads_metrics(self) -> None:
-        """The connection's address decides, not the address that a header claims."""
-        self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 200)
-        self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1"), 404)
-        self.assertEqual(self.status(REMOTE_ADDR="192.0.2.1", headers={"x-forwarded-for": "10.1.2.3"}), 404)
-
-    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_client_of_a_proxy_gets_404(self) -> None:
-        """A request with any header of a proxy counts as coming from outside."""
-        for forwarded in ("192.0.2.1", "10.9.9.9", ""):
-            with self.subTest(forwarded):
-                self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": forwarded}), 404)
-        for name in ("forwarded", "via", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"):
-            with self.subTest(name):
-                self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3", headers={name: "https"}), 404)
-        with self.settings(TRUSTED_PROXIES=INSIDE):
-            self.assertEqual(self.status(REMOTE_ADDR="10.1.2.3"), 404)
-
-    @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
-    def test_operator_cannot_write_metrics(self) -> None:
-        """GET and HEAD are allowed, POST is 405."""
-        self.assertEqual(self.client.head(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 200)
-        self.assertEqual(self.client.post(METRICS, REMOTE_ADDR="10.1.2.3").status_code, 405)
+    def test_operator_with_the_token_or_inside_reads_metrics(self) -> None:
+        """Everybody else gets 404; the connection's address decides, unless there is any header of a proxy."""
+        token, inside = {"METRICS_TOKEN": "of-the-monitoring"}, {"METRICS_ALLOWED_NETWORKS": INSIDE}
+        wrong = ("Bearer of-the-monitorin", "of-the-monitoring", "Basic of-the-monitoring", "Bearer \u00e9", "")
+        proxies = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+        cases: list[tuple[dict[str, Any], str, dict[str, str], int]] = [
+            *(({}, "10.1.2.3", {"authorization": header}, 404) for header in ("", "Bearer ", "Bearer", "Bearer None")),
+            (token, "192.0.2.1", {"authorization": "Bearer of-the-monitoring", "host": "10.1.2.3:8000"}, 200),
+            *((token, "192.0.2.1", {"authorization": header}, 404) for header in wrong),
+            (inside, "10.1.2.3", {}, 200),
+            (inside, "192.0.2.1", {}, 404),
+            (inside, "192.0.2.1", {"x-forwarded-for": "10.1.2.3"}, 404),
+            *((inside, "10.1.2.3", {name: value}, 404) for name in proxies for value in ("192.0.2.1", "10.9.9.9", "")),
+            (inside | {"TRUSTED_PROXIES": INSIDE}, "10.1.2.3", {}, 404),
+        ]
+        for settings_, address, headers, status in cases:
+            with self.subTest(headers, address=address, **settings_), self.settings(**settings_):
+                statuses = {"GET": status, "HEAD": status, "POST": 405 if status == 200 else 404}
+                for method, expected in statuses.items():
+                    response = self.client.generic(method, METRICS, REMOTE_ADDR=address, headers=headers)
+                    self.assertEqual(response.status_code, expected)
 
 
 @override_settings(METRICS_ALLOWED_NETWORKS=INSIDE)
@@ -112,12 +91,13 @@ class MetricsTests(TestCase):
         return {name: difference for name, difference in differences.items() if difference}
 
     def test_requests_are_counted_by_method_route_and_status(self) -> None:
-        """Requests are counted with time and queries; unknown paths share one route."""
+        """With time and queries; unknown paths share one route; health checks and scrapes are counted apart."""
         before = self.read()
         self.client.get("/api/skills/")
         for path in ("/api/x/", "/api/y/", "/z/"):
             self.client.get(path)
         self.client.generic("BREW", "/api/skills/")
+        self.client.get("/api/healthcheck/")
         grown = self.grown(before)
         self.assertEqual(grown['ctj_requests_total{method="GET",route="skill-list",status="200"}'], 1)
         self.assertEqual(grown['ctj_request_duration_seconds_count{method="GET",route="skill-list"}'], 1)
@@ -125,29 +105,29 @@ class MetricsTests(TestCase):
         self.assertEqual(grown['ctj_requests_total{method="GET",route="api-not-found",status="404"}'], 2)
         self.assertEqual(grown['ctj_requests_total{method="OTHER",route="skill-list",status="405"}'], 1)
         self.assertGreaterEqual(grown["ctj_database_queries_total"], 2)
+        for route in ("healthcheck", "metrics"):
+            self.assertEqual(grown[f'ctj_machine_requests_total{{route="{route}",status="200"}}'], 1)
+            self.assertNotRegex(" ".join(grown), rf'ctj_requests?_\w+{{[^}}]*route="{route}"')
 
-    def test_failed_queries_are_counted_by_kind(self) -> None:
-        """A query that fails increases the counter of its exception, which names PostgreSQL's reason."""
+    @override_settings(LOGIN_RATE=Rate(1, 900))
+    def test_failed_queries_rebuilds_and_lockouts_are_counted(self) -> None:
+        """Queries by their exception and PostgreSQL's reason, reading all rows anew by its index, lockouts each."""
 
         def fail(*_: object) -> None:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT 1 / 0")
+            with transaction.atomic():
+                execute("SELECT 1 / 0")
 
-        before = self.read()
+        before, client = self.read(), browser()
         self.client.raise_request_exception = False
         with patch("ctj_api.views.SkillFilter.narrow", fail):
             self.client.get("/api/skills/")
-        self.assertEqual(self.grown(before)['ctj_database_errors_total{cause="DivisionByZero",kind="DataError"}'], 1)
-
-    def test_health_checks_are_counted_apart(self) -> None:
-        """They and scrapes are no requests of users, which errors and times are told of."""
-        before = self.read()
-        self.client.get("/api/healthcheck/")
-        grown = {name for name in self.grown(before) if re.match(r"ctj_\w*request\w*_(total|count)", name)}
-        machines = {
-            f'ctj_machine_requests_total{{route="{route}",status="200"}}' for route in ("healthcheck", "metrics")
-        }
-        self.assertEqual(grown, machines)
+        fresh_index().read(len)
+        for _ in range(3):
+            client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
+        grown = self.grown(before)
+        self.assertEqual(grown['ctj_database_errors_total{cause="DivisionByZero",kind="DataError"}'], 1)
+        self.assertEqual(grown['ctj_index_rebuild_seconds_count{index="opportunity"}'], 1)
+        self.assertEqual(grown['ctj_sign_in_lockouts_total{limit="login"}'], 2)
 
     def test_requests_under_way_are_counted(self) -> None:
         """The gauge counts a request of a user until its end, but not the scrape."""
@@ -160,20 +140,6 @@ class MetricsTests(TestCase):
         with patch("ctj_api.views.SkillFilter.narrow", read):
             self.client.get("/api/skills/")
         self.assertEqual((under_way, self.read()["ctj_requests_in_progress"]), ([1], 0))
-
-    def test_index_rebuilds_are_timed(self) -> None:
-        """Reading all rows anew is counted for the index that it is done for."""
-        before = self.read()
-        fresh_index().read(len)
-        self.assertEqual(self.grown(before)['ctj_index_rebuild_seconds_count{index="opportunity"}'], 1)
-
-    @override_settings(LOGIN_RATE=Rate(1, 900))
-    def test_lockouts_are_counted(self) -> None:
-        """Each refused sign-in increases the counter."""
-        before, client = self.read(), browser()
-        for _ in range(3):
-            client.post("/api/auth/login/", {"email": "ana@example.org", "password": "x"})
-        self.assertEqual(self.grown(before)['ctj_sign_in_lockouts_total{limit="login"}'], 2)
 
 
 class SeveralProcessesTests(SimpleTestCase):
@@ -203,8 +169,20 @@ class SeveralProcessesTests(SimpleTestCase):
         """Return all of the metrics."""
         return self.server.get(METRICS, Authorization=f"Bearer {TOKEN}")
 
-    def test_every_metric_is_documented(self) -> None:
+    def test_every_metric_is_documented_and_told_from_the_start(self) -> None:
         """The table names each metric with its labels and alerts, and none that is gone; alerts ask for these only."""
+        limits = ("login", "login account", "login address")
+        for name in (
+            *(f'ctj_sign_in_lockouts_total{{limit="{limit}"}}' for limit in limits),
+            'ctj_database_errors_total{cause="OperationalError",kind="OperationalError"}',
+            'ctj_machine_requests_total{route="healthcheck",status="503"}',
+            "ctj_overloaded_total",
+        ):
+            with self.subTest(name):
+                self.assertEqual(self.sample(name), 0)
+        self.assertEqual(self.sample(f'ctj_build_info{{version="{__version__}+{COMMIT}"}}'), 1)
+        self.assertGreater(self.sample("ctj_memory_bytes") or 0, PROCESSES * 2**25)
+        self.assertGreater(self.sample("ctj_open_files") or 0, PROCESSES * 8)
         self.server.get("/nowhere/")
         table = dict(documented())
         families = list(text_string_to_metric_families(self.read()))
@@ -218,38 +196,13 @@ class SeveralProcessesTests(SimpleTestCase):
         named = re.findall(r"`(\w+)`", " ".join(table.values()))
         self.assertEqual(set(named), {alert["alert"] for alert in ALERTS} - {"ApiDown"})
 
-    def test_series_of_alerts_begin_at_zero(self) -> None:
-        """What counts lockouts, lost databases and overload is there before the first of them."""
-        for name in (
-            *(
-                f'ctj_sign_in_lockouts_total{{limit="{limit}"}}'
-                for limit in ("login", "login account", "login address")
-            ),
-            'ctj_database_errors_total{cause="OperationalError",kind="OperationalError"}',
-            'ctj_machine_requests_total{route="healthcheck",status="503"}',
-            "ctj_overloaded_total",
-        ):
-            with self.subTest(name):
-                self.assertEqual(self.sample(name), 0)
-
-    def test_release_and_processes_are_told(self) -> None:
-        """The version names the commit; starts stay counted where a process dies; memory and files are of all."""
-        self.assertEqual(self.sample(f'ctj_build_info{{version="{__version__}+{COMMIT}"}}'), 1)
-        self.assertEqual(self.sample("ctj_process_starts_total"), PROCESSES)
-        self.assertEqual(self.sample("ctj_processes"), PROCESSES)
-        self.assertGreater(self.sample("ctj_memory_bytes") or 0, PROCESSES * 2**25)
-        self.assertGreater(self.sample("ctj_open_files") or 0, PROCESSES * 8)
-
-    def folders(self) -> list[Path]:
-        """Return the folders of metrics that there are."""
-        return list(self.server.folder.glob("ctj-metrics-*"))
-
     def test_one_answer_has_the_sum_of_all_processes(self) -> None:
         """A killed process' counts stay, its gauges go, and the folder goes with the server."""
+        self.assertEqual(self.sample("ctj_process_starts_total"), PROCESSES)
         for _ in range(REQUESTS):
             self.server.get("/nowhere/")
         self.assertEqual(self.sample(COUNTED), REQUESTS)
-        (folder,) = self.folders()
+        (folder,) = self.server.folder.glob("ctj-metrics-*")
         processes = {path.stem.rsplit("_", 1)[1] for path in folder.glob("counter_*.db")}
         self.assertEqual(len(processes), PROCESSES)
         killed = int(min(processes))
@@ -262,4 +215,4 @@ class SeveralProcessesTests(SimpleTestCase):
         self.assertEqual(self.sample("ctj_processes"), PROCESSES)
         self.server.process.terminate()
         self.server.process.wait()
-        self.assertEqual(self.folders(), [])
+        self.assertFalse(folder.exists())

@@ -23,7 +23,6 @@ from ctj_api.tests.common import wait_until
 
 from .server import PATIENCE_SECONDS, Server, started
 
-ENTRYPOINT = Path(settings.BASE_DIR) / "entrypoint.sh"
 WITHOUT_HEARTBEAT = """
 import runpy
 import serving.worker
@@ -90,32 +89,17 @@ class ServerProcessesTests(SimpleTestCase):
         wait_until(self.server.gate.with_suffix(".entered").exists)
         return request
 
-    def test_processes_share_one_port(self) -> None:
-        """Two processes answer on one port, and Gunicorn's own is neither."""
-        server = self.start(2)
-        self.assertNotIn(server.pid, self.wait_for_processes(2))
-
-    def test_process_takes_one_connection_at_a_time(self) -> None:
-        """Twisted accepts one connection in a turn, so that a burst is shared."""
-        self.start(1)
-        self.assertEqual(self.answer("/accepts"), 1)
-
-    @unittest.skipUnless(socket.has_dualstack_ipv6(), "there is no IPv6 here")
-    def test_processes_listen_on_ipv6(self) -> None:
-        """HOST may be an IPv6 address."""
-        self.start(1, host="::1")
-
-    def test_process_is_warmed_up_before_it_answers(self) -> None:
-        """The application's warm_up is called before the first connection."""
-        self.start(1)
-        self.assertTrue(self.server.gate.with_suffix(".warm").exists())
-
     def test_process_that_dies_is_replaced(self) -> None:
-        """A killed process has a successor, and the other one stays."""
-        self.start(2)
+        """Two share one port, of an IPv6 address too, once warmed up; a killed one has a successor, the other stays."""
+        server = self.start(2, host="::1" if socket.has_dualstack_ipv6() else "127.0.0.1")
+        self.assertTrue(self.server.gate.with_suffix(".warm").exists())
+        self.assertEqual(self.answer("/accepts"), 1)  # connections at once, so that a burst is shared
         killed, survivor = self.wait_for_processes(2)
+        self.assertNotIn(server.pid, (killed, survivor))
         os.kill(killed, signal.SIGKILL)
         self.assertEqual(len(self.wait_for_processes(2, without=killed) - {survivor}), 1)
+        server.kill()
+        wait_until(self.is_refused)
 
     def test_processes_that_die_at_once_are_replaced_later_and_later(self) -> None:
         """Each pause is longer than the one before, and the server ends when it is told to."""
@@ -143,9 +127,15 @@ class ServerProcessesTests(SimpleTestCase):
         """Clients that ask without a break get an answer each time."""
         server = self.start(2)
         stopped = threading.Event()
+
+        def ask_until_stopped() -> None:
+            while not stopped.is_set():
+                self.answer()
+                time.sleep(0.01)
+
         with ThreadPoolExecutor(4) as pool, ExitStack() as stack:
             stack.callback(stopped.set)  # whatever happens: the pool waits for them
-            clients = [pool.submit(self.ask_until, stopped) for _ in range(4)]
+            clients = [pool.submit(ask_until_stopped) for _ in range(4)]
             for _ in range(2):
                 process = self.answer()
                 os.kill(process, signal.SIGTERM)
@@ -153,12 +143,6 @@ class ServerProcessesTests(SimpleTestCase):
             stopped.set()
             self.assertEqual([client.exception(PATIENCE_SECONDS) for client in clients], [None] * 4)
         self.assertIsNone(server.poll())
-
-    def ask_until(self, stopped: threading.Event) -> None:
-        """Ask again and again, on a new connection each time."""
-        while not stopped.is_set():
-            self.answer()
-            time.sleep(0.01)
 
     def test_server_that_is_told_to_stop_finishes_its_requests(self) -> None:
         """SIGTERM and Ctrl-C refuse new connections and let the request under way finish."""
@@ -183,12 +167,6 @@ class ServerProcessesTests(SimpleTestCase):
             self.assertIsInstance(request.exception(PATIENCE_SECONDS), OSError | HTTPException)
         self.assertTrue(self.is_refused())
 
-    def test_processes_end_with_a_server_that_is_killed(self) -> None:
-        """The port is free for the next server."""
-        server = self.start(2)
-        server.kill()
-        wait_until(self.is_refused)
-
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_processes_notice_at_once_that_the_server_was_killed(self) -> None:
         """They end without waiting for the next heartbeat."""
@@ -210,21 +188,3 @@ class ServerProcessesTests(SimpleTestCase):
         (first,) = self.wait_for_processes(1)
         wait_until(lambda: bool(path.write_text(f"{code}misspelt\n")) and "NameError" in self.server.log)
         wait_until(lambda: bool(path.write_text(code)) and self.is_there(without=first))
-
-    def test_entrypoint_refuses_a_wrong_number_of_processes(self) -> None:
-        """It ends with 1 and a line that says which numbers are right."""
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        for number in ("0", "-1", "two", "1.5", "100", "1 2"):
-            with self.subTest(number):
-                done = subprocess.run(
-                    [ENTRYPOINT],
-                    env=os.environ | {"WEB_CONCURRENCY": number, "PATH": path},
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-                self.assertEqual(done.returncode, 1)
-                self.assertEqual(
-                    json.loads(done.stderr)["event"],
-                    f"entrypoint.sh: WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'.",
-                )

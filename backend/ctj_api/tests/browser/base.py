@@ -92,7 +92,6 @@ def launch(chromium: BrowserType) -> Browser:
 class BrowserTestCase(StaticLiveServerTestCase):
     """Opens pages of a live server, and fails where one logs an error, breaks, or asks another host for anything."""
 
-    serialized_rollback = True  # the migrations make rows
     browser: ClassVar[Browser]
 
     problems: list[str]

@@ -10,6 +10,7 @@ from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
 from ctj_api.models import Opportunity, UserProfile
+from ctj_api.tests.common import change_url
 
 from .base import BrowserTestCase
 from .test_journeys import choose_skill, row
@@ -41,10 +42,6 @@ class Screenshots(BrowserTestCase):
         self.page.goto(path)
         height = self.page.evaluate("document.scrollingElement.scrollHeight")
         self.page.set_viewport_size({"width": WIDTH, "height": height})
-
-    def change_url(self, listing: Opportunity) -> str:
-        """Return the path of a listing's form."""
-        return reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
 
     def test_take_the_list(self) -> None:
         """Where a project manager lands, and several listings chosen for a step."""
@@ -84,7 +81,7 @@ class Screenshots(BrowserTestCase):
     def test_take_who_fits(self) -> None:
         """Of an open listing whose requirements somebody meets."""
         for listing in Opportunity.objects.filter(created_by=self.pm, status="open"):
-            self.whole_page(self.change_url(listing))
+            self.whole_page(change_url(listing))
             if self.page.get_by_text("100 %").count():
                 break
         self.take("pm-who-fits", self.page.locator("#who-fits"))
@@ -93,9 +90,9 @@ class Screenshots(BrowserTestCase):
         """After three changes."""
         listing = Opportunity.objects.filter(created_by=self.pm, status="draft")[0]
         for change in ("Save and publish", "Save and put on hold"):
-            self.page.goto(self.change_url(listing))
+            self.page.goto(change_url(listing))
             self.page.get_by_role("button", name=change).click()
-        self.page.goto(self.change_url(listing))
+        self.page.goto(change_url(listing))
         self.page.get_by_label("Hours a week").fill("12")
         row(self.page, 0).get_by_label("Level").select_option("5")
         self.page.get_by_role("button", name="Save", exact=True).click()

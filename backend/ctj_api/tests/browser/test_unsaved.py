@@ -5,7 +5,7 @@ from django.urls import reverse
 from playwright.sync_api import Dialog, expect
 
 from ctj_api.models import UserProfile
-from ctj_api.tests.common import PASSWORD, make_admin_user, make_opportunity, make_regular_user
+from ctj_api.tests.common import PASSWORD, change_url, make_admin_user, make_opportunity, make_regular_user
 
 from .test_journeys import ADD, LIST, JourneyTestCase, choose_skill, row
 
@@ -23,7 +23,7 @@ class UnsavedFormTests(JourneyTestCase):
         super().setUp()
         required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
         listing = make_opportunity(required, created_by=self.pm, role=self.role, project=self.project, body="Stored.")
-        self.form = self.change_url(listing)
+        self.form = change_url(listing)
         self.page = self.open_page(user=self.pm)
         self.description = self.page.get_by_label("Description")
         self.save = self.page.get_by_role("button", name="Save and continue editing")
