@@ -25,6 +25,7 @@ from django.utils.http import urlencode, urlsafe_base64_encode
 
 from ctj_api.models import Project, Role, Skill, UserProfile
 from ctj_api.tests.common import make_opportunity, make_regular_user
+from ctj_api.tests.hosted_pages import hosted_pages
 
 HERE = Path(__file__).parent / "nextjs"
 FILES = Path(settings.BASE_DIR).parent / "docs" / "nextjs"
@@ -166,13 +167,20 @@ class JourneyTests(LiveServerTestCase):
 
     def test_volunteer_following_the_page_gets_from_sign_up_to_the_ranked_list(self) -> None:
         """Every page and action works, says what is wrong, and is closed after signing out."""
+        reset_link = f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}"
+        self.travel("journey", RESET_LINK=reset_link)
+
+    def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:
+        """The server holds the tokens of the hosted sign-in, passes them on and refreshes them in time."""
+        with hosted_pages() as pages:
+            self.travel("cognito", **pages.environment)
+            self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, pages.pool)
+
+    def travel(self, journey: str, **environment: str) -> None:
+        """Fail unless the harness goes through a journey to its end."""
+        command = ["node", "--require", "./harness/register.cjs", "--enable-source-maps", f"harness/{journey}.tsx"]
         with copied_project() as project:
-            printed = run(
-                ["node", "--require", "./harness/register.cjs", "--enable-source-maps", "harness/journey.tsx"],
-                project,
-                API_URL=self.live_server_url,
-                RESET_LINK=f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}",
-            )
+            printed = run(command, project, API_URL=self.live_server_url, **environment)
         self.assertIn("The journey is done.", printed)
 
 
