@@ -262,7 +262,10 @@ SECURE_CSP = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["ctj_api.http.authentication.CsrfSessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "ctj_api.auth.CognitoAuthentication",
+        "ctj_api.http.authentication.CsrfSessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_THROTTLE_CLASSES": ["ctj_api.accounts.limits.WriteThrottle"],
     "DEFAULT_PARSER_CLASSES": ["ctj_api.http.parsers.StrictJSONParser"],

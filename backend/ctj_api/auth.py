@@ -1,7 +1,29 @@
 """Who sends a request, by an ID token of Cognito (docs/decisions/0046-*.md)."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from django.conf import settings
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from .accounts.linking import account_of
+from .clients.signing_keys import signing_keys
+from .http.authentication import require_readable_body
+from .models import UserProfile
+
+MAX_CREDENTIALS = 8 * 1024
+MAX_SUB = 255
+ALGORITHMS = ["RS256"]
+REQUIRED = ["exp", "iat", "iss", "aud", "sub", "token_use"]
+# What a token says of the key that it is to be verified with, or of extensions that whoever verifies it must know.
+UNTRUSTED = {"crit", "jku", "jwk", "x5c", "x5u"}
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -17,9 +39,87 @@ class Claims:
     nonce: str = ""
 
 
+class CognitoAuthentication(BaseAuthentication):
+    """The bearer of an ID token; a token that is sent decides alone, whatever session comes with it."""
+
+    @sensitive_variables()
+    def authenticate(self, request: Request) -> tuple[UserProfile, None] | None:
+        """Return the token's account, or ``None`` without a token; raises ``AuthenticationFailed`` for a bad one."""
+        if not _has_bearer(request):
+            return None
+        require_readable_body(request)
+        credentials = request.headers["Authorization"]
+        _, *tokens = credentials.split()
+        if len(tokens) != 1 or len(credentials) > MAX_CREDENTIALS:
+            raise AuthenticationFailed("Send one ID token of at most 8 KiB: Authorization: Bearer TOKEN.")
+        account = account_of(verify_id_token(tokens[0], settings.COGNITO_APP_CLIENT_ID))
+        if not account.is_active:
+            raise AuthenticationFailed("This account is not active.")
+        return account, None
+
+    def authenticate_header(self, request: Request) -> str | None:
+        """Return what a 401 asks for; ``None``, which makes it a 403, where accounts are local."""
+        if settings.IDENTITY_PROVIDER != "cognito":
+            return None
+        error = ', error="invalid_token"' if _has_bearer(request) else ""
+        return f'Bearer realm="civictechjobs"{error}'
+
+
+@sensitive_variables()
 def verify_id_token(token: str, audiences: Collection[str]) -> Claims:
     """Return what an ID token of the pool says that was made for one of these clients.
 
     Raises REST framework's ``AuthenticationFailed`` for any other, and ``ServiceUnavailable`` without the keys.
     """
-    raise NotImplementedError
+    try:
+        claims = _verified(token, audiences)
+    except (jwt.PyJWTError, UnicodeError):
+        raise AuthenticationFailed("The token is no valid ID token of this application, or has expired.") from None
+    return Claims(
+        settings.COGNITO_USER_POOL,
+        claims["sub"],
+        _text(claims.get("email")),
+        claims.get("email_verified") is True or claims.get("email_verified") == "true",
+        _text(claims.get("given_name")),
+        _text(claims.get("family_name")),
+        _text(claims.get("nonce")),
+    )
+
+
+@sensitive_variables()
+def _verified(token: str, audiences: Collection[str]) -> dict[str, Any]:
+    """Return the claims; raises ``PyJWTError`` unless all that is asked of them holds."""
+    claimed = jwt.decode_complete(token, options={"verify_signature": False})
+    header, issuer = claimed["header"], claimed["payload"].get("iss")
+    if issuer not in settings.COGNITO_ISSUERS or UNTRUSTED & header.keys() or header.get("alg") not in ALGORITHMS:
+        raise jwt.InvalidTokenError
+    url = settings.COGNITO_JWKS_URL or f"{issuer}/.well-known/jwks.json"
+    key = signing_keys(url).find(header.get("kid", ""))
+    if key is None:
+        raise jwt.InvalidKeyError
+    claims = jwt.decode(
+        token,
+        key,
+        ALGORITHMS,
+        {"require": REQUIRED},
+        audience=audiences,
+        issuer=issuer,
+        leeway=settings.COGNITO_LEEWAY_SECONDS,
+    )
+    sub = claims["sub"]
+    is_sub_fit = sub.isascii() and sub.isprintable() and 1 <= len(sub) <= MAX_SUB
+    # Cognito names one client by a text; a list may do so as well.
+    if claims["token_use"] != "id" or not is_sub_fit or (isinstance(claims["aud"], list) and len(claims["aud"]) != 1):
+        raise jwt.InvalidTokenError
+    return claims
+
+
+def _has_bearer(request: Request) -> bool:
+    """Return whether the request comes with a bearer token, where tokens count."""
+    scheme = request.headers.get("Authorization", "").split()[:1]
+    return settings.IDENTITY_PROVIDER == "cognito" and [part.lower() for part in scheme] == ["bearer"]
+
+
+def _text(value: object) -> str:
+    """Return a text that can be stored; a claim of any other kind says nothing."""
+    return value if isinstance(value, str) and not UNSTORABLE.search(value) else ""

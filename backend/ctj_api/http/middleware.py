@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.http import ConditionalGetMiddleware
-from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.utils.cache import get_conditional_response, has_vary_header, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import quote_etag
 
@@ -102,6 +102,9 @@ class CachePolicyMiddleware(MiddlewareMixin):
         if response.cookies or (is_api_request(request) and "Cache-Control" not in response):
             response["Cache-Control"] = "private, no-store"
             patch_vary_headers(response, ("Cookie",))
+        takes_tokens = settings.IDENTITY_PROVIDER == "cognito" and is_api_request(request)
+        if takes_tokens and has_vary_header(response, "Cookie"):
+            patch_vary_headers(response, ("Authorization",))
         return response
 
 

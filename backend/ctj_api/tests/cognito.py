@@ -3,9 +3,9 @@
 import json
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
@@ -19,17 +19,13 @@ from rest_framework.test import APIClient
 
 POOL, CLIENT = "us-west-2_Tests", "app-client"
 SUB = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
-
-
-@cache
-def private_key(kid: str) -> RSAPrivateKey:
-    """Return the key of this id, the same one each time."""
-    return generate_private_key(65537, 2048)
+# By their ids, made when first asked for.
+PRIVATE_KEYS: defaultdict[str, RSAPrivateKey] = defaultdict(lambda: generate_private_key(65537, 2048))
 
 
 def public_jwk(kid: str, **changes: Any) -> dict[str, Any]:
     """Return the public key of this id as a pool publishes it."""
-    jwk = RSAAlgorithm.to_jwk(private_key(kid).public_key(), as_dict=True)
+    jwk = RSAAlgorithm.to_jwk(PRIVATE_KEYS[kid].public_key(), as_dict=True)
     return {"kty": "RSA", "n": jwk["n"], "e": jwk["e"], "kid": kid, "use": "sig", "alg": "RS256", **changes}
 
 
@@ -139,7 +135,7 @@ def id_token(
         **changes,
     }
     told = {name: value for name, value in claims.items() if value is not None}
-    key = private_key(kid or "first") if algorithm.startswith("RS") else ""
+    key = PRIVATE_KEYS[kid or "first"] if algorithm.startswith("RS") else ""
     return jwt.encode(told, key, algorithm, headers={**({"kid": kid} if kid else {}), **(header or {})})
 
 
