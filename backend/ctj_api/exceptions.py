@@ -10,11 +10,11 @@ from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpRequest, JsonResponse
+from django.utils.module_loading import import_string
 from psycopg.errors import CheckViolation, DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
 
 from .validators import shorten
 
@@ -71,13 +71,16 @@ class PreconditionFailed(exceptions.APIException):
 
 
 class ServiceUnavailable(exceptions.APIException):
-    """The database does not answer; the same request may be sent again."""
+    """The database, or another service, does not answer; the same request may be sent again."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = ErrorCode.SERVICE_UNAVAILABLE
     default_detail = "The service is not available at the moment. Try again in a few seconds."
     wait = RETRY_AFTER_SECONDS
 
+
+# Imported when it is called: REST framework's views import whom the settings name, and those import this module.
+EXCEPTION_HANDLER = "rest_framework.views.exception_handler"
 
 CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, "The request is malformed."),
@@ -96,7 +99,7 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
 def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Return the enveloped response to ``exc``, or ``None`` for one that nobody foresaw, which becomes a 500."""
     exc = _as_api_exception(exc, context.get("request"))
-    response = exception_handler(exc, context)
+    response: Response | None = import_string(EXCEPTION_HANDLER)(exc, context)
     if response is None:
         return None
     if isinstance(exc, exceptions.ValidationError):

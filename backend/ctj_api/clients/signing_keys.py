@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWTError
 from jwt.algorithms import RSAAlgorithm
 
-from ctj_api import exceptions
+from ctj_api.exceptions import ServiceUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class SigningKeys:
         with suppress(TimeoutError):
             if not fetch.exception(max(0, began_at + WAIT_SECONDS - monotonic())):
                 return fetch.result()
-        raise exceptions.ServiceUnavailable
+        raise ServiceUnavailable
 
     def _begin_fetch(self, kid: str) -> tuple[Future[Keys], float]:
         """Begin a fetch unless one runs or the last was in vain, and return the last one and when it began."""
