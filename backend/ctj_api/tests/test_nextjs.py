@@ -23,6 +23,7 @@ from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.utils.encoding import force_bytes
 from django.utils.http import urlencode, urlsafe_base64_encode
 
+from ctj_api.accounts.linking import UNVERIFIED
 from ctj_api.models import Project, Role, Skill, UserProfile
 from ctj_api.tests.common import make_opportunity, make_regular_user
 from ctj_api.tests.hosted_pages import hosted_pages
@@ -173,7 +174,7 @@ class JourneyTests(LiveServerTestCase):
     def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:
         """The server holds the tokens of the hosted sign-in, passes them on and refreshes them in time."""
         with hosted_pages() as pages:
-            self.travel("cognito", **pages.environment)
+            self.travel("cognito", REFUSAL=UNVERIFIED, **pages.environment)
             self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, pages.pool)
 
     def travel(self, journey: str, **environment: str) -> None:
