@@ -5,7 +5,7 @@ from functools import wraps
 from http import HTTPStatus
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpResponseBase
 
 from ctj_api.exceptions import error_response
 

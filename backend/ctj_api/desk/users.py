@@ -136,8 +136,8 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     @admin.action(description="Unlink from Cognito", permissions=["unlink"])
     def unlink(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
         """End the sessions of the chosen, and let the next token with their address link their accounts."""
-        told = ["sign-in, which is linked to nobody"]
-        for user in self._set(request, chosen, "No more linked", told, cognito_pool="", cognito_sub=""):
+        told = ["user of Cognito to nobody"]
+        for user in self._set(request, chosen, "Linked to nobody now", told, cognito_pool="", cognito_sub=""):
             end_sessions(user, kept=request.session.session_key)
 
     def _set(
