@@ -1,21 +1,17 @@
 """The public keys that issuers sign tokens with, kept so that no request waits for a known one."""
 
 import asyncio
-import json
 import logging
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from http import HTTPStatus
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any
 
 import httpx2
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt import PyJWTError
-from jwt.algorithms import RSAAlgorithm
+from jwt import PyJWK, PyJWKSet, PyJWTError
 
 from ctj_api.exceptions import ServiceUnavailable
 
@@ -29,6 +25,8 @@ WAIT_SECONDS = 2
 FETCH_SECONDS = 5
 MAX_BYTES = 65_536
 MIN_KEY_BITS = 2048
+# A set that is none has PyJWT raise what it doesn't declare.
+UNANSWERED = (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, PyJWTError, AttributeError, TypeError)
 
 type Keys = Mapping[str, RSAPublicKey]
 
@@ -59,10 +57,10 @@ class SigningKeys:
     def _newest(self, kid: str) -> Keys:
         """Wait for a fetch and return its keys, or those of the last one while none may begin."""
         fetch, began_at = self._begin_fetch(kid)
-        with suppress(TimeoutError):
-            if not fetch.exception(max(0, began_at + WAIT_SECONDS - monotonic())):
-                return fetch.result()
-        raise ServiceUnavailable
+        wait([fetch], max(0, began_at + WAIT_SECONDS - monotonic()))
+        if not fetch.done() or fetch.exception():
+            raise ServiceUnavailable
+        return fetch.result()
 
     def _begin_fetch(self, kid: str) -> tuple[Future[Keys], float]:
         """Begin a fetch unless one runs or the last was in vain, and return the last one and when it began."""
@@ -78,8 +76,8 @@ class SigningKeys:
         try:
             keys = asyncio.run(_download(self._url))
             self._known = keys, monotonic()
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            logger.warning("No signing keys from %s: %s %s", self._url, type(error).__name__, error)
+        except UNANSWERED as error:
+            logger.warning("No signing keys from %s: %s", self._url, repr(error))
             raise
         finally:
             if kid not in keys:
@@ -110,29 +108,17 @@ async def _download(url: str) -> Keys:
             body += chunk
             if len(body) > MAX_BYTES:
                 raise ValueError("too long")
-    return _read(json.loads(body))
+    return _usable(PyJWKSet.from_json(body.decode()).keys)
 
 
-def _read(document: Any) -> Keys:
-    """Return the RSA keys for signatures; raises ``ValueError`` where there are none, as a pool always has some."""
-    entries = document.get("keys") if isinstance(document, dict) else None
-    keys = {}
-    for entry in entries if isinstance(entries, list) else ():
-        if key := _rsa_key(entry):
-            keys[entry["kid"]] = key
-    if not keys:
+def _usable(keys: Iterable[PyJWK]) -> Keys:
+    """Return the public RSA keys that tokens may be signed with by RS256; a pool always has some."""
+    usable = {
+        key.key_id: key.key
+        for key in keys
+        if key.key_id and key.algorithm_name == "RS256" and key.public_key_use in {None, "sig"}
+        if isinstance(key.key, RSAPublicKey) and key.key.key_size >= MIN_KEY_BITS
+    }
+    if not usable:
         raise ValueError("no keys")
-    return keys
-
-
-def _rsa_key(entry: Any) -> RSAPublicKey | None:
-    """Return a key that RS256 tokens may be signed with, or ``None`` for all other entries of a set."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
-        return None
-    if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
-        return None
-    try:
-        key = RSAAlgorithm.from_jwk(entry)
-    except (PyJWTError, ValueError, TypeError):
-        return None
-    return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_KEY_BITS else None
+    return usable
