@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from django.conf import settings
 from django.core.management import call_command
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
@@ -74,11 +74,12 @@ class SchemaTests(SimpleTestCase):
                     self.assertEqual(content["schema"], {"$ref": "#/components/schemas/Error"})
 
     def test_client_is_told_to_send_the_token_with_every_unsafe_operation(self) -> None:
-        """Whether or not it requires a session."""
+        """Whether or not it requires a session; an ID token needs no other beside it."""
         for path, method, operation in self.operations:
             with self.subTest(path=path, method=method):
                 for requirement in operation["security"]:
-                    self.assertEqual("csrfToken" in requirement, method in UNSAFE)
+                    expected = method in UNSAFE and "idToken" not in requirement
+                    self.assertEqual("csrfToken" in requirement, expected)
 
     def test_client_finds_every_query_parameter_explained(self) -> None:
         """With a description, and with an example that the schema of the parameter admits."""
@@ -164,6 +165,21 @@ class ResponseTests(APITestCase):
                 response = self.client.get(f"{path.replace('{id}', UNKNOWN_ID)}?{query}")
                 with self.subTest(path):
                     self.assertEqual(error_of(response)["fields"], expected)
+
+    @override_settings(IDENTITY_PROVIDER="cognito")
+    def test_attacker_with_a_bad_id_token_is_answered_as_described(self) -> None:
+        """Refused exactly where the document takes ID tokens; what it calls absent is a 404 that says why."""
+        self.client.credentials(HTTP_AUTHORIZATION="Bearer made-up")
+        for path, methods in self.schema["paths"].items():
+            for method, operation in methods.items():
+                response = self.client.generic(method.upper(), path.replace("{id}", UNKNOWN_ID))
+                with self.subTest(path=path, method=method):
+                    takes = {"idToken": []} in operation["security"]
+                    refused = response.status_code == 401 and "WWW-Authenticate" in response
+                    self.assertEqual((takes, "401" in operation["responses"]), (refused, refused))
+                    absent = "Cognito" in response.content.decode() and response.status_code == 404
+                    self.assertEqual("Where Cognito keeps accounts" in operation["description"], absent)
+        self.assertIn("WWW-Authenticate", self.schema["components"]["responses"]["Unauthorized"]["headers"])
 
     def test_client_finds_an_optional_address_described(self) -> None:
         """An empty text is no e-mail address, so that it is one of two alternatives and not both."""
