@@ -60,8 +60,8 @@ def link(user: UserProfile, pool: str, sub: str) -> None:
 
 
 def _account_of(claims: "Claims") -> UserProfile:
-    linked = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub)
-    user = linked.first() or _account_by_address(claims)
+    known = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub)
+    user = known.first() or _account_by_address(claims)
     if user.is_active:
         _take_over(user, claims)
     return user
@@ -76,9 +76,7 @@ def _account_by_address(claims: "Claims") -> UserProfile:
         raise PermissionDenied(UNUSABLE)
     user = UserProfile.objects.select_for_update(no_key=True).filter(email=address).first()
     if user is None:
-        return UserProfile.objects.create_user(
-            address, cognito_pool=claims.pool, cognito_sub=claims.sub, **_names(claims)
-        )
+        return UserProfile.objects.create_user(address, cognito_pool=claims.pool, cognito_sub=claims.sub)
     if not user.is_active or (user.cognito_pool, user.cognito_sub) == (claims.pool, claims.sub):
         return user
     if user.cognito_sub:
@@ -91,33 +89,26 @@ def _account_by_address(claims: "Claims") -> UserProfile:
 
 
 def _take_over(user: UserProfile, claims: "Claims") -> None:
-    """Store the names that a token gives, and its address where that is verified and free."""
-    values: dict[str, Any] = _names(claims)
+    """Store the names of a token that may be names here, and its address where that is verified and free."""
+    values = {name: _cleaned(name, getattr(claims, name)) for name in ("first_name", "last_name")}
     if claims.email and claims.email.lower() != user.email:
         address = _cleaned("email", claims.email)
         if claims.email_verified and address and not UserProfile.objects.filter(email=address).exists():
             values["email"] = address
         else:
             logger.warning("Account %s keeps its address: the token's is not verified, not plain or taken", user.pk)
-    changed = {name: value for name, value in values.items() if getattr(user, name) != value}
+    changed = {name: value for name, value in values.items() if value and value != getattr(user, name)}
+    for name, value in changed.items():
+        setattr(user, name, value)
     if changed:
-        changed["updated_at"] = timezone.now()
         with transaction.atomic():
-            UserProfile.objects.filter(pk=user.pk).update(**changed)
-        for name, value in changed.items():
-            setattr(user, name, value)
-
-
-def _names(claims: "Claims") -> dict[str, str]:
-    """Return those of the token's names that a name here may be."""
-    names = {name: _cleaned(name, getattr(claims, name).strip()) for name in ("first_name", "last_name")}
-    return {name: value for name, value in names.items() if value}
+            UserProfile.objects.filter(pk=user.pk).update(**changed, updated_at=timezone.now())
 
 
 def _cleaned(field: str, value: str) -> str:
     """Return the value as an account has it, or nothing for one that none may have."""
     try:
-        cleaned: str = UserProfile._meta.get_field(field).clean(value, None)
+        cleaned: str = UserProfile._meta.get_field(field).clean(value.strip(), None)
     except ValidationError:
         return ""
     return cleaned

@@ -37,21 +37,13 @@ class KeyServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _KeyHandler)
-        self.mood = "keys"  # or: html, empty, redirect, huge, drip, hang, reset
+        self.issuer = f"http://127.0.0.1:{self.server_port}/{POOL}"
+        self.other_issuer = f"http://127.0.0.1:{self.server_port}/issuer/{POOL}"
+        self.mood = "keys"  # or: html, list, empty, redirect, huge, drip, hang, reset
         self.kids = ["first"]
         self.others: list[Any] = []  # further members of the set
         self.fetches = 0
         self.closing = Event()
-
-    @property
-    def issuer(self) -> str:
-        """The issuer's address in its usual form."""
-        return f"http://127.0.0.1:{self.server_port}/{POOL}"
-
-    @property
-    def other_issuer(self) -> str:
-        """The issuer's address in its new form."""
-        return f"http://127.0.0.1:{self.server_port}/issuer/{POOL}"
 
 
 class _KeyHandler(BaseHTTPRequestHandler):
@@ -75,7 +67,7 @@ class _KeyHandler(BaseHTTPRequestHandler):
             case "redirect":
                 self.answer(302, keys, Location=f"{server.issuer}/elsewhere")
             case mood:
-                body = {"html": b"<html></html>", "empty": b'{"keys": []}', "huge": keys + b" " * 70_000}
+                body = {"html": b"<html></html>", "list": b"[]", "empty": b'{"keys": []}', "huge": keys + b" " * 70_000}
                 self.answer(200, body.get(mood, keys))
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:

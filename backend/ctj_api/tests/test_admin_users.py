@@ -449,7 +449,7 @@ class AdminUserTests(TestCase):
         self.assertEqual((ana.cognito_pool, ana.cognito_sub, owner.get(ME).status_code), ("", "", 403))
         entry = LogEntry.objects.get()
         self.assertEqual((entry.object_id, entry.user), (str(ana.pk), self.administrator))
-        self.assertEqual(entry.get_change_message(), "Changed user of Cognito to nobody.")
+        self.assertEqual(entry.get_change_message(), "Changed cognito pool and cognito sub.")
 
     def test_administrators_alone_have_a_password_while_cognito_keeps_the_others(self) -> None:
         """The page for another one is theirs, and no link is mailed."""
