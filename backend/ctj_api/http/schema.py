@@ -157,18 +157,17 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     errors["Unauthorized"]["headers"] = CHALLENGE
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
-            _limit_to_local_accounts(path, operation)
             _require_csrf_token(method, operation)
             _describe_errors(path, method, operation)
+            if _is_local_only(path):
+                operation["description"] += f" {ABSENT}"
+                operation["security"].remove({ID_TOKEN: []})
             _describe_versions(path, method, operation)
     return result
 
 
-def _limit_to_local_accounts(path: str, operation: dict[str, Any]) -> None:
-    if path.startswith("/api/auth/") and path not in FOR_ALL_ACCOUNTS:
-        operation["description"] += f" {ABSENT}"
-        operation["responses"]["404"] = {}
-        operation["security"].remove({ID_TOKEN: []})
+def _is_local_only(path: str) -> bool:
+    return path.startswith("/api/auth/") and path not in FOR_ALL_ACCOUNTS
 
 
 def _require_csrf_token(method: str, operation: dict[str, Any]) -> None:
@@ -184,7 +183,7 @@ def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
         statuses |= {"403", "415", "429"}
     if {ID_TOKEN: []} in operation["security"]:
         statuses |= {"401", "403"}
-    if "{" in path or "404" in operation["responses"]:
+    if "{" in path or _is_local_only(path):
         statuses.add("404")
     if method in UNSAFE_METHODS and path in VERSIONED:
         statuses.add("412")
