@@ -210,6 +210,7 @@ class UserReadSerializer(serializers.ModelSerializer[UserProfile]):
 class UserWriteSerializer(StrictModelSerializer[UserProfile]):
     """A volunteer's name and what the qualifier flow asks; a client that sends anything else changes nothing by it."""
 
+    kept_by_cognito = ("first_name", "last_name")
     skills_learned_matrix = SkillLevelsField()
     meeting_availability = AvailabilityField()
 

@@ -1,18 +1,122 @@
-"""Which account the owner of a token has."""
+"""Which account a token of Cognito means (docs/decisions/0047-pool-and-sub.md)."""
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.backends import ModelBackend
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest
 from rest_framework.exceptions import PermissionDenied
 
 from ctj_api.models import UserProfile
 
+from .sessions import end_sessions
+
 if TYPE_CHECKING:
     from ctj_api.auth import Claims
 
+UNVERIFIED = "Verify your e-mail address where you sign in, then sign in anew."
+UNUSABLE = "Give a plain e-mail address where you sign in, then sign in anew: this one can't be used here."
+ADMINISTRATORS = "This address is an administrator's. Ask who runs the server for: manage.py link_cognito {} {}"
+ANOTHERS = "The account with this address belongs to another user of Cognito. Ask an administrator to unlink it."
+
+logger = logging.getLogger(__name__)
+
+
+class CognitoBackend(ModelBackend):
+    """The backend of the sessions that a sign-in by Cognito begins; it knows no passwords."""
+
+    def authenticate(self, request: HttpRequest | None, *args: Any, **credentials: Any) -> None:
+        """Leave passwords to the other backend."""
+
 
 def account_of(claims: "Claims") -> UserProfile:
-    """Return the account of the token's owner; raises ``PermissionDenied`` for one who may have none."""
-    account = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub).first()
-    if account is None:
-        raise PermissionDenied("This Cognito account has no account here.")
-    return account
+    """Return the account of the token's owner, which may be inactive.
+
+    Raises ``PermissionDenied``, which says what to do, for one who may have none.
+    """
+    try:
+        return _account_of(claims)
+    except IntegrityError:  # another request came first, whose account is found now
+        return _account_of(claims)
+
+
+def link(user: UserProfile, pool: str, sub: str) -> None:
+    """Give an account to a user of Cognito, for good: unless it is an administrator's, its password and sessions end.
+
+    Nobody has proved the address before, so somebody else may have registered it.
+    """
+    user.cognito_pool, user.cognito_sub = pool, sub
+    if not user.is_superuser:
+        user.set_unusable_password()
+        end_sessions(user)
+    user.save(update_fields=["cognito_pool", "cognito_sub", "password", "updated_at"])
+    told = "sign-in, which is by Cognito" if user.is_superuser else "sign-in, which is by Cognito; the password has ended"
+    LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": [told]}}])
+
+
+def _account_of(claims: "Claims") -> UserProfile:
+    linked = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub)
+    user = linked.first() or _account_by_address(claims)
+    if user.is_active:
+        _take_over(user, claims)
+    return user
+
+
+@transaction.atomic
+def _account_by_address(claims: "Claims") -> UserProfile:
+    """Return the account that is made for a token's owner, or linked; an inactive one is left as it is."""
+    address = _plain_address(claims.email)
+    if not claims.email_verified or not address:
+        raise PermissionDenied(UNUSABLE if claims.email_verified and claims.email else UNVERIFIED)
+    owner = {"cognito_pool": claims.pool, "cognito_sub": claims.sub}
+    user = UserProfile.objects.select_for_update(no_key=True).filter(email=address).first()
+    if user is None:
+        return UserProfile.objects.create_user(address, **owner, **_names(claims))
+    if not user.is_active or (user.cognito_pool, user.cognito_sub) == (claims.pool, claims.sub):
+        return user
+    if user.cognito_sub:
+        logger.warning("A token was refused: its address is that of account %s, which is another user's", user.pk)
+        raise PermissionDenied(ANOTHERS)
+    if user.is_superuser:
+        raise PermissionDenied(ADMINISTRATORS.format(address, claims.sub))
+    link(user, **owner)
+    return user
+
+
+def _take_over(user: UserProfile, claims: "Claims") -> None:
+    """Store the names that a token gives, and its address where that is verified and free."""
+    values = _names(claims)
+    address = _plain_address(claims.email)
+    if claims.email and claims.email.lower() != user.email:
+        if claims.email_verified and address and not UserProfile.objects.filter(email=address).exists():
+            values["email"] = address
+        else:
+            logger.warning("Account %s keeps its address: the token's is not verified, not plain or taken", user.pk)
+    changed = {name: value for name, value in values.items() if getattr(user, name) != value}
+    if changed:
+        for name, value in changed.items():
+            setattr(user, name, value)
+        with transaction.atomic():
+            user.save(update_fields=[*changed, "updated_at"])
+
+
+def _names(claims: "Claims") -> dict[str, str]:
+    """Return those of the token's names that a name here may be."""
+    names = {name: _cleaned(name, getattr(claims, name).strip()) for name in ("first_name", "last_name")}
+    return {name: value for name, value in names.items() if value}
+
+
+def _plain_address(address: str) -> str:
+    """Return the address as it is stored, or nothing for one that no account may have."""
+    return _cleaned("email", address)
+
+
+def _cleaned(field: str, value: str) -> str:
+    try:
+        cleaned: str = UserProfile._meta.get_field(field).clean(value, None)
+    except ValidationError:
+        return ""
+    return cleaned

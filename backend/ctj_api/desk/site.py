@@ -17,7 +17,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import LoginView, PasswordChangeView
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
 from django.forms import FloatField
@@ -133,7 +133,8 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             page = LoginView()
             page.setup(request)
             return HttpResponseRedirect(page.get_redirect_url() or reverse("admin:index"))
-        context: dict[str, Any] = {"forgot_password_url": settings.PASSWORD_RESET_URL}
+        mails_links = settings.IDENTITY_PROVIDER == "local"
+        context: dict[str, Any] = {"forgot_password_url": settings.PASSWORD_RESET_URL if mails_links else None}
         if may_enter(request.user) and not self.has_permission(request):
             context |= {"is_outdated": True, "user": None}
         view = super().login
@@ -142,7 +143,9 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """Return the page for a new password."""
+        """Return the page for a new password, to those who sign in with one."""
+        if settings.IDENTITY_PROVIDER == "cognito" and not is_administrator(request.user):
+            raise PermissionDenied
         view = PasswordChangeView.as_view(
             form_class=partial(NewPasswordForm, request=request),  # for the address, which the limits count
             success_url=reverse("admin:password_change_done"),

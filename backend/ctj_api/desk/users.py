@@ -1,8 +1,9 @@
 """The accounts in the admin: how administrators give and take rights."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
@@ -45,11 +46,12 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     list_select_related = ("community_of_practice",)
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
-    actions = ("make_project_manager", "end_project_manager", "make_inactive")
+    actions = ("make_project_manager", "end_project_manager", "make_inactive", "unlink")
     readonly_fields = (
         "community_of_practice",
         "max_available_hours",
         "availability",
+        "linked_to",
         "last_login",
         "created_at",
     )
@@ -71,6 +73,15 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         return False
 
     has_delete_permission = has_add_permission
+
+    def has_unlink_permission(self, request: HttpRequest) -> bool:
+        """Let accounts be unlinked where there is a pool."""
+        return bool(settings.COGNITO_USER_POOL) and is_administrator(request.user)
+
+    def get_fieldsets(self, request: HttpRequest, obj: UserProfile | None = None) -> Any:
+        """Return the groups of fields, with whose account this is for Cognito where there is a pool."""
+        groups = super().get_fieldsets(request, obj)
+        return [*groups, ("Cognito", {"fields": ("linked_to",)})] if self.has_unlink_permission(request) else groups
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the list, whose actions ask for the password again."""
@@ -122,13 +133,26 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
             end_sessions(user, kept=request.session.session_key)
         return _ask_about_listings(changed)
 
+    @admin.action(description="Unlink from Cognito", permissions=["unlink"])
+    def unlink(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
+        """End the sessions of the chosen, and let the next token with their address link their accounts."""
+        told = ["sign-in, which is linked to nobody"]
+        for user in self._set(request, chosen, "No more linked", told, cognito_pool="", cognito_sub=""):
+            end_sessions(user, kept=request.session.session_key)
+
     def _set(
-        self, request: HttpRequest, chosen: QuerySet[UserProfile], became: str, **right: bool
+        self,
+        request: HttpRequest,
+        chosen: QuerySet[UserProfile],
+        became: str,
+        told: Sequence[str] = (),
+        **values: Any,
     ) -> list[UserProfile]:
-        """Give or take a right, and return those who are different now."""
-        changed = list(chosen.exclude(**right).order_by("pk"))
-        UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**right, updated_at=timezone.now())
-        log_changes(request.user, changed, [change_of(UserProfile, name, not now, now) for name, now in right.items()])
+        """Give or take a right, tell it in the history, and return those who are different now."""
+        changed = list(chosen.exclude(**values).order_by("pk"))
+        UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**values, updated_at=timezone.now())
+        told = told or [change_of(UserProfile, name, not now, now) for name, now in values.items()]
+        log_changes(request.user, changed, told)
         if changed:
             self.message_user(request, f"{became}: {', '.join(sorted(map(str, changed)))}.", messages.SUCCESS)
         else:
@@ -169,6 +193,11 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     def is_administrator(self, user: UserProfile) -> bool:
         """Return whether the user may give rights."""
         return user.is_superuser
+
+    @admin.display(description="linked to")
+    def linked_to(self, user: UserProfile) -> str:
+        """Return who this is for Cognito."""
+        return f"{user.cognito_sub} of {user.cognito_pool}" if user.cognito_sub else "nobody"
 
     @admin.display(description="meeting availability")
     def availability(self, user: UserProfile) -> str:

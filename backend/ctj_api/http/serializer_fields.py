@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import models
@@ -155,10 +156,15 @@ class CurrentPasswordField(PasswordField):
     """The password of who sends the request; its value is their account, as it was when the password was checked."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        """Return the account; raises ``ValidationError`` for a wrong password, ``TooManyAttempts`` after several."""
+        """Return the account; raises ``ValidationError`` for a wrong password, ``TooManyAttempts`` after several.
+
+        While Cognito keeps accounts, one that is linked needs none.
+        """
+        owner = self.context["request"].user
+        if settings.IDENTITY_PROVIDER == "cognito" and owner.cognito_sub:
+            return owner
         password = super().run_validation(data)
-        request = self.context["request"]._request
-        owner = authenticate(request, username=request.user.email, password=password)
+        owner = authenticate(self.context["request"]._request, username=owner.email, password=password)
         if owner is None:
             raise serializers.ValidationError(MISTYPED)
         return owner
@@ -183,6 +189,8 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
 class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     """Takes ids, numbers and texts in one form only."""
 
+    # What this API doesn't take while Cognito keeps accounts.
+    kept_by_cognito: tuple[str, ...] = ()
     serializer_related_field = RowField
     serializer_choice_field = ChoiceField
     serializer_field_mapping: ClassVar = {
@@ -192,6 +200,11 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         models.TextField: MultilineTextField,
         models.EmailField: EmailTextField,
     }
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields that are taken."""
+        kept = self.kept_by_cognito if settings.IDENTITY_PROVIDER == "cognito" else ()
+        return {name: field for name, field in super().get_fields().items() if name not in kept}
 
 
 def all_skill_names(context: Any) -> dict[str, str]:
