@@ -37,6 +37,7 @@ class Claims:
     first_name: str = ""
     last_name: str = ""
     nonce: str = ""
+    auth_time: int = 0  # when the owner last proved who they are
 
 
 class CognitoAuthentication(BaseAuthentication):
@@ -83,6 +84,7 @@ def verify_id_token(token: str, audiences: Collection[str]) -> Claims:
         _text(claims.get("given_name")),
         _text(claims.get("family_name")),
         _text(claims.get("nonce")),
+        claims["auth_time"] if isinstance(claims.get("auth_time"), int) else 0,
     )
 
 

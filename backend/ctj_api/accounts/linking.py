@@ -53,7 +53,9 @@ def link(user: UserProfile, pool: str, sub: str) -> None:
         user.set_unusable_password()
         end_sessions(user)
     user.save(update_fields=["cognito_pool", "cognito_sub", "password", "updated_at"])
-    told = "sign-in, which is by Cognito" if user.is_superuser else "sign-in, which is by Cognito; the password has ended"
+    told = (
+        "sign-in, which is by Cognito" if user.is_superuser else "sign-in, which is by Cognito; the password has ended"
+    )
     LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": [told]}}])
 
 
@@ -82,7 +84,7 @@ def _account_by_address(claims: "Claims") -> UserProfile:
         raise PermissionDenied(ANOTHERS)
     if user.is_superuser:
         raise PermissionDenied(ADMINISTRATORS.format(address, claims.sub))
-    link(user, **owner)
+    link(user, claims.pool, claims.sub)
     return user
 
 

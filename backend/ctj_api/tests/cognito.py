@@ -37,9 +37,10 @@ class KeyServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _KeyHandler)
-        self.mood = "keys"  # or: html, empty, redirect, huge, drip, hang, reset
+        self.mood = "keys"  # or: html, empty, error, redirect, huge, drip, hang, reset
         self.kids = ["first"]
         self.others: list[Any] = []  # further members of the set
+        self.id_token = ""  # the answer to a POST, as of the token endpoint
         self.fetches = 0
         self.closing = Event()
 
@@ -58,10 +59,18 @@ class _KeyHandler(BaseHTTPRequestHandler):
     server: KeyServer
 
     def do_GET(self) -> None:
-        """Answer as the mood is."""
-        server = self.server
+        """Answer with the keys."""
+        self.answer_as_the_mood_is({"keys": [*map(public_jwk, self.server.kids), *self.server.others]})
+
+    def do_POST(self) -> None:
+        """Answer with the token."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer_as_the_mood_is({"id_token": self.server.id_token})
+
+    def answer_as_the_mood_is(self, told: dict[str, Any]) -> None:
+        """Count and answer, or fail."""
+        server, keys = self.server, json.dumps(told).encode()
         server.fetches += 1
-        keys = json.dumps({"keys": [*map(public_jwk, server.kids), *server.others]}).encode()
         match server.mood:
             case "hang":
                 server.closing.wait()
@@ -72,6 +81,8 @@ class _KeyHandler(BaseHTTPRequestHandler):
                 self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Drip: ")
                 while not server.closing.wait(0.2):
                     self.wfile.write(b".")
+            case "error":
+                self.answer(500, keys)
             case "redirect":
                 self.answer(302, keys, Location=f"{server.issuer}/elsewhere")
             case mood:
