@@ -1,23 +1,22 @@
 """The public keys that issuers sign tokens with, kept so that no request waits for a known one."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from http import HTTPStatus
 from math import inf
 from threading import Lock
 from time import monotonic
 from typing import Any
 
-import httpx2
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWTError
 from jwt.algorithms import RSAAlgorithm
 
 from ctj_api.exceptions import ServiceUnavailable
+
+from .download import FAILURES, download
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,6 @@ COOL_DOWN_SECONDS = 10
 # A request waits no longer than this for a fetch, counted from the beginning of the fetch.
 WAIT_SECONDS = 2
 FETCH_SECONDS = 5
-MAX_BYTES = 65_536
 MIN_KEY_BITS = 2048
 
 type Keys = Mapping[str, RSAPublicKey]
@@ -76,9 +74,9 @@ class SigningKeys:
         """Fetch the keys; where ``kid`` is not among them, or nobody answers, the next fetch comes later."""
         keys: Keys = {}
         try:
-            keys = asyncio.run(_download(self._url))
+            keys = _read(asyncio.run(download("GET", self._url, FETCH_SECONDS)))
             self._known = keys, monotonic()
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        except FAILURES as error:
             logger.warning("No signing keys from %s: %s %s", self._url, type(error).__name__, error)
             raise
         finally:
@@ -95,27 +93,9 @@ def signing_keys(url: str) -> SigningKeys:
     return _KEYS.get(url) or _KEYS.setdefault(url, SigningKeys(url))
 
 
-async def _download(url: str) -> Keys:
-    """Return the keys at an address; the limit of time covers all of it, from the connection to the last byte."""
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    async with (
-        asyncio.timeout(FETCH_SECONDS),
-        httpx2.AsyncClient(headers=headers, follow_redirects=False) as client,
-        client.stream("GET", url) as response,
-    ):
-        if response.status_code != HTTPStatus.OK:
-            raise ValueError(f"status {response.status_code}")
-        body = b""
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ValueError("too long")
-    return _read(json.loads(body))
-
-
-def _read(document: Any) -> Keys:
+def _read(document: dict[str, Any]) -> Keys:
     """Return the RSA keys for signatures; raises ``ValueError`` where there are none, as a pool always has some."""
-    entries = document.get("keys") if isinstance(document, dict) else None
+    entries = document.get("keys")
     keys = {}
     for entry in entries if isinstance(entries, list) else ():
         if key := _rsa_key(entry):

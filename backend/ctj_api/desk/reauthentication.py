@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 
 from ctj_api.accounts.sessions import ENTERED_AT
 
@@ -26,15 +25,13 @@ def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResp
     is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
     if is_recent or request.method != "POST" or not pages.has_change_permission(request):
         return None
-    has_signed_in_by_pool = cognito_sign_in.has_signed_in_by_pool(request)
+    by_pool = cognito_sign_in.has_signed_in_by_pool(request)
     typed = {"username": request.user.get_username(), "password": request.POST.get("password", "")}
-    form = AuthenticationForm(request, typed if typed["password"] and not has_signed_in_by_pool else None)
+    form = AuthenticationForm(request, typed if typed["password"] and not by_pool else None)
     if form.is_valid():
         request.session[ENTERED_AT] = time.time()
         return None
     fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
-    title = "Your sign-in again" if has_signed_in_by_pool else "Your password again"
-    context = {"title": title, **admin.site.each_context(request), "form": form, "fields": fields}
-    if has_signed_in_by_pool:
-        context["cognito_url"] = reverse("admin:cognito", query={cognito_sign_in.AGAIN: 1})
+    title = "Your sign-in again" if by_pool else "Your password again"
+    context = {**admin.site.each_context(request), "title": title, "form": form, "fields": fields, "by_pool": by_pool}
     return TemplateResponse(request, "admin/reauthentication.html", context)

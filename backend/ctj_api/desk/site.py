@@ -21,7 +21,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
 from django.forms import FloatField
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -154,24 +154,22 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     @method_decorator([never_cache, require_GET])
     def cognito(self, request: HttpRequest) -> HttpResponse:
         """Send the browser to the pool's sign-in."""
-        cognito_sign_in.require_configured()
+        if not cognito_sign_in.is_configured():
+            raise Http404
         return cognito_sign_in.begin(request, _next_page(request))
 
     @method_decorator([never_cache, require_GET])
     def cognito_callback(self, request: HttpRequest) -> HttpResponse:
         """Let in who comes back from the pool's sign-in and works here; all others get one page without detail."""
-        cognito_sign_in.require_configured()
-
-        def answer() -> HttpResponse:
-            try:
-                return HttpResponseRedirect(cognito_sign_in.finish(request, may_enter))
-            except cognito_sign_in.Refused as refusal:
-                logger.warning("A sign-in by Cognito failed: %s", refusal)
-            context = {**self.each_context(request), "title": "You are not signed in"}
-            context["sign_out_url"] = cognito_sign_in.sign_out_url(request)
-            return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)
-
-        return self._unless_too_many(request, answer)
+        if not cognito_sign_in.is_configured():
+            raise Http404
+        try:
+            return self._unless_too_many(request, lambda: redirect(cognito_sign_in.finish(request, may_enter)))
+        except cognito_sign_in.SignInError as refusal:
+            logger.warning("A sign-in by Cognito failed: %s", refusal)
+        sign_out_url = cognito_sign_in.sign_out_url(request)
+        context = {**self.each_context(request), "title": "You are not signed in", "sign_out_url": sign_out_url}
+        return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Sign out here and, who has signed in by the pool, there as well."""

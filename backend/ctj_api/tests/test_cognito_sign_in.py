@@ -1,8 +1,8 @@
 """The admin's sign-in by the pool's own pages: three OpenID servers, and one of the tests' own that also fails."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -14,14 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from backend.environment import Rate
-from ctj_api.accounts.sessions import ENTERED_AT, MAX_SESSIONS
+from ctj_api.accounts.sessions import MAX_SESSIONS
 from ctj_api.desk import cognito_sign_in
 from ctj_api.models import UserProfile
 
 from .cognito import CLIENT as OTHER_CLIENT
 from .cognito import POOL, cognito, id_token, key_server
 from .common import PASSWORD, make_admin_user, make_pm_user, make_regular_user
-from .pools import CALLBACK, CLIENT, ORIGIN, PM, SECRET, VOLUNTEER, Pool, local_pool, mock_pool, node_pool
+from .pools import CALLBACK, CLIENT, PM, SECRET, VOLUNTEER, Pool, local_pool, mock_pool, node_pool
 
 BEGIN, LOGIN = reverse("admin:cognito"), reverse("admin:login")
 ACCOUNTS = reverse("admin:ctj_api_userprofile_changelist")
@@ -107,14 +107,14 @@ class NodePoolTests(PoolTests):
     """oidc-provider."""
 
     run_pool = node_pool
-    attacks: ClassVar = {**PoolTests.attacks, "code_challenge": "the token endpoint answers 400"}
+    attacks: ClassVar = {**PoolTests.attacks, "code_challenge": "the token endpoint fails: ValueError status 400"}
 
 
 class LocalPoolTests(PoolTests):
     """cognito-local, which gives no nonce back."""
 
     run_pool = local_pool
-    attacks: ClassVar = {"code_challenge": "the token endpoint answers 400"}
+    attacks: ClassVar = {"code_challenge": "the token endpoint fails: ValueError status 400"}
 
     def test_pm_user_without_a_nonce_is_refused_in_production(self) -> None:
         """Only tests can take a token without one."""
@@ -167,10 +167,10 @@ class SignInTests(SignInTestCase):
             "hang": "TimeoutError",
             "drip": "TimeoutError",
             "reset": "ReadError",
-            "error": "answers 500",
-            "redirect": "answers 302",
-            "html": "no ID token",
-            "empty": "no ID token",
+            "error": "status 500",
+            "redirect": "status 302",
+            "html": "JSONDecodeError",
+            "empty": "authentication_failed",
             "huge": "too long",
         }.items():
             with self.subTest(mood):
@@ -178,7 +178,7 @@ class SignInTests(SignInTestCase):
                 self.assert_refused(self.client, self.answer(self.client), reason)
         with self.settings(COGNITO_DOMAIN="http://127.0.0.1:9"):
             self.assert_refused(self.client, self.answer(self.client), "ConnectError")
-        with patch.object(cognito_sign_in._token_requests, "acquire", return_value=False):
+        with patch.object(cognito_sign_in._waiting, "acquire", return_value=False):
             self.assert_refused(self.client, self.answer(self.client), "too many sign-ins wait")
 
     def test_volunteer_who_gives_up_gets_the_page(self) -> None:
@@ -243,7 +243,7 @@ class SignInTests(SignInTestCase):
 
     def test_everyone_is_offered_what_is_configured(self) -> None:
         """The pool's sign-in, a password for administrators, and with local accounts nothing new."""
-        button, password = f'href="{BEGIN}?next=%2Fadmin%2F"', "With a password, administrators only"
+        button, password = f'href="{BEGIN}?next=%2Fadmin%2F"', "Administrators: with a password"
         for changes, shown in (
             ({}, (button, password)),
             ({"COGNITO_DOMAIN": ""}, (password,)),
