@@ -1,11 +1,25 @@
 """Who may use which endpoint. Whose an opportunity is to edit, its queryset has told: ``with_rights_of``."""
 
+from django.conf import settings
 from rest_framework import permissions
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from .models import Opportunity, UserProfile
 from .querysets import is_project_manager
+
+KEPT_BY_COGNITO = "Accounts are kept by Hack for LA's Cognito. Sign up and sign in there, and send its ID token."
+
+
+class LocalAccountPermission(permissions.BasePermission):
+    """Nobody while accounts are Cognito's."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Let anyone at local accounts; raises ``NotFound``, which says who keeps the others."""
+        if settings.IDENTITY_PROVIDER == "cognito":
+            raise NotFound(KEPT_BY_COGNITO)
+        return True
 
 
 class OpportunityPermission(permissions.BasePermission):

@@ -4,7 +4,6 @@ from django.urls import include, path
 from rest_framework.routers import DefaultRouter
 
 from . import views
-from .accounts.provider import only_local
 
 router = DefaultRouter(use_regex_path=False)
 router.include_root_view = False
@@ -13,12 +12,12 @@ router.register("opportunities", views.OpportunityViewSet, basename="opportunity
 
 urlpatterns = [
     path("auth/csrf/", views.auth_csrf, name="auth-csrf"),
-    path("auth/signup/", only_local(views.auth_signup), name="auth-signup"),
-    path("auth/login/", only_local(views.auth_login), name="auth-login"),
+    path("auth/signup/", views.auth_signup, name="auth-signup"),
+    path("auth/login/", views.auth_login, name="auth-login"),
     path("auth/logout/", views.auth_logout, name="auth-logout"),
-    path("auth/forgot-password/", only_local(views.auth_forgot_password), name="auth-forgot-password"),
-    path("auth/reset-password/", only_local(views.auth_reset_password), name="auth-reset-password"),
-    path("auth/change-password/", only_local(views.auth_change_password), name="auth-change-password"),
+    path("auth/forgot-password/", views.auth_forgot_password, name="auth-forgot-password"),
+    path("auth/reset-password/", views.auth_reset_password, name="auth-reset-password"),
+    path("auth/change-password/", views.auth_change_password, name="auth-change-password"),
     path("skills/", views.skill_list, name="skill-list"),
     path("skills/<uuid:pk>/", views.skill_detail, name="skill-detail"),
     path("communities-of-practice/", views.community_of_practice_list, name="community-of-practice-list"),

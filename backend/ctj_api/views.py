@@ -30,7 +30,7 @@ from .http.pagination import paged_response, ranking_response
 from .http.schema import described
 from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
-from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
+from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking
 from .ranking.row_changes import Kind, version_of
@@ -142,7 +142,7 @@ def auth_csrf(request: Request) -> Response:
 
 @extend_schema(request=SignupWriteSerializer, responses={201: UserReadSerializer})
 @api_view(["POST"])
-@permission_classes([AllowAny])
+@permission_classes([AllowAny, LocalAccountPermission])
 def auth_signup(request: Request) -> Response:
     """Make an account and sign in to it."""
     serializer = SignupWriteSerializer(data=request.data)
@@ -155,7 +155,7 @@ def auth_signup(request: Request) -> Response:
 
 @extend_schema(request=LoginWriteSerializer, responses=UserReadSerializer)
 @api_view(["POST"])
-@permission_classes([AllowAny])
+@permission_classes([AllowAny, LocalAccountPermission])
 def auth_login(request: Request) -> Response:
     """Sign in with e-mail address and password."""
     serializer = LoginWriteSerializer(data=request.data)
@@ -179,7 +179,7 @@ def auth_logout(request: Request) -> Response:
 
 @extend_schema(request=ForgotPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
-@permission_classes([AllowAny])
+@permission_classes([AllowAny, LocalAccountPermission])
 def auth_forgot_password(request: Request) -> Response:
     """Mail a link for a new password to the account's owner; the answer doesn't tell whether there is an account."""
     require_from_address("PASSWORD_RESET_RATE", request._request)
@@ -191,7 +191,7 @@ def auth_forgot_password(request: Request) -> Response:
 
 @extend_schema(request=ResetPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
-@permission_classes([AllowAny])
+@permission_classes([AllowAny, LocalAccountPermission])
 def auth_reset_password(request: Request) -> Response:
     """Change the password by a mailed link, which ends all of the account's sessions; nobody is signed in by it."""
     require_from_address("PASSWORD_RESET_RATE", request._request)
@@ -204,7 +204,7 @@ def auth_reset_password(request: Request) -> Response:
 
 @extend_schema(request=ChangePasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
-@permission_classes([IsAuthenticated])
+@permission_classes([LocalAccountPermission, IsAuthenticated])
 def auth_change_password(request: Request) -> Response:
     """Change the signed-in user's password, which ends all of the account's other sessions."""
     serializer = ChangePasswordWriteSerializer(data=request.data, context={"request": request})

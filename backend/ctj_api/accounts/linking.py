@@ -8,6 +8,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework.exceptions import PermissionDenied
 
 from ctj_api.models import UserProfile
@@ -49,19 +50,18 @@ def link(user: UserProfile, pool: str, sub: str) -> None:
     Nobody has proved the address before, so somebody else may have registered it.
     """
     user.cognito_pool, user.cognito_sub = pool, sub
+    told = ["user of Cognito"]
     if not user.is_superuser:
         user.set_unusable_password()
         end_sessions(user)
+        told.append("password, which has ended")
     user.save(update_fields=["cognito_pool", "cognito_sub", "password", "updated_at"])
-    told = (
-        "sign-in, which is by Cognito" if user.is_superuser else "sign-in, which is by Cognito; the password has ended"
-    )
-    LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": [told]}}])
+    LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": told}}])
 
 
 def _account_of(claims: "Claims") -> UserProfile:
-    linked = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub)
-    user = linked.first() or _account_by_address(claims)
+    known = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub)
+    user = known.first() or _account_by_address(claims)
     if user.is_active:
         _take_over(user, claims)
     return user
@@ -70,13 +70,13 @@ def _account_of(claims: "Claims") -> UserProfile:
 @transaction.atomic
 def _account_by_address(claims: "Claims") -> UserProfile:
     """Return the account that is made for a token's owner, or linked; an inactive one is left as it is."""
-    address = _plain_address(claims.email)
-    if not claims.email_verified or not address:
-        raise PermissionDenied(UNUSABLE if claims.email_verified and claims.email else UNVERIFIED)
-    owner = {"cognito_pool": claims.pool, "cognito_sub": claims.sub}
+    if not (claims.email and claims.email_verified):
+        raise PermissionDenied(UNVERIFIED)
+    if not (address := _cleaned("email", claims.email)):
+        raise PermissionDenied(UNUSABLE)
     user = UserProfile.objects.select_for_update(no_key=True).filter(email=address).first()
     if user is None:
-        return UserProfile.objects.create_user(address, **owner, **_names(claims))
+        return UserProfile.objects.create_user(address, cognito_pool=claims.pool, cognito_sub=claims.sub)
     if not user.is_active or (user.cognito_pool, user.cognito_sub) == (claims.pool, claims.sub):
         return user
     if user.cognito_sub:
@@ -89,36 +89,26 @@ def _account_by_address(claims: "Claims") -> UserProfile:
 
 
 def _take_over(user: UserProfile, claims: "Claims") -> None:
-    """Store the names that a token gives, and its address where that is verified and free."""
-    values = _names(claims)
-    address = _plain_address(claims.email)
+    """Store the names of a token that may be names here, and its address where that is verified and free."""
+    values = {name: _cleaned(name, getattr(claims, name)) for name in ("first_name", "last_name")}
     if claims.email and claims.email.lower() != user.email:
+        address = _cleaned("email", claims.email)
         if claims.email_verified and address and not UserProfile.objects.filter(email=address).exists():
             values["email"] = address
         else:
             logger.warning("Account %s keeps its address: the token's is not verified, not plain or taken", user.pk)
-    changed = {name: value for name, value in values.items() if getattr(user, name) != value}
+    changed = {name: value for name, value in values.items() if value and value != getattr(user, name)}
+    for name, value in changed.items():
+        setattr(user, name, value)
     if changed:
-        for name, value in changed.items():
-            setattr(user, name, value)
         with transaction.atomic():
-            user.save(update_fields=[*changed, "updated_at"])
-
-
-def _names(claims: "Claims") -> dict[str, str]:
-    """Return those of the token's names that a name here may be."""
-    names = {name: _cleaned(name, getattr(claims, name).strip()) for name in ("first_name", "last_name")}
-    return {name: value for name, value in names.items() if value}
-
-
-def _plain_address(address: str) -> str:
-    """Return the address as it is stored, or nothing for one that no account may have."""
-    return _cleaned("email", address)
+            UserProfile.objects.filter(pk=user.pk).update(**changed, updated_at=timezone.now())
 
 
 def _cleaned(field: str, value: str) -> str:
+    """Return the value as an account has it, or nothing for one that none may have."""
     try:
-        cleaned: str = UserProfile._meta.get_field(field).clean(value, None)
+        cleaned: str = UserProfile._meta.get_field(field).clean(value.strip(), None)
     except ValidationError:
         return ""
     return cleaned

@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt import PyJWTError
-from jwt.algorithms import RSAAlgorithm
+from jwt import PyJWK, PyJWKSet, PyJWTError
 
 from ctj_api.exceptions import ServiceUnavailable
 
@@ -27,6 +24,8 @@ COOL_DOWN_SECONDS = 10
 WAIT_SECONDS = 2
 FETCH_SECONDS = 5
 MIN_KEY_BITS = 2048
+# A set that is none has PyJWT raise what it doesn't declare.
+UNANSWERED = (*FAILURES, PyJWTError, AttributeError)
 
 type Keys = Mapping[str, RSAPublicKey]
 
@@ -57,10 +56,10 @@ class SigningKeys:
     def _newest(self, kid: str) -> Keys:
         """Wait for a fetch and return its keys, or those of the last one while none may begin."""
         fetch, began_at = self._begin_fetch(kid)
-        with suppress(TimeoutError):
-            if not fetch.exception(max(0, began_at + WAIT_SECONDS - monotonic())):
-                return fetch.result()
-        raise ServiceUnavailable
+        wait([fetch], max(0, began_at + WAIT_SECONDS - monotonic()))
+        if not fetch.done() or fetch.exception():
+            raise ServiceUnavailable
+        return fetch.result()
 
     def _begin_fetch(self, kid: str) -> tuple[Future[Keys], float]:
         """Begin a fetch unless one runs or the last was in vain, and return the last one and when it began."""
@@ -74,10 +73,10 @@ class SigningKeys:
         """Fetch the keys; where ``kid`` is not among them, or nobody answers, the next fetch comes later."""
         keys: Keys = {}
         try:
-            keys = _read(asyncio.run(download("GET", self._url, FETCH_SECONDS)))
+            keys = _usable(PyJWKSet.from_dict(asyncio.run(download("GET", self._url, FETCH_SECONDS))).keys)
             self._known = keys, monotonic()
-        except FAILURES as error:
-            logger.warning("No signing keys from %s: %s %s", self._url, type(error).__name__, error)
+        except UNANSWERED as error:
+            logger.warning("No signing keys from %s: %s", self._url, repr(error))
             raise
         finally:
             if kid not in keys:
@@ -93,26 +92,14 @@ def signing_keys(url: str) -> SigningKeys:
     return _KEYS.get(url) or _KEYS.setdefault(url, SigningKeys(url))
 
 
-def _read(document: dict[str, Any]) -> Keys:
-    """Return the RSA keys for signatures; raises ``ValueError`` where there are none, as a pool always has some."""
-    entries = document.get("keys")
-    keys = {}
-    for entry in entries if isinstance(entries, list) else ():
-        if key := _rsa_key(entry):
-            keys[entry["kid"]] = key
-    if not keys:
+def _usable(keys: Iterable[PyJWK]) -> Keys:
+    """Return the public RSA keys that tokens may be signed with by RS256; a pool always has some."""
+    usable = {
+        key.key_id: key.key
+        for key in keys
+        if key.key_id and key.algorithm_name == "RS256" and key.public_key_use in {None, "sig"}
+        if isinstance(key.key, RSAPublicKey) and key.key.key_size >= MIN_KEY_BITS
+    }
+    if not usable:
         raise ValueError("no keys")
-    return keys
-
-
-def _rsa_key(entry: Any) -> RSAPublicKey | None:
-    """Return a key that RS256 tokens may be signed with, or ``None`` for all other entries of a set."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
-        return None
-    if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
-        return None
-    try:
-        key = RSAAlgorithm.from_jwk(entry)
-    except (PyJWTError, ValueError, TypeError):
-        return None
-    return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_KEY_BITS else None
+    return usable

@@ -1,6 +1,6 @@
 """The accounts in the admin: how administrators give and take rights."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
@@ -136,23 +136,16 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     @admin.action(description="Unlink from Cognito", permissions=["unlink"])
     def unlink(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
         """End the sessions of the chosen, and let the next token with their address link their accounts."""
-        told = ["sign-in, which is linked to nobody"]
-        for user in self._set(request, chosen, "No more linked", told, cognito_pool="", cognito_sub=""):
+        for user in self._set(request, chosen, "Linked to nobody now", cognito_pool="", cognito_sub=""):
             end_sessions(user, kept=request.session.session_key)
 
     def _set(
-        self,
-        request: HttpRequest,
-        chosen: QuerySet[UserProfile],
-        became: str,
-        told: Sequence[str] = (),
-        **values: Any,
+        self, request: HttpRequest, chosen: QuerySet[UserProfile], became: str, **values: Any
     ) -> list[UserProfile]:
-        """Give or take a right, tell it in the history, and return those who are different now."""
+        """Give or take a right or a link, and return those who are different now."""
         changed = list(chosen.exclude(**values).order_by("pk"))
         UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**values, updated_at=timezone.now())
-        told = told or [change_of(UserProfile, name, not now, now) for name, now in values.items()]
-        log_changes(request.user, changed, told)
+        log_changes(request.user, changed, [change_of(UserProfile, name, not now, now) for name, now in values.items()])
         if changed:
             self.message_user(request, f"{became}: {', '.join(sorted(map(str, changed)))}.", messages.SUCCESS)
         else:

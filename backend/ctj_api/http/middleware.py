@@ -102,8 +102,7 @@ class CachePolicyMiddleware(MiddlewareMixin):
         if response.cookies or (is_api_request(request) and "Cache-Control" not in response):
             response["Cache-Control"] = "private, no-store"
             patch_vary_headers(response, ("Cookie",))
-        takes_tokens = settings.IDENTITY_PROVIDER == "cognito" and is_api_request(request)
-        if takes_tokens and has_vary_header(response, "Cookie"):
+        if settings.IDENTITY_PROVIDER == "cognito" and has_vary_header(response, "Cookie"):
             patch_vary_headers(response, ("Authorization",))
         return response
 

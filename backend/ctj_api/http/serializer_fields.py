@@ -156,11 +156,9 @@ class CurrentPasswordField(PasswordField):
     """The password of who sends the request; its value is their account, as it was when the password was checked."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        """Return the account; raises ``ValidationError`` for a wrong password, ``TooManyAttempts`` after several.
-
-        While Cognito keeps accounts, one that is linked needs none.
-        """
+        """Return the account; raises ``ValidationError`` for a wrong password, ``TooManyAttempts`` after several."""
         owner = self.context["request"].user
+        # Who signs in by a token knows no password here.
         if settings.IDENTITY_PROVIDER == "cognito" and owner.cognito_sub:
             return owner
         password = super().run_validation(data)
@@ -189,7 +187,6 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
 class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     """Takes ids, numbers and texts in one form only."""
 
-    # What this API doesn't take while Cognito keeps accounts.
     kept_by_cognito: tuple[str, ...] = ()
     serializer_related_field = RowField
     serializer_choice_field = ChoiceField

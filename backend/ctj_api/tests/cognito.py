@@ -37,40 +37,26 @@ class KeyServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _KeyHandler)
-        self.mood = "keys"  # or: html, empty, error, redirect, huge, drip, hang, reset
+        self.issuer = f"http://127.0.0.1:{self.server_port}/{POOL}"
+        self.other_issuer = f"http://127.0.0.1:{self.server_port}/issuer/{POOL}"
+        self.mood = "keys"  # or: html, list, empty, error, redirect, huge, drip, hang, reset
         self.kids = ["first"]
         self.others: list[Any] = []  # further members of the set
-        self.id_token = ""  # the answer to a POST, as of the token endpoint
+        self.id_token = ""  # as a token endpoint gives it
         self.fetches = 0
         self.closing = Event()
-
-    @property
-    def issuer(self) -> str:
-        """The issuer's address in its usual form."""
-        return f"http://127.0.0.1:{self.server_port}/{POOL}"
-
-    @property
-    def other_issuer(self) -> str:
-        """The issuer's address in its new form."""
-        return f"http://127.0.0.1:{self.server_port}/issuer/{POOL}"
 
 
 class _KeyHandler(BaseHTTPRequestHandler):
     server: KeyServer
 
     def do_GET(self) -> None:
-        """Answer with the keys."""
-        self.answer_as_the_mood_is({"keys": [*map(public_jwk, self.server.kids), *self.server.others]})
-
-    def do_POST(self) -> None:
-        """Answer with the token."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer_as_the_mood_is({"id_token": self.server.id_token})
-
-    def answer_as_the_mood_is(self, told: dict[str, Any]) -> None:
-        """Count and answer, or fail."""
-        server, keys = self.server, json.dumps(told).encode()
+        """Answer as the mood is."""
+        server = self.server
         server.fetches += 1
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        told = {"keys": [*map(public_jwk, server.kids), *server.others], "id_token": server.id_token}
+        keys = json.dumps(told).encode()
         match server.mood:
             case "hang":
                 server.closing.wait()
@@ -86,8 +72,10 @@ class _KeyHandler(BaseHTTPRequestHandler):
             case "redirect":
                 self.answer(302, keys, Location=f"{server.issuer}/elsewhere")
             case mood:
-                body = {"html": b"<html></html>", "empty": b'{"keys": []}', "huge": keys + b" " * 70_000}
+                body = {"html": b"<html></html>", "list": b"[]", "empty": b'{"keys": []}', "huge": keys + b" " * 70_000}
                 self.answer(200, body.get(mood, keys))
+
+    do_POST = do_GET
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:
         """Send an answer."""

@@ -430,3 +430,34 @@ class AdminUserTests(TestCase):
                 user = make_regular_user(meeting_availability=week)
                 page = self.client.get(reverse("admin:ctj_api_userprofile_change", args=[user.pk]))
                 self.assertContains(page, text, html=text.startswith("<"))
+
+    def test_administrator_unlinks_accounts_from_cognito(self) -> None:
+        """Their sessions end and the history tells; where there is no pool, there is nothing to unlink."""
+        linked = {"cognito_pool": "us-west-2_Tests", "cognito_sub": "of-ana"}
+        ana, bo = make_regular_user(email="ana@example.org", **linked), make_regular_user()
+        owner = Client()
+        owner.force_login(ana)
+        form = reverse("admin:ctj_api_userprofile_change", args=[ana.pk])
+        self.assertNotContains(self.client.get(LIST), "Unlink from Cognito")
+        self.assertNotContains(self.client.get(form), "of-ana")
+        self.act("unlink", ana)
+        with self.settings(COGNITO_USER_POOL="us-west-2_Tests"):
+            self.assertContains(self.client.get(form), "of-ana of us-west-2_Tests")
+            self.assertContains(self.act("unlink", ana, bo), "Linked to nobody now: ana@example.org.")
+            self.assertContains(self.client.get(form), "nobody")
+        ana.refresh_from_db()
+        self.assertEqual((ana.cognito_pool, ana.cognito_sub, owner.get(ME).status_code), ("", "", 403))
+        entry = LogEntry.objects.get()
+        self.assertEqual((entry.object_id, entry.user), (str(ana.pk), self.administrator))
+        self.assertEqual(entry.get_change_message(), "Changed cognito pool and cognito sub.")
+
+    def test_administrators_alone_have_a_password_while_cognito_keeps_the_others(self) -> None:
+        """The page for another one is theirs, and no link is mailed."""
+        pm = Client()
+        cognito = "ctj_api.accounts.linking.CognitoBackend"
+        with self.settings(IDENTITY_PROVIDER="cognito", AUTHENTICATION_BACKENDS=[cognito]):
+            pm.force_login(make_pm_user(), cognito)
+            self.client.force_login(self.administrator, cognito)
+            statuses = [client.get(PASSWORD_CHANGE).status_code for client in (self.client, pm)]
+            self.assertEqual((statuses, pm.get(DESK).status_code), ([200, 403], 200))
+            self.assertNotContains(Client().get(LOGIN), "Forgot your password?")

@@ -11,7 +11,6 @@ from serving.tests.ports import ADDRESS
 
 from .measure import check
 
-TIMEOUT_SECONDS = 60
 CSRF_TOKEN = "b" * 32
 PASSWORD = "benchmarks"  # nosec B105
 CUT_OFF = "cut off"
@@ -76,9 +75,8 @@ async def send(session: aiohttp.ClientSession, request: Request) -> Reply:
     loop = asyncio.get_running_loop()
     sent_at = loop.time()
     try:
-        async with session.request(
-            request.method, request.path, headers=request.headers, json=request.body
-        ) as response:
+        asked = session.request(request.method, request.path, headers=request.headers, json=request.body)
+        async with asked as response:
             body = await response.read()
             cookie = response.cookies.get("sessionid")
             key = cookie.value if cookie else ""
@@ -93,7 +91,7 @@ async def open_session(port: int) -> aiohttp.ClientSession:
         f"http://{ADDRESS}:{port}",
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=60),
     )
 
 

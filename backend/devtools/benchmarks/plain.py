@@ -2,14 +2,12 @@
 
 from typing import Any
 
+from django.http import JsonResponse
 from django.urls import include, path
 from rest_framework import serializers
-from rest_framework.decorators import api_view, permission_classes
 from rest_framework.pagination import LimitOffsetPagination
-from rest_framework.permissions import AllowAny, IsAuthenticatedOrReadOnly
+from rest_framework.permissions import IsAuthenticatedOrReadOnly
 from rest_framework.renderers import JSONRenderer
-from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
 from ctj_api.enums import Status
@@ -55,15 +53,8 @@ class PlainOpportunityViewSet(ModelViewSet[Opportunity]):
         return {**super().get_serializer_context(), "skill_names": names}
 
 
-@api_view(["GET"])
-@permission_classes([AllowAny])
-def empty(_: Request) -> Response:
-    """Return an empty object."""
-    return Response({})
-
-
 urlpatterns = [
-    path("benchmarks/empty/", empty),
+    path("benchmarks/empty/", lambda _: JsonResponse({})),
     path("benchmarks/opportunities/", PlainOpportunityViewSet.as_view({"get": "list"})),
     path("", include("backend.urls")),
 ]

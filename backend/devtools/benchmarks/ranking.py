@@ -34,7 +34,6 @@ REQUIRED = """
     ORDER BY o.id LIMIT %s
 """
 DIFFERENT = "The matches are not those of the SQL statement."
-CLOSE = "UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s"
 
 type Levels = Mapping[str, int]
 type Page = tuple[list[UUID], int]
@@ -87,7 +86,7 @@ def matches_after_change(bench: Bench) -> Iterator[Row]:
     sql, after, unchanged = bench.sql(bench.plan.many), [], []
     for ask, statement in _volunteers(bench):
         (best, *_), total = statement()
-        sql.execute(CLOSE, [best])
+        sql.execute("UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s", [best])
         after.append(take_time(ask))
         unchanged.append(take_time(ask))
         check(statement()[1] == total - 1, "The change is not seen in SQL.")

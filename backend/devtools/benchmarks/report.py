@@ -6,7 +6,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
@@ -25,14 +25,17 @@ END = "<!-- to here. -->"
 FAILURES = (BenchmarkError, ClusterError, ExceptionGroup, HTTPException, OSError, psycopg.Error, SubprocessError)
 
 
-def parse(name: str, arguments: Sequence[str], choices: Collection[str]) -> argparse.Namespace:
-    """Return the options of a command line."""
+def parse(name: str, arguments: Sequence[str], choices: Mapping[str, object]) -> argparse.Namespace:
+    """Return the options of a command line, or list the names with what is told of each, and exit."""
     parser = argparse.ArgumentParser(prog=f"python -m devtools.{name}")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *choices], help="default: all")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--small", action="store_true", help="small and short: only to see that they run")
     parser.add_argument("--write", action="store_true", help="write the tables of the page")
     options = parser.parse_args(arguments)
+    if options.list:
+        sys.stdout.writelines(f"{name:20} {told}\n" for name, told in choices.items())
+        sys.exit()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if options.write and (options.names or options.small):
         parser.error("--write takes all of them at full size")

@@ -10,6 +10,8 @@ from random import Random
 from statistics import quantiles
 from urllib.parse import urlencode
 
+import django
+
 from .bench import Bench
 from .client import Reply, Request, send_all
 from .measure import Row, alternate, check, compare, show
@@ -73,6 +75,18 @@ def two_processes(bench: Bench) -> Iterator[Row]:
     """Compare two processes with one, on an answer that Python has most of the work with."""
     figures = _bursts(bench, SKILLS, bench.server(bench.plan.page, OURS, 2), bench.server(bench.plan.page))
     yield compare(f"{bench.plan.burst} x GET {SKILLS}, two processes", "one process", figures, 1.4)
+
+
+def id_token(bench: Bench) -> Iterator[Row]:
+    """Compare the verification of an ID token, whose key is known, with the limit of half a millisecond."""
+    django.setup(set_prefix=False)
+    from ctj_api.auth import verify_id_token  # noqa: PLC0415 (after the setup)
+    from ctj_api.tests import cognito  # noqa: PLC0415
+
+    with cognito.key_server() as server, cognito.cognito(server):
+        verify = partial(verify_id_token, cognito.id_token(), [cognito.CLIENT])
+        seconds, _ = alternate(bench.plan.rounds, (verify, verify))
+    yield compare("verification of an ID token", "the limit", (seconds, 0.0005), 1, is_most=True)
 
 
 def memory(bench: Bench) -> Iterator[Row]:

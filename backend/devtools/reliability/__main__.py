@@ -21,10 +21,7 @@ HEAD = ["Fault or attack", "Tried", "Lost", "Back after", "Command"]
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out the command line and return the exit code."""
-    options = parse("reliability", arguments, SCENARIOS)
-    if options.list:
-        sys.stdout.writelines(f"{name:17} {it.title}: {it.expects}\n" for name, it in SCENARIOS.items())
-        return 0
+    options = parse("reliability", arguments, {name: f"{it.title}: {it.expects}" for name, it in SCENARIOS.items()})
     rows = [HEAD]
 
     def run(name: str) -> Sequence[str]:

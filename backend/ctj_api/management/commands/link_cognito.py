@@ -14,30 +14,24 @@ from ctj_api.models import UserProfile
 class Command(BaseCommand):
     """Link an account."""
 
-    help = (
-        "Let a user of the pool in COGNITO_USER_POOL have an account, which an administrator's has to be given. "
-        "An administrator keeps the password; anybody else's, and their sessions, end."
-    )
+    help = "Give an account to a user of COGNITO_USER_POOL; unless it is an administrator's, its password ends."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the account and the user."""
-        parser.add_argument("email", metavar="EMAIL", help="the address of the account")
-        parser.add_argument("sub", metavar="SUB", help="the user's sub in Cognito")
+        """Declare the account's address, and who it is for."""
+        parser.add_argument("email")
+        parser.add_argument("sub")
 
     @transaction.atomic
     def handle(self, *args: Any, email: str, sub: str, **options: Any) -> None:
         """Link the account and say so; raises ``CommandError`` where one of the two is unknown or has another."""
         pool = settings.COGNITO_USER_POOL
-        if not pool:
-            raise CommandError("Set COGNITO_USER_POOL.")
-        if not re.fullmatch("[!-~]{1,255}", sub):
-            raise CommandError("A sub has 1 to 255 visible characters of ASCII.")
         user = UserProfile.objects.select_for_update(no_key=True).filter(email=email).first()
+        owner = UserProfile.objects.filter(cognito_pool=pool, cognito_sub=sub).first()
+        if not pool or not re.fullmatch("[ -~]{1,255}", sub):
+            raise CommandError("Set COGNITO_USER_POOL, and give a sub of 1 to 255 characters of ASCII.")
         if user is None:
             raise CommandError(f"There is no account with the address {email}.")
-        if user.cognito_sub:
-            raise CommandError(f"{user} is linked to {user.cognito_sub} already. Unlink it in the admin first.")
-        if owner := UserProfile.objects.filter(cognito_pool=pool, cognito_sub=sub).first():
-            raise CommandError(f"This sub has the account {owner} already. Unlink that in the admin first.")
+        if user.cognito_sub or owner:
+            raise CommandError(f"{owner or user} is linked already: unlink it in the admin first.")
         link(user, pool, sub)
-        self.stdout.write(f"{user} is the account of {sub} of {pool} now.")
+        self.stdout.write(f"{user} is linked to {sub} now.")
