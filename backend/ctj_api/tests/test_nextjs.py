@@ -33,7 +33,6 @@ FILES = Path(settings.BASE_DIR).parent / "docs" / "nextjs"
 PAGE = FILES.with_suffix(".md")
 SCHEMA = Path(settings.BASE_DIR) / "openapi-schema.yml"
 NODE_MODULES = HERE / "node_modules"
-STAMP = NODE_MODULES / ".complete"
 OLDEST_NODE = 18
 
 CODE = re.compile(r"^```tsx?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -62,29 +61,30 @@ def sources() -> dict[str, str]:
     return {str(path.relative_to(FILES)): path.read_text(encoding="utf-8") for path in FILES.rglob("*.ts*")}
 
 
-def install_packages() -> None:
+def install_packages(folder: Path = HERE) -> None:
     """Install what package-lock.json pins, unless it is there; skips the test where that can't be done."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         give_up("Node.js and npm are not installed.")
     version = run(["node", "--version"], HERE).strip()
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
         give_up(f"Node.js {version} is older than {OLDEST_NODE}.")
-    stamp = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    with (HERE / ".install.lock").open("w") as lock:
+    stamp = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    complete = folder / "node_modules" / ".complete"
+    with (folder / ".install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if STAMP.exists() and STAMP.read_text() == stamp:
+        if complete.exists() and complete.read_text() == stamp:
             return
-        done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
+        done = subprocess.run(["npm", "ci"], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             give_up(f"npm could not install the packages: {textwrap.shorten(done.stderr, 300)}")
-        STAMP.write_text(stamp)
+        complete.write_text(stamp)
 
 
 def give_up(reason: str) -> None:
     """Skip the test, or fail it where REQUIRE_NODE=true insists, as ``.ci/run`` does."""
     if os.environ.get("REQUIRE_NODE") == "true":
         raise AssertionError(reason)
-    raise unittest.SkipTest(f"{reason} The code of docs/nextjs was not tried.")
+    raise unittest.SkipTest(f"{reason} What needs them was not tried.")
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
