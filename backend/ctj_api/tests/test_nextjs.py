@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import boto3
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.utils.encoding import force_bytes
 from django.utils.http import urlencode, urlsafe_base64_encode
+from moto.server import ThreadedMotoServer
 
 from ctj_api.accounts.linking import UNVERIFIED
 from ctj_api.models import Project, Role, Skill, UserProfile
 from ctj_api.tests.common import make_opportunity, make_regular_user
-from ctj_api.tests.hosted_pages import hosted_pages
 
 HERE = Path(__file__).parent / "nextjs"
 FILES = Path(settings.BASE_DIR).parent / "docs" / "nextjs"
@@ -34,6 +35,13 @@ PAGE = FILES.with_suffix(".md")
 SCHEMA = Path(settings.BASE_DIR) / "openapi-schema.yml"
 NODE_MODULES = HERE / "node_modules"
 OLDEST_NODE = 18
+POOL_PASSWORD = "Violets-4-tin"
+FRONT_END = {
+    "IDENTITY_PROVIDER": "cognito",
+    "SITE_URL": "http://localhost:3000",
+    "COGNITO_DOMAIN": "https://volunteers.example.org",
+    "COGNITO_CLIENT_SECRET": "of-the-web-client",
+}
 
 CODE = re.compile(r"^```tsx?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TYPES_COMMAND = re.compile(r"^npx (openapi-typescript) (\S+) (.+)$", re.MULTILINE)
@@ -173,9 +181,9 @@ class JourneyTests(LiveServerTestCase):
 
     def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:
         """The server holds the tokens of the hosted sign-in, passes them on and refreshes them in time."""
-        with hosted_pages() as pages:
-            self.travel("cognito", REFUSAL=UNVERIFIED, **pages.environment)
-            self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, pages.pool)
+        with moto_pool() as environment:
+            self.travel("cognito", REFUSAL=UNVERIFIED, **environment)
+            self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, environment["POOL"])
 
     def travel(self, journey: str, **environment: str) -> None:
         """Fail unless the harness goes through a journey to its end."""
@@ -193,6 +201,34 @@ def post(title: str, project: str, levels: dict[str, int], **fields: Any) -> Non
         project=Project.objects.get(name=project),
         **fields,
     )
+
+
+@contextmanager
+def moto_pool() -> Iterator[dict[str, str]]:
+    """Run a pool of moto's whose tokens the API takes, and give what the harness needs to know of it."""
+    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    moto.start()
+    url = "http://{}:{}".format(*moto.get_host_and_port())
+    access = {"region_name": "us-east-1", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
+    idp: Any = boto3.client("cognito-idp", endpoint_url=url, **access)
+    pool = idp.create_user_pool(PoolName="volunteers", UsernameAttributes=["email"])["UserPool"]["Id"]
+    told = {"ClientName": "web", "ReadAttributes": ["email_verified", "nonce"]}
+    client = idp.create_user_pool_client(UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
+    for email, is_verified in (("ana@example.org", "true"), ("eve@example.org", "false")):
+        user = {"UserPoolId": pool, "Username": email}
+        idp.admin_create_user(**user, UserAttributes=[{"Name": "email_verified", "Value": is_verified}])
+        idp.admin_set_user_password(**user, Password=POOL_PASSWORD, Permanent=True)
+    changes = {
+        "IDENTITY_PROVIDER": "cognito",
+        "AUTHENTICATION_BACKENDS": settings.BACKENDS_OF["cognito"],
+        "COGNITO_USER_POOL": pool,
+        "COGNITO_APP_CLIENT_ID": [client],
+        "COGNITO_ISSUERS": [f"https://cognito-idp.us-east-1.amazonaws.com/{pool}"],
+        "COGNITO_JWKS_URL": f"{url}/{pool}/.well-known/jwks.json",
+    }
+    with override_settings(**changes):
+        yield {"MOTO_URL": url, "POOL": pool, "PASSWORD": POOL_PASSWORD, "COGNITO_CLIENT_ID": client, **FRONT_END}
+    moto.stop()
 
 
 def reset_query(user: UserProfile) -> str:

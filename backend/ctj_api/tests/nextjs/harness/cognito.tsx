@@ -1,11 +1,11 @@
 // From the hosted sign-in and out again, through the pages of docs/nextjs.md, a live API and a pool of moto's.
 import assert from "node:assert/strict";
 import { address, open, pick, press, see } from "./browser";
-import { callsTo, cookie, lastCall, network, run } from "./network";
+import { pages } from "./hosted";
+import { callsTo, cookie, DOMAIN, lastCall, network, run } from "./network";
 import { dom, serve, SITE } from "./site";
 import { api } from "@/lib/api";
 
-const DOMAIN = String(process.env["COGNITO_DOMAIN"]);
 const ME = "/api/users/me/";
 const FAILED = "/signin?failed=true";
 const clock = Date.now;
@@ -120,7 +120,7 @@ async function beRefused() {
   setCookie("refresh_token");
   await open("/qualifier");
   assert.equal(address(), "/signin");
-  await fetch(`${DOMAIN}/as/eve@example.org`, { redirect: "manual" });
+  pages.user = "eve@example.org";
   await press("Sign in or sign up"); // 403: to be told why
   await see(String(process.env["REFUSAL"]));
   assert.equal(address(), "/qualifier");

@@ -1,5 +1,6 @@
 // What goes from the site to its servers, for a test to look at and to cut off.
 import assert from "node:assert/strict";
+import { answer } from "./hosted";
 import { dom, SITE } from "./site";
 
 type Call = {
@@ -12,6 +13,7 @@ type Call = {
 
 export const calls: Call[] = [];
 export const network = { away: "none" }; // the beginning of the addresses that can't be reached
+export const DOMAIN = process.env["COGNITO_DOMAIN"] ?? "none";
 
 const fetchOverNetwork = globalThis.fetch;
 globalThis.fetch = async (input, init) => {
@@ -27,7 +29,7 @@ globalThis.fetch = async (input, init) => {
   if (request.url.startsWith(network.away)) {
     throw new TypeError("fetch failed");
   }
-  return fetchOverNetwork(request);
+  return request.url.startsWith(DOMAIN) ? answer(request) : fetchOverNetwork(request);
 };
 
 /** Does what Next's own `fetch` does with a request: its body becomes a stream, and is sent without its length. */
