@@ -209,12 +209,19 @@ class TokenTests(APITestCase):
         self.assertEqual(self.server.fetches, 0)
 
     def test_clients_get_503_while_nobody_knows_the_keys(self) -> None:
-        """Eight at once within three seconds, while anonymous readers are served."""
-        self.server.mood, token, began = "hang", id_token(), time.monotonic()
-        answers = at_once(*[lambda: bearer(token).get(ME)] * 8, lambda: self.client.get("/api/healthcheck/"))
-        self.assertLess(time.monotonic() - began, 3)
-        self.assertEqual([answer.status_code for answer in answers], [503] * 8 + [200])
-        self.assertEqual({(a["Retry-After"], error_of(a)["code"]) for a in answers[:8]}, {("5", "service_unavailable")})
+        """Eight at once within three seconds, of which one alone keeps its thread for longer than half a second."""
+        self.server.mood, token = "hang", id_token()
+
+        def ask() -> tuple[float, Any]:
+            began = time.monotonic()
+            answer = bearer(token).get(ME)
+            return time.monotonic() - began, answer
+
+        times, answers = zip(*at_once(*[ask] * 8), strict=True)
+        self.assertLess(max(times), 3)
+        self.assertLess(sorted(times)[-2], 1.5)
+        self.assertEqual({answer.status_code for answer in answers}, {503})
+        self.assertEqual({(a["Retry-After"], error_of(a)["code"]) for a in answers}, {("5", "service_unavailable")})
         self.assertEqual((self.server.fetches, self.client.get(LISTINGS).status_code), (1, 200))
 
 
@@ -255,7 +262,7 @@ class SigningKeysTests(SimpleTestCase):
             self.assertTrue(all(self.keys.find("second") for _ in range(100)))
             self.assertLess(time.monotonic() - began, 0.1)
             wait_until(lambda: self.server.fetches == 3)
-        with patch.multiple(signing_keys, GOOD_FOR_SECONDS=0, WAIT_SECONDS=0), self.assertRaises(ServiceUnavailable):
+        with patch.multiple(signing_keys, GOOD_FOR_SECONDS=0, JOIN_SECONDS=0), self.assertRaises(ServiceUnavailable):
             self.keys.find("first")
 
     def test_client_with_unknown_key_is_told_that_nobody_answers(self) -> None:
