@@ -105,10 +105,10 @@ def _take_over(user: UserProfile, claims: "Claims") -> None:
             UserProfile.objects.filter(pk=user.pk).update(**changed, updated_at=timezone.now())
 
 
-def _cleaned(field: str, value: str) -> str:
+def _cleaned(name: str, value: str) -> str:
     """Return the value as an account has it, or nothing for one that none may have."""
+    field: Any = UserProfile._meta.get_field(name)
     try:
-        cleaned: str = UserProfile._meta.get_field(field).clean(value.strip(), None)
+        return str(field.clean(value.strip(), None))
     except ValidationError:
         return ""
-    return cleaned

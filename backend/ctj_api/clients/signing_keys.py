@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 REFRESH_AFTER_SECONDS = 3600
 GOOD_FOR_SECONDS = 24 * 3600
 COOL_DOWN_SECONDS = 10
-# A request waits no longer than this for a fetch, counted from the beginning of the fetch.
+# From the beginning of a fetch, the request that began it waits so long, and others less: their threads are needed.
 WAIT_SECONDS = 2
+JOIN_SECONDS = 0.5
 FETCH_SECONDS = 5
 MIN_KEY_BITS = 2048
 # A set that is none has PyJWT raise what it doesn't declare.
@@ -55,19 +56,20 @@ class SigningKeys:
 
     def _newest(self, kid: str) -> Keys:
         """Wait for a fetch and return its keys, or those of the last one while none may begin."""
-        fetch, began_at = self._begin_fetch(kid)
-        wait([fetch], max(0, began_at + WAIT_SECONDS - monotonic()))
+        fetch, deadline = self._begin_fetch(kid)
+        wait([fetch], max(0, deadline - monotonic()))
         if not fetch.done() or fetch.exception():
             raise ServiceUnavailable
         return fetch.result()
 
     def _begin_fetch(self, kid: str) -> tuple[Future[Keys], float]:
-        """Begin a fetch unless one runs or the last was in vain, and return the last one and when it began."""
+        """Begin a fetch unless one runs or the last was in vain; return the last one, and until when to wait for it."""
         with self._lock:
-            if self._fetch.done() and monotonic() >= self._rests_until:
-                self._began_at = monotonic()
-                self._fetch = self._thread.submit(self._fetch_keys, kid)
-            return self._fetch, self._began_at
+            if not self._fetch.done() or monotonic() < self._rests_until:
+                return self._fetch, self._began_at + JOIN_SECONDS
+            self._began_at = monotonic()
+            self._fetch = self._thread.submit(self._fetch_keys, kid)
+            return self._fetch, self._began_at + WAIT_SECONDS
 
     def _fetch_keys(self, kid: str) -> Keys:
         """Fetch the keys; where ``kid`` is not among them, or nobody answers, the next fetch comes later."""

@@ -433,7 +433,7 @@ class AdminUserTests(TestCase):
 
     def test_administrator_unlinks_accounts_from_cognito(self) -> None:
         """Their sessions end and the history tells; where there is no pool, there is nothing to unlink."""
-        linked = {"cognito_pool": "us-west-2_Tests", "cognito_sub": "of-ana"}
+        linked: dict[str, Any] = {"cognito_pool": "us-west-2_Tests", "cognito_sub": "of-ana"}
         ana, bo = make_regular_user(email="ana@example.org", **linked), make_regular_user()
         owner = Client()
         owner.force_login(ana)

@@ -44,11 +44,14 @@ def refused_tokens() -> dict[str, str]:
     other, header = issuer.replace(POOL, "us-west-2_Others"), encoded({"alg": "RS256", "kid": "first"})
     hs256 = f"{encoded({'alg': 'HS256', 'kid': 'first'})}.{claims}"
     digest = hmac.digest(json.dumps(public_jwk("first")).encode(), hs256.encode(), hashlib.sha256)
+    changes: list[dict[str, Any]] = [
+        {"token_use": "access"}, {"aud": "other-client"}, {"aud": [CLIENT, "other-client"]}, {"iss": other},
+        {"exp": now - 12}, {"nbf": now + 60}, {"iat": now + 60}, {"exp": float("inf"), "iat": float("nan")},
+        *({name: None} for name in ("exp", "iat", "iss", "aud", "sub", "token_use")),
+        *({"sub": sub} for sub in ("", "a\0", "\u00e9", "s" * 256)),
+    ]  # fmt: skip
     return {
-        "access token": id_token(token_use="access"),
-        "another client's": id_token(aud="other-client"),
-        "several clients'": id_token(aud=[CLIENT, "other-client"]),
-        "another pool's": id_token(iss=other),
+        **{str(claim)[:30]: id_token(**claim) for claim in changes},
         "no signature": id_token(algorithm="none"),
         "RS512": id_token(algorithm="RS512"),
         "HS256 with the public key": f"{hs256}.{base64url_encode(digest).decode()}",
@@ -59,12 +62,6 @@ def refused_tokens() -> dict[str, str]:
         "unknown key": id_token("second"),
         "no key": id_token(None),
         "list of keys": f"{encoded({'alg': 'RS256', 'kid': ['first']})}.{claims}.e30",
-        "expired": id_token(exp=now - 12),
-        "not yet valid": id_token(nbf=now + 60),
-        "not yet made": id_token(iat=now + 60),
-        "endless": id_token(exp=float("inf"), iat=float("nan")),
-        **{f"without {name}": id_token(**{name: None}) for name in ("exp", "iat", "iss", "aud", "sub", "token_use")},
-        **{f"subject {sub!r:.9}": id_token(sub=sub) for sub in ("", "a\0", "\u00e9", "s" * 256)},
         "other claims": f"{header}.{encoded({'iss': issuer, 'sub': SUB})}.{id_token().split('.')[2]}",
         "deeply nested": f"{header}.{encoded('[' * 5_000)}.e30",
         "lone surrogate": f"{header}.{encoded({'iss': chr(0xD800)})}.e30",
@@ -212,12 +209,19 @@ class TokenTests(APITestCase):
         self.assertEqual(self.server.fetches, 0)
 
     def test_clients_get_503_while_nobody_knows_the_keys(self) -> None:
-        """Eight at once within three seconds, while anonymous readers are served."""
-        self.server.mood, token, began = "hang", id_token(), time.monotonic()
-        answers = at_once(*[lambda: bearer(token).get(ME)] * 8, lambda: self.client.get("/api/healthcheck/"))
-        self.assertLess(time.monotonic() - began, 3)
-        self.assertEqual([answer.status_code for answer in answers], [503] * 8 + [200])
-        self.assertEqual({(a["Retry-After"], error_of(a)["code"]) for a in answers[:8]}, {("5", "service_unavailable")})
+        """Eight at once within three seconds, of which one alone keeps its thread for longer than half a second."""
+        self.server.mood, token = "hang", id_token()
+
+        def ask() -> tuple[float, Any]:
+            began = time.monotonic()
+            answer = bearer(token).get(ME)
+            return time.monotonic() - began, answer
+
+        times, answers = zip(*at_once(*[ask] * 8), strict=True)
+        self.assertLess(max(times), 3)
+        self.assertLess(sorted(times)[-2], 1.5)
+        self.assertEqual({answer.status_code for answer in answers}, {503})
+        self.assertEqual({(a["Retry-After"], error_of(a)["code"]) for a in answers}, {("5", "service_unavailable")})
         self.assertEqual((self.server.fetches, self.client.get(LISTINGS).status_code), (1, 200))
 
 
@@ -258,7 +262,7 @@ class SigningKeysTests(SimpleTestCase):
             self.assertTrue(all(self.keys.find("second") for _ in range(100)))
             self.assertLess(time.monotonic() - began, 0.1)
             wait_until(lambda: self.server.fetches == 3)
-        with patch.multiple(signing_keys, GOOD_FOR_SECONDS=0, WAIT_SECONDS=0), self.assertRaises(ServiceUnavailable):
+        with patch.multiple(signing_keys, GOOD_FOR_SECONDS=0, JOIN_SECONDS=0), self.assertRaises(ServiceUnavailable):
             self.keys.find("first")
 
     def test_client_with_unknown_key_is_told_that_nobody_answers(self) -> None:

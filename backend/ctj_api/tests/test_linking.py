@@ -29,8 +29,8 @@ from .test_password_reset import ask, mailed_link, reset
 ANA = "ana@example.org"
 ME, LOGIN = "/api/users/me/", "/api/auth/login/"
 OTHER_SUB = "another-sub"
-KEPT = {"cognito_pool": POOL, "cognito_sub": OTHER_SUB}
-OWN = {"cognito_pool": POOL, "cognito_sub": SUB}
+KEPT: dict[str, Any] = {"cognito_pool": POOL, "cognito_sub": OTHER_SUB}
+OWN: dict[str, Any] = {"cognito_pool": POOL, "cognito_sub": SUB}
 AT_COGNITO = override_settings(
     IDENTITY_PROVIDER="cognito", AUTHENTICATION_BACKENDS=settings.BACKENDS_OF["cognito"], COGNITO_USER_POOL=POOL
 )
@@ -237,10 +237,10 @@ class ThereAndBackTests(APITestCase):
         stolen = link_tokens.make_token(UserProfile.objects.get())
         with using_cognito():
             self.assertEqual(bearer(id_token()).get(ME).status_code, 200)
-        self.assertEqual(attacker.get(ME).status_code, 403)
-        self.assertEqual(browser().post(LOGIN, {"email": ANA, "password": PASSWORD}).status_code, 403)
         user = UserProfile.objects.get()
         self.assertFalse(Session.objects.exists() or link_tokens.check_token(user, stolen))
+        self.assertEqual(attacker.get(ME).status_code, 403)
+        self.assertEqual(browser().post(LOGIN, {"email": ANA, "password": PASSWORD}).status_code, 403)
         told = "Changed user of Cognito and password, which has ended."
         self.assertEqual(LogEntry.objects.get(object_id=user.pk).get_change_message(), told)
         ask()

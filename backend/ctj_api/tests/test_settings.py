@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from tempfile import NamedTemporaryFile
@@ -108,6 +109,29 @@ class SettingsTests(SimpleTestCase):
                 self.assertEqual({problem.split()[1] for problem in problems}, set(wrong))
                 self.assertEqual(len(problems), len(wrong))
                 self.assertNotIn("kkkk", " ".join(problems))
+
+    def test_stage_2_is_refused_by_halves_and_starts_as_a_whole_without_a_network(self) -> None:
+        """A line names each setting that is missing, or leads to anything but a server by TLS."""
+        whole = {"IDENTITY_PROVIDER": "cognito", "CATALOG_SOURCE": "peopledepot"}
+        needed = {"COGNITO_AWS_REGION": "us-west-2", "COGNITO_USER_POOL": "us-west-2_Abc", "COGNITO_APP_CLIENT_ID": "a"}
+        needed |= {"PEOPLEDEPOT_URL": "https://depot.invalid", "PEOPLEDEPOT_TOKEN": "t"}
+        bridge = {"COGNITO_DOMAIN": "https://a.invalid", "COGNITO_ADMIN_CLIENT_ID": "c"}
+        secret = {"COGNITO_ADMIN_CLIENT_SECRET": "s"}
+        wrong = {"COGNITO_ISSUERS": "https://a.invalid,http://a.invalid", "COGNITO_JWKS_URL": "http://127.0.0.1/keys"}
+        wrong |= {"COGNITO_LEEWAY_SECONDS": "61", "COGNITO_USER_POOL": "eu_Abc", "PEOPLEDEPOT_URL": "http://a.invalid"}
+        for changes, names in (
+            ({}, []),
+            (bridge | secret, []),
+            (bridge | secret | {"COGNITO_ADMIN_CLIENT_ID": "a"}, ["COGNITO_ADMIN_CLIENT_ID"]),
+            (dict.fromkeys(needed, ""), needed),
+            (wrong, wrong),
+            (bridge, ["COGNITO_ADMIN_CLIENT_SECRET"]),
+            ({"IDENTITY_PROVIDER": "okta", "CATALOG_SOURCE": "csv"}, ["IDENTITY_PROVIDER", "CATALOG_SOURCE"]),
+        ):
+            with self.subTest(changes):
+                done = self.check(**whole | needed | changes)
+                told = re.findall(r"^- (?:set )?(\w+)", done.stderr, re.MULTILINE)
+                self.assertEqual((done.returncode, set(told)), (1 if names else 0, set(names)))
 
     def test_production_behind_an_unknown_proxy_is_refused(self) -> None:
         """All clients would have the proxy's address, and the limits on guessing would lock everybody out."""
