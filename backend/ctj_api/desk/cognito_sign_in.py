@@ -30,7 +30,6 @@ BACKEND = "ctj_api.accounts.linking.CognitoBackend"
 COOKIE = "cognito_sign_in_"
 PENDING_SECONDS = 10 * 60
 SESSION_AGE = timedelta(hours=8)
-MAX_NEXT = 2_000  # a browser drops a cookie beyond 4 KiB
 ANSWER_SECONDS = 5
 # Threads of a process that wait for the pool at once; the others stay free for everybody else.
 _waiting = BoundedSemaphore(2)
@@ -72,8 +71,6 @@ def begin(request: HttpRequest, next_page: str) -> HttpResponseRedirect:
     }
     if "again" in request.GET:
         query["prompt"] = "login"
-    if len(next_page) > MAX_NEXT:
-        next_page = reverse("admin:index")
     response = HttpResponseRedirect(f"{settings.COGNITO_DOMAIN}/oauth2/authorize?{urlencode(query)}")
     name = f"{COOKIE}{state}"  # so that several tabs don't disturb one another
     response.set_cookie(
@@ -147,10 +144,10 @@ def _id_token(request: HttpRequest, verifier: str) -> str:
 def _begin_session(request: HttpRequest, user: UserProfile, claims: Claims) -> None:
     """Begin a session with a new key, or renew the user's own without outdating the forms that are open."""
     if has_signed_in_by_pool(request) and request.user == user:
-        request.session.cycle_key()
         user_logged_in.send(UserProfile, request=request, user=user)
     else:
         login(request, user, BACKEND)
+    request.session.cycle_key()  # Django keeps that of somebody who signs in again
     # When the pool last asked who this is: it doesn't ask those who are still signed in there.
     request.session[ENTERED_AT] = min(time.time(), claims.auth_time)
     request.session.set_expiry(timezone.now() + SESSION_AGE)

@@ -171,7 +171,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         context = {**self.each_context(request), "title": "You are not signed in", "sign_out_url": sign_out_url}
         return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Sign out here and, who has signed in by the pool, there as well."""
         leads_on = request.method == "POST" and cognito_sign_in.has_signed_in_by_pool(request)
         response = super().logout(request, extra_context)

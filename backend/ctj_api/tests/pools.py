@@ -11,7 +11,6 @@ from socket import create_server
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-import boto3
 import httpx2
 from django.conf import settings
 from django.test import override_settings
@@ -86,16 +85,20 @@ def local_pool() -> Iterator[Pool]:
     domain = f"http://127.0.0.1:{port}"
     with _node("node_modules/cognito-local/lib/bin/start.js", HOST="127.0.0.1", PORT=str(port)) as server:
         assert "running on" in server.stdout.readline()
-        keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests"}
-        api = boto3.client("cognito-idp", region_name="us-west-2", endpoint_url=domain, **keys)
-        pool = api.create_user_pool(PoolName="tests")["UserPool"]["Id"]
+        headers = {"Content-Type": "application/x-amz-json-1.1"}
+
+        def call(action: str, **parameters: Any) -> Any:
+            target = {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}"}
+            return httpx2.post(domain, json=parameters, headers=headers | target).raise_for_status().json()
+
+        pool = call("CreateUserPool", PoolName="tests")["UserPool"]["Id"]
         for email in (PM, VOLUNTEER):
+            user = {"UserPoolId": pool, "Username": email}
             attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
-            api.admin_create_user(UserPoolId=pool, Username=email, UserAttributes=attributes, MessageAction="SUPPRESS")
-            api.admin_set_user_password(UserPoolId=pool, Username=email, Password=PASSWORD, Permanent=True)
-        client = api.create_user_pool_client(
-            UserPoolId=pool, ClientName="admin", GenerateSecret=True, CallbackURLs=[f"{ORIGIN}{CALLBACK}"]
-        )["UserPoolClient"]
+            call("AdminCreateUser", **user, UserAttributes=attributes, MessageAction="SUPPRESS")
+            call("AdminSetUserPassword", **user, Password=PASSWORD, Permanent=True)
+        asked = {"ClientName": "admin", "GenerateSecret": True, "CallbackURLs": [f"{ORIGIN}{CALLBACK}"]}
+        client = call("CreateUserPoolClient", UserPoolId=pool, **asked)["UserPoolClient"]
         changes = {
             "COGNITO_ISSUERS": [f"{domain}/{pool}"],
             "COGNITO_ADMIN_CLIENT_ID": client["ClientId"],
