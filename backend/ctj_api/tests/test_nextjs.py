@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import boto3
+import httpx2
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
@@ -209,15 +210,18 @@ def moto_pool() -> Iterator[dict[str, str]]:
     moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     moto.start()
     url = "http://{}:{}".format(*moto.get_host_and_port())
-    access = {"region_name": "us-east-1", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
-    idp: Any = boto3.client("cognito-idp", endpoint_url=url, **access)
-    pool = idp.create_user_pool(PoolName="volunteers", UsernameAttributes=["email"])["UserPool"]["Id"]
+
+    def call(action: str, **body: Any) -> Any:
+        target = {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}"}
+        return httpx2.post(url, headers=target, content=json.dumps(body)).raise_for_status().json()
+
+    pool = call("CreateUserPool", PoolName="volunteers", UsernameAttributes=["email"])["UserPool"]["Id"]
     told = {"ClientName": "web", "ReadAttributes": ["email_verified", "nonce"]}
-    client = idp.create_user_pool_client(UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
+    client = call("CreateUserPoolClient", UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
     for email, is_verified in (("ana@example.org", "true"), ("eve@example.org", "false")):
         user = {"UserPoolId": pool, "Username": email}
-        idp.admin_create_user(**user, UserAttributes=[{"Name": "email_verified", "Value": is_verified}])
-        idp.admin_set_user_password(**user, Password=POOL_PASSWORD, Permanent=True)
+        call("AdminCreateUser", **user, UserAttributes=[{"Name": "email_verified", "Value": is_verified}])
+        call("AdminSetUserPassword", **user, Password=POOL_PASSWORD, Permanent=True)
     changes = {
         "IDENTITY_PROVIDER": "cognito",
         "AUTHENTICATION_BACKENDS": settings.BACKENDS_OF["cognito"],
@@ -226,9 +230,11 @@ def moto_pool() -> Iterator[dict[str, str]]:
         "COGNITO_ISSUERS": [f"https://cognito-idp.us-east-1.amazonaws.com/{pool}"],
         "COGNITO_JWKS_URL": f"{url}/{pool}/.well-known/jwks.json",
     }
-    with override_settings(**changes):
-        yield {"MOTO_URL": url, "POOL": pool, "PASSWORD": POOL_PASSWORD, "COGNITO_CLIENT_ID": client, **FRONT_END}
-    moto.stop()
+    try:
+        with override_settings(**changes):
+            yield {"MOTO_URL": url, "POOL": pool, "PASSWORD": POOL_PASSWORD, "COGNITO_CLIENT_ID": client, **FRONT_END}
+    finally:
+        moto.stop()
 
 
 def reset_query(user: UserProfile) -> str:
