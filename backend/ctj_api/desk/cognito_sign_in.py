@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, login, user_logged_in
+from django.contrib.auth.views import LoginView
 from django.core import signing
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -56,8 +57,17 @@ def sign_out_url(request: HttpRequest) -> str:
     return f"{settings.COGNITO_DOMAIN}/logout?{urlencode(query)}"
 
 
-def begin(request: HttpRequest, next_page: str) -> HttpResponseRedirect:
+def next_page(request: HttpRequest) -> str:
+    """Return where a sign-in leads: the address of the query, if it is one of this site, or the index."""
+    page = LoginView()
+    page.setup(request)
+    return page.get_redirect_url() or reverse("admin:index")
+
+
+def begin(request: HttpRequest) -> HttpResponseRedirect:
     """Send the browser to the pool's sign-in, with a cookie that the pool's answer has to fit."""
+    if not is_configured():
+        raise Http404
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     query = {
         "response_type": "code",
@@ -75,7 +85,7 @@ def begin(request: HttpRequest, next_page: str) -> HttpResponseRedirect:
     name = f"{COOKIE}{state}"  # so that several tabs don't disturb one another
     response.set_cookie(
         name,
-        signing.dumps([nonce, verifier, next_page], salt=name),
+        signing.dumps([nonce, verifier, next_page(request)], salt=name),
         max_age=PENDING_SECONDS,
         path=reverse("admin:cognito_callback"),
         secure=settings.SESSION_COOKIE_SECURE,
@@ -87,8 +97,10 @@ def begin(request: HttpRequest, next_page: str) -> HttpResponseRedirect:
 
 def finish(request: HttpRequest, may_enter: Callable[[UserProfile], bool]) -> str:
     """Begin the session of who has signed in at the pool, and return where they go; raises ``SignInError``."""
+    if not is_configured():
+        raise Http404
     require_from_address("LOGIN_ADDRESS_RATE", request)
-    nonce, verifier, next_page = _pending(request)
+    nonce, verifier, page = _pending(request)
     whose = "the token's owner"
     try:
         claims = verify_id_token(_id_token(request, verifier), [settings.COGNITO_ADMIN_CLIENT_ID])
@@ -102,19 +114,19 @@ def finish(request: HttpRequest, may_enter: Callable[[UserProfile], bool]) -> st
     if not may_enter(user):
         raise SignInError(f"{whose} has no work in the admin")
     _begin_session(request, user, claims)
-    return next_page
+    return page
 
 
 def _pending(request: HttpRequest) -> tuple[str, str, str]:
     """Return nonce, verifier and the address to go to of the sign-in that this answers, once for each sign-in."""
     name = f"{COOKIE}{request.GET.get('state')}"
     try:
-        nonce, verifier, next_page = signing.loads(request.COOKIES.get(name, ""), salt=name, max_age=PENDING_SECONDS)
+        nonce, verifier, page = signing.loads(request.COOKIES.get(name, ""), salt=name, max_age=PENDING_SECONDS)
     except signing.BadSignature as error:
         raise SignInError("this browser has no such sign-in pending") from error
     if Limit("cognito sign-in", (1, PENDING_SECONDS), name).count():
         raise SignInError("this sign-in has been answered already")
-    return nonce, verifier, next_page
+    return nonce, verifier, page
 
 
 def _id_token(request: HttpRequest, verifier: str) -> str:

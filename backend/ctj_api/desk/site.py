@@ -16,12 +16,12 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
 from django.forms import FloatField
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -30,7 +30,6 @@ from django.utils.decorators import method_decorator
 from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET
 
 from ctj_api.accounts.limits import TooManyAttempts, require_write
 from ctj_api.accounts.password_reset import change_password
@@ -132,12 +131,11 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the sign-in page, or the page that tells of too many attempts; lead on who is signed in already."""
         if request.method == "GET" and self.has_permission(request):
-            return HttpResponseRedirect(_next_page(request))
-        is_local = settings.IDENTITY_PROVIDER == "local"
-        context: dict[str, Any] = {"is_local": is_local}
-        context["forgot_password_url"] = settings.PASSWORD_RESET_URL if is_local else None
+            return HttpResponseRedirect(cognito_sign_in.next_page(request))
+        mails_links = settings.IDENTITY_PROVIDER == "local"
+        context: dict[str, Any] = {"forgot_password_url": settings.PASSWORD_RESET_URL if mails_links else None}
         if cognito_sign_in.is_configured():
-            context["cognito_url"] = reverse("admin:cognito", query={"next": _next_page(request)})
+            context["cognito_url"] = reverse("admin:cognito", query={"next": cognito_sign_in.next_page(request)})
         if may_enter(request.user) and not self.has_permission(request):
             context |= {"is_outdated": True, "user": None}
         view = super().login
@@ -146,23 +144,13 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Return the pages, with the two that lead to the pool's sign-in and back."""
         return [
-            path("cognito/", self.cognito, name="cognito"),
+            path("cognito/", cognito_sign_in.begin, name="cognito"),
             path("cognito/callback/", self.cognito_callback, name="cognito_callback"),
             *super().get_urls(),
         ]
 
-    @method_decorator([never_cache, require_GET])
-    def cognito(self, request: HttpRequest) -> HttpResponse:
-        """Send the browser to the pool's sign-in."""
-        if not cognito_sign_in.is_configured():
-            raise Http404
-        return cognito_sign_in.begin(request, _next_page(request))
-
-    @method_decorator([never_cache, require_GET])
     def cognito_callback(self, request: HttpRequest) -> HttpResponse:
         """Let in who comes back from the pool's sign-in and works here; all others get one page without detail."""
-        if not cognito_sign_in.is_configured():
-            raise Http404
         try:
             return self._unless_too_many(request, lambda: redirect(cognito_sign_in.finish(request, may_enter)))
         except cognito_sign_in.SignInError as refusal:
@@ -212,13 +200,6 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         if is_project_manager(request.user) and not is_administrator(request.user):
             return HttpResponseRedirect(reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"}))
         return super().index(request, extra_context)
-
-
-def _next_page(request: HttpRequest) -> str:
-    """Return the address where a sign-in leads: that of the query if it is one of this site, else the index."""
-    page = LoginView()
-    page.setup(request)
-    return page.get_redirect_url() or reverse("admin:index")
 
 
 def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
