@@ -199,9 +199,11 @@ COGNITO_ISSUERS = env.texts(
 )
 COGNITO_JWKS_URL = env.str("COGNITO_JWKS_URL", "")
 COGNITO_LEEWAY_SECONDS = env.int("COGNITO_LEEWAY_SECONDS", 10, validate=Range(min=0, max=60))
-COGNITO_DOMAIN = env.str("COGNITO_DOMAIN", "")
+COGNITO_DOMAIN = (env.str("COGNITO_DOMAIN", "") or "").rstrip("/")
 COGNITO_ADMIN_CLIENT_ID = env.str("COGNITO_ADMIN_CLIENT_ID", "")
 COGNITO_ADMIN_CLIENT_SECRET = env.str("COGNITO_ADMIN_CLIENT_SECRET", "")
+# Off in tests alone, for a stand-in that gives none back.
+COGNITO_NONCE_REQUIRED = True
 
 PEOPLEDEPOT_URL = env.str("PEOPLEDEPOT_URL", "")
 PEOPLEDEPOT_TOKEN = env.str("PEOPLEDEPOT_TOKEN", "")

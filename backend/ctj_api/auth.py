@@ -38,6 +38,7 @@ class Claims:
     first_name: str = ""
     last_name: str = ""
     nonce: str = ""
+    auth_time: int = 0  # when the owner last proved who they are
 
 
 class CognitoAuthentication(BaseAuthentication):
@@ -82,6 +83,7 @@ def verify_id_token(token: str, audiences: Collection[str]) -> Claims:
         first_name=_text(claims.get("given_name")),
         last_name=_text(claims.get("family_name")),
         nonce=_text(claims.get("nonce")),
+        auth_time=claims["auth_time"] if isinstance(claims.get("auth_time"), int) else 0,
     )
 
 

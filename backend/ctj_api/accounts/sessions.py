@@ -112,8 +112,8 @@ def _note_owner(key: str, user_id: UUID) -> None:
         with transaction.atomic():
             UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk").first()
             AccountSession.objects.bulk_create([AccountSession(session_id=key, user_id=user_id)], ignore_conflicts=True)
-            newest_first = Session.objects.filter(account__user=user_id).order_by("-expire_date", "pk")
-            Session.objects.filter(pk__in=newest_first.values("pk")[MAX_SESSIONS:]).delete()
+            others = Session.objects.filter(account__user=user_id).exclude(pk=key).order_by("-expire_date", "pk")
+            Session.objects.filter(pk__in=others.values("pk")[MAX_SESSIONS - 1 :]).delete()
     except IntegrityError as error:
         Session.objects.filter(pk=key).delete()
         raise UpdateError from error

@@ -4,16 +4,16 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from http import HTTPStatus
 from math import inf
 from threading import Lock
 from time import monotonic
 
-import httpx2
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWKSet, PyJWTError
 
 from ctj_api.exceptions import ServiceUnavailable
+
+from .download import FAILURES, download
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,9 @@ COOL_DOWN_SECONDS = 10
 WAIT_SECONDS = 2
 JOIN_SECONDS = 0.5
 FETCH_SECONDS = 5
-MAX_BYTES = 65_536
 MIN_KEY_BITS = 2048
 # A set that is none has PyJWT raise what it doesn't declare.
-UNANSWERED = (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, PyJWTError, AttributeError, TypeError)
+UNANSWERED = (*FAILURES, PyJWTError, AttributeError)
 
 type Keys = Mapping[str, RSAPublicKey]
 
@@ -76,7 +75,7 @@ class SigningKeys:
         """Fetch the keys; where ``kid`` is not among them, or nobody answers, the next fetch comes later."""
         keys: Keys = {}
         try:
-            keys = asyncio.run(_download(self._url))
+            keys = _usable(PyJWKSet.from_dict(asyncio.run(download("GET", self._url, FETCH_SECONDS))).keys)
             self._known = keys, monotonic()
         except UNANSWERED as error:
             logger.warning("No signing keys from %s: %s", self._url, repr(error))
@@ -93,24 +92,6 @@ _KEYS: dict[str, SigningKeys] = {}
 def signing_keys(url: str) -> SigningKeys:
     """Return this process's keys of that address."""
     return _KEYS.get(url) or _KEYS.setdefault(url, SigningKeys(url))
-
-
-async def _download(url: str) -> Keys:
-    """Return the keys at an address; the limit of time covers all of it, from the connection to the last byte."""
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    async with (
-        asyncio.timeout(FETCH_SECONDS),
-        httpx2.AsyncClient(headers=headers, follow_redirects=False) as client,
-        client.stream("GET", url) as response,
-    ):
-        if response.status_code != HTTPStatus.OK:
-            raise ValueError(f"status {response.status_code}")
-        body = b""
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ValueError("too long")
-    return _usable(PyJWKSet.from_json(body.decode()).keys)
 
 
 def _usable(keys: Iterable[PyJWK]) -> Keys:

@@ -1,4 +1,4 @@
-"""Reauthentication: giving rights, merging and importing ask for the password again."""
+"""Reauthentication: giving rights, merging and importing ask for the password, or for the pool's sign-in, again."""
 
 import time
 from typing import Any
@@ -10,6 +10,8 @@ from django.template.response import TemplateResponse
 
 from ctj_api.accounts.sessions import ENTERED_AT
 
+from . import cognito_sign_in
+
 MAX_AGE_SECONDS = 15 * 60
 OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
 
@@ -17,16 +19,19 @@ OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
 def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse | None:
     """Return the page that asks for the password, or nothing where it was entered in the last 15 minutes.
 
-    The page sends the posted form along with the password, so that nothing has to be typed again.
+    The page sends the posted form along with the password, so that nothing has to be typed again. Who has come by the
+    pool signs in there again instead, in another tab.
     """
     is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
     if is_recent or request.method != "POST" or not pages.has_change_permission(request):
         return None
+    by_pool = cognito_sign_in.has_signed_in_by_pool(request)
     typed = {"username": request.user.get_username(), "password": request.POST.get("password", "")}
-    form = AuthenticationForm(request, typed if typed["password"] else None)
+    form = AuthenticationForm(request, typed if typed["password"] and not by_pool else None)
     if form.is_valid():
         request.session[ENTERED_AT] = time.time()
         return None
     fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
-    context = {"title": "Your password again", **admin.site.each_context(request), "form": form, "fields": fields}
+    title = "Your sign-in again" if by_pool else "Your password again"
+    context = {**admin.site.each_context(request), "title": title, "form": form, "fields": fields, "by_pool": by_pool}
     return TemplateResponse(request, "admin/reauthentication.html", context)

@@ -16,7 +16,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
@@ -24,7 +24,7 @@ from django.forms import FloatField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.text import Truncator
@@ -39,6 +39,7 @@ from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
+from . import cognito_sign_in
 from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
 
@@ -130,15 +131,41 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the sign-in page, or the page that tells of too many attempts; lead on who is signed in already."""
         if request.method == "GET" and self.has_permission(request):
-            page = LoginView()
-            page.setup(request)
-            return HttpResponseRedirect(page.get_redirect_url() or reverse("admin:index"))
+            return HttpResponseRedirect(cognito_sign_in.next_page(request))
         mails_links = settings.IDENTITY_PROVIDER == "local"
         context: dict[str, Any] = {"forgot_password_url": settings.PASSWORD_RESET_URL if mails_links else None}
+        if cognito_sign_in.is_configured():
+            context["cognito_url"] = reverse("admin:cognito", query={"next": cognito_sign_in.next_page(request)})
         if may_enter(request.user) and not self.has_permission(request):
             context |= {"is_outdated": True, "user": None}
         view = super().login
         return self._unless_too_many(request, lambda: view(request, context | (extra_context or {})))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Return the pages, with the two that lead to the pool's sign-in and back."""
+        return [
+            path("cognito/", cognito_sign_in.begin, name="cognito"),
+            path("cognito/callback/", self.cognito_callback, name="cognito_callback"),
+            *super().get_urls(),
+        ]
+
+    def cognito_callback(self, request: HttpRequest) -> HttpResponse:
+        """Let in who comes back from the pool's sign-in and works here; all others get one page without detail."""
+        try:
+            return self._unless_too_many(request, lambda: redirect(cognito_sign_in.finish(request, may_enter)))
+        except cognito_sign_in.SignInError as refusal:
+            logger.warning("A sign-in by Cognito failed: %s", refusal)
+        sign_out_url = cognito_sign_in.sign_out_url(request)
+        context = {**self.each_context(request), "title": "You are not signed in", "sign_out_url": sign_out_url}
+        return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Sign out here and, who has signed in by the pool, there as well."""
+        leads_on = request.method == "POST" and cognito_sign_in.has_signed_in_by_pool(request)
+        response = super().logout(request, extra_context)
+        if leads_on:  # not by a redirect: the content security policy keeps forms, and what they lead to, on this site
+            response["Refresh"] = f"0; url={cognito_sign_in.sign_out_url(request)}"
+        return response
 
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

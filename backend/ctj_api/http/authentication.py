@@ -14,7 +14,7 @@ from ctj_api.models import UserProfile
 class CsrfSessionAuthentication(SessionAuthentication):
     """Django's session, with the CSRF check on every unsafe request, those of anonymous people included.
 
-    Where accounts are Cognito's, nothing but a session is sent by a browser of itself, so only that needs the check.
+    Under Cognito, only requests with a session cookie are checked: a browser sends nothing else by itself.
     """
 
     def authenticate(self, request: Request) -> tuple[UserProfile, None] | None:

@@ -1,4 +1,4 @@
-"""What drf-spectacular can't infer: the error envelope, the CSRF token, and the health check."""
+"""What drf-spectacular can't infer: the error envelope, both ways to sign in, and the health check."""
 
 from collections.abc import Callable
 from functools import cache
@@ -19,21 +19,26 @@ from .query_parameters import StrictFilterSet
 UNSAFE_METHODS = {"post", "put", "patch", "delete"}
 ERROR_RESPONSES = {
     "400": ("BadRequest", "A value, a query parameter or the body is not valid."),
-    "403": ("Forbidden", "Not signed in, not allowed, or without a valid CSRF token."),
+    "401": ("Unauthorized", "Where Cognito keeps accounts: no token, or one that is no good (any more)."),
+    "403": ("Forbidden", "Not signed in, not allowed, a token that may have no account, or no valid CSRF token."),
     "404": ("NotFound", "There is no such row, or it is not for you."),
     "406": ("NotAcceptable", "Only JSON is served."),
     "412": ("PreconditionFailed", "The row has another version than those of `If-Match`; nothing was written."),
     "415": ("UnsupportedMediaType", "Only JSON in UTF-8 is taken."),
     "429": ("TooManyRequests", "Too many attempts or writes; try again after `Retry-After` seconds."),
     "500": ("ServerError", "Our fault."),
-    "503": ("ServiceUnavailable", "The database is away; try again after `Retry-After` seconds."),
+    "503": ("ServiceUnavailable", "The database or Cognito is away; try again after `Retry-After` seconds."),
 }
+ID_TOKEN = "idToken"
+ABSENT = "Where Cognito keeps accounts, this is a 404."
+FOR_ALL_ACCOUNTS = ("/api/auth/csrf/", "/api/auth/logout/")
 VERSIONED = ("/api/opportunities/{id}/", "/api/users/me/", "/api/users/{id}/")
 WITHOUT_ETAG = ("/api/healthcheck/", "/api/auth/csrf/")
 NOT_MODIFIED = {"description": "The client has this version, which `If-None-Match` names."}
 IF_MATCH = {"in": "header", "name": "If-Match", "schema": {"type": "string"}, "description": "Entity tags, or `*`."}
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "The version; strong if it is that of one row."}}
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`, and what is wrong."}}
 
 ERROR_SCHEMA = {
     "type": "object",
@@ -103,7 +108,20 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
         """Return the cookie as a security scheme."""
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Set by sign-up and sign-in."}
+        description = "Where accounts are kept here: set by sign-up and sign-in; elsewhere by the admin only."
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": description}
+
+
+class IdTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describe the ID token of Cognito."""
+
+    target_class = "ctj_api.auth.CognitoAuthentication"
+    name = ID_TOKEN
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        """Return the token as a security scheme."""
+        description = "Where Cognito keeps accounts (`IDENTITY_PROVIDER=cognito`): its ID token; elsewhere ignored."
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}
 
 
 class CommittedSchemaGenerator(SchemaGenerator):
@@ -121,7 +139,7 @@ def _committed_document() -> Any:
 
 
 def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Return the document with the health check, the CSRF token and the error responses of every operation."""
+    """Return the document with the health check, both ways to sign in and the error responses of every operation."""
     result["paths"] = {"/api/healthcheck/": {"get": HEALTHCHECK_OPERATION}, **result["paths"]}
     components = result["components"]
     components["schemas"]["Error"] = ERROR_SCHEMA
@@ -130,32 +148,42 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         "type": "apiKey",
         "in": "header",
         "name": "X-CSRFToken",
-        "description": "The token of `/api/auth/csrf/`, with its cookie; every unsafe request needs it.",
+        "description": "The token of `/api/auth/csrf/`, with its cookie; unsafe requests without an ID token need it.",
     }
     errors = {name: _error_response(description) for name, description in ERROR_RESPONSES.values()}
     components["responses"] = {"NotModified": NOT_MODIFIED, **errors}
     for name in ("TooManyRequests", "ServiceUnavailable"):
         errors[name]["headers"] = RETRY_AFTER
+    errors["Unauthorized"]["headers"] = CHALLENGE
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
             _require_csrf_token(method, operation)
             _describe_errors(path, method, operation)
+            if _is_local_only(path):
+                operation["description"] += f" {ABSENT}"
+                operation["security"].remove({ID_TOKEN: []})
             _describe_versions(path, method, operation)
     return result
 
 
+def _is_local_only(path: str) -> bool:
+    return path.startswith("/api/auth/") and path not in FOR_ALL_ACCOUNTS
+
+
 def _require_csrf_token(method: str, operation: dict[str, Any]) -> None:
     if method in UNSAFE_METHODS:
-        operation["security"] = [{**requirement, "csrfToken": []} for requirement in operation["security"]]
+        for requirement in operation["security"]:
+            if ID_TOKEN not in requirement:
+                requirement["csrfToken"] = []
 
 
 def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses = {"400", "406", "500", "503"}
     if method in UNSAFE_METHODS:
         statuses |= {"403", "415", "429"}
-    if {} not in operation["security"]:
-        statuses.add("403")
-    if "{" in path:
+    if {ID_TOKEN: []} in operation["security"]:
+        statuses |= {"401", "403"}
+    if "{" in path or _is_local_only(path):
         statuses.add("404")
     if method in UNSAFE_METHODS and path in VERSIONED:
         statuses.add("412")

@@ -39,9 +39,10 @@ class KeyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _KeyHandler)
         self.issuer = f"http://127.0.0.1:{self.server_port}/{POOL}"
         self.other_issuer = f"http://127.0.0.1:{self.server_port}/issuer/{POOL}"
-        self.mood = "keys"  # or: html, list, empty, redirect, huge, drip, hang, reset
+        self.mood = "keys"  # or: html, list, empty, error, redirect, huge, drip, hang, reset
         self.kids = ["first"]
         self.others: list[Any] = []  # further members of the set
+        self.id_token = ""  # as a token endpoint gives it
         self.fetches = 0
         self.closing = Event()
 
@@ -53,7 +54,9 @@ class _KeyHandler(BaseHTTPRequestHandler):
         """Answer as the mood is."""
         server = self.server
         server.fetches += 1
-        keys = json.dumps({"keys": [*map(public_jwk, server.kids), *server.others]}).encode()
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        told = {"keys": [*map(public_jwk, server.kids), *server.others], "id_token": server.id_token}
+        keys = json.dumps(told).encode()
         match server.mood:
             case "hang":
                 server.closing.wait()
@@ -64,11 +67,17 @@ class _KeyHandler(BaseHTTPRequestHandler):
                 self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Drip: ")
                 while not server.closing.wait(0.2):
                     self.wfile.write(b".")
+            case "error":
+                self.answer(500, keys)
             case "redirect":
                 self.answer(302, keys, Location=f"{server.issuer}/elsewhere")
             case mood:
                 body = {"html": b"<html></html>", "list": b"[]", "empty": b'{"keys": []}', "huge": keys + b" " * 70_000}
                 self.answer(200, body.get(mood, keys))
+
+    def do_POST(self) -> None:
+        """Answer a form as the mood is."""
+        self.do_GET()
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:
         """Send an answer."""

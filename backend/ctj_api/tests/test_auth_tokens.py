@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-import boto3
+import httpx2
 from django.conf import settings
 from django.test import SimpleTestCase, override_settings
 from jwt.utils import base64url_encode
@@ -119,14 +119,21 @@ class TokenTests(APITestCase):
         moto.start()
         self.addCleanup(moto.stop)
         url = "http://{}:{}".format(*moto.get_host_and_port())
-        names = {"region_name": "us-west-2", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
-        idp = boto3.client("cognito-idp", endpoint_url=url, **names)
-        pool = idp.create_user_pool(PoolName="volunteers")["UserPool"]["Id"]
-        client = idp.create_user_pool_client(UserPoolId=pool, ClientName="app")["UserPoolClient"]["ClientId"]
-        idp.admin_create_user(UserPoolId=pool, Username="ana")
-        idp.admin_set_user_password(UserPoolId=pool, Username="ana", Password="Passw0rd!", Permanent=True)
+
+        def call(action: str, **body: Any) -> Any:
+            headers = {
+                "Authorization": "AWS4-HMAC-SHA256 Credential=any/20261129/us-west-2/cognito-idp/aws4_request",
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}",
+            }
+            return httpx2.post(url, headers=headers, json=body).json()
+
+        pool = call("CreateUserPool", PoolName="volunteers")["UserPool"]["Id"]
+        client = call("CreateUserPoolClient", UserPoolId=pool, ClientName="app")["UserPoolClient"]["ClientId"]
+        call("AdminCreateUser", UserPoolId=pool, Username="ana")
+        call("AdminSetUserPassword", UserPoolId=pool, Username="ana", Password="Passw0rd!", Permanent=True)
         typed = {"USERNAME": "ana", "PASSWORD": "Passw0rd!"}
-        answer = idp.initiate_auth(ClientId=client, AuthFlow="USER_PASSWORD_AUTH", AuthParameters=typed)
+        answer = call("InitiateAuth", ClientId=client, AuthFlow="USER_PASSWORD_AUTH", AuthParameters=typed)
         given = answer["AuthenticationResult"]
         changes = {
             "COGNITO_USER_POOL": pool,
@@ -280,9 +287,9 @@ class SigningKeysTests(SimpleTestCase):
 
     def test_attacker_cannot_have_other_keys_taken(self) -> None:
         """Only public RSA keys of 2,048 bits or more for signatures are; the rest of the set does no harm."""
-        wrong = {"short": {"n": encoded("n" * 64)}, "enc": {"use": "enc"}, "alg": {"alg": "RS512"}, "n": {"n": "*"}}
-        wrong |= {"oct": {"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}, "no": {"n": None}}
-        self.server.others = [public_jwk(kid, **changes) for kid, changes in wrong.items()] + [{}, None, []]
+        small, symmetric = encoded("n" * 64), {"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}
+        wrong = ({"n": small}, {"n": "*"}, {"n": None}, {"use": "enc"}, {"alg": "RS512"}, symmetric)
+        self.server.others = [public_jwk(str(changes), **changes) for changes in wrong] + [{}, None, []]
         keys = SigningKeys(self.server.issuer)
         self.assertIsNotNone(keys.find("first"))
         self.assertEqual(set(keys._known[0]), {"first"})

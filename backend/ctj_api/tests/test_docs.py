@@ -16,12 +16,14 @@ from django.db import connection
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from ctj_api.accounts.linking import ADMINISTRATORS, ANOTHERS, UNUSABLE, UNVERIFIED
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
 from ctj_api.desk.site import OVERTAKEN, SignInForm
 from ctj_api.desk.transitions import TRANSITIONS
 from ctj_api.enums import SkillLevel
 from ctj_api.exceptions import ErrorCode
 from ctj_api.matching import compare, score
+from ctj_api.permissions import KEPT_BY_COGNITO
 from devtools.reliability.scenarios import SCENARIOS
 
 BACKEND = Path(settings.BASE_DIR)
@@ -140,6 +142,14 @@ class DocsTests(SimpleTestCase):
         alerts = re.findall(r"^ +- alert: (\w+)$", read("backend/alerts.yml"), re.MULTILINE)
         rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", read("docs/runbook.md"), re.MULTILINE)
         self.assertEqual(sorted(re.findall(r"\w+", " ".join(rows))), sorted(alerts))
+
+    def test_operator_finds_every_refusal_of_cognitos_users_explained(self) -> None:
+        """Each sentence by which the API refuses them, as far as it is the same for all."""
+        told = [UNVERIFIED, UNUSABLE, ANOTHERS, ADMINISTRATORS.partition(" {")[0], KEPT_BY_COGNITO.partition(" S")[0]]
+        told += re.findall(r'AuthenticationFailed\("(.+?)"', read("backend/ctj_api/auth.py"))
+        self.assertGreater(len(told), 7)
+        for sentence in told:
+            self.assertIn(sentence, read("docs/stage-2.md"))
 
     def test_every_error_code_is_documented(self) -> None:
         """Clients find each code that they may meet."""

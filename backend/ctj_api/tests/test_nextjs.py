@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import httpx2
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 from django.utils.encoding import force_bytes
 from django.utils.http import urlencode, urlsafe_base64_encode
+from moto.server import ThreadedMotoServer
 
+from ctj_api.accounts.linking import UNVERIFIED
 from ctj_api.models import Project, Role, Skill, UserProfile
 from ctj_api.tests.common import make_opportunity, make_regular_user
 
@@ -31,8 +35,14 @@ FILES = Path(settings.BASE_DIR).parent / "docs" / "nextjs"
 PAGE = FILES.with_suffix(".md")
 SCHEMA = Path(settings.BASE_DIR) / "openapi-schema.yml"
 NODE_MODULES = HERE / "node_modules"
-STAMP = NODE_MODULES / ".complete"
 OLDEST_NODE = 18
+POOL_PASSWORD = "Violets-4-tin"
+FRONT_END = {
+    "IDENTITY_PROVIDER": "cognito",
+    "SITE_URL": "http://localhost:3000",
+    "COGNITO_DOMAIN": "https://volunteers.example.org",
+    "COGNITO_CLIENT_SECRET": "of-the-web-client",
+}
 
 CODE = re.compile(r"^```tsx?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TYPES_COMMAND = re.compile(r"^npx (openapi-typescript) (\S+) (.+)$", re.MULTILINE)
@@ -60,29 +70,30 @@ def sources() -> dict[str, str]:
     return {str(path.relative_to(FILES)): path.read_text(encoding="utf-8") for path in FILES.rglob("*.ts*")}
 
 
-def install_packages() -> None:
+def install_packages(folder: Path = HERE) -> None:
     """Install what package-lock.json pins, unless it is there; skips the test where that can't be done."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         give_up("Node.js and npm are not installed.")
     version = run(["node", "--version"], HERE).strip()
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
         give_up(f"Node.js {version} is older than {OLDEST_NODE}.")
-    stamp = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    with (HERE / ".install.lock").open("w") as lock:
+    stamp = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    complete = folder / "node_modules" / ".complete"
+    with (folder / ".install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if STAMP.exists() and STAMP.read_text() == stamp:
+        if complete.exists() and complete.read_text() == stamp:
             return
-        done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
+        done = subprocess.run(["npm", "ci"], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             give_up(f"npm could not install the packages: {textwrap.shorten(done.stderr, 300)}")
-        STAMP.write_text(stamp)
+        complete.write_text(stamp)
 
 
 def give_up(reason: str) -> None:
     """Skip the test, or fail it where REQUIRE_NODE=true insists, as ``.ci/run`` does."""
     if os.environ.get("REQUIRE_NODE") == "true":
         raise AssertionError(reason)
-    raise unittest.SkipTest(f"{reason} The code of docs/nextjs was not tried.")
+    raise unittest.SkipTest(f"{reason} What needs them was not tried.")
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
@@ -166,13 +177,20 @@ class JourneyTests(LiveServerTestCase):
 
     def test_volunteer_following_the_page_gets_from_sign_up_to_the_ranked_list(self) -> None:
         """Every page and action works, says what is wrong, and is closed after signing out."""
+        reset_link = f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}"
+        self.travel("journey", RESET_LINK=reset_link)
+
+    def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:
+        """The server holds the tokens of the hosted sign-in, passes them on and refreshes them in time."""
+        with moto_pool() as environment:
+            self.travel("cognito", REFUSAL=UNVERIFIED, **environment)
+            self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, environment["POOL"])
+
+    def travel(self, journey: str, **environment: str) -> None:
+        """Fail unless the harness goes through a journey to its end."""
+        command = ["node", "--require", "./harness/register.cjs", "--enable-source-maps", f"harness/{journey}.tsx"]
         with copied_project() as project:
-            printed = run(
-                ["node", "--require", "./harness/register.cjs", "--enable-source-maps", "harness/journey.tsx"],
-                project,
-                API_URL=self.live_server_url,
-                RESET_LINK=f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}",
-            )
+            printed = run(command, project, API_URL=self.live_server_url, **environment)
         self.assertIn("The journey is done.", printed)
 
 
@@ -184,6 +202,39 @@ def post(title: str, project: str, levels: dict[str, int], **fields: Any) -> Non
         project=Project.objects.get(name=project),
         **fields,
     )
+
+
+@contextmanager
+def moto_pool() -> Iterator[dict[str, str]]:
+    """Run a pool of moto's whose tokens the API takes, and give what the harness needs to know of it."""
+    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    moto.start()
+    url = "http://{}:{}".format(*moto.get_host_and_port())
+
+    def call(action: str, **body: Any) -> Any:
+        target = {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}"}
+        return httpx2.post(url, headers=target, content=json.dumps(body)).raise_for_status().json()
+
+    pool = call("CreateUserPool", PoolName="volunteers", UsernameAttributes=["email"])["UserPool"]["Id"]
+    told = {"ClientName": "web", "ReadAttributes": ["email_verified", "nonce"]}
+    client = call("CreateUserPoolClient", UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
+    for email, is_verified in (("ana@example.org", "true"), ("eve@example.org", "false")):
+        user = {"UserPoolId": pool, "Username": email}
+        call("AdminCreateUser", **user, UserAttributes=[{"Name": "email_verified", "Value": is_verified}])
+        call("AdminSetUserPassword", **user, Password=POOL_PASSWORD, Permanent=True)
+    changes = {
+        "IDENTITY_PROVIDER": "cognito",
+        "AUTHENTICATION_BACKENDS": settings.BACKENDS_OF["cognito"],
+        "COGNITO_USER_POOL": pool,
+        "COGNITO_APP_CLIENT_ID": [client],
+        "COGNITO_ISSUERS": [f"https://cognito-idp.us-east-1.amazonaws.com/{pool}"],
+        "COGNITO_JWKS_URL": f"{url}/{pool}/.well-known/jwks.json",
+    }
+    try:
+        with override_settings(**changes):
+            yield {"MOTO_URL": url, "POOL": pool, "PASSWORD": POOL_PASSWORD, "COGNITO_CLIENT_ID": client, **FRONT_END}
+    finally:
+        moto.stop()
 
 
 def reset_query(user: UserProfile) -> str:

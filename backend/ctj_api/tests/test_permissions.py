@@ -103,6 +103,8 @@ ADMIN_SITE = {
     "index": {**site_page(302), "administrator": 200},
     "login": site_page(302),
     "logout": site_page(405),
+    "cognito": site_page(404),
+    "cognito_callback": site_page(404),
     "password_change": site_page(200),
     "password_change_done": site_page(200),
     "autocomplete": site_page(403),
@@ -110,7 +112,7 @@ ADMIN_SITE = {
     "view_on_site": site_page(404),
     "app_list": site_page(200),
 }
-OPEN_ADMIN_PAGES = {"login": 200, "logout": 302}
+OPEN_ADMIN_PAGES = {"login": 200, "logout": 302, "cognito": 404, "cognito_callback": 404}
 READ = {"changelist": site_page(200), "history": site_page(200), "change": site_page(200)}
 VIEW_ONLY = {**READ, "add": site_page(403), "delete": site_page(403)}
 ADMIN_MODELS = {

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from django.conf import settings
 from django.core.management import call_command
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
@@ -26,6 +26,7 @@ from .common import (
 )
 from .test_permissions import API_MATRIX, METHODS
 
+MADE_UP_TOKEN = {"Authorization": "Bearer made-up"}
 UNSAFE = {"post", "put", "patch", "delete"}
 
 
@@ -74,11 +75,12 @@ class SchemaTests(SimpleTestCase):
                     self.assertEqual(content["schema"], {"$ref": "#/components/schemas/Error"})
 
     def test_client_is_told_to_send_the_token_with_every_unsafe_operation(self) -> None:
-        """Whether or not it requires a session."""
+        """Whether or not it requires a session; an ID token needs no other beside it."""
         for path, method, operation in self.operations:
             with self.subTest(path=path, method=method):
                 for requirement in operation["security"]:
-                    self.assertEqual("csrfToken" in requirement, method in UNSAFE)
+                    expected = method in UNSAFE and "idToken" not in requirement
+                    self.assertEqual("csrfToken" in requirement, expected)
 
     def test_client_finds_every_query_parameter_explained(self) -> None:
         """With a description, and with an example that the schema of the parameter admits."""
@@ -164,6 +166,20 @@ class ResponseTests(APITestCase):
                 response = self.client.get(f"{path.replace('{id}', UNKNOWN_ID)}?{query}")
                 with self.subTest(path):
                     self.assertEqual(error_of(response)["fields"], expected)
+
+    @override_settings(IDENTITY_PROVIDER="cognito")
+    def test_attacker_with_a_bad_id_token_is_answered_as_described(self) -> None:
+        """Refused where the document says 401; what it calls absent is, without a token, a 404 that says why."""
+        for path, methods in self.schema["paths"].items():
+            for method, operation in methods.items():
+                request = method.upper(), path.replace("{id}", UNKNOWN_ID)
+                absent, refused = self.client.generic(*request), self.client.generic(*request, headers=MADE_UP_TOKEN)
+                with self.subTest(path=path, method=method):
+                    is_absent = absent.status_code == 404 and "Cognito" in absent.content.decode()
+                    self.assertEqual(is_absent, "Cognito keeps" in operation["description"])
+                    is_refused = refused.status_code == 401 and "WWW-Authenticate" in refused
+                    self.assertEqual(is_refused, "401" in operation["responses"])
+        self.assertIn("WWW-Authenticate", self.schema["components"]["responses"]["Unauthorized"]["headers"])
 
     def test_client_finds_an_optional_address_described(self) -> None:
         """An empty text is no e-mail address, so that it is one of two alternatives and not both."""

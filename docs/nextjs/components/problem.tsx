@@ -11,7 +11,7 @@ const CHANGED =
 /** Says what went wrong. Someone who is not signed in, or no longer, is sent to the sign-in page instead. */
 export function problemOf({ error: failure, response }: Answer): Problem {
   const error = typeof failure === "string" ? undefined : failure?.error; // a proxy on the way may answer with a page
-  if (error?.code === "not_authenticated") {
+  if (error?.code === "not_authenticated" || response.status === 401) {
     redirect("/signin"); // outside any try: it works by throwing
   }
   return {

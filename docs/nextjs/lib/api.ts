@@ -2,12 +2,13 @@ import "server-only";
 import { cookies, headers } from "next/headers";
 import { NextResponse } from "next/server";
 import createClient from "openapi-fetch";
+import { idToken, isCognito } from "@/lib/cognito";
 import type { paths } from "@/lib/schema";
+import { send } from "@/lib/send";
 
 const baseUrl = process.env.API_URL ?? "http://127.0.0.1:8000";
 const DJANGO_COOKIES = ["sessionid", "csrftoken"];
 const PASSED_ON = ["Origin", "X-Forwarded-For"];
-const TIMEOUT_MS = 10_000;
 const YEAR_SECONDS = 31_536_000;
 
 /** Sends no cookies, so that Next.js may keep one answer for all visitors, for the minute that the API allows. */
@@ -16,7 +17,16 @@ export const publicApi = createClient<paths>({
   fetch: (request) => send(request, { next: { revalidate: 60 } }),
 });
 
-export const api = createClient<paths>({ baseUrl, fetch: sendAsVisitor });
+export const api = createClient<paths>({ baseUrl, fetch: isCognito ? sendWithToken : sendAsVisitor });
+
+/** Under Cognito: the API asks for neither cookies nor a CSRF token beside it. */
+async function sendWithToken(request: Request): Promise<Response> {
+  const token = await idToken();
+  if (token) {
+    request.headers.set("Authorization", `Bearer ${token}`);
+  }
+  return send(request, { cache: "no-store" });
+}
 
 async function sendAsVisitor(request: Request): Promise<Response> {
   const isWrite = request.method !== "GET";
@@ -33,22 +43,6 @@ async function sendAsVisitor(request: Request): Promise<Response> {
     await keepCookies(response);
   }
   return response;
-}
-
-/** Sends the body as text: that of a `Request` goes out without its length. An API that is away is a 503. */
-async function send(request: Request, options: RequestInit): Promise<Response> {
-  const { url, method, headers } = request;
-  const body = method === "GET" ? null : await request.text();
-  try {
-    return await fetch(url, { method, headers, body, signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
-  } catch (error) {
-    if (!(error instanceof TypeError) && !(error instanceof DOMException && error.name === "TimeoutError")) {
-      throw error; // Next.js throws, too, and wants its errors back
-    }
-    console.error(`The API can't be reached for ${new URL(url).pathname}: ${error.message}`);
-    const failure = { code: "service_unavailable", message: "The service is not available at the moment." };
-    return Response.json({ error: failure }, { status: 503, headers: { "Retry-After": "5" } });
-  }
 }
 
 /** The token of the visitor's cookie; the first write of a visitor fetches one. */

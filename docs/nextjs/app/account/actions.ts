@@ -1,6 +1,7 @@
 "use server";
 
 import { api } from "@/lib/api";
+import { isCognito, signOutOfCognito } from "@/lib/cognito";
 import { finish, type FormState, textOf } from "@/lib/form";
 
 export async function signUp(_: FormState, form: FormData) {
@@ -15,6 +16,9 @@ export async function signIn(_: FormState, form: FormData) {
 }
 
 export async function signOut(_: FormState, form: FormData) {
+  if (isCognito) {
+    return signOutOfCognito();
+  }
   return finish(form, api.POST("/api/auth/logout/"), "/signin");
 }
 

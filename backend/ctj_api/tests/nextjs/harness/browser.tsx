@@ -1,5 +1,6 @@
 // What a visitor can do: open an address, fill in, press, and look.
 import { dom, serve, SITE } from "./site"; // first: React looks for a window when it is loaded
+import { existsSync } from "node:fs";
 import { Component, type ReactNode } from "react";
 import { flushSync } from "react-dom";
 import { createRoot } from "react-dom/client";
@@ -39,9 +40,14 @@ async function follow(error: unknown) {
   }
 }
 
-/** Renders `app/<path>/page.tsx`. */
+/** Renders `app/<path>/page.tsx`, or goes where `app/<path>/route.ts` or another site leads. */
 export async function open(address: string) {
   const url = new URL(address, SITE);
+  if (url.origin !== SITE) {
+    const response = await fetch(url, { redirect: "manual" });
+    await open(response.headers.get("location") ?? "");
+    return;
+  }
   const params: Record<string, string[]> = {};
   for (const [name, value] of url.searchParams) {
     (params[name] ??= []).push(value);
@@ -50,8 +56,13 @@ export async function open(address: string) {
     Object.fromEntries(Object.entries(params).map(([name, values]) => [name, values.length > 1 ? values : values[0]])),
   );
   try {
+    if (existsSync(`${__dirname}/../app${url.pathname}/route.ts`)) {
+      const { GET } = await import(`@/app${url.pathname}/route`);
+      await serve(true, GET, url);
+      return;
+    }
     const { default: Page } = await import(`@/app${url.pathname}/page`);
-    const page = await serve(false, async () => Page({ searchParams }));
+    const page = await serve(false, async () => Page({ searchParams }), url);
     dom.reconfigure({ url: url.href });
     flushSync(() => root.render(<Boundary key={++pageNumber}>{page}</Boundary>));
   } catch (error) {

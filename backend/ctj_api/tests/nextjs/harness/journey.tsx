@@ -1,46 +1,11 @@
 // From sign-up to the ranked list and out again, through the pages of docs/nextjs.md and a live API.
 import assert from "node:assert/strict";
 import { address, control, fill, open, pick, press, see, text } from "./browser";
+import { cookie, lastCall, network, run } from "./network";
 import { dom, SITE, visitor } from "./site";
-
-type Call = { path: string; cookies: string[]; cache: RequestCache | undefined; revalidate: unknown };
 
 const PASSWORD = "violets-and-tin";
 const NEW_PASSWORD = "lilacs-and-zinc";
-const calls: Call[] = [];
-let isOnline = true;
-
-const fetchOverNetwork = globalThis.fetch;
-globalThis.fetch = async (input, init) => {
-  const request = input instanceof Request ? takenApart(input) : new Request(input, init);
-  const names = (request.headers.get("cookie") ?? "").split("; ").map((pair) => pair.replace(/=.*/, ""));
-  calls.push({
-    path: new URL(request.url).pathname,
-    cookies: names.filter(Boolean).sort(),
-    cache: init?.cache,
-    revalidate: init?.next?.revalidate,
-  });
-  if (!isOnline) {
-    throw new TypeError("fetch failed");
-  }
-  return fetchOverNetwork(request);
-};
-
-/** Does what Next's own `fetch` does with a request: its body becomes a stream, and is sent without its length. */
-function takenApart({ url, method, headers, body }: Request) {
-  const options: RequestInit & { duplex: string } = { method, headers, body, duplex: "half" };
-  return new Request(url, options);
-}
-
-function lastCall(path: string) {
-  const call = calls.findLast((made) => made.path === path);
-  assert(call, `${path} was not called.`);
-  return call;
-}
-
-function cookie(name: string) {
-  return dom.cookieJar.getCookiesSync(SITE).find(({ key }) => key === name);
-}
 
 async function signUp() {
   dom.cookieJar.setCookieSync("analytics=of-no-concern-to-django", SITE);
@@ -236,12 +201,12 @@ async function chooseANewPassword() {
 }
 
 async function loseTheApi() {
-  isOnline = false;
+  network.away = "http";
   await open("/matches");
   await see("The service is not available at the moment.", "Wait 5 seconds before you try again.");
 }
 
-async function main() {
+run(async () => {
   await signUp();
   await fillInTheQualifier();
   await readTheListing();
@@ -249,11 +214,4 @@ async function main() {
   await signOutAndIn();
   await chooseANewPassword();
   await loseTheApi();
-  console.log("The journey is done.");
-  process.exit();
-}
-
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exit(1);
 });

@@ -19,19 +19,40 @@ for (const [name, value] of Object.entries({ window, self: window, document, nav
 const exchanges = new AsyncLocalStorage<Exchange>();
 
 /** Runs server code for one request of the visitor's, whose jar gets the cookies that it sets. */
-export async function serve<Result>(isAction: boolean, work: () => Promise<Result>): Promise<Result> {
+export async function serve<Result>(
+  isAction: boolean,
+  work: (request: NextRequest) => Promise<Result>,
+  url = new URL(window.location.href),
+): Promise<Result> {
   const headers = new Headers({ cookie: dom.cookieJar.getCookieStringSync(SITE) });
   if (isAction) {
     headers.set("origin", visitor.origin);
   }
-  const exchange = { request: new NextRequest(SITE, { headers }), response: new NextResponse(), isAction };
+  await passProxy(url, headers);
+  const request = new NextRequest(url, { headers });
+  const exchange = { request, response: new NextResponse(), isAction };
   try {
-    return await exchanges.run(exchange, work);
+    return await exchanges.run(exchange, () => work(request));
   } finally {
-    for (const cookie of exchange.response.headers.getSetCookie()) {
-      dom.cookieJar.setCookieSync(cookie, SITE);
-    }
+    keepCookies(exchange.response);
   }
+}
+
+/** Does what Next does in front of pages and actions: proxy.ts may change the request's cookies, and the visitor's. */
+async function passProxy(url: URL, headers: Headers) {
+  const { config, proxy } = await import("@/proxy");
+  if (new RegExp(`^${config.matcher}$`).test(url.pathname)) {
+    const response = await proxy(new NextRequest(url, { headers }));
+    const changed = response.headers.get("x-middleware-request-cookie");
+    if (changed !== null) {
+      headers.set("cookie", changed);
+    }
+    keepCookies(response);
+  }
+}
+
+function keepCookies({ headers }: Response) {
+  headers.getSetCookie().forEach((cookie) => dom.cookieJar.setCookieSync(cookie, SITE));
 }
 
 /** Returns a module's functions as the browser gets them: each call is a request, and copies what it carries. */

@@ -1,0 +1,3 @@
+import { endSignIn } from "@/lib/cognito";
+
+export const GET = endSignIn;

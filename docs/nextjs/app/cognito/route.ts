@@ -1,0 +1,3 @@
+import { beginSignIn } from "@/lib/cognito";
+
+export const GET = beginSignIn;
