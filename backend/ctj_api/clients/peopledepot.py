@@ -1,17 +1,14 @@
 """Reads PeopleDepot's lists, by GET alone; a list that can't be used whole is a ``PeopleDepotError``."""
 
 import asyncio
-import logging
 import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx2
@@ -19,98 +16,58 @@ import orjson
 import stamina
 from django.conf import settings
 from rest_framework import serializers
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from ctj_api.http.serializer_fields import TextField
 from ctj_api.models import MAX_NAME
 from ctj_api.validators import is_uuid, normal_name
 
-CONNECT_SECONDS = 2
-READ_SECONDS = 10
+TIMEOUT = httpx2.Timeout(10, connect=2)
 ANSWER_SECONDS = 30  # for all of an answer, which may come slowly
 MAX_BYTES = 10 * 1024 * 1024
 MAX_RETRY_AFTER = 60
 PASSING = (429, 502, 503, 504)
-REASONS = {
-    401: "it refuses the token",
-    403: "it refuses the token",
-    404: "it has no such list; is PEOPLEDEPOT_URL right?",
-}
+REFUSALS = {401: "it refuses the token", 403: "it refuses the token", 404: "it has no such list"}
 
-logger = logging.getLogger(__name__)
+# Its own would write past the log's format; who asks tells the last failure.
+stamina.instrumentation.set_on_retry_hooks([])
 _with_retries = stamina.RetryingCaller(attempts=4, timeout=120)
 
 
 class PeopleDepotError(Exception):
     """Says in words why PeopleDepot's rows can't be used, and never quotes the token."""
 
-
-class _PassingError(PeopleDepotError):
-    """A failure that may be over at the next try, after ``wait`` seconds where PeopleDepot names them."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, *, retry: bool | float = False) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.retry = retry  # whether another try makes sense, or after how many seconds
 
 
 @dataclass(frozen=True)
-class SkillRow:
-    """A skill of PeopleDepot."""
+class NamedRow:
+    """A row of PeopleDepot; its name is a job title's ``title``, and a user's ``username``."""
 
     uuid: UUID
     name: str
 
 
 @dataclass(frozen=True)
-class PracticeAreaRow:
-    """A practice area of PeopleDepot, which a community of practice belongs to."""
-
-    uuid: UUID
-    name: str
-
-
-@dataclass(frozen=True)
-class JobTitleRow:
-    """A modern job title of PeopleDepot: a role here."""
-
-    uuid: UUID
-    title: str
-
-
-@dataclass(frozen=True)
-class ProjectRow:
+class ProjectRow(NamedRow):
     """A project of PeopleDepot."""
 
-    uuid: UUID
-    name: str
     hide: bool
     completed_on: date | None
 
 
-@dataclass(frozen=True)
-class UserRow:
-    """A user of PeopleDepot, whose username is the ``sub`` of Cognito."""
-
-    uuid: UUID
-    username: str
-
-
 class _IdField(serializers.UUIDField):
     def to_internal_value(self, data: Any) -> UUID:
-        if not is_uuid(data):
-            self.fail("invalid", value=data)
-        return super().to_internal_value(data)
+        return super().to_internal_value(data) if is_uuid(data) else self.fail("invalid", value=data)
 
 
 class _NameField(TextField):
-    def __init__(self) -> None:
-        super().__init__(max_length=MAX_NAME)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_length=1, max_length=MAX_NAME, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        name = normal_name(super().to_internal_value(data))
-        if not name:
-            self.fail("blank")
-        return name
+        return normal_name(super().to_internal_value(data))
 
 
 class _YesOrNoField(serializers.BooleanField):
@@ -123,9 +80,14 @@ class _NamedSerializer(serializers.Serializer[Any]):
     name = _NameField()
 
 
-class _JobTitleSerializer(serializers.Serializer[Any]):
+class _TitleSerializer(serializers.Serializer[Any]):
     uuid = _IdField()
-    title = _NameField()
+    title = _NameField(source="name")
+
+
+class _UserSerializer(serializers.Serializer[Any]):
+    uuid = _IdField()
+    username = _NameField(source="name")
 
 
 class _ProjectSerializer(_NamedSerializer):
@@ -133,47 +95,40 @@ class _ProjectSerializer(_NamedSerializer):
     completed_on = serializers.DateField(allow_null=True)
 
 
-class _UserSerializer(serializers.Serializer[Any]):
-    uuid = _IdField()
-    username = TextField(max_length=MAX_NAME)
-
-
 class PeopleDepotClient:
     """Reads PeopleDepot as the settings say; each run makes its own, since tokens last an hour."""
 
     def __init__(self) -> None:
         # A representation of these headers doesn't tell the token.
-        self._headers = httpx2.Headers(
-            {"Authorization": f"Bearer {_token()}", "Accept": "application/json", "Accept-Encoding": "identity"}
-        )
+        self._headers = httpx2.Headers({"Authorization": f"Bearer {_token()}", "Accept-Encoding": "identity"})
         if self._headers["Authorization"] == "Bearer ":
             raise PeopleDepotError("PEOPLEDEPOT_TOKEN, or the file PEOPLEDEPOT_TOKEN_FILE, holds no token.")
 
-    def skills(self) -> list[SkillRow]:
+    def skills(self) -> list[NamedRow]:
         """Return all skills, in no order; raises ``PeopleDepotError``, as all lists do."""
-        return self._rows("skills/", _NamedSerializer, SkillRow)
+        return self._rows("skills/", _NamedSerializer, NamedRow)
 
-    def practice_areas(self) -> list[PracticeAreaRow]:
+    def practice_areas(self) -> list[NamedRow]:
         """Return all practice areas."""
-        return self._rows("practice-areas/", _NamedSerializer, PracticeAreaRow)
+        return self._rows("practice-areas/", _NamedSerializer, NamedRow)
 
-    def modern_job_titles(self) -> list[JobTitleRow]:
+    def modern_job_titles(self) -> list[NamedRow]:
         """Return all job titles."""
-        return self._rows("modern-job-titles/", _JobTitleSerializer, JobTitleRow)
+        return self._rows("modern-job-titles/", _TitleSerializer, NamedRow)
 
     def projects(self) -> list[ProjectRow]:
         """Return all projects, hidden and completed ones as well."""
         return self._rows("projects/", _ProjectSerializer, ProjectRow)
 
-    def users_by_username(self, username: str) -> list[UserRow]:
-        """Return the user of this name, or none; others are left out, since an unknown parameter lists all users."""
-        users = self._rows(f"users/?{urlencode({'username': username})}", _UserSerializer, UserRow)
-        return [user for user in users if user.username == username]
+    def users_by_username(self, username: str) -> list[NamedRow]:
+        """Return the user of this name, if any: PeopleDepot lists all users where it doesn't know a parameter."""
+        users = self._rows(f"users/?{httpx2.QueryParams(username=username)}", _UserSerializer, NamedRow)
+        return [user for user in users if user.name == username]
 
     def _rows[Row](self, path: str, serializer: type[serializers.Serializer[Any]], row: type[Row]) -> list[Row]:
         url = f"{settings.PEOPLEDEPOT_URL.rstrip('/')}/api/v1/{path}"
         try:
-            content = _with_retries(_wait_before_retry, self._get, url)
+            content = _with_retries(lambda error: getattr(error, "retry", False), self._get, url)
             return [row(**values) for values in _checked(content, serializer)]
         except PeopleDepotError as error:
             reason = str(error)
@@ -183,22 +138,17 @@ class PeopleDepotClient:
         try:
             return asyncio.run(self._read(url))
         except (httpx2.TimeoutException, TimeoutError):
-            failure: PeopleDepotError = _PassingError("it takes too long to answer")
-        except httpx2.ConnectError:
-            failure = _PassingError("there is no connection to it")
-        except httpx2.TransportError:
-            failure = _PassingError("it broke the connection off")
+            reason = "it takes too long to answer"
         except (httpx2.HTTPError, httpx2.InvalidURL):
-            failure = PeopleDepotError("it can't be asked; is PEOPLEDEPOT_URL right?")
+            reason = "there is no connection to it, or it broke off"
         # Outside of the handlers, so that no traceback leads to the request and its token.
-        raise failure
+        raise PeopleDepotError(reason, retry=True)
 
     async def _read(self, url: str) -> bytes:
-        timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         content = bytearray()
         async with (
             asyncio.timeout(ANSWER_SECONDS),
-            httpx2.AsyncClient(headers=self._headers, timeout=timeout, follow_redirects=False) as client,
+            httpx2.AsyncClient(headers=self._headers, timeout=TIMEOUT) as client,
             client.stream("GET", url) as response,
         ):
             _check_head(response)
@@ -211,70 +161,54 @@ class PeopleDepotClient:
 
 def _token() -> str:
     """Return the token as it is now, or an empty text where there is none that a header can hold."""
-    token: bytes = settings.PEOPLEDEPOT_TOKEN.encode()
+    token = settings.PEOPLEDEPOT_TOKEN
     if settings.PEOPLEDEPOT_TOKEN_FILE:
-        try:
-            token = Path(settings.PEOPLEDEPOT_TOKEN_FILE).read_bytes()
-        except OSError:
-            token = b""
-    return token.strip().decode() if re.fullmatch(rb"\s*[!-~]+\s*", token) else ""
+        token = ""
+        with suppress(OSError, UnicodeError):
+            token = Path(settings.PEOPLEDEPOT_TOKEN_FILE).read_text("ascii").strip()
+    return token if re.fullmatch("[!-~]+", token) else ""
 
 
 def _check_head(response: httpx2.Response) -> None:
     """Raise ``PeopleDepotError`` for an answer whose status or type says that it is no list."""
     status = response.status_code
     if status in PASSING:
-        raise _PassingError(f"it can't answer now ({status})", _seconds(response.headers.get("Retry-After", "")))
+        raise PeopleDepotError(f"it can't answer now ({status})", retry=_retry(response.headers.get("Retry-After", "")))
     if response.is_redirect:
         raise PeopleDepotError(f"it redirects elsewhere, which isn't followed ({status})")
-    if status != HTTPStatus.OK:
-        raise PeopleDepotError(f"{REASONS.get(status, 'it answers with no list')} ({status})")
+    if not response.is_success:
+        raise PeopleDepotError(f"{REFUSALS.get(status, 'it answers with no list')} ({status})")
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
         raise PeopleDepotError("its answer is a page, not JSON; is PEOPLEDEPOT_URL right?")
 
 
-def _seconds(retry_after: str) -> float | None:
-    """Return how long ``Retry-After`` asks to wait, by a number or a date; ``None`` where it doesn't."""
+def _retry(retry_after: str) -> bool | float:
+    """Return whether another try makes sense, or after how many seconds where ``Retry-After`` names a time."""
     if retry_after.isascii() and retry_after.isdecimal():
-        return float(retry_after)
-    with suppress(TypeError, ValueError):
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    return None
-
-
-def _wait_before_retry(error: Exception) -> bool | float:
-    """Return whether another try makes sense, or after how many seconds."""
-    if not isinstance(error, _PassingError):
-        return False
-    return error.wait is None or (error.wait <= MAX_RETRY_AFTER and error.wait)
-
-
-def _log_retry(details: RetryDetails) -> None:
-    logger.warning("PeopleDepot: %s; another try in %.1f s", details.caused_by, details.wait_for)
+        seconds = float(retry_after)
+    else:
+        try:
+            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return True
+    return seconds <= MAX_RETRY_AFTER and max(0.0, seconds)
 
 
 def _checked(content: bytes, serializer: type[serializers.Serializer[Any]]) -> list[dict[str, Any]]:
     """Return the rows of an answer; raises ``PeopleDepotError`` that names the first wrong one."""
-    try:
+    rows = None
+    with suppress(orjson.JSONDecodeError):
         rows = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        rows = None
     if not isinstance(rows, list):
         raise PeopleDepotError("its answer is no list, or a truncated one")
     checked = serializer(data=rows, many=True)
     if not checked.is_valid():
         number, problems = next((number, found) for number, found in enumerate(checked.errors) if found)
         field, messages = next(iter(problems.items()))
-        raise PeopleDepotError(f"{_name(number, rows[number])}: {field}: {str(messages[0]).rstrip('.')}")
-    uuids = [values["uuid"] for values in checked.validated_data]
-    if repeated := [uuid for uuid, times in Counter(uuids).items() if times > 1]:
+        uuid = rows[number].get("uuid") if isinstance(rows[number], dict) else None
+        row = f"row {number + 1} with the uuid {uuid}" if is_uuid(uuid) else f"row {number + 1}"
+        raise PeopleDepotError(f"{row}: {field}: {str(messages[0]).rstrip('.')}")
+    uuids = Counter(values["uuid"] for values in checked.validated_data)
+    if repeated := [str(uuid) for uuid, times in uuids.items() if times > 1]:
         raise PeopleDepotError(f"two rows have the uuid {repeated[0]}")
     return list(checked.validated_data)
-
-
-def _name(number: int, row: Any) -> str:
-    uuid = row.get("uuid") if isinstance(row, dict) else None
-    return f"row {number + 1} with the uuid {uuid}" if is_uuid(uuid) else f"row {number + 1}"
-
-
-set_on_retry_hooks([_log_retry])
