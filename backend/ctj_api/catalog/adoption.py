@@ -1,0 +1,86 @@
+"""Gives rows of the catalogs other ids, in foreign keys, matrices and the admin's history as well."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.db.models import Model
+from psycopg.sql import SQL, Identifier
+
+from ctj_api.models import Project, Role, Skill
+
+type Ids = dict[UUID, UUID]
+
+# What these keep doesn't depend on ids, or holds again when all are written. The other triggers go on.
+RESTING = {
+    "ctj_api_skill": "skill_rated_stays",
+    "ctj_api_skillmatrix": "matrix_renews_search_documents",
+    "ctj_api_opportunity": "opportunity_search_document_kept",
+}
+# Each pair of statements goes by ids that nobody has: theirs may be ours in another order.
+COLUMNS: dict[type[Model], tuple[tuple[str, str], ...]] = {
+    Skill: (("ctj_api_skill", "id"), ("ctj_api_skill_communities_of_practice", "skill_id")),
+    Role: (("ctj_api_role", "id"),),
+    Project: (("ctj_api_project", "id"),),
+}
+CHANGE_COLUMN = SQL("""
+    UPDATE {table} SET {column} = (%(ids)s::jsonb ->> {column}::text)::uuid WHERE %(ids)s::jsonb ? {column}::text
+""")
+CHANGE_LISTINGS = """
+    UPDATE ctj_api_opportunity SET
+        project_id = coalesce((%(project)s::jsonb ->> project_id::text)::uuid, project_id),
+        role_id = coalesce((%(role)s::jsonb ->> role_id::text)::uuid, role_id)
+    WHERE %(project)s::jsonb ? project_id::text OR %(role)s::jsonb ? role_id::text
+"""
+CHANGE_MATRICES = """
+    UPDATE ctj_api_skillmatrix SET levels = (
+        SELECT jsonb_object_agg(coalesce(%(skill)s::jsonb ->> key, key), value) FROM jsonb_each(levels)
+    )
+    WHERE levels ?| ARRAY(SELECT jsonb_object_keys(%(skill)s::jsonb))
+"""
+CHANGE_HISTORY = """
+    UPDATE django_admin_log SET object_id = %(ids)s::jsonb ->> object_id
+    WHERE content_type_id = %(type)s AND %(ids)s::jsonb ? object_id
+"""
+
+
+def change_ids(ids: dict[type[Model], Ids]) -> None:
+    """Give rows other ids, by model; the transaction must have locked their tables and those that refer to them."""
+    texts = {model: _as_json(ids[model]) for model in COLUMNS}
+    with connection.cursor() as cursor, _triggers_at_rest():
+        for model, columns in COLUMNS.items():
+            ways = {old: uuid4() for old in ids[model]}
+            steps = (_as_json(ways), _as_json({way: ids[model][old] for old, way in ways.items()}))
+            for table, column in columns:
+                statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
+                for step in steps:
+                    cursor.execute(statement, {"ids": step})
+            content_type = ContentType.objects.get_for_model(model)
+            cursor.execute(CHANGE_HISTORY, {"ids": texts[model], "type": content_type.pk})
+        cursor.execute(CHANGE_LISTINGS, {"project": texts[Project], "role": texts[Role]})
+        cursor.execute(CHANGE_MATRICES, {"skill": texts[Skill]})
+
+
+@contextmanager
+def _triggers_at_rest() -> Iterator[None]:
+    """Have triggers rest: nobody else notices, for the locks keep all others from writing."""
+    _alter_triggers("DISABLE")
+    yield
+    _alter_triggers("ENABLE")
+
+
+def _alter_triggers(action: str) -> None:
+    statement = SQL(f"ALTER TABLE {{}} {action} TRIGGER {{}}")
+    with connection.cursor() as cursor:
+        # No table may be altered while a foreign key of its rows is yet to be checked.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table, trigger in RESTING.items():
+            cursor.execute(statement.format(Identifier(table), Identifier(trigger)).as_string())
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
+def _as_json(ids: Ids) -> str:
+    return json.dumps({str(old): str(new) for old, new in ids.items()})
