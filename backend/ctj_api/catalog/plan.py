@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from .loading import lower_name
 
@@ -119,18 +119,23 @@ def _contest_twins(plan: CatalogPlan) -> None:
 
 def _adopt(plan: CatalogPlan) -> None:
     """Give our rows the ids of theirs of the same names, where exactly one of ours is called so."""
-    unknown = [row for id_, row in plan.theirs.items() if id_ not in plan.ours]
     # Of several of a name the last one counts: one that is shown.
-    counterparts = {lower_name(row.name): row.id for row in sorted(unknown, key=lambda row: not row.gone)}
-    strangers = [row for id_, row in plan.ours.items() if id_ not in plan.theirs]
-    plan.adopted = {id_: id_ for id_, row in plan.ours.items() if id_ in plan.theirs and not row.is_synced}
-    for name, rows in _by_name(strangers).items():
-        if len(rows) == 1 and name in counterparts and name not in plan.contested:
-            plan.adopted[rows[0].id] = counterparts[name]
-    for old, new in plan.adopted.items():
-        row = plan.ours.pop(old)
-        plan.tell("adopted", row.name, f" takes the id {new}")
+    counterparts = {lower_name(row.name): id_ for id_, row in sorted(plan.theirs.items(), key=lambda item: not item[1].gone)}
+    ids = {
+        rows[0].id: counterparts[name]
+        for name, rows in _by_name(plan.ours.values()).items()
+        if len(rows) == 1 and name in counterparts and name not in plan.contested
+    }
+    # Whose id goes to another row gets one that nobody has.
+    ids |= {id_: uuid4() for id_ in set(ids.values()) & plan.ours.keys() - ids.keys()}
+    ids |= {id_: id_ for id_ in plan.ours.keys() & plan.theirs.keys() - ids.keys()}
+    plan.adopted = {id_: new for id_, new in ids.items() if id_ != new or not plan.ours[id_].is_synced}
+    rows = {id_: plan.ours.pop(id_) for id_ in plan.adopted}
+    for id_, row in rows.items():
+        new = plan.adopted[id_]
         plan.ours[new] = replace(row, id=new, is_synced=True)
+        if new in plan.theirs:
+            plan.tell("adopted", row.name, f" takes the id {new}")
 
 
 def _add_and_rename(plan: CatalogPlan) -> None:
