@@ -1,8 +1,6 @@
 """Gives rows of the catalogs other ids, in foreign keys, matrices and the admin's history as well."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 from django.contrib.contenttypes.models import ContentType
@@ -49,27 +47,27 @@ CHANGE_HISTORY = """
 
 def change_ids(ids: dict[type[Model], Ids]) -> None:
     """Give rows other ids, by model; the transaction must have locked their tables and those that refer to them."""
-    texts = {model: _as_json(ids[model]) for model in COLUMNS}
-    with connection.cursor() as cursor, _triggers_at_rest():
-        for model, columns in COLUMNS.items():
-            ways = {old: uuid4() for old in ids[model]}
-            steps = (_as_json(ways), _as_json({way: ids[model][old] for old, way in ways.items()}))
-            for table, column in columns:
-                statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
-                for step in steps:
-                    cursor.execute(statement, {"ids": step})
-            content_type = ContentType.objects.get_for_model(model)
-            cursor.execute(CHANGE_HISTORY, {"ids": texts[model], "type": content_type.pk})
-        cursor.execute(CHANGE_LISTINGS, {"project": texts[Project], "role": texts[Role]})
-        cursor.execute(CHANGE_MATRICES, {"skill": texts[Skill]})
+    moved = {model: {old: new for old, new in ids[model].items() if old != new} for model in COLUMNS}
+    if any(moved.values()):
+        _alter_triggers("DISABLE")  # nobody else notices, for the locks keep all others from writing
+        for model, pairs in moved.items():
+            _change_rows(model, pairs)
+        with connection.cursor() as cursor:
+            cursor.execute(CHANGE_LISTINGS, {"project": _as_json(moved[Project]), "role": _as_json(moved[Role])})
+            cursor.execute(CHANGE_MATRICES, {"skill": _as_json(moved[Skill])})
+        _alter_triggers("ENABLE")
 
 
-@contextmanager
-def _triggers_at_rest() -> Iterator[None]:
-    """Have triggers rest: nobody else notices, for the locks keep all others from writing."""
-    _alter_triggers("DISABLE")
-    yield
-    _alter_triggers("ENABLE")
+def _change_rows(model: type[Model], ids: Ids) -> None:
+    ways = {old: uuid4() for old in ids}
+    steps = (_as_json(ways), _as_json({way: ids[old] for old, way in ways.items()}))
+    with connection.cursor() as cursor:
+        for table, column in COLUMNS[model]:
+            statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
+            for step in steps:
+                cursor.execute(statement, {"ids": step})
+        content_type = ContentType.objects.get_for_model(model)
+        cursor.execute(CHANGE_HISTORY, {"ids": _as_json(ids), "type": content_type.pk})
 
 
 def _alter_triggers(action: str) -> None:

@@ -2,200 +2,163 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from .loading import lower_name
 
-ROLE = "Role"
 # So few may always be retired or renamed at once.
 MAX_UNGUARDED = 5
 # Of PeopleDepot's practice areas those that mean one of our communities.
 COMMUNITIES = {"development": "engineering", "project management": "project_management", "design": "ui_ux"}
 
-type Texts = dict[str, list[str]]
-
 
 @dataclass(frozen=True)
-class Theirs:
-    """A row of PeopleDepot; ``gone`` says why it isn't to be shown, if so."""
+class Row:
+    """A row of a catalog, ours or theirs: ``gone`` says why it isn't used, if so, and ``waits`` is for a community."""
 
     id: UUID
     name: str
     gone: str = ""
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A row of our catalog; a title that ``waits`` has no community."""
-
-    id: UUID
-    name: str
-    is_synced: bool
-    is_retired: bool
+    is_synced: bool = True
     waits: bool = False
 
+    @property
+    def key(self) -> str:
+        """The name as the database compares it."""
+        return lower_name(self.name)
 
-@dataclass
+
 class CatalogPlan:
     """The changes of one catalog by the ids that rows have after the adoption, and all of them in words."""
 
-    noun: str
-    ours: dict[UUID, Ours]
-    theirs: dict[UUID, Theirs]
-    adopts: bool
-    # Names in lower case that are in conflict: nothing that has them is changed.
-    contested: set[str] = field(default_factory=set)
-    adopted: dict[UUID, UUID] = field(default_factory=dict)
-    added: dict[UUID, str] = field(default_factory=dict)
-    renamed: dict[UUID, str] = field(default_factory=dict)
-    retired: set[UUID] = field(default_factory=set)
-    returned: set[UUID] = field(default_factory=set)
-    texts: Texts = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, noun: str, ours: Iterable[Row], theirs: Iterable[Row], *, adopts: bool) -> None:
+        """Plan; with ``adopts`` all rows of ours take part, else those that came from PeopleDepot."""
+        self._noun = noun
+        self._adopts = adopts
+        self._ours = {row.id: row for row in ours}
+        self._theirs = {row.id: row for row in sorted(theirs, key=lambda row: row.id)}
+        self._shown = {id_: row for id_, row in self._theirs.items() if not row.gone}
+        # Names, as keys, that are in conflict: nothing that has them is changed.
+        self._contested: set[str] = set()
+        self.texts: dict[str, list[str]] = defaultdict(list)
+        self.adopted: dict[UUID, UUID] = {}
+        self.added: dict[UUID, Row] = {}
+        self.changed: dict[UUID, Row] = {}
+        self._contest_twins()
+        if adopts:
+            self._adopt()
+        self._contest_held_names()
+        self._change()
+        for row in (self._ours | self.changed | self.added).values():
+            if row.waits and not row.gone:
+                self._tell("waiting", row.name)
 
     @property
     def taken_away(self) -> int:
-        """How many rows are retired or renamed, which the guard counts."""
-        return len(self.retired) + len(self.renamed)
-
-    def tell(self, kind: str, name: str, more: str = "") -> None:
-        """Add a line to what the plan says."""
-        self.texts[kind].append(f'{self.noun} "{name}"{more}')
-
-    def live(self) -> list[Ours]:
-        """Return the rows that are in use and that PeopleDepot decides on."""
-        return [row for row in self.ours.values() if not row.is_retired and (row.is_synced or self.adopts)]
-
-    def shown(self) -> dict[UUID, Theirs]:
-        """Return the rows of theirs that are to be shown."""
-        return {id_: row for id_, row in self.theirs.items() if not row.gone}
+        """How many rows are retired or renamed."""
+        return len(self.texts["retired"]) + len(self.texts["renamed"])
 
     def objection(self, max_percent: int) -> str:
-        """Return why the plan may be a mistake or malice, with the figures; empty where it is usual."""
-        live, nouns = len(self.live()), f"{self.noun.lower()}s"
-        if live and not self.theirs:
-            return f"PeopleDepot's list of {nouns} is empty, and {live} are in use"
+        """Return why this may be a mistake or malice, with the figures; empty where it is usual."""
+        live = sum(not row.gone and self._takes_part(row) for row in self._ours.values())
+        if live and not self._theirs:
+            return f"PeopleDepot's list of {self._noun.lower()}s is empty, and {live} are in use"
         if self.taken_away > MAX_UNGUARDED and self.taken_away * 100 > max_percent * live:
-            return f"{self.taken_away} of {live} {nouns} would be retired or renamed"
+            return f"{self.taken_away} of {live} {self._noun.lower()}s would be retired or renamed"
         return ""
 
+    def _tell(self, kind: str, name: str, more: str = "") -> None:
+        self.texts[kind].append(f'{self._noun} "{name}"{more}')
 
-def plan_catalog(noun: str, ours: Iterable[Ours], theirs: Iterable[Theirs], *, adopts: bool) -> CatalogPlan:
-    """Return the plan of one catalog; with ``adopts`` all rows of ours take part, else those that came from there."""
-    in_order = sorted(theirs, key=lambda row: row.id)
-    plan = CatalogPlan(noun, {row.id: row for row in ours}, {row.id: row for row in in_order}, adopts)
-    _contest_twins(plan)
-    if adopts:
-        _adopt(plan)
-    _add_and_rename(plan)
-    _retire_and_return(plan)
-    _tell_waiting(plan)
-    return plan
+    def _takes_part(self, row: Row) -> bool:
+        return row.is_synced or self._adopts
+
+    def _contest_twins(self) -> None:
+        for key, rows in _by_key(self._shown.values()).items():
+            if len(rows) > 1:
+                first, *others = sorted(row.name for row in rows)
+                names = " and ".join(f'"{name}"' for name in others)
+                self._tell("conflicts", first, f" and {names} differ in case only: rename one at PeopleDepot")
+                self._contested.add(key)
+
+    def _adopt(self) -> None:
+        """Give our rows the ids of theirs of the same names, where exactly one of ours is called so."""
+        # Of several of a name the last one counts: one that is shown.
+        counterparts = {row.key: row.id for row in sorted(self._theirs.values(), key=lambda row: not row.gone)}
+        groups = _by_key(self._ours.values())
+        found = {key for key, rows in groups.items() if len(rows) == 1 and key in counterparts} - self._contested
+        ids = {groups[key][0].id: counterparts[key] for key in found}
+        # Whose id goes to another row gets one that nobody has.
+        ids |= {id_: uuid4() for id_ in set(ids.values()) & self._ours.keys() - ids.keys()}
+        ids |= {id_: id_ for id_ in self._ours.keys() & self._theirs.keys() - ids.keys()}
+        self.adopted = {id_: new for id_, new in ids.items() if id_ != new or not self._ours[id_].is_synced}
+        rows = {id_: self._ours.pop(id_) for id_ in self.adopted}
+        for id_, row in rows.items():
+            new = self.adopted[id_]
+            self._ours[new] = replace(row, id=new, is_synced=True)
+            if new in self._theirs:
+                self._tell("adopted", row.name, f" takes the id {new}")
+
+    def _contest_held_names(self) -> None:
+        """Take out what would get a name that another row of ours keeps, until nothing does."""
+        wanted = {
+            id_: row
+            for id_, row in self._shown.items()
+            if row.key not in self._contested and row.name != self._ours.get(id_, Row(id_, "")).name
+        }
+        held = _by_key(row for id_, row in self._ours.items() if id_ not in wanted or not row.is_synced)
+        while blocked := [row for row in wanted.values() if row.key in held]:
+            for row in blocked:
+                ids = " and ".join(sorted(str(holder.id) for holder in held[row.key]))
+                way_out = "rename or merge ours" if self._adopts else "--adopt gives it theirs"
+                self._tell("conflicts", row.name, f" has the id {row.id}, and ours of this name {ids}: {way_out}")
+                self._contested.add(row.key)
+                del wanted[row.id]
+                if row.id in self._ours:
+                    held[self._ours[row.id].key].append(self._ours[row.id])
+
+    def _change(self) -> None:
+        for id_, row in self._shown.items():
+            if id_ not in self._ours and row.key not in self._contested:
+                self.added[id_] = row
+                self._tell("added", row.name)
+        for id_, row in self._ours.items():
+            name, gone = self._shown.get(id_, row).name, self._why_gone(id_)
+            if not self._takes_part(row) or lower_name(name) in self._contested:
+                continue
+            if name != row.name:
+                self._tell("renamed", row.name, f' is "{name}" now')
+            if gone and not row.gone:
+                self._tell("retired", name, f": {gone}")
+            elif row.gone and not gone:
+                self._tell("returned", name)
+            if (name, bool(gone)) != (row.name, bool(row.gone)):
+                self.changed[id_] = replace(row, name=name, gone=gone)
+
+    def _why_gone(self, id_: UUID) -> str:
+        return self._theirs[id_].gone if id_ in self._theirs else "not at PeopleDepot"
 
 
-def plan_communities(ours: dict[str, UUID | None], theirs: Iterable[tuple[UUID, str]]) -> tuple[dict[str, UUID], Texts]:
+def plan_communities(
+    ours: dict[str, UUID | None], theirs: Iterable[Row]
+) -> tuple[dict[str, UUID], dict[str, list[str]]]:
     """Return the communities that get another practice area's id, and in words also the areas that are none of ours."""
-    texts: Texts = defaultdict(list)
     ids: dict[str, UUID] = {}
-    for id_, name in sorted(theirs):
-        community = COMMUNITIES.get(lower_name(name))
-        if community is None or community in ids:
-            texts["ignored"].append(f'Practice area "{name}" is none of our communities')
+    ignored = []
+    for row in sorted(theirs, key=lambda row: row.id):
+        community = COMMUNITIES.get(row.key)
+        if community and community not in ids:
+            ids[community] = row.id
         else:
-            ids[community] = id_
+            ignored.append(f'Practice area "{row.name}" is none of our communities')
     changed = {community: id_ for community, id_ in ids.items() if ours[community] != id_}
-    texts["adopted"] += [f"Community {community} takes the id {id_}" for community, id_ in changed.items()]
-    return changed, texts
+    adopted = [f"Community {community} takes the id {id_}" for community, id_ in changed.items()]
+    return changed, {"ignored": ignored, "adopted": adopted}
 
 
-def _contest_twins(plan: CatalogPlan) -> None:
-    """Report what several of their rows are called, the case aside."""
-    for key, rows in _by_name(plan.shown().values()).items():
-        if len(rows) > 1:
-            names = " and ".join(sorted(f'"{row.name}"' for row in rows))
-            plan.texts["conflicts"].append(f"{plan.noun} {names} differ in case only: rename one at PeopleDepot")
-            plan.contested.add(key)
-
-
-def _adopt(plan: CatalogPlan) -> None:
-    """Give our rows the ids of theirs of the same names, where exactly one of ours is called so."""
-    # Of several of a name the last one counts: one that is shown.
-    counterparts = {lower_name(row.name): id_ for id_, row in sorted(plan.theirs.items(), key=lambda item: not item[1].gone)}
-    ids = {
-        rows[0].id: counterparts[name]
-        for name, rows in _by_name(plan.ours.values()).items()
-        if len(rows) == 1 and name in counterparts and name not in plan.contested
-    }
-    # Whose id goes to another row gets one that nobody has.
-    ids |= {id_: uuid4() for id_ in set(ids.values()) & plan.ours.keys() - ids.keys()}
-    ids |= {id_: id_ for id_ in plan.ours.keys() & plan.theirs.keys() - ids.keys()}
-    plan.adopted = {id_: new for id_, new in ids.items() if id_ != new or not plan.ours[id_].is_synced}
-    rows = {id_: plan.ours.pop(id_) for id_ in plan.adopted}
-    for id_, row in rows.items():
-        new = plan.adopted[id_]
-        plan.ours[new] = replace(row, id=new, is_synced=True)
-        if new in plan.theirs:
-            plan.tell("adopted", row.name, f" takes the id {new}")
-
-
-def _add_and_rename(plan: CatalogPlan) -> None:
-    ours = plan.ours
-    wanted = {
-        id_: row.name
-        for id_, row in plan.shown().items()
-        if lower_name(row.name) not in plan.contested
-        and (id_ not in ours or (ours[id_].is_synced and ours[id_].name != row.name))
-    }
-    _contest_held_names(plan, wanted)
-    for id_, name in wanted.items():
-        if id_ in ours:
-            plan.renamed[id_] = name
-            plan.tell("renamed", ours[id_].name, f' is "{name}" now')
-        else:
-            plan.added[id_] = name
-            plan.tell("added", name)
-
-
-def _contest_held_names(plan: CatalogPlan, wanted: dict[UUID, str]) -> None:
-    """Report and take out what wants a name that a row of ours keeps, until nothing does."""
-    held = _by_name(row for id_, row in plan.ours.items() if id_ not in wanted)
-    while blocked := [id_ for id_, name in wanted.items() if lower_name(name) in held]:
-        for id_ in blocked:
-            name = wanted.pop(id_)
-            holders = held[lower_name(name)]
-            ids = " and ".join(sorted(str(row.id) for row in holders))
-            way_out = "rename or merge ours" if plan.adopts or len(holders) > 1 else "--adopt gives it theirs"
-            plan.tell("conflicts", name, f" has the id {id_}, and ours of this name {ids}: {way_out}")
-            plan.contested.add(lower_name(name))
-            if id_ in plan.ours:
-                held[lower_name(plan.ours[id_].name)].append(plan.ours[id_])
-
-
-def _retire_and_return(plan: CatalogPlan) -> None:
-    shown = plan.shown()
-    for row in plan.live():
-        if row.id not in shown and lower_name(row.name) not in plan.contested:
-            plan.retired.add(row.id)
-            why = plan.theirs[row.id].gone if row.id in plan.theirs else "not at PeopleDepot"
-            plan.tell("retired", row.name, f": {why}")
-    for row in plan.ours.values():
-        is_back = row.is_retired and row.is_synced and row.id in shown
-        if is_back and lower_name(shown[row.id].name) not in plan.contested:
-            plan.returned.add(row.id)
-            plan.tell("returned", row.name)
-
-
-def _tell_waiting(plan: CatalogPlan) -> None:
-    """Name the titles that wait for a community once the plan is carried out."""
-    if plan.noun == ROLE:
-        in_use = {row.id for row in plan.ours.values() if row.waits and not row.is_retired}
-        back = {id_ for id_ in plan.returned if plan.ours[id_].waits}
-        for id_ in ((in_use | back) - plan.retired) | plan.added.keys():
-            plan.tell("waiting", plan.added.get(id_) or plan.renamed.get(id_) or plan.ours[id_].name)
-
-
-def _by_name[Row: (Ours, Theirs)](rows: Iterable[Row]) -> dict[str, list[Row]]:
+def _by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
     groups = defaultdict(list)
     for row in rows:
-        groups[lower_name(row.name)].append(row)
+        groups[row.key].append(row)
     return groups

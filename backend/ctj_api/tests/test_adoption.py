@@ -130,7 +130,10 @@ class AdoptionTests(TestCase):
         self.depot.add("projects", name="Hack")
         make_project(name="Hack")
         self.depot.add("modern-job-titles", UUID(int=5), title="Data Engineer")
-        twins = [make_role(title="Data Engineer", community_of_practice=area) for area in CommunityOfPractice.objects.all()[:2]]
+        twins = [
+            make_role(title="Data Engineer", community_of_practice=area)
+            for area in CommunityOfPractice.objects.all()[:2]
+        ]
         ids = " and ".join(sorted(str(role.pk) for role in twins))
         self.assertEqual(sync(adopt=True)[0], 4)
         plan = SyncRun.objects.get().plan
@@ -148,7 +151,7 @@ class AdoptionTests(TestCase):
     def test_operator_loses_nothing_by_a_failure(self) -> None:
         """Whatever fails after the ids are changed, all is as it was, triggers included."""
         before, on = stored(), trigger_states()
-        with patch("ctj_api.catalog.sync._refer_to_themselves", side_effect=DatabaseError("disk full")):
+        with patch("ctj_api.catalog.sync._write_rows", side_effect=DatabaseError("disk full")):
             self.assertEqual(sync(adopt=True)[0], 1)
         self.assertEqual((stored(), trigger_states()), (before, on))
 
