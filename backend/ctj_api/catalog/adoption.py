@@ -12,13 +12,15 @@ from ctj_api.models import Project, Role, Skill
 
 type Ids = dict[UUID, UUID]
 
-# What these keep doesn't depend on ids, or holds again when all are written. The other triggers go on.
-RESTING = {
-    "ctj_api_skill": "skill_rated_stays",
-    "ctj_api_skillmatrix": "matrix_renews_search_documents",
-    "ctj_api_opportunity": "opportunity_search_document_kept",
-}
-# Each pair of statements goes by ids that nobody has: theirs may be ours in another order.
+# What these triggers keep doesn't depend on ids, or holds again when all are written. The other ones go on.
+# No table may be altered while a foreign key of its rows is yet to be checked.
+SWITCH_TRIGGERS = """
+    SET CONSTRAINTS ALL IMMEDIATE;
+    ALTER TABLE ctj_api_skill {0} TRIGGER skill_rated_stays;
+    ALTER TABLE ctj_api_skillmatrix {0} TRIGGER matrix_renews_search_documents;
+    ALTER TABLE ctj_api_opportunity {0} TRIGGER opportunity_search_document_kept;
+    SET CONSTRAINTS ALL DEFERRED;
+"""
 COLUMNS: dict[type[Model], tuple[tuple[str, str], ...]] = {
     Skill: (("ctj_api_skill", "id"), ("ctj_api_skill_communities_of_practice", "skill_id")),
     Role: (("ctj_api_role", "id"),),
@@ -48,36 +50,27 @@ CHANGE_HISTORY = """
 def change_ids(ids: dict[type[Model], Ids]) -> None:
     """Give rows other ids, by model; the transaction must have locked their tables and those that refer to them."""
     moved = {model: {old: new for old, new in ids[model].items() if old != new} for model in COLUMNS}
-    if any(moved.values()):
-        _alter_triggers("DISABLE")  # nobody else notices, for the locks keep all others from writing
+    if not any(moved.values()):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(SWITCH_TRIGGERS.format("DISABLE"))  # nobody else notices, for the locks keep others from writing
         for model, pairs in moved.items():
-            _change_rows(model, pairs)
-        with connection.cursor() as cursor:
-            cursor.execute(CHANGE_LISTINGS, {"project": _as_json(moved[Project]), "role": _as_json(moved[Role])})
-            cursor.execute(CHANGE_MATRICES, {"skill": _as_json(moved[Skill])})
-        _alter_triggers("ENABLE")
+            for table, column in COLUMNS[model]:
+                _change_column(table, column, pairs)
+            content_type = ContentType.objects.get_for_model(model)
+            cursor.execute(CHANGE_HISTORY, {"ids": _as_json(pairs), "type": content_type.pk})
+        cursor.execute(CHANGE_LISTINGS, {"project": _as_json(moved[Project]), "role": _as_json(moved[Role])})
+        cursor.execute(CHANGE_MATRICES, {"skill": _as_json(moved[Skill])})
+        cursor.execute(SWITCH_TRIGGERS.format("ENABLE"))
 
 
-def _change_rows(model: type[Model], ids: Ids) -> None:
+def _change_column(table: str, column: str, ids: Ids) -> None:
+    """Go by ids that nobody has: the new ones may be those of other rows until now."""
     ways = {old: uuid4() for old in ids}
-    steps = (_as_json(ways), _as_json({way: ids[old] for old, way in ways.items()}))
+    statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
     with connection.cursor() as cursor:
-        for table, column in COLUMNS[model]:
-            statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
-            for step in steps:
-                cursor.execute(statement, {"ids": step})
-        content_type = ContentType.objects.get_for_model(model)
-        cursor.execute(CHANGE_HISTORY, {"ids": _as_json(ids), "type": content_type.pk})
-
-
-def _alter_triggers(action: str) -> None:
-    statement = SQL(f"ALTER TABLE {{}} {action} TRIGGER {{}}")
-    with connection.cursor() as cursor:
-        # No table may be altered while a foreign key of its rows is yet to be checked.
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for table, trigger in RESTING.items():
-            cursor.execute(statement.format(Identifier(table), Identifier(trigger)).as_string())
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        for step in (ways, {way: ids[old] for old, way in ways.items()}):
+            cursor.execute(statement, {"ids": _as_json(step)})
 
 
 def _as_json(ids: Ids) -> str:

@@ -48,7 +48,9 @@ class CatalogPlan:
         self._contest_twins()
         if adopts:
             self._adopt()
+        self._taking_part = [row for row in self._ours.values() if row.is_synced or adopts]
         self._contest_held_names()
+        self._add()
         self._change()
         for row in (self._ours | self.changed | self.added).values():
             if row.waits and not row.gone:
@@ -61,7 +63,7 @@ class CatalogPlan:
 
     def objection(self, max_percent: int) -> str:
         """Return why this may be a mistake or malice, with the figures; empty where it is usual."""
-        live = sum(not row.gone and self._takes_part(row) for row in self._ours.values())
+        live = sum(not row.gone for row in self._taking_part)
         if live and not self._theirs:
             return f"PeopleDepot's list of {self._noun.lower()}s is empty, and {live} are in use"
         if self.taken_away > MAX_UNGUARDED and self.taken_away * 100 > max_percent * live:
@@ -70,9 +72,6 @@ class CatalogPlan:
 
     def _tell(self, kind: str, name: str, more: str = "") -> None:
         self.texts[kind].append(f'{self._noun} "{name}"{more}')
-
-    def _takes_part(self, row: Row) -> bool:
-        return row.is_synced or self._adopts
 
     def _contest_twins(self) -> None:
         for key, rows in _by_key(self._shown.values()).items():
@@ -118,26 +117,25 @@ class CatalogPlan:
                 if row.id in self._ours:
                     held[self._ours[row.id].key].append(self._ours[row.id])
 
-    def _change(self) -> None:
+    def _add(self) -> None:
         for id_, row in self._shown.items():
             if id_ not in self._ours and row.key not in self._contested:
                 self.added[id_] = row
                 self._tell("added", row.name)
-        for id_, row in self._ours.items():
-            name, gone = self._shown.get(id_, row).name, self._why_gone(id_)
-            if not self._takes_part(row) or lower_name(name) in self._contested:
+
+    def _change(self) -> None:
+        for row in self._taking_part:
+            after = self._theirs.get(row.id, replace(row, gone="not at PeopleDepot"))
+            name = row.name if after.gone else after.name
+            if lower_name(name) in self._contested or (name, bool(after.gone)) == (row.name, bool(row.gone)):
                 continue
+            self.changed[row.id] = replace(row, name=name, gone=after.gone)
             if name != row.name:
                 self._tell("renamed", row.name, f' is "{name}" now')
-            if gone and not row.gone:
-                self._tell("retired", name, f": {gone}")
-            elif row.gone and not gone:
+            if after.gone:
+                self._tell("retired", name, f": {after.gone}")
+            elif row.gone:
                 self._tell("returned", name)
-            if (name, bool(gone)) != (row.name, bool(row.gone)):
-                self.changed[id_] = replace(row, name=name, gone=gone)
-
-    def _why_gone(self, id_: UUID) -> str:
-        return self._theirs[id_].gone if id_ in self._theirs else "not at PeopleDepot"
 
 
 def plan_communities(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -53,13 +52,21 @@ class AnotherRunError(Exception):
     """A synchronisation is on already."""
 
 
-@dataclass(frozen=True)
 class Plan:
     """The changes of all catalogs and communities, and all of them in words."""
 
-    catalogs: dict[Any, CatalogPlan]
-    communities: dict[str, Any]
-    texts: dict[str, list[str]]
+    def __init__(self, lists: Lists, *, adopts: bool) -> None:
+        """Plan what makes our rows as these lists have them."""
+        areas = dict(CommunityOfPractice.objects.values_list("practice_area", "people_depot_id"))
+        self.communities, texts = plan_communities(areas, lists[CommunityOfPractice])
+        self.catalogs = {
+            model: CatalogPlan(model.__name__, map(_ours, model.objects.all()), lists[model], adopts=adopts)
+            for model in CATALOGS
+        }
+        for plan in self.catalogs.values():
+            for kind, lines in plan.texts.items():
+                texts[kind] = [*texts.get(kind, []), *lines]
+        self.texts = {kind: sorted(lines) for kind, lines in sorted(texts.items()) if lines}
 
     def refusal(self, allowed: int | None) -> str:
         """Return why nothing is to be written, with the figures; ``allowed`` takes a plan that takes away so many."""
@@ -93,7 +100,7 @@ def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> No
         tables = CATALOG_TABLES + (", ctj_api_skillmatrix, ctj_api_opportunity" if run.is_adoption else "")
         with connection.cursor() as cursor:
             cursor.execute(LOCK.format(tables))
-    plan = _plan(lists, adopts=run.is_adoption)
+    plan = Plan(lists, adopts=run.is_adoption)
     run.plan = plan.texts
     run.reason = plan.refusal(allowed)
     run.outcome = SyncOutcome.CONFLICTS if "conflicts" in plan.texts else SyncOutcome.DONE
@@ -104,40 +111,20 @@ def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> No
 
 
 def _fetch(client: PeopleDepotClient) -> Lists:
-    readers = {model: read for model, (_, read) in CATALOGS.items()} | {
-        CommunityOfPractice: PeopleDepotClient.practice_areas
-    }
-    return {
-        model: [Row(row.uuid, row.name, _why_gone(row), waits=model is Role) for row in read(client)]
-        for model, read in readers.items()
-    }
+    lists = {model: [_theirs(row, model) for row in read(client)] for model, (_, read) in CATALOGS.items()}
+    return lists | {CommunityOfPractice: [Row(row.uuid, row.name) for row in client.practice_areas()]}
 
 
-def _why_gone(row: NamedRow) -> str:
-    if not isinstance(row, ProjectRow):
-        return ""
-    return f"completed on {row.completed_on}" if row.completed_on else "hidden" * row.hide
+def _theirs(row: NamedRow, model: Any) -> Row:
+    gone = ""
+    if isinstance(row, ProjectRow):
+        gone = f"completed on {row.completed_on}" if row.completed_on else "hidden" * row.hide
+    return Row(row.uuid, row.name, gone, waits=model is Role)
 
 
-def _plan(lists: Lists, *, adopts: bool) -> Plan:
-    areas = dict(CommunityOfPractice.objects.values_list("practice_area", "people_depot_id"))
-    communities, texts = plan_communities(areas, lists[CommunityOfPractice])
-    catalogs = {}
-    for model in CATALOGS:
-        ours = (
-            Row(
-                row.pk,
-                str(row),
-                gone="retired" if row.retired_at else "",
-                is_synced=row.source == Source.PEOPLE_DEPOT,
-                waits=isinstance(row, Role) and row.community_of_practice_id is None,
-            )
-            for row in model.objects.all()
-        )
-        catalogs[model] = CatalogPlan(model.__name__, ours, lists[model], adopts=adopts)
-        for kind, lines in catalogs[model].texts.items():
-            texts[kind] = [*texts.get(kind, []), *lines]
-    return Plan(catalogs, communities, {kind: sorted(lines) for kind, lines in sorted(texts.items()) if lines})
+def _ours(row: Any) -> Row:
+    waits = isinstance(row, Role) and row.community_of_practice_id is None
+    return Row(row.pk, str(row), "retired" * bool(row.retired_at), row.source == Source.PEOPLE_DEPOT, waits)
 
 
 def _write(plan: Plan, now: datetime) -> None:
