@@ -21,23 +21,25 @@ from .plan import CatalogPlan, Row, plan_communities
 # Any number will do, but for those of other locks.
 SYNC_LOCK = 6_000_017
 KEPT_RUNS = 500
-# What PostgreSQL locks in the end it locks at once: whoever waits for some while holding others may be waited for.
-# All is read meanwhile. The locks of a run that was killed are free soon, for PostgreSQL looks whether it is there.
+# Others only read meanwhile. Whoever has one of these tables may wait for another one: then nobody gives way, and this
+# begins anew; autovacuum gives way after a second. PostgreSQL looks whether a run was killed that holds locks.
 LOCK = """
     SET LOCAL client_connection_check_interval = '2s';
+    SET LOCAL lock_timeout = '1.5s';
     DO $$ BEGIN
-        FOR attempt IN 1..300 LOOP
+        FOR attempt IN 1..20 LOOP
             BEGIN
-                LOCK TABLE {} IN EXCLUSIVE MODE NOWAIT;
+                LOCK TABLE ctj_api_skill, ctj_api_role, ctj_api_project, ctj_api_skillmatrix, ctj_api_opportunity
+                    IN EXCLUSIVE MODE;
                 RETURN;
-            EXCEPTION WHEN lock_not_available THEN
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                 PERFORM pg_sleep(0.1);
             END;
         END LOOP;
-        RAISE lock_not_available USING MESSAGE = 'the tables are in use';
-    END $$
+        RAISE lock_not_available USING MESSAGE = 'others write to the tables all the time';
+    END $$;
+    SET LOCAL lock_timeout = 0;
 """
-CATALOG_TABLES = "ctj_api_skill, ctj_api_role, ctj_api_project"
 # Their rows, by model: the field with the name, and what reads theirs.
 CATALOGS: dict[Any, tuple[str, Callable[[PeopleDepotClient], Sequence[NamedRow]]]] = {
     Skill: ("name", PeopleDepotClient.skills),
@@ -97,9 +99,8 @@ def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | No
 @transaction.atomic
 def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> None:
     if not is_dry:
-        tables = CATALOG_TABLES + (", ctj_api_skillmatrix, ctj_api_opportunity" if run.is_adoption else "")
         with connection.cursor() as cursor:
-            cursor.execute(LOCK.format(tables))
+            cursor.execute(LOCK)
     plan = Plan(lists, adopts=run.is_adoption)
     run.plan = plan.texts
     run.reason = plan.refusal(allowed)

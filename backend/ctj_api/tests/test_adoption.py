@@ -15,6 +15,7 @@ from django.test import TestCase, TransactionTestCase
 from rest_framework.test import APIClient
 
 from ctj_api.catalog.sync import SYNC_LOCK
+from ctj_api.catalog.sync_metrics import SyncCollector
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 from .common import (
@@ -58,6 +59,12 @@ def answers(client: APIClient) -> Any:
         for text in ("react", "developer", "data 311", "c++")
     ]
     return [(match["opportunity"]["id"], match["score"]) for match in matches], found
+
+
+def ended() -> dict[str, float]:
+    """Return what the metrics say of when runs ended."""
+    (family,) = SyncCollector().collect()
+    return {sample.labels["outcome"]: sample.value for sample in family.samples if sample.value}
 
 
 def trigger_states() -> Any:
@@ -207,6 +214,11 @@ class InterruptedAdoptionTests(TransactionTestCase):
         self.assertEqual(stored(), before)
         self.assertEqual(sync(adopt=True)[0], 0)
         self.assertEqual(client.patch("/api/users/me/", {"first_name": "Ana"}).status_code, 200)
+        with depot.settings():
+            self.assertEqual(ended(), {"done": SyncRun.objects.get().ended_at.timestamp()})
+            with patch("ctj_api.catalog.sync_metrics._last_ends", side_effect=DatabaseError):
+                self.assertEqual(ended(), {})
+        self.assertEqual(ended(), {})
 
     def start_adoption(self, depot: PeopleDepot) -> subprocess.Popen[bytes]:
         """Start the command as an operator does."""
