@@ -109,9 +109,10 @@ class CatalogPlan:
         held = _by_key(row for id_, row in self._ours.items() if id_ not in wanted or not row.is_synced)
         while blocked := [row for row in wanted.values() if row.key in held]:
             for row in blocked:
-                ids = " and ".join(sorted(str(holder.id) for holder in held[row.key]))
-                way_out = "rename or merge ours" if self._adopts else "--adopt gives it theirs"
-                self._tell("conflicts", row.name, f" has the id {row.id}, and ours of this name {ids}: {way_out}")
+                ids = sorted(str(holder.id) for holder in held[row.key])
+                way_out = "rename or merge ours" if self._adopts or len(ids) > 1 else "--adopt gives it theirs"
+                more = f" has the id {row.id}, and ours of this name {' and '.join(ids)}: {way_out}"
+                self._tell("conflicts", row.name, more)
                 self._contested.add(row.key)
                 del wanted[row.id]
                 if row.id in self._ours:

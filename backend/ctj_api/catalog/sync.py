@@ -21,8 +21,8 @@ from .plan import CatalogPlan, Row, plan_communities
 # Any number will do, but for those of other locks.
 SYNC_LOCK = 6_000_017
 KEPT_RUNS = 500
-# Others only read meanwhile. Whoever has one of these tables may wait for another one: then nobody gives way, and this
-# begins anew; autovacuum gives way after a second. PostgreSQL looks whether a run was killed that holds locks.
+# Others only read meanwhile. A writer may hold one of these tables and wait for another: then this lets go of all, and
+# tries again. Autovacuum gives way after a second. A killed run's locks are free once PostgreSQL misses its client.
 LOCK = """
     SET LOCAL client_connection_check_interval = '2s';
     SET LOCAL lock_timeout = '1.5s';
@@ -40,7 +40,7 @@ LOCK = """
     END $$;
     SET LOCAL lock_timeout = 0;
 """
-# Their rows, by model: the field with the name, and what reads theirs.
+# For each catalog the field with the name, and what reads PeopleDepot's.
 CATALOGS: dict[Any, tuple[str, Callable[[PeopleDepotClient], Sequence[NamedRow]]]] = {
     Skill: ("name", PeopleDepotClient.skills),
     Role: ("title", PeopleDepotClient.modern_job_titles),
@@ -81,7 +81,7 @@ class Plan:
 
 
 def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | None = None) -> SyncRun:
-    """Return how it went, and keep that unless ``is_dry``; raises ``AnotherRunError`` while another one is on."""
+    """Return how the run went, recorded unless ``is_dry``; raises ``AnotherRunError`` while another one is on."""
     run = SyncRun(started_at=timezone.now(), is_adoption=adopts)
     with _alone():
         try:

@@ -39,16 +39,11 @@ NAMES = ("React", "Angular", "Vue", "C++")
 def in_names() -> Any:
     """Return what all rows say, with names for the ids of skills, roles and projects."""
     names = Skill.objects.names()
-    listings = Opportunity.objects.order_by("pk").values_list(
-        "pk", "project__name", "role__title", "project__meeting_times", "updated_at", "skills_required_matrix__levels"
-    )
-    volunteers = UserProfile.objects.order_by("pk").values_list("pk", "skills_learned_matrix__levels")
+    listings = Opportunity.objects.order_by("pk").values_list("pk", "project__name", "role__title", "updated_at")
+    owned = SkillMatrix.objects.order_by("pk").values_list("opportunity", "volunteer", "levels")
+    matrices = [(*owners, {names[skill]: level for skill, level in levels.items()}) for *owners, levels in owned]
     links = Skill.communities_of_practice.through._default_manager.values_list("skill__name", "communityofpractice")
-    matrices = [
-        (*row, {names[skill]: level for skill, level in (levels or {}).items()})
-        for *row, levels in (*listings, *volunteers)
-    ]
-    return matrices, sorted(links)
+    return list(listings), matrices, sorted(links)
 
 
 def answers(client: APIClient) -> Any:

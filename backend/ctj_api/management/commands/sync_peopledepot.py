@@ -9,7 +9,6 @@ from django.db import connection
 
 from ctj_api.catalog.sync import AnotherRunError, synchronise
 from ctj_api.enums import SyncOutcome
-from ctj_api.models import SyncRun
 
 ANOTHER_RUN, CONFLICTS = 3, 4
 
@@ -25,9 +24,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare how to run."""
         parser.add_argument("--dry-run", action="store_true", help="print what would be done, and write nothing")
-        parser.add_argument(
-            "--adopt", action="store_true", help="first give our rows PeopleDepot's ids, by their names"
-        )
+        parser.add_argument("--adopt", action="store_true", help="first give our rows their ids, by their names")
         parser.add_argument(
             "--allow-retire", type=int, metavar="N", help="take a plan that retires and renames N rows, however many"
         )
@@ -54,17 +51,12 @@ class Command(BaseCommand):
             run = synchronise(adopts=adopt, is_dry=dry_run, allowed=allow_retire)
         except AnotherRunError as error:
             raise CommandError(str(error), returncode=ANOTHER_RUN) from error
-        self._print(run, dry_run)
+        for kind, lines in run.plan.items():
+            self.stdout.write("\n  ".join([f"{kind.capitalize()}:", *lines]))
         if run.outcome == SyncOutcome.CONFLICTS:
             raise CommandError("There are conflicts.", returncode=CONFLICTS)
         if run.outcome != SyncOutcome.DONE:
             raise CommandError(f"{run.get_outcome_display()}. {run.reason}")
-
-    def _print(self, run: SyncRun, dry_run: bool) -> None:
-        for kind, lines in run.plan.items():
-            self.stdout.write(f"{kind.capitalize()}:")
-            for line in lines:
-                self.stdout.write(f"  {line}")
 
 
 def _check_settings(adopt: bool) -> None:
