@@ -137,7 +137,9 @@ class AdoptionTests(TestCase):
             for area in CommunityOfPractice.objects.all()[:2]
         ]
         ids = " and ".join(sorted(str(role.pk) for role in twins))
-        self.assertEqual(sync(adopt=True)[0], 4)
+        before, foreseen = stored(), sync(adopt=True, dry_run=True)
+        self.assertEqual(stored(), before)
+        self.assertEqual((sync(adopt=True), foreseen[0]), (foreseen, 4))
         plan = SyncRun.objects.get().plan
         self.assertEqual(plan["retired"], ['Project "Hack": hidden', 'Skill "jQuery": not at PeopleDepot'])
         told = f'Role "Data Engineer" has the id {UUID(int=5)}, and ours of this name {ids}: rename or merge ours'
