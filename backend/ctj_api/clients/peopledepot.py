@@ -132,17 +132,16 @@ class PeopleDepotClient:
             return [row(**values) for values in _checked(content, serializer)]
         except PeopleDepotError as error:
             reason = str(error)
+        # Outside of the handler, so that no traceback leads to the request and its token.
         raise PeopleDepotError(f"PeopleDepot's {path.partition('/')[0]}: {reason}.")
 
     def _get(self, url: str) -> bytes:
         try:
             return asyncio.run(self._read(url))
-        except (httpx2.TimeoutException, TimeoutError):
-            reason = "it takes too long to answer"
-        except (httpx2.HTTPError, httpx2.InvalidURL):
-            reason = "there is no connection to it, or it broke off"
-        # Outside of the handlers, so that no traceback leads to the request and its token.
-        raise PeopleDepotError(reason, retry=True)
+        except (httpx2.TimeoutException, TimeoutError) as error:
+            raise PeopleDepotError("it takes too long to answer", retry=True) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise PeopleDepotError("there is no connection to it, or it broke off", retry=True) from error
 
     async def _read(self, url: str) -> bytes:
         content = bytearray()
