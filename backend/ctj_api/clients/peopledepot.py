@@ -139,8 +139,10 @@ class PeopleDepotClient:
             return asyncio.run(self._read(url))
         except (httpx2.TimeoutException, TimeoutError) as error:
             raise PeopleDepotError("it takes too long to answer", retry=True) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise PeopleDepotError("there is no connection to it, or it broke off", retry=True) from error
+        except (httpx2.ConnectError, httpx2.InvalidURL) as error:
+            raise PeopleDepotError(f"there is no connection to it ({error})", retry=True) from error
+        except httpx2.HTTPError as error:
+            raise PeopleDepotError("it broke the connection off", retry=True) from error
 
     async def _read(self, url: str) -> bytes:
         content = bytearray()

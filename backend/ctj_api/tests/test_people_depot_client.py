@@ -27,7 +27,7 @@ from .people_depot import NOT_FOUND, TOKEN, Answer, PeopleDepot, drip, hang, res
 LONG_AGO = UUID(int=1)
 ROW = {"uuid": str(LONG_AGO), "name": "Python"}
 NO_LIST = "its answer is no list, or a truncated one"
-NO_CONNECTION = "there is no connection to it, or it broke off"
+BROKE_OFF = "it broke the connection off"
 SLOW = {
     "a hang": hang,
     "a slow drip of headers": drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
@@ -48,8 +48,8 @@ FAILURES: dict[str, tuple[Answer, str, int]] = {
     "too many requests, for an hour": (say(429, Retry_After="3600"), "it can't answer now (429)", 1),
     "too many requests": (say(429), "it can't answer now (429)", 4),
     "away": (say(503), "it can't answer now (503)", 4),
-    "a reset": (reset, NO_CONNECTION, 4),
-    "a body that ends early": (say(200, b"[", Content_Length="99"), NO_CONNECTION, 4),
+    "a reset": (reset, BROKE_OFF, 4),
+    "a body that ends early": (say(200, b"[", Content_Length="99"), BROKE_OFF, 4),
 }
 WRONG_ROWS: dict[str, tuple[str, list[Any], str]] = {
     "a text": ("skills", ["Python"], "row 1 (no uuid): non_field_errors: Invalid data"),
@@ -108,11 +108,12 @@ class PeopleDepotFailureTests(SimpleTestCase):
                 self._assert_refused(list_name, reason)
 
     def test_client_finds_nobody_listening_and_says_so(self) -> None:
-        """A server that isn't there is told in words, too."""
+        """A server that isn't there, has another protocol or an impossible name is told in words, too."""
         with PeopleDepot() as gone:
-            url = gone.url
-        with override_settings(PEOPLEDEPOT_URL=url):
-            self._assert_refused("skills", NO_CONNECTION)
+            closed = gone.url
+        for url in (closed, self.depot.url.replace("http", "https"), "https://a b"):
+            with self.subTest(url), override_settings(PEOPLEDEPOT_URL=url):
+                self._assert_refused("skills", "PeopleDepot's skills: there is no connection to it (")
 
     def test_client_has_no_token_and_asks_nothing(self) -> None:
         """A token that a header can't hold, or a file that can't be read, is refused before any request."""
