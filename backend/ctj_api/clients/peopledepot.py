@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -132,17 +131,18 @@ class PeopleDepotClient:
             return [row(**values) for values in _checked(content, serializer)]
         except PeopleDepotError as error:
             reason = str(error)
+        # Outside of the handler, so that no traceback leads to the request and its token.
         raise PeopleDepotError(f"PeopleDepot's {path.partition('/')[0]}: {reason}.")
 
     def _get(self, url: str) -> bytes:
         try:
             return asyncio.run(self._read(url))
-        except (httpx2.TimeoutException, TimeoutError):
-            reason = "it takes too long to answer"
-        except (httpx2.HTTPError, httpx2.InvalidURL):
-            reason = "there is no connection to it, or it broke off"
-        # Outside of the handlers, so that no traceback leads to the request and its token.
-        raise PeopleDepotError(reason, retry=True)
+        except (httpx2.TimeoutException, TimeoutError) as error:
+            raise PeopleDepotError("it takes too long to answer", retry=True) from error
+        except (httpx2.ConnectError, httpx2.InvalidURL) as error:
+            raise PeopleDepotError(f"there is no connection to it ({error})", retry=True) from error
+        except httpx2.HTTPError as error:
+            raise PeopleDepotError("it broke the connection off", retry=True) from error
 
     async def _read(self, url: str) -> bytes:
         content = bytearray()
@@ -201,14 +201,14 @@ def _checked(content: bytes, serializer: type[serializers.Serializer[Any]]) -> l
         rows = orjson.loads(content)
     if not isinstance(rows, list):
         raise PeopleDepotError("its answer is no list, or a truncated one")
-    checked = serializer(data=rows, many=True)
-    if not checked.is_valid():
-        number, problems = next((number, found) for number, found in enumerate(checked.errors) if found)
-        field, messages = next(iter(problems.items()))
-        uuid = rows[number].get("uuid") if isinstance(rows[number], dict) else None
-        row = f"row {number + 1} with the uuid {uuid}" if is_uuid(uuid) else f"row {number + 1}"
-        raise PeopleDepotError(f"{row}: {field}: {str(messages[0]).rstrip('.')}")
-    uuids = Counter(values["uuid"] for values in checked.validated_data)
-    if repeated := [str(uuid) for uuid, times in uuids.items() if times > 1]:
-        raise PeopleDepotError(f"two rows have the uuid {repeated[0]}")
-    return list(checked.validated_data)
+    checked: dict[UUID, dict[str, Any]] = {}
+    for number, row in enumerate(rows, start=1):
+        check = serializer(data=row)
+        if not check.is_valid():
+            field, messages = next(iter(check.errors.items()))
+            uuid = row["uuid"] if isinstance(row, dict) and is_uuid(row.get("uuid")) else "no uuid"
+            raise PeopleDepotError(f"row {number} ({uuid}): {field}: {str(messages[0]).rstrip('.')}")
+        if check.validated_data["uuid"] in checked:
+            raise PeopleDepotError(f"row {number} ({check.validated_data['uuid']}): another row has this uuid")
+        checked[check.validated_data["uuid"]] = check.validated_data
+    return list(checked.values())

@@ -72,11 +72,11 @@ class PeopleDepot(ThreadingHTTPServer):
         return id_
 
     def change(self, list_name: str, uuid: UUID, **values: Any) -> None:
-        """Change a row, such as its ``name``; what no row has before makes it a wrong one."""
+        """Change a row, such as its ``name``."""
         self.lists[list_name][uuid] |= values
 
     def delete(self, list_name: str, uuid: UUID) -> None:
-        """Delete a row, as any signed-in volunteer may."""
+        """Delete a row."""
         del self.lists[list_name][uuid]
 
     def recreate(self, list_name: str, uuid: UUID) -> UUID:
@@ -140,24 +140,20 @@ class _Handler(BaseHTTPRequestHandler):
         if failures := self.server.failures.get(name):
             return failures.pop()
         if f"/api/v1/{name}/" != url.path or name not in ROWS:
-            moved = url.path == f"/api/v1/{name}"
-            return say(301, b"", "text/html", Location=f"/api/v1/{name}/") if moved else _not_found
+            if url.path == f"/api/v1/{name}":
+                return say(301, b"", "text/html", Location=f"/api/v1/{name}/")
+            return say(404, NOT_FOUND.encode(), "text/html; charset=utf-8")
         return self._refusal(name) or self._list(name, parse_qs(url.query))
 
     def _refusal(self, name: str) -> Answer | None:
         authorization = self.headers["Authorization"]
         if authorization == f"Bearer {TOKEN}" or (authorization is None and name == "practice-areas"):
             return None
-        detail = "Error decoding token." if authorization else "Authentication credentials were not provided."
-        body = json.dumps({"detail": detail}).encode()
-        return say(401, body, WWW_Authenticate='Bearer realm="api"')
+        return say(401, b'{"detail": "Error decoding token."}', WWW_Authenticate='Bearer realm="api"')
 
     def _list(self, name: str, query: dict[str, list[str]]) -> Answer:
         rows = list(self.server.lists[name].values())
-        for parameter in {"username", "email"} & query.keys():
-            rows = [row for row in rows if name != "users" or row[parameter] == query[parameter][0]]
+        if name == "users" and "username" in query:
+            rows = [row for row in rows if row["username"] == query["username"][0]]
         random.shuffle(rows)
         return say(200, json.dumps(rows).encode())
-
-
-_not_found = say(404, NOT_FOUND.encode(), "text/html; charset=utf-8")
