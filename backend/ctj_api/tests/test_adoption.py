@@ -126,6 +126,19 @@ class AdoptionTests(TestCase):
         self.depot.recreate("projects", next(iter(self.depot.lists["projects"])))
         self.assert_same_but_for_ids()
 
+    def test_operator_adopts_after_a_row_took_the_place_of_another(self) -> None:
+        """Its id goes to our row of the name that it has now; the one that had it is retired, and no rating is lost."""
+        self.assert_same_but_for_ids()
+        react, angular = (Skill.objects.get(name=name).pk for name in NAMES[:2])
+        self.depot.delete("skills", angular)
+        self.depot.change("skills", react, name="Angular")
+        before = in_names()
+        with self.depot.settings():
+            self.assertEqual(sync()[0], 4)
+        self.assertEqual(sync(adopt=True)[0], 0)
+        self.assertEqual(SyncRun.objects.latest("pk").plan["retired"], ['Skill "React": not at PeopleDepot'])
+        self.assertEqual((in_names(), Skill.objects.get(name="Angular").pk), (before, react))
+
     def test_operator_is_told_what_adoption_retires_and_leaves(self) -> None:
         """Rows of ours without a counterpart, or with a hidden one, are retired; two for one stay as they are."""
         make_skill(name="jQuery")
