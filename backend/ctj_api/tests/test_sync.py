@@ -101,7 +101,8 @@ class PlanTests(SyncCase):
         long, twins = "x" * 255, 'Skill "React" and "rEACT" differ in case only: rename one at PeopleDepot'
         swapped = ['Skill "Angular" is "React" now', 'Skill "React" is "Angular" now']
         chained = [held("React", ANGULAR, REACT), held("jQ", REACT, self.ours)]
-        on_a_day = {"completed_on": "2026-11-01"}
+        completed = ['Project "311 Data": completed on 2026-11-01']
+        writer = {"added": ['Role "Writer"'], "waiting": ['Role "Writer"']}
         return [
             ("nothing", lambda: None, 0, {}),
             ("rename", partial(change, "skills", REACT, name="JS"), 0, {"renamed": ['Skill "React" is "JS" now']}),
@@ -120,19 +121,9 @@ class PlanTests(SyncCase):
             ("return", self.retire_and_return, 0, {"returned": ['Skill "React"']}),
             ("long", partial(add, "skills", name=long), 0, {"added": [f'Skill "{long}"']}),
             ("hide", partial(change, "projects", DATA, hide=True), 0, {"retired": ['Project "311 Data": hidden']}),
-            (
-                "completed",
-                partial(change, "projects", DATA, **on_a_day),
-                0,
-                {"retired": ['Project "311 Data": completed on 2026-11-01']},
-            ),
+            ("end", partial(change, "projects", DATA, completed_on="2026-11-01"), 0, {"retired": completed}),
             ("secret", partial(add, "projects", name="Secret"), 0, {}),
-            (
-                "title",
-                partial(add, "modern-job-titles", title="Writer"),
-                0,
-                {"added": ['Role "Writer"'], "waiting": ['Role "Writer"']},
-            ),
+            ("title", partial(add, "modern-job-titles", title="Writer"), 0, writer),
             ("area", self.move_area, 0, {"adopted": [f"Community engineering takes the id {OTHER}"]}),
         ]
 
