@@ -49,7 +49,7 @@ def _missing(settings: dict[str, Any]) -> Iterator[str]:
 def _unfit_stage_2(settings: dict[str, Any]) -> Iterator[str]:
     if settings["IDENTITY_PROVIDER"] == "cognito":
         yield from _unfit_cognito(settings)
-    if settings["CATALOG_SOURCE"] == "peopledepot":
+    if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
         yield from _unfit_people_depot(settings)
 
 

@@ -83,6 +83,8 @@ REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
+# Metrics that are read when they are scraped, and not counted by each process.
+METRICS_COLLECTORS = ["serving.metrics.ProcessesCollector", "ctj_api.catalog.sync_metrics.SyncCollector"]
 
 TEMPLATES = [
     {

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from http import HTTPMethod
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -62,10 +64,6 @@ class ProcessesCollector(Collector):
         yield GaugeMetricFamily("ctj_open_files", "Files and sockets that the server processes have open.", files)
 
 
-PROCESSES = ProcessesCollector()
-REGISTRY.register(PROCESSES)
-
-
 def observe(method: str, route: str, status: int, seconds: float, queries: int, query_seconds: float) -> None:
     """Count an answered request; methods that nobody knows are one."""
     known = method if method in METHODS else "OTHER"
@@ -80,6 +78,13 @@ def exposition() -> tuple[bytes, str]:
     registry = REGISTRY
     if os.environ.get(FOLDER):
         registry = CollectorRegistry()
-        registry.register(PROCESSES)
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    return generate_latest(registry) + generate_latest(_read_at_each_scrape()), CONTENT_TYPE_LATEST
+
+
+@cache
+def _read_at_each_scrape() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for path in settings.METRICS_COLLECTORS:
+        registry.register(import_string(path)())
+    return registry

@@ -87,6 +87,11 @@ class SettingsTests(SimpleTestCase):
         }
         self.assertEqual({problem.split(":")[0] for problem in self.problems(**wrong)}, set(wrong))
 
+    def test_people_depots_settings_are_checked_before_the_switch(self) -> None:
+        """An adoption precedes it, and its token goes nowhere without TLS."""
+        problems = self.problems(PEOPLEDEPOT_URL="http://people.example.org")
+        self.assertEqual([problem.split()[1] for problem in problems], ["PEOPLEDEPOT_TOKEN,", "PEOPLEDEPOT_URL"])
+
     def test_production_with_unsafe_values_is_refused(self) -> None:
         """Secrets that can be guessed, hosts and networks of everybody, links that others may read."""
         good = PRODUCTION["DJANGO_SECRET_KEY"]

@@ -1,0 +1,171 @@
+"""Brings the catalogs up to PeopleDepot's: fetches its lists, plans, and writes in one transaction or not at all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, Func, TextField
+from django.db.models.functions import Cast
+from django.utils import timezone
+
+from ctj_api.clients.peopledepot import NamedRow, PeopleDepotClient, PeopleDepotError, ProjectRow
+from ctj_api.enums import Source, SyncOutcome
+from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SyncRun
+
+from .adoption import change_ids
+from .plan import CatalogPlan, Row, plan_communities
+
+# Any number will do, but for those of other locks.
+SYNC_LOCK = 6_000_017
+KEPT_RUNS = 500
+# Others only read meanwhile. A writer may hold one of these tables and wait for another: then this lets go of all, and
+# tries again. Autovacuum gives way after a second. A killed run's locks are free once PostgreSQL misses its client.
+LOCK = """
+    SET LOCAL client_connection_check_interval = '2s';
+    SET LOCAL lock_timeout = '1.5s';
+    DO $$ BEGIN
+        FOR attempt IN 1..20 LOOP
+            BEGIN
+                LOCK TABLE ctj_api_skill, ctj_api_role, ctj_api_project, ctj_api_skillmatrix, ctj_api_opportunity
+                    IN EXCLUSIVE MODE;
+                RETURN;
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+                PERFORM pg_sleep(0.1);
+            END;
+        END LOOP;
+        RAISE lock_not_available USING MESSAGE = 'others write to the tables all the time';
+    END $$;
+    SET LOCAL lock_timeout = 0;
+"""
+# For each catalog the field with the name, and what reads PeopleDepot's.
+CATALOGS: dict[Any, tuple[str, Callable[[PeopleDepotClient], Sequence[NamedRow]]]] = {
+    Skill: ("name", PeopleDepotClient.skills),
+    Role: ("title", PeopleDepotClient.modern_job_titles),
+    Project: ("name", PeopleDepotClient.projects),
+}
+
+type Lists = dict[Any, list[Row]]
+
+
+class AnotherRunError(Exception):
+    """A synchronisation is on already."""
+
+
+class Plan:
+    """The changes of all catalogs and communities, and all of them in words."""
+
+    def __init__(self, lists: Lists, *, adopts: bool) -> None:
+        """Plan what makes our rows as these lists have them."""
+        areas = dict(CommunityOfPractice.objects.values_list("practice_area", "people_depot_id"))
+        self.communities, texts = plan_communities(areas, lists[CommunityOfPractice])
+        self.catalogs = {
+            model: CatalogPlan(model.__name__, map(_ours, model.objects.all()), lists[model], adopts=adopts)
+            for model in CATALOGS
+        }
+        for plan in self.catalogs.values():
+            for kind, lines in plan.texts.items():
+                texts[kind] = [*texts.get(kind, []), *lines]
+        self.texts = {kind: sorted(lines) for kind, lines in sorted(texts.items()) if lines}
+
+    def refusal(self, allowed: int | None) -> str:
+        """Return why nothing is to be written, with the figures; ``allowed`` takes a plan that takes away so many."""
+        taken_away = sum(plan.taken_away for plan in self.catalogs.values())
+        if allowed is not None:
+            return "" if allowed == taken_away else f"Not {allowed} but {taken_away} rows would be retired or renamed."
+        objections = [plan.objection(settings.PEOPLEDEPOT_MAX_RETIRED_PERCENT) for plan in self.catalogs.values()]
+        reason = "; ".join(filter(None, objections))
+        return reason and f"{reason}. If that is right: --allow-retire {taken_away}"
+
+
+def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | None = None) -> SyncRun:
+    """Return how the run went, recorded unless ``is_dry``; raises ``AnotherRunError`` while another one is on."""
+    run = SyncRun(started_at=timezone.now(), is_adoption=adopts)
+    with _alone():
+        try:
+            _run(run, _fetch(PeopleDepotClient()), is_dry=is_dry, allowed=allowed)
+        except (PeopleDepotError, DatabaseError) as error:
+            run.outcome, run.reason = SyncOutcome.FAILED, str(error)
+        run.ended_at = timezone.now()
+        if not is_dry:
+            run.save()
+            kept = SyncRun.objects.order_by("-started_at").values("pk")[:KEPT_RUNS]
+            SyncRun.objects.exclude(pk__in=kept).delete()
+    return run
+
+
+@transaction.atomic
+def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> None:
+    if not is_dry:
+        with connection.cursor() as cursor:
+            cursor.execute(LOCK)
+    plan = Plan(lists, adopts=run.is_adoption)
+    run.plan = plan.texts
+    run.reason = plan.refusal(allowed)
+    run.outcome = SyncOutcome.CONFLICTS if "conflicts" in plan.texts else SyncOutcome.DONE
+    if run.reason:
+        run.outcome = SyncOutcome.REFUSED
+    elif not is_dry:
+        _write(plan, run.started_at)
+
+
+def _fetch(client: PeopleDepotClient) -> Lists:
+    lists = {model: [_theirs(row, model) for row in read(client)] for model, (_, read) in CATALOGS.items()}
+    return lists | {CommunityOfPractice: [Row(row.uuid, row.name) for row in client.practice_areas()]}
+
+
+def _theirs(row: NamedRow, model: Any) -> Row:
+    gone = ""
+    if isinstance(row, ProjectRow):
+        gone = f"completed on {row.completed_on}" if row.completed_on else "hidden" * row.hide
+    return Row(row.uuid, row.name, gone, waits=model is Role)
+
+
+def _ours(row: Any) -> Row:
+    waits = isinstance(row, Role) and row.community_of_practice_id is None
+    return Row(row.pk, str(row), "retired" * bool(row.retired_at), row.source == Source.PEOPLE_DEPOT, waits)
+
+
+def _write(plan: Plan, now: datetime) -> None:
+    communities = CommunityOfPractice.objects.filter(practice_area__in=plan.communities)
+    communities.update(people_depot_id=None)  # theirs may be another one's
+    for community in communities:
+        community.people_depot_id = plan.communities[community.practice_area]
+    CommunityOfPractice.objects.bulk_update(communities, ["people_depot_id"])
+    change_ids({model: changes.adopted for model, changes in plan.catalogs.items()})
+    for model, changes in plan.catalogs.items():
+        _write_rows(model, changes, now)
+    ids = [*plan.catalogs[Project].adopted.values(), *plan.catalogs[Project].added]
+    Project.objects.filter(people_depot_project_id__in=ids).update(people_depot_project_id=None)
+    Project.objects.filter(pk__in=ids).update(people_depot_project_id=F("pk"))
+
+
+def _write_rows(model: Any, changes: CatalogPlan, now: datetime) -> None:
+    column, _ = CATALOGS[model]
+    synced = {"source": Source.PEOPLE_DEPOT, "seen_at": now}
+    model.objects.filter(pk__in=changes.adopted.values()).update(**synced)
+    rows = model.objects.in_bulk(list(changes.changed))
+    renamed = [pk for pk, row in rows.items() if str(row) != changes.changed[pk].name]
+    if len(renamed) > 1:  # names may be exchanged, and the database compares row by row
+        nobodys = Cast(Func(function="gen_random_uuid"), TextField())
+        model.objects.filter(pk__in=renamed).update(**{column: nobodys})
+    for pk, row in rows.items():
+        setattr(row, column, changes.changed[pk].name)
+        row.retired_at = now if changes.changed[pk].gone else None
+        row.seen_at = row.updated_at = now
+    model.objects.bulk_update(rows.values(), [column, "retired_at", "seen_at", "updated_at"])
+    model.objects.bulk_create(model(pk=pk, **{column: row.name}, **synced) for pk, row in changes.added.items())
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SYNC_LOCK])
+        if not cursor.fetchone()[0]:
+            raise AnotherRunError("Another synchronisation is on.")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [SYNC_LOCK])

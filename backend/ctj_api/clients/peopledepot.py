@@ -1,0 +1,214 @@
+"""Reads PeopleDepot's lists, by GET alone; a list that can't be used whole is a ``PeopleDepotError``."""
+
+import asyncio
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import orjson
+import stamina
+from django.conf import settings
+from rest_framework import serializers
+
+from ctj_api.http.serializer_fields import TextField
+from ctj_api.models import MAX_NAME
+from ctj_api.validators import is_uuid, normal_name
+
+TIMEOUT = httpx2.Timeout(10, connect=2)
+ANSWER_SECONDS = 30  # for all of an answer, which may come slowly
+MAX_BYTES = 10 * 1024 * 1024
+MAX_RETRY_AFTER = 60
+PASSING = (429, 502, 503, 504)
+REFUSALS = {401: "it refuses the token", 403: "it refuses the token", 404: "it has no such list"}
+
+# Its own would write past the log's format; who asks tells the last failure.
+stamina.instrumentation.set_on_retry_hooks([])
+_with_retries = stamina.RetryingCaller(attempts=4, timeout=120)
+
+
+class PeopleDepotError(Exception):
+    """Says in words why PeopleDepot's rows can't be used, and never quotes the token."""
+
+    def __init__(self, reason: str, *, retry: bool | float = False) -> None:
+        super().__init__(reason)
+        self.retry = retry  # whether another try makes sense, or after how many seconds
+
+
+@dataclass(frozen=True)
+class NamedRow:
+    """A row of PeopleDepot; its name is a job title's ``title``, and a user's ``username``."""
+
+    uuid: UUID
+    name: str
+
+
+@dataclass(frozen=True)
+class ProjectRow(NamedRow):
+    """A project of PeopleDepot."""
+
+    hide: bool
+    completed_on: date | None
+
+
+class _IdField(serializers.UUIDField):
+    def to_internal_value(self, data: Any) -> UUID:
+        return super().to_internal_value(data) if is_uuid(data) else self.fail("invalid", value=data)
+
+
+class _NameField(TextField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_length=1, max_length=MAX_NAME, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return normal_name(super().to_internal_value(data))
+
+
+class _YesOrNoField(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> Any:
+        return data if isinstance(data, bool) else self.fail("invalid", input=data)
+
+
+class _NamedSerializer(serializers.Serializer[Any]):
+    uuid = _IdField()
+    name = _NameField()
+
+
+class _TitleSerializer(serializers.Serializer[Any]):
+    uuid = _IdField()
+    title = _NameField(source="name")
+
+
+class _UserSerializer(serializers.Serializer[Any]):
+    uuid = _IdField()
+    username = _NameField(source="name")
+
+
+class _ProjectSerializer(_NamedSerializer):
+    hide = _YesOrNoField()
+    completed_on = serializers.DateField(allow_null=True)
+
+
+class PeopleDepotClient:
+    """Reads PeopleDepot as the settings say; each run makes its own, since tokens last an hour."""
+
+    def __init__(self) -> None:
+        # A representation of these headers doesn't tell the token.
+        self._headers = httpx2.Headers({"Authorization": f"Bearer {_token()}", "Accept-Encoding": "identity"})
+        if self._headers["Authorization"] == "Bearer ":
+            raise PeopleDepotError("PEOPLEDEPOT_TOKEN, or the file PEOPLEDEPOT_TOKEN_FILE, holds no token.")
+
+    def skills(self) -> list[NamedRow]:
+        """Return all skills, in no order; raises ``PeopleDepotError``, as all lists do."""
+        return self._rows("skills/", _NamedSerializer, NamedRow)
+
+    def practice_areas(self) -> list[NamedRow]:
+        """Return all practice areas."""
+        return self._rows("practice-areas/", _NamedSerializer, NamedRow)
+
+    def modern_job_titles(self) -> list[NamedRow]:
+        """Return all job titles."""
+        return self._rows("modern-job-titles/", _TitleSerializer, NamedRow)
+
+    def projects(self) -> list[ProjectRow]:
+        """Return all projects, hidden and completed ones as well."""
+        return self._rows("projects/", _ProjectSerializer, ProjectRow)
+
+    def users_by_username(self, username: str) -> list[NamedRow]:
+        """Return the user of this name, if any: PeopleDepot lists all users where it doesn't know a parameter."""
+        users = self._rows(f"users/?{httpx2.QueryParams(username=username)}", _UserSerializer, NamedRow)
+        return [user for user in users if user.name == username]
+
+    def _rows[Row](self, path: str, serializer: type[serializers.Serializer[Any]], row: type[Row]) -> list[Row]:
+        url = f"{settings.PEOPLEDEPOT_URL.rstrip('/')}/api/v1/{path}"
+        try:
+            content = _with_retries(lambda error: getattr(error, "retry", False), self._get, url)
+            return [row(**values) for values in _checked(content, serializer)]
+        except PeopleDepotError as error:
+            reason = str(error)
+        # Outside of the handler, so that no traceback leads to the request and its token.
+        raise PeopleDepotError(f"PeopleDepot's {path.partition('/')[0]}: {reason}.")
+
+    def _get(self, url: str) -> bytes:
+        try:
+            return asyncio.run(self._read(url))
+        except (httpx2.TimeoutException, TimeoutError) as error:
+            raise PeopleDepotError("it takes too long to answer", retry=True) from error
+        except (httpx2.ConnectError, httpx2.InvalidURL) as error:
+            raise PeopleDepotError(f"there is no connection to it ({error})", retry=True) from error
+        except httpx2.HTTPError as error:
+            raise PeopleDepotError("it broke the connection off", retry=True) from error
+
+    async def _read(self, url: str) -> bytes:
+        content = bytearray()
+        async with (
+            asyncio.timeout(ANSWER_SECONDS),
+            httpx2.AsyncClient(headers=self._headers, timeout=TIMEOUT) as client,
+            client.stream("GET", url) as response,
+        ):
+            _check_head(response)
+            async for chunk in response.aiter_raw():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise PeopleDepotError(f"its answer has more than {MAX_BYTES:,} bytes")
+        return bytes(content)
+
+
+def _token() -> str:
+    """Return the token as it is now, or an empty text where there is none that a header can hold."""
+    token = settings.PEOPLEDEPOT_TOKEN
+    if settings.PEOPLEDEPOT_TOKEN_FILE:
+        token = ""
+        with suppress(OSError, UnicodeError):
+            token = Path(settings.PEOPLEDEPOT_TOKEN_FILE).read_text("ascii").strip()
+    return token if re.fullmatch("[!-~]+", token) else ""
+
+
+def _check_head(response: httpx2.Response) -> None:
+    """Raise ``PeopleDepotError`` for an answer whose status or type says that it is no list."""
+    status = response.status_code
+    if status in PASSING:
+        raise PeopleDepotError(f"it can't answer now ({status})", retry=_retry(response.headers.get("Retry-After", "")))
+    if response.is_redirect:
+        raise PeopleDepotError(f"it redirects elsewhere, which isn't followed ({status})")
+    if not response.is_success:
+        raise PeopleDepotError(f"{REFUSALS.get(status, 'it answers with no list')} ({status})")
+    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        raise PeopleDepotError("its answer is a page, not JSON; is PEOPLEDEPOT_URL right?")
+
+
+def _retry(retry_after: str) -> bool | float:
+    """Return whether another try makes sense, or after how many seconds where ``Retry-After`` names a time."""
+    if retry_after.isascii() and retry_after.isdecimal():
+        seconds = float(retry_after)
+    else:
+        try:
+            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return True
+    return seconds <= MAX_RETRY_AFTER and max(0.0, seconds)
+
+
+def _checked(content: bytes, serializer: type[serializers.Serializer[Any]]) -> list[dict[str, Any]]:
+    """Return the rows of an answer; raises ``PeopleDepotError`` that names the first wrong one."""
+    rows = None
+    with suppress(orjson.JSONDecodeError):
+        rows = orjson.loads(content)
+    if not isinstance(rows, list):
+        raise PeopleDepotError("its answer is no list, or a truncated one")
+    checked: dict[UUID, dict[str, Any]] = {}
+    for number, row in enumerate(rows, start=1):
+        check = serializer(data=row)
+        if not check.is_valid():
+            field, messages = next(iter(check.errors.items()))
+            uuid = row["uuid"] if isinstance(row, dict) and is_uuid(row.get("uuid")) else "no uuid"
+            raise PeopleDepotError(f"row {number} ({uuid}): {field}: {str(messages[0]).rstrip('.')}")
+        if check.validated_data["uuid"] in checked:
+            raise PeopleDepotError(f"row {number} ({check.validated_data['uuid']}): another row has this uuid")
+        checked[check.validated_data["uuid"]] = check.validated_data
+    return list(checked.values())
