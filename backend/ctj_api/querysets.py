@@ -18,7 +18,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import is_uuid
+from .validators import is_uuid, retired
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -59,6 +59,22 @@ class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
         """Return what is listed, picked and newly used: all that is not retired."""
         return self.filter(retired_at=None)
 
+    def current_or(self, kept: object) -> Self:
+        """Return what may be chosen where the row with the id ``kept``, if any, is stored already."""
+        return self.current() | self.filter(pk=kept)
+
+    def retired(self) -> Self:
+        """Return what only those still have who used it before."""
+        return self.exclude(retired_at=None)
+
+    def waiting(self) -> Self:
+        """Return what isn't shown until an administrator completes it."""
+        return self.none()
+
+    def with_usage(self) -> Self:
+        """Count for each row the opportunities that have it."""
+        return self.annotate(opportunity_count=Count("opportunities"))
+
 
 class RoleQuerySet(CatalogQuerySet[Any]):
     """Roles, found by their titles."""
@@ -67,7 +83,15 @@ class RoleQuerySet(CatalogQuerySet[Any]):
 
     def current(self) -> Self:
         """Return what is listed, picked and newly used: what is not retired, and has a community."""
-        return super().current().exclude(community_of_practice=None)
+        return super().current().shown()
+
+    def shown(self) -> Self:
+        """Return what may be told of, by id as well: what has a community."""
+        return self.exclude(community_of_practice=None)
+
+    def waiting(self) -> Self:
+        """Return the titles that wait for a community."""
+        return super().current().filter(community_of_practice=None)
 
 
 class ProjectQuerySet(CatalogQuerySet[Any]):
@@ -102,6 +126,8 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         locked = skills.lock_with_owners()
         if not dropped or len(locked) != len(chosen):
             raise ValidationError("One of these skills was deleted meanwhile.")
+        if any(skill.retired_at for skill in locked if skill == kept):
+            raise ValidationError(retired(kept))
         usage = _matrices().rating_any(dropped).count_owners()
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
@@ -110,14 +136,23 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
-    def names(self) -> dict[str, str]:
+    def names(self) -> "SkillNames":
         """Return id → name of these skills; the ids are texts, as in matrices."""
-        return dict(self.order_by().values_list(Cast("pk", models.TextField()), "name"))
+        rows = list(self.order_by().values_list(Cast("pk", models.TextField()), "name", "retired_at"))
+        names = SkillNames((skill, name) for skill, name, _ in rows)
+        names.retired = {skill for skill, _, retired_at in rows if retired_at}
+        return names
 
     def names_of(self, ids: Iterable[object]) -> dict[str, str]:
         """Return lower-case id → name of those among ``ids`` that are the id of a skill."""
         wanted = {id_.lower() for id_ in ids if isinstance(id_, str) and is_uuid(id_)}
         return {str(pk): name for pk, name in self.filter(pk__in=wanted).values_list("pk", "name")}
+
+
+class SkillNames(dict[str, str]):
+    """Id → name of skills, with the ids of those that are retired."""
+
+    retired: set[str]
 
 
 class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import cache
 from typing import Any
 
@@ -44,8 +44,13 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
-    """Return ``{skill id: level}`` with lower-case ids; raises a ``ValidationError`` for wrong entries."""
+def clean_skill_levels(
+    value: object, names: Mapping[str, str] | None = None, barred: Container[str] = ()
+) -> dict[str, int]:
+    """Return ``{skill id: level}`` with lower-case ids.
+
+    Raises a ``ValidationError`` for wrong entries, and for those that are ``barred``: retired, and not rated so far.
+    """
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:
@@ -58,6 +63,8 @@ def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) ->
         skill = str(key).lower()
         if skill not in names:
             problems.append(unknown_skill(key))
+        elif skill in barred:
+            problems.append(retired(names[skill]))
         elif problem := _level_problem(level, is_repeated=skill in levels):
             problems.append(f"{names[skill]}: {problem}")
         levels[skill] = level
@@ -126,6 +133,11 @@ def validate_plain_address(value: str) -> None:
 def unknown_skill(id_: object) -> str:
     """Return the message for an id that is no skill's."""
     return f"There is no skill with the id {quote(id_)}."
+
+
+def retired(row: object) -> str:
+    """Return the message for a retired row of a catalog where it isn't in use so far."""
+    return f"{row} is retired: it stays where it is in use, but can't be added."
 
 
 def clean_whole_number(text: str, lowest: int, highest: int) -> int:

@@ -61,7 +61,7 @@ from .serializers import (
 @permission_classes([AllowAny])
 def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
-    skills = SkillFilter.narrow(request, Skill.objects.prefetch_related("communities_of_practice"))
+    skills = SkillFilter.narrow(request, Skill.objects.current().prefetch_related("communities_of_practice"))
     tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
     return catalog_response(request, SkillReadSerializer(skills, many=True), *tables)
 
@@ -100,7 +100,7 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 @permission_classes([AllowAny])
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
-    roles = RoleFilter.narrow(request, Role.objects.all())
+    roles = RoleFilter.narrow(request, Role.objects.current())
     return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
 
 
@@ -110,7 +110,7 @@ def role_list(request: Request) -> HttpResponseBase:
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
-    return Response(RoleReadSerializer(get_object_or_404(Role, pk=pk)).data)
+    return Response(RoleReadSerializer(get_object_or_404(Role.objects.shown(), pk=pk)).data)
 
 
 @public_read(ProjectReadSerializer(many=True), ProjectFilter)
@@ -119,7 +119,7 @@ def role_detail(request: Request, pk: UUID) -> Response:
 @permission_classes([AllowAny])
 def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
-    projects = ProjectFilter.narrow(request, Project.objects.all())
+    projects = ProjectFilter.narrow(request, Project.objects.current())
     return catalog_response(request, ProjectReadSerializer(projects, many=True), Project)
 
 
@@ -239,12 +239,10 @@ def user_me(request: Request) -> Response:
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
-    owner: Any = request.user
-    serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
-    serializer.is_valid(raise_exception=True)
     with transaction.atomic():
-        locked = UserProfile.objects.select_for_update(no_key=True)
-        serializer.instance = get_object_or_404(locked, pk=owner.pk)
+        owner = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
+        serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
+        serializer.is_valid(raise_exception=True)
         require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
@@ -369,10 +367,11 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        serializer = self.get_serializer(self.get_object(), data=request.data)
-        serializer.is_valid(raise_exception=True)
+        self.get_object()
         with transaction.atomic():
-            listing = serializer.instance = self.get_locked_object()
+            listing = self.get_locked_object()
+            serializer = self.get_serializer(listing, data=request.data)
+            serializer.is_valid(raise_exception=True)
             require_match(request, serializer)
             before, names = snapshot(listing), _names_in(listing)
             changed = serializer.save(created_by=request.user)

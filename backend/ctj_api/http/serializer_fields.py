@@ -11,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from ctj_api.models import Skill
+from ctj_api.querysets import CatalogQuerySet, SkillNames
 from ctj_api.validators import (
     DAYS,
     END_OF_DAY,
@@ -26,6 +27,7 @@ from ctj_api.validators import (
     is_uuid,
     normal_lines,
     normal_week,
+    retired,
     validate_week_slots,
 )
 
@@ -93,15 +95,20 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the row; raises ``ValidationError`` where the id is none, or nobody's."""
+        """Return the row; raises ``ValidationError`` where the id is none, nobody's, or that of a retired row.
+
+        The parent's instance keeps a retired row that it has.
+        """
         rows: Any = self.get_queryset()
         name = rows.model._meta.verbose_name
         if not is_uuid(data):
             raise serializers.ValidationError(f"Give the id of a {name}.")
-        row = rows.filter(pk=data).first()
-        if row is None:
-            raise serializers.ValidationError(f"There is no {name} with this id.")
-        return row
+        is_catalog = isinstance(rows, CatalogQuerySet)
+        usable = rows.current_or(getattr(self.parent.instance, f"{self.source}_id", None)) if is_catalog else rows
+        if row := usable.filter(pk=data).first():
+            return row
+        row = rows.retired().filter(pk=data).first() if is_catalog else None
+        raise serializers.ValidationError(retired(row) if row else f"There is no {name} with this id.")
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -169,9 +176,14 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     """``{skill id: level}``."""
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
-        """Return the levels in normal form; raises ``ValidationError`` with a message for each wrong entry."""
+        """Return the levels in normal form; raises ``ValidationError`` with a message for each wrong entry.
+
+        The parent's instance keeps the retired skills that it rates.
+        """
+        names = all_skill_names(self.context)
+        rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
         try:
-            return clean_skill_levels(data, all_skill_names(self.context) if data else {})
+            return clean_skill_levels(data, names, names.retired - rated.keys())
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
 
@@ -194,11 +206,11 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     }
 
 
-def all_skill_names(context: Any) -> dict[str, str]:
+def all_skill_names(context: Any) -> SkillNames:
     """Return id → name of all skills, which the serializers of one request look up once."""
     if SKILL_NAMES not in context:
         context[SKILL_NAMES] = Skill.objects.names()
-    names: dict[str, str] = context[SKILL_NAMES]
+    names: SkillNames = context[SKILL_NAMES]
     return names
 
 
