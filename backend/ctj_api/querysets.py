@@ -18,7 +18,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import is_uuid, retired
+from .validators import is_uuid, retired_choice
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -50,6 +50,12 @@ class Usage:
 
     opportunities: int
     volunteers: int
+
+
+class SkillNames(dict[str, str]):
+    """Id → name of skills, with the ids of those that are retired."""
+
+    retired: set[str]
 
 
 class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
@@ -127,7 +133,7 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         if not dropped or len(locked) != len(chosen):
             raise ValidationError("One of these skills was deleted meanwhile.")
         if any(skill.retired_at for skill in locked if skill == kept):
-            raise ValidationError(retired(kept))
+            raise ValidationError(retired_choice(kept))
         usage = _matrices().rating_any(dropped).count_owners()
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
@@ -136,7 +142,7 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
-    def names(self) -> "SkillNames":
+    def names(self) -> SkillNames:
         """Return id → name of these skills; the ids are texts, as in matrices."""
         rows = list(self.order_by().values_list(Cast("pk", models.TextField()), "name", "retired_at"))
         names = SkillNames((skill, name) for skill, name, _ in rows)
@@ -147,12 +153,6 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         """Return lower-case id → name of those among ``ids`` that are the id of a skill."""
         wanted = {id_.lower() for id_ in ids if isinstance(id_, str) and is_uuid(id_)}
         return {str(pk): name for pk, name in self.filter(pk__in=wanted).values_list("pk", "name")}
-
-
-class SkillNames(dict[str, str]):
-    """Id → name of skills, with the ids of those that are retired."""
-
-    retired: set[str]
 
 
 class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):

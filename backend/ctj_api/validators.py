@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -44,13 +44,8 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def clean_skill_levels(
-    value: object, names: Mapping[str, str] | None = None, barred: Container[str] = ()
-) -> dict[str, int]:
-    """Return ``{skill id: level}`` with lower-case ids.
-
-    Raises a ``ValidationError`` for wrong entries, and for those that are ``barred``: retired, and not rated so far.
-    """
+def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
+    """Return ``{skill id: level}`` with lower-case ids; raises a ``ValidationError`` for wrong entries."""
     if not isinstance(value, dict):
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:
@@ -63,8 +58,6 @@ def clean_skill_levels(
         skill = str(key).lower()
         if skill not in names:
             problems.append(unknown_skill(key))
-        elif skill in barred:
-            problems.append(retired(names[skill]))
         elif problem := _level_problem(level, is_repeated=skill in levels):
             problems.append(f"{names[skill]}: {problem}")
         levels[skill] = level
@@ -135,7 +128,7 @@ def unknown_skill(id_: object) -> str:
     return f"There is no skill with the id {quote(id_)}."
 
 
-def retired(row: object) -> str:
+def retired_choice(row: object) -> str:
     """Return the message for a retired row of a catalog where it isn't in use so far."""
     return f"{row} is retired: it stays where it is in use, but can't be added."
 

@@ -367,7 +367,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        self.get_object()
+        self.get_object()  # refuses who may not, before anybody waits for a lock
         with transaction.atomic():
             listing = self.get_locked_object()
             serializer = self.get_serializer(listing, data=request.data)

@@ -17,7 +17,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import LoginView, PasswordChangeView
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
 from django.db.models import Model, QuerySet, TextField
 from django.forms import FloatField
@@ -198,6 +198,8 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
         try:
             with transaction.atomic():
                 return _rendered(view(*args, **kwargs))
+        except PermissionDenied as error:
+            raise PermissionDenied(model_admin.refusal) from error
         except ValidationError as error:
             told = Truncator(" ".join(error.messages)).chars(1_000)
         except DatabaseError as error:
@@ -218,6 +220,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
     form: Any = VersionedForm
+    refusal = ""
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)

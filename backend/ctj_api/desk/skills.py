@@ -16,12 +16,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import Truncator
 
+from ctj_api.catalog.loading import is_kept_elsewhere
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm, digest_of
 from .history import log_changes
 from .reauthentication import ask_password
+from .reference import CatalogAdmin
 from .site import DeskAdmin, answered
 from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
 
@@ -31,8 +33,11 @@ FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
 
 
-class SkillAdmin(DeskAdmin[Skill]):
-    """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
+class SkillAdmin(CatalogAdmin[Skill]):
+    """The skill catalog; a skill that is in use can't be deleted, but merged into another.
+
+    Ours are the communities and the descriptions, also of what PeopleDepot keeps.
+    """
 
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice",)
@@ -42,11 +47,18 @@ class SkillAdmin(DeskAdmin[Skill]):
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
     }
-    actions = (MERGE,)
+    actions = (MERGE, *CatalogAdmin.actions)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Skill]:
         """Return the skills with their communities and with how often they are rated."""
-        return Skill.objects.with_usage().prefetch_related("communities_of_practice")
+        skills: Any = super().get_queryset(request)
+        counted: QuerySet[Skill] = skills.with_usage().prefetch_related("communities_of_practice")
+        return counted
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Skill | None = None) -> Any:
+        """Return what can't be changed: where PeopleDepot keeps the skills, their names as well."""
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, "name") if is_kept_elsewhere() else fields
 
     @admin.display(description="description", ordering="description")
     def short_description(self, skill: Skill) -> str:
@@ -83,11 +95,6 @@ class SkillAdmin(DeskAdmin[Skill]):
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
-    def save_model(self, request: HttpRequest, obj: Skill, form: Any, change: bool) -> None:
-        """Save the skill, unless nothing is different: then its time stays as well."""
-        if not change or form.has_changed():
-            super().save_model(request, obj, form, change)
-
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the communities, and warn of what is probably a mistake."""
         super().save_related(request, form, formsets, change)
@@ -101,15 +108,20 @@ class SkillAdmin(DeskAdmin[Skill]):
         return self.has_change_permission(request) and self.has_delete_permission(request)
 
     def has_import_permission(self, request: HttpRequest) -> bool:
-        """Let those import and export who may add and change skills."""
+        """Let those import who may add and change skills."""
         return self.has_add_permission(request) and self.has_change_permission(request)
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Let those export who may add and change skills, or might if PeopleDepot didn't keep them."""
+        return DeskAdmin.has_add_permission(self, request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the list; merging is refused to those who may not, and asks for the password again."""
         merges = MERGE in request.POST.getlist("action")
         if merges and not self.has_merge_permission(request):
-            raise PermissionDenied
-        context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
+            raise PermissionDenied(self.refusal)
+        may = {f"has_{way}_permission": getattr(self, f"has_{way}_permission")(request) for way in ("import", "export")}
+        context = {**(extra_context or {}), **may}
         question = ask_password(self, request) if merges else None
         return question or super().changelist_view(request, context)
 
@@ -152,7 +164,7 @@ class SkillAdmin(DeskAdmin[Skill]):
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Return the pages of the import, which ask for the password again before anything is written."""
         if not self.has_import_permission(request):
-            raise PermissionDenied
+            raise PermissionDenied(self.refusal)
         question = ask_password(self, request) if "previewed" in request.POST else None
         return question or self._answer_import(request)
 
@@ -183,7 +195,7 @@ class SkillAdmin(DeskAdmin[Skill]):
     @answered
     def export_view(self, request: HttpRequest) -> HttpResponse:
         """Return the file of the skills that the list shows."""
-        if not self.has_import_permission(request):
+        if not self.has_export_permission(request):
             raise PermissionDenied
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)

@@ -27,7 +27,7 @@ from ctj_api.validators import (
     is_uuid,
     normal_lines,
     normal_week,
-    retired,
+    retired_choice,
     validate_week_slots,
 )
 
@@ -108,7 +108,7 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         if row := usable.filter(pk=data).first():
             return row
         row = rows.retired().filter(pk=data).first() if is_catalog else None
-        raise serializers.ValidationError(retired(row) if row else f"There is no {name} with this id.")
+        raise serializers.ValidationError(retired_choice(row) if row else f"There is no {name} with this id.")
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -183,9 +183,12 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
         names = all_skill_names(self.context)
         rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
         try:
-            return clean_skill_levels(data, names, names.retired - rated.keys())
+            levels = clean_skill_levels(data, names)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
+        if added := names.retired & levels.keys() - rated.keys():
+            raise serializers.ValidationError([retired_choice(names[skill]) for skill in sorted(added)])
+        return levels
 
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:
         """Return the levels as they are stored."""

@@ -11,9 +11,10 @@ import psycopg
 from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 PASSWORD = "a-long-enough-passphrase"
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
@@ -75,6 +76,12 @@ def make_skill(**fields: Any) -> Skill:
 def make_project(**fields: Any) -> Project:
     """Return a project."""
     return Project.objects.create(**{"name": f"Project {next(_numbers):04}", **fields})
+
+
+def make_sync_run(**fields: Any) -> SyncRun:
+    """Return a synchronisation that has just ended well."""
+    now = timezone.now()
+    return SyncRun.objects.create(**{"started_at": now, "ended_at": now, "outcome": "done", **fields})
 
 
 def make_matrix(levels: dict[Skill, int]) -> SkillMatrix:
