@@ -18,7 +18,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import is_uuid, retired_choice
+from .validators import RETIRED, is_uuid
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -73,10 +73,6 @@ class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
         """Return what only those still have who used it before."""
         return self.exclude(retired_at=None)
 
-    def waiting(self) -> Self:
-        """Return what isn't shown until an administrator completes it."""
-        return self.none()
-
     def with_usage(self) -> Self:
         """Count for each row the opportunities that have it."""
         return self.annotate(opportunity_count=Count("opportunities"))
@@ -89,11 +85,7 @@ class RoleQuerySet(CatalogQuerySet[Any]):
 
     def current(self) -> Self:
         """Return what is listed, picked and newly used: what is not retired, and has a community."""
-        return super().current().shown()
-
-    def shown(self) -> Self:
-        """Return what may be told of, by id as well: what has a community."""
-        return self.exclude(community_of_practice=None)
+        return super().current().exclude(community_of_practice=None)
 
     def waiting(self) -> Self:
         """Return the titles that wait for a community."""
@@ -133,7 +125,7 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         if not dropped or len(locked) != len(chosen):
             raise ValidationError("One of these skills was deleted meanwhile.")
         if any(skill.retired_at for skill in locked if skill == kept):
-            raise ValidationError(retired_choice(kept))
+            raise ValidationError(RETIRED.format(kept))
         usage = _matrices().rating_any(dropped).count_owners()
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)

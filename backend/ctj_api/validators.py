@@ -19,6 +19,7 @@ MAX_HOURS = 168
 MAX_SLOT_NAME = 255
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
+RETIRED = "{} is retired: it stays where it is in use, but can't be added."
 MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "00:00"
@@ -126,11 +127,6 @@ def validate_plain_address(value: str) -> None:
 def unknown_skill(id_: object) -> str:
     """Return the message for an id that is no skill's."""
     return f"There is no skill with the id {quote(id_)}."
-
-
-def retired_choice(row: object) -> str:
-    """Return the message for a retired row of a catalog where it isn't in use so far."""
-    return f"{row} is retired: it stays where it is in use, but can't be added."
 
 
 def clean_whole_number(text: str, lowest: int, highest: int) -> int:

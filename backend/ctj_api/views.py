@@ -110,7 +110,7 @@ def role_list(request: Request) -> HttpResponseBase:
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
-    return Response(RoleReadSerializer(get_object_or_404(Role.objects.shown(), pk=pk)).data)
+    return Response(RoleReadSerializer(get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)).data)
 
 
 @public_read(ProjectReadSerializer(many=True), ProjectFilter)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 from rest_framework import serializers
@@ -29,8 +30,8 @@ type Catalog = dict[str, list[Entry]]
 type Communities = dict[str, CommunityOfPractice]
 
 
-class CatalogError(Exception):
-    """A catalog file can't be loaded; the message names the file, the entry and what is wrong."""
+class CatalogError(CommandError):
+    """A catalog can't be loaded; the message says why, for a file with its name and the entry."""
 
 
 class _EntrySerializer(serializers.Serializer[Any]):

@@ -23,17 +23,6 @@ def status_word(value: str, label: str) -> SafeString:
     return format_html('<span class="status status-{}">{}</span>', value, label)
 
 
-def plan_lists(plan: dict[str, list[str]]) -> str:
-    """Return what a synchronisation was to change as a list for each kind of change."""
-    kinds = (
-        (kind.capitalize(), len(texts), format_html_join("", "<li>{}</li>", ((text,) for text in texts)))
-        for kind, texts in plan.items()
-        if texts
-    )
-    lists = format_html_join("", "<details open><summary>{}: {}</summary><ul>{}</ul></details>", kinds)
-    return lists or "nothing to change"
-
-
 def week_text(week: dict[str, Any] | None) -> str:
     """Return week slots as lines of day, times and name, with the time zone last."""
     if not week:

@@ -20,7 +20,7 @@ from ctj_api.enums import SkillLevel, Status
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
-from ctj_api.validators import clean_skill_levels, normal_lines, quote, retired_choice
+from ctj_api.validators import RETIRED, clean_skill_levels, normal_lines, quote
 
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
@@ -205,8 +205,8 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
         """Return the levels; raises a ``ValidationError`` for a retired skill that the stored matrix doesn't rate."""
         levels: dict[str, int] = self.cleaned_data["skill_levels"]
         added = levels.keys() - self.initial["skill_levels"].keys()
-        if names := sorted(Skill.objects.retired().names_of(added).values()):
-            raise ValidationError([*map(retired_choice, names)][:MAX_MESSAGES])
+        if names := Skill.objects.retired().names_of(added):
+            raise ValidationError([RETIRED.format(name) for name in sorted(names.values())][:MAX_MESSAGES])
         return levels
 
 

@@ -68,7 +68,7 @@ class StatusFilter(admin.SimpleListFilter):
 class CurrentProjectFilter(admin.RelatedOnlyFieldListFilter):
     """Narrows the list to one of the current projects that have a listing."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         """Return the projects, by id and name."""
         projects = Project.objects.current().filter(opportunities__in=model_admin.get_queryset(request).values("pk"))
         return list(projects.values_list("pk", "name").distinct())

@@ -1,22 +1,21 @@
 """The reference data in the admin: communities, roles and projects, which are only shown here, and what they share."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.catalog.loading import KEPT_ELSEWHERE, is_kept_elsewhere, lower_name
-from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SyncRun
+from ctj_api.models import CatalogModel, CommunityOfPractice, Project, Role, Skill, SyncRun
 from ctj_api.querysets import is_administrator
 
-from .display import plan_lists, week_text
+from .display import week_text
 from .forms import VersionedForm
 from .site import DeskAdmin
 
@@ -52,8 +51,7 @@ class StateFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the states besides the current one, as far as they occur."""
         rows = model_admin.model._default_manager
-        states = [("retired", "Retired", rows.retired()), ("waiting", "Waiting for a community", rows.waiting())]
-        return [(name, label) for name, label, found in states if name == self.value() or found.exists()]
+        return [(state, state.capitalize()) for state in model_admin.states if getattr(rows, state)().exists()]
 
     def choices(self, changelist: Any) -> Any:
         """Return the states, with the current one in the place of all."""
@@ -62,53 +60,35 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the rows in the chosen state."""
-        chosen = {"retired": queryset.retired, "waiting": queryset.waiting}.get(self.value() or "", queryset.current)
-        return chosen()
+        states = [state for state, _ in self.lookup_choices if state == self.value()]
+        return getattr(queryset, *states or ["current"])()
 
 
-class CatalogAdmin[M: (Skill, Role, Project)](DeskAdmin[M]):
-    """The pages of a catalog; while PeopleDepot keeps it, only what is ours can be changed here.
-
-    Only administrators see what is retired or waits, and bring it back.
-    """
+class CatalogAdmin[M: CatalogModel](DeskAdmin[M]):
+    """The pages of a catalog, where only administrators see what is retired or waits, and bring it back."""
 
     actions: Any = ("bring_back",)
-    readonly_fields: Any = ("retired_at",)
+    states: tuple[str, ...] = ("retired",)
 
     @property
     def refusal(self) -> str:
-        """Why nobody may do what the pages refuse."""
+        """Why nobody may do what these pages refuse; empty where others may."""
         return KEPT_ELSEWHERE if is_kept_elsewhere() else ""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Let nobody add rows that PeopleDepot keeps."""
-        return not is_kept_elsewhere() and super().has_add_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
-        """Let nobody delete rows that PeopleDepot keeps."""
-        return not is_kept_elsewhere() and super().has_delete_permission(request, obj)
 
     def has_bring_back_permission(self, request: HttpRequest) -> bool:
         """Let administrators bring back what they have narrowed the list to."""
-        is_retired_list = request.GET.get(StateFilter.parameter_name) == "retired"
-        return is_retired_list and is_administrator(request.user) and not is_kept_elsewhere()
+        return request.GET.get("state") == "retired" and is_administrator(request.user) and not self.refusal
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[M]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """Return the rows that the requester may see; the completion of a word offers current ones only."""
         rows: Any = super().get_queryset(request)
         is_managed = is_administrator(request.user) and request.path != reverse("admin:autocomplete")
-        current: QuerySet[M] = rows if is_managed else rows.current()
-        return current
+        return rows if is_managed else rows.current()
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         """Return the filters, for administrators with the one by state."""
-        filters = super().get_list_filter(request)
+        filters: Any = super().get_list_filter(request)
         return [*filters, StateFilter] if is_administrator(request.user) else filters
-
-    def get_fields(self, request: HttpRequest, obj: M | None = None) -> Any:
-        """Return the fields, for a retired row with the time since when it is."""
-        fields = super().get_fields(request, obj)
-        return [*fields, "retired_at"] if obj and obj.retired_at else fields
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
         """Save the row, unless nothing is different: then its time stays as well."""
@@ -119,9 +99,7 @@ class CatalogAdmin[M: (Skill, Role, Project)](DeskAdmin[M]):
     def bring_back(self, request: HttpRequest, chosen: Any) -> None:
         """Let the chosen rows be listed and picked again."""
         rows = list(chosen.retired())
-        self.model._default_manager.filter(pk__in=[row.pk for row in rows]).update(
-            retired_at=None, updated_at=timezone.now()
-        )
+        chosen.update(retired_at=None, updated_at=timezone.now())
         author: Any = request.user.pk
         LogEntry.objects.log_actions(author, rows, CHANGE, "Brought back.")
         messages.success(request, f"Brought back: {', '.join(sorted(map(str, rows)))}.")
@@ -148,12 +126,13 @@ class RoleAdmin(CatalogAdmin[Role], ViewOnlyAdmin[Role]):
     list_select_related = ("community_of_practice",)
     search_fields = ("title",)
     fields = ("title", "community_of_practice")
-    readonly_fields = (*CatalogAdmin.readonly_fields, "title")
+    readonly_fields = ("title",)
+    states = ("retired", "waiting")
 
     def has_change_permission(self, request: HttpRequest, obj: Role | None = None) -> bool:
         """Let administrators give a community to the titles of PeopleDepot, and anywhere to one that waits."""
         is_waiting = obj is not None and obj.community_of_practice_id is None
-        return is_administrator(request.user) and (is_kept_elsewhere() or is_waiting)
+        return is_administrator(request.user) and (bool(self.refusal) or is_waiting)
 
 
 class ProjectAdmin(CatalogAdmin[Project], ViewOnlyAdmin[Project]):
@@ -173,8 +152,7 @@ class SyncRunAdmin(ViewOnlyAdmin[SyncRun]):
     """The synchronisations with PeopleDepot, for administrators, and what they have left to do."""
 
     list_display = ("started_at", "outcome", "is_adoption", "reason")
-    fields = ("started_at", "ended_at", "outcome", "is_adoption", "reason", "changes")
-    readonly_fields = ("changes",)
+    fields = ("started_at", "ended_at", "outcome", "is_adoption", "reason")
 
     def has_view_permission(self, request: HttpRequest, obj: SyncRun | None = None) -> bool:
         """Let administrators only see them."""
@@ -186,25 +164,10 @@ class SyncRunAdmin(ViewOnlyAdmin[SyncRun]):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the last runs, the newest plan, the titles that wait, and what was retired while in use."""
-        newest = SyncRun.objects.first()
+        catalogs = {"skill": Skill.objects, "role": Role.objects, "project": Project.objects}
         context = {
-            "newest": newest and {"run": newest, "plan": plan_lists(newest.plan)},
+            "newest": SyncRun.objects.first(),
             "waiting": Role.objects.waiting(),
-            "retired": list(_retired_in_use()),
+            "retired": [(name, rows.retired().with_usage()) for name, rows in catalogs.items()],
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})
-
-    @admin.display(description="plan")
-    def changes(self, run: SyncRun) -> str:
-        """Return the plan in words."""
-        return plan_lists(run.plan)
-
-
-def _retired_in_use() -> Iterator[dict[str, Any]]:
-    """Yield each retired row that is in use, with what it is and where its page is."""
-    for model in (Skill, Role, Project):
-        rows: Any = model._default_manager.retired().with_usage()
-        for row in rows:
-            if row.opportunity_count or getattr(row, "volunteer_count", 0):
-                url = reverse(f"admin:ctj_api_{model._meta.model_name}_change", args=[row.pk])
-                yield {"row": row, "kind": model._meta.verbose_name, "url": url}

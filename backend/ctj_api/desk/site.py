@@ -199,7 +199,7 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
             with transaction.atomic():
                 return _rendered(view(*args, **kwargs))
         except PermissionDenied as error:
-            raise PermissionDenied(model_admin.refusal) from error
+            raise PermissionDenied(getattr(model_admin, "refusal", "")) from error
         except ValidationError as error:
             told = Truncator(" ".join(error.messages)).chars(1_000)
         except DatabaseError as error:
@@ -220,7 +220,6 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
     form: Any = VersionedForm
-    refusal = ""
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)

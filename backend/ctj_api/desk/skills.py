@@ -16,7 +16,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import Truncator
 
-from ctj_api.catalog.loading import is_kept_elsewhere
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Usage
 
@@ -34,10 +33,7 @@ MAX_SHOWN_DESCRIPTION = 80
 
 
 class SkillAdmin(CatalogAdmin[Skill]):
-    """The skill catalog; a skill that is in use can't be deleted, but merged into another.
-
-    Ours are the communities and the descriptions, also of what PeopleDepot keeps.
-    """
+    """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice",)
@@ -49,16 +45,22 @@ class SkillAdmin(CatalogAdmin[Skill]):
     }
     actions = (MERGE, *CatalogAdmin.actions)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Skill]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """Return the skills with their communities and with how often they are rated."""
-        skills: Any = super().get_queryset(request)
-        counted: QuerySet[Skill] = skills.with_usage().prefetch_related("communities_of_practice")
-        return counted
+        return super().get_queryset(request).with_usage().prefetch_related("communities_of_practice")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let nobody add a skill where PeopleDepot keeps them."""
+        return not self.refusal and super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Skill | None = None) -> bool:
+        """Let nobody delete a skill where PeopleDepot keeps them."""
+        return not self.refusal and super().has_delete_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Skill | None = None) -> Any:
         """Return what can't be changed: where PeopleDepot keeps the skills, their names as well."""
         fields = super().get_readonly_fields(request, obj)
-        return (*fields, "name") if is_kept_elsewhere() else fields
+        return (*fields, "name") if self.refusal else fields
 
     @admin.display(description="description", ordering="description")
     def short_description(self, skill: Skill) -> str:
@@ -108,20 +110,15 @@ class SkillAdmin(CatalogAdmin[Skill]):
         return self.has_change_permission(request) and self.has_delete_permission(request)
 
     def has_import_permission(self, request: HttpRequest) -> bool:
-        """Let those import who may add and change skills."""
-        return self.has_add_permission(request) and self.has_change_permission(request)
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        """Let those export who may add and change skills, or might if PeopleDepot didn't keep them."""
-        return DeskAdmin.has_add_permission(self, request) and self.has_change_permission(request)
+        """Let those import and export who may add and change skills."""
+        return super().has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the list; merging is refused to those who may not, and asks for the password again."""
         merges = MERGE in request.POST.getlist("action")
         if merges and not self.has_merge_permission(request):
             raise PermissionDenied(self.refusal)
-        may = {f"has_{way}_permission": getattr(self, f"has_{way}_permission")(request) for way in ("import", "export")}
-        context = {**(extra_context or {}), **may}
+        context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
         question = ask_password(self, request) if merges else None
         return question or super().changelist_view(request, context)
 
@@ -163,7 +160,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Return the pages of the import, which ask for the password again before anything is written."""
-        if not self.has_import_permission(request):
+        if self.refusal or not self.has_import_permission(request):
             raise PermissionDenied(self.refusal)
         question = ask_password(self, request) if "previewed" in request.POST else None
         return question or self._answer_import(request)
@@ -195,7 +192,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
     @answered
     def export_view(self, request: HttpRequest) -> HttpResponse:
         """Return the file of the skills that the list shows."""
-        if not self.has_export_permission(request):
+        if not self.has_import_permission(request):
             raise PermissionDenied
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)

@@ -35,11 +35,8 @@ class SkillIndex:
     def offered(self, rows: Iterable["SkillRow"]) -> list[tuple[str, list[str]]]:
         """Return the names of the skills that are current or stand in ``rows``, with those of their communities."""
         shown = {self.id_of(row.name) for row in rows}
-        return [
-            (skill.name, [str(area) for area in skill.communities_of_practice.all()])
-            for skill in self._skills
-            if not skill.retired_at or str(skill.pk) in shown
-        ]
+        skills = [skill for skill in self._skills if not skill.retired_at or str(skill.pk) in shown]
+        return [(skill.name, [str(area) for area in skill.communities_of_practice.all()]) for skill in skills]
 
     def rated(self, levels: dict[str, int]) -> list[tuple[str, int]]:
         """Return name and level of the skills of a matrix, highest level first, then by name."""

@@ -22,12 +22,12 @@ from ctj_api.validators import (
     MAX_SLOTS,
     MIDNIGHT,
     MIN_LEVEL,
+    RETIRED,
     clean_skill_levels,
     describe,
     is_uuid,
     normal_lines,
     normal_week,
-    retired_choice,
     validate_week_slots,
 )
 
@@ -95,10 +95,7 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the row; raises ``ValidationError`` where the id is none, nobody's, or that of a retired row.
-
-        The parent's instance keeps a retired row that it has.
-        """
+        """Return the row; raises ``ValidationError`` where there is none, or a retired one that isn't stored yet."""
         rows: Any = self.get_queryset()
         name = rows.model._meta.verbose_name
         if not is_uuid(data):
@@ -108,7 +105,7 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         if row := usable.filter(pk=data).first():
             return row
         row = rows.retired().filter(pk=data).first() if is_catalog else None
-        raise serializers.ValidationError(retired_choice(row) if row else f"There is no {name} with this id.")
+        raise serializers.ValidationError(RETIRED.format(row) if row else f"There is no {name} with this id.")
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -176,10 +173,7 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     """``{skill id: level}``."""
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
-        """Return the levels in normal form; raises ``ValidationError`` with a message for each wrong entry.
-
-        The parent's instance keeps the retired skills that it rates.
-        """
+        """Return the levels in normal form; raises ``ValidationError`` for wrong entries and new retired skills."""
         names = all_skill_names(self.context)
         rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
         try:
@@ -187,7 +181,7 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
         if added := names.retired & levels.keys() - rated.keys():
-            raise serializers.ValidationError([retired_choice(names[skill]) for skill in sorted(added)])
+            raise serializers.ValidationError([RETIRED.format(names[skill]) for skill in sorted(added)])
         return levels
 
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from ctj_api.catalog.demo.rows import manager_count
 from ctj_api.catalog.demo.seeding import DemoSeeder, prepare_catalog
-from ctj_api.catalog.loading import CatalogError
 
 MAX_ROWS = 1_000_000
 
@@ -49,10 +48,7 @@ class Command(BaseCommand):
         opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
         used = secrets.token_urlsafe(12) if password is None else password
         with tqdm(total=manager_count(opportunities) + volunteers + opportunities, unit=" rows", disable=None) as bar:
-            try:
-                catalog = prepare_catalog(seed)
-            except CatalogError as error:
-                raise CommandError(str(error)) from error
+            catalog = prepare_catalog(seed)
             seeder = DemoSeeder(catalog, seed, used, reset_passwords=password is not None, progress=bar.update)
             added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
         self.stdout.write(
