@@ -7,9 +7,10 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from ctj_api.models import UserProfile
+from ctj_api.models import Project, SyncRun, UserProfile
 from ctj_api.tests.common import (
     PASSWORD,
     WEEK,
@@ -21,6 +22,7 @@ from ctj_api.tests.common import (
     make_regular_user,
     make_role,
     make_skill,
+    make_sync_run,
 )
 
 from .axe import COLOR_RULES
@@ -56,6 +58,7 @@ class AdminPageTestCase(BrowserTestCase):
     def setUp(self) -> None:
         """Make a handful of rows, some with long names."""
         super().setUp()
+        make_role(title="Title that waits", community_of_practice=None)
         react, analysis = make_skill(name="React"), make_skill(name="Stakeholder Management: Organizing Meetings")
         for skill in (react, analysis):
             skill.communities_of_practice.add(make_cop("engineering"), make_cop("ui_ux"))
@@ -70,6 +73,9 @@ class AdminPageTestCase(BrowserTestCase):
         self.client.force_login(self.administrator)
         form = {"description": "Renamed", "name": "React"}
         self.client.post(reverse("admin:ctj_api_skill_change", args=[react.pk]), form)
+        Project.objects.filter(pk=project.pk).update(retired_at=timezone.now())
+        plan = {"added": ["skill Vue"], "conflicts": ["skill Java is ours under another id: run it with --adopt"]}
+        make_sync_run(outcome="conflicts", plan=plan, reason="1 conflict")
         self.foreign = reverse("admin:ctj_api_opportunity_change", args=[foreign.pk])
         self.listings = reverse("admin:ctj_api_userprofile_listings", query={"user": [str(left.pk)]})
 
@@ -80,7 +86,10 @@ class AdminPageTestCase(BrowserTestCase):
 
     def all_paths(self) -> Iterator[str]:
         """Return the path of every route of the admin, with a row where it wants one."""
-        rows = {self.prefix(model): model._default_manager.order_by("-created_at") for model in admin.site._registry}
+        rows = {
+            self.prefix(model): model._default_manager.order_by("started_at" if model is SyncRun else "-created_at")
+            for model in admin.site._registry
+        }
         for route in admin_routes():
             if route.name in {"logout", "login"}:
                 continue
@@ -146,7 +155,7 @@ class AdminPageTests(AdminPageTestCase):
             for model in admin.site._registry
             for page in OF_EVERY_MODEL
         }
-        for user, missing in ((self.administrator, set()), (self.pm, {"ctj_api_userprofile_"})):
+        for user, missing in ((self.administrator, set()), (self.pm, {"ctj_api_userprofile_", "ctj_api_syncrun_"})):
             paths = self.paths(user)
             seen = {f"admin:{route.name}" for route in admin_routes() if any(resolves(path, route) for path in paths)}
             with self.subTest(user):
