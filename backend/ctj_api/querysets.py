@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.search import SearchRank, SearchVectorExact
 from django.core.exceptions import ValidationError
-from django.db import connections, models, transaction
+from django.db import connection, connections, models, transaction
 from django.db.models import Count, Exists, F, Func, OuterRef, Window
 from django.db.models.functions import Cast
 from django.utils import timezone
 from psycopg.sql import SQL
 
-from .enums import Status
+from .enums import Source, Status
 from .search import SearchQuerySet, TextQuery, lexemes
 from .validators import RETIRED, is_uuid
 
@@ -42,6 +43,18 @@ def is_project_manager(user: Requester) -> bool:
 def is_administrator(user: Requester) -> bool:
     """Return whether ``user`` may do anything in the admin: a superuser who is still active."""
     return user.is_active and getattr(user, "is_superuser", False)
+
+
+def is_kept_elsewhere() -> bool:
+    """Return whether PeopleDepot keeps skills, roles and projects, so that they aren't changed here."""
+    return settings.CATALOG_SOURCE == Source.PEOPLE_DEPOT
+
+
+def hold_off_synchronisation() -> None:
+    """Wait while a synchronisation writes, and let none begin before this transaction ends, so that checks hold."""
+    if is_kept_elsewhere():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE ctj_api_skillmatrix IN ROW SHARE MODE")
 
 
 @dataclass(frozen=True, slots=True)

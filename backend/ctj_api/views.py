@@ -31,7 +31,7 @@ from .http.schema import described
 from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
-from .querysets import OpportunityQuerySet
+from .querysets import OpportunityQuerySet, hold_off_synchronisation
 from .ranking.matches import OpportunityRanking, VolunteerRanking
 from .ranking.row_changes import Kind, version_of
 from .serializers import (
@@ -240,6 +240,7 @@ def user_me(request: Request) -> Response:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
     with transaction.atomic():
+        hold_off_synchronisation()
         owner = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
         serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
         serializer.is_valid(raise_exception=True)
@@ -361,6 +362,11 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         return OpportunityWriteSerializer
 
     @transaction.atomic
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Check and store a listing."""
+        hold_off_synchronisation()
+        return super().create(request, *args, **kwargs)
+
     def perform_create(self, serializer: BaseSerializer[Opportunity]) -> None:
         """Stamp the listing with who posts it."""
         log_addition(self.request.user, serializer.save(created_by=self.request.user))

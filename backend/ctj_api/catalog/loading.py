@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 from rest_framework import serializers
 
-from ctj_api.enums import PracticeArea, Source
+from ctj_api.enums import PracticeArea
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
+from ctj_api.querysets import is_kept_elsewhere
 from ctj_api.validators import normal_name
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
@@ -137,11 +137,6 @@ def _problems(errors: Any, data: Any, place: tuple[str, ...] = ()) -> Iterator[s
 def _quoted_name(entry: object) -> str:
     name = entry.get("name") or entry.get("title") if isinstance(entry, dict) else None
     return f' ("{name}")' if name else ""
-
-
-def is_kept_elsewhere() -> bool:
-    """Return whether PeopleDepot keeps skills, roles and projects, so that they aren't changed here."""
-    return settings.CATALOG_SOURCE == Source.PEOPLE_DEPOT
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ from django.urls import reverse_lazy
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.querysets import LAST_ADMINISTRATOR
+from ctj_api.querysets import LAST_ADMINISTRATOR, hold_off_synchronisation
 from ctj_api.validators import RETIRED, clean_skill_levels, normal_lines, quote
 
 from .history import newest_entry, snapshot
@@ -200,6 +200,8 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
         super().__init__(*args, **kwargs)
         matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
         self.initial["skill_levels"] = matrix.levels if matrix else {}
+        if self.is_bound:
+            hold_off_synchronisation()
 
     def clean_skill_levels(self) -> dict[str, int]:
         """Return the levels; raises a ``ValidationError`` for a retired skill that the stored matrix doesn't rate."""

@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from ctj_api.catalog.loading import KEPT_ELSEWHERE, is_kept_elsewhere, lower_name
+from ctj_api.catalog.loading import KEPT_ELSEWHERE, lower_name
 from ctj_api.models import CatalogModel, CommunityOfPractice, Project, Role, Skill, SyncRun
-from ctj_api.querysets import is_administrator
+from ctj_api.querysets import is_administrator, is_kept_elsewhere
 
 from .display import week_text
 from .forms import VersionedForm
@@ -49,8 +49,8 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the states besides the current one, as far as they occur."""
-        rows = model_admin.model._default_manager
+        """Return the states besides the current one, as far as they occur and the user sees such rows."""
+        rows = model_admin.get_queryset(request)
         return [(state, state.capitalize()) for state in model_admin.states if getattr(rows, state)().exists()]
 
     def choices(self, changelist: Any) -> Any:
@@ -85,11 +85,6 @@ class CatalogAdmin[M: CatalogModel](DeskAdmin[M]):
         is_managed = is_administrator(request.user) and request.path != reverse("admin:autocomplete")
         return rows if is_managed else rows.current()
 
-    def get_list_filter(self, request: HttpRequest) -> Any:
-        """Return the filters, for administrators with the one by state."""
-        filters: Any = super().get_list_filter(request)
-        return [*filters, StateFilter] if is_administrator(request.user) else filters
-
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
         """Save the row, unless nothing is different: then its time stays as well."""
         if not change or form.has_changed():
@@ -122,7 +117,7 @@ class RoleAdmin(CatalogAdmin[Role], ViewOnlyAdmin[Role]):
 
     form = RoleForm
     list_display = ("title", "community_of_practice")
-    list_filter = (("community_of_practice", CommunityFilter),)
+    list_filter = (("community_of_practice", CommunityFilter), StateFilter)
     list_select_related = ("community_of_practice",)
     search_fields = ("title",)
     fields = ("title", "community_of_practice")
@@ -139,6 +134,7 @@ class ProjectAdmin(CatalogAdmin[Project], ViewOnlyAdmin[Project]):
     """The projects of Hack for LA."""
 
     list_display = ("name", "meetings")
+    list_filter = (StateFilter,)
     search_fields = ("name",)
     fields = ("name", "meetings", "people_depot_project_id")
 
@@ -155,12 +151,8 @@ class SyncRunAdmin(ViewOnlyAdmin[SyncRun]):
     fields = ("started_at", "ended_at", "outcome", "is_adoption", "reason")
 
     def has_view_permission(self, request: HttpRequest, obj: SyncRun | None = None) -> bool:
-        """Let administrators only see them."""
-        return is_administrator(request.user)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Lead to the page once there is anything to see."""
-        return self.has_view_permission(request) and (is_kept_elsewhere() or SyncRun.objects.exists())
+        """Let administrators only see them, as soon as there is anything to see."""
+        return is_administrator(request.user) and (is_kept_elsewhere() or SyncRun.objects.exists())
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the last runs, the newest plan, the titles that wait, and what was retired while in use."""

@@ -22,7 +22,7 @@ from ctj_api.querysets import Usage
 from .forms import SkillFileForm, digest_of
 from .history import log_changes
 from .reauthentication import ask_password
-from .reference import CatalogAdmin
+from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
 from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
 
@@ -36,7 +36,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
     """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
-    list_filter = ("communities_of_practice",)
+    list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
     fields = ("name", "description", "communities_of_practice")
     formfield_overrides: ClassVar = {
