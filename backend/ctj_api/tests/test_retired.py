@@ -27,7 +27,7 @@ from .test_history import form_of, messages, payload_of
 URL = "/api/opportunities/"
 ME = "/api/users/me/"
 KINDS = ("skill", "role", "project")
-MATRIX = "skills_required_matrix"
+REQUIRED, LEARNED = "skills_required_matrix", "skills_learned_matrix"
 ELSEWHERE = override_settings(CATALOG_SOURCE="peopledepot", DEBUG=True)
 HELD_UP = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
@@ -37,25 +37,25 @@ def page(model: str, name: str, *args: object, **query: str) -> str:
     return reverse(f"admin:ctj_api_{model}_{name}", args=args, query=query or None)
 
 
+def make_rows() -> dict[str, Any]:
+    """Return a skill, a role and a project."""
+    return {"skill": make.make_skill(), "role": make.make_role(), "project": make.make_project()}
+
+
+def listed(client: Any, kind: str, **query: str) -> list[Any]:
+    """Return the rows of a list in the admin."""
+    return list(client.get(page(kind, "changelist", **query)).context["cl"].result_list)
+
+
 class CatalogTestCase(TestCase):
-    """A skill, a role and a project that a listing and a volunteer have, retired now, and a current one of each."""
+    """A retired skill, role and project that a listing and a volunteer have, and a current one of each."""
 
     def setUp(self) -> None:
         """Make the rows, and those who look at them."""
-        self.pm, self.administrator = make.make_pm_user(), make.make_admin_user()
-        self.desk = form_client(self.administrator)
-        self.skill = make.make_skill(name="Old React")
-        self.retired: dict[str, Any] = {
-            "skill": self.skill,
-            "role": make.make_role(title="Old"),
-            "project": make.make_project(),
-        }
-        self.current: dict[str, Any] = {
-            "skill": make.make_skill(),
-            "role": make.make_role(),
-            "project": make.make_project(),
-        }
-        one, two = ({"role": rows["role"], "project": rows["project"]} for rows in (self.retired, self.current))
+        self.pm, self.desk = make.make_pm_user(), form_client(make.make_admin_user())
+        self.retired, self.current = make_rows(), make_rows()
+        self.skill = self.retired["skill"]
+        one, two = ({kind: rows[kind] for kind in ("role", "project")} for rows in (self.retired, self.current))
         self.listing = make.make_opportunity({self.skill: 3}, created_by=self.pm, **one)
         self.other = make.make_opportunity(created_by=self.pm, **two)
         self.volunteer = make.make_regular_user({self.skill: 3})
@@ -68,13 +68,8 @@ class CatalogTestCase(TestCase):
     def additions(self) -> Iterator[tuple[dict[str, Any], str, str]]:
         """Return what adds each of the retired rows to a listing, in which field, and what is said of that."""
         for kind, row in self.retired.items():
-            field = MATRIX if kind == "skill" else kind
+            field = REQUIRED if kind == "skill" else kind
             yield {field: {str(row.pk): 1} if kind == "skill" else str(row.pk)}, field, RETIRED.format(row)
-
-    def listed(self, client: Any, kind: str, **query: str) -> list[Any]:
-        """Return the rows of a list in the admin; one that can't be narrowed so is shown whole."""
-        shown = client.get(page(kind, "changelist", **query), follow=True)
-        return list(shown.context["cl"].result_list)
 
 
 class CatalogReadTests(CatalogTestCase):
@@ -90,27 +85,26 @@ class CatalogReadTests(CatalogTestCase):
                 (found,) = self.client.get(URL, {kind: str(row.pk)}).json()
                 names = (found["skills_required"][0]["name"], found["role_title"], found["project_name"])
                 self.assertEqual(names, tuple(map(str, self.retired.values())))
-        self.assertEqual(self.client.get("/api/skills/", {"search": "react"}).json(), [])
+        self.assertEqual(self.client.get("/api/skills/", {"search": str(self.skill)}).json(), [])
 
     def test_volunteer_goes_on_being_matched_by_a_retired_skill(self) -> None:
         """In both directions, with its name."""
         (match,) = client_of(self.volunteer).get(f"{ME}matches/").json()
-        self.assertEqual((match["score"], match["skills"][0]["name"]), (1, "Old React"))
+        self.assertEqual((match["score"], match["skills"][0]["name"]), (1, str(self.skill)))
         (match,) = client_of(self.pm).get(f"{URL}{self.listing.pk}/matches/").json()
         self.assertEqual(match["volunteer"]["id"], str(self.volunteer.pk))
 
     def test_everyone_sees_current_rows_in_the_admin_and_administrators_retired_ones_by_a_filter(self) -> None:
         """In the lists, on the rows' pages, where words are completed, and in the filters of listings."""
-        for client in (self.client, self.desk):
-            for kind, row in self.retired.items():
-                with self.subTest(kind, client=client):
-                    self.assertEqual(self.listed(client, kind), [self.current[kind]])
-                    self.assertEqual(self.listed(client, kind, q="old"), [])
-                    opened = client.get(page(kind, "change", row.pk)).status_code == 200
-                    found = row in self.listed(client, kind, state="retired")
-                    self.assertEqual((opened, found), (client is self.desk,) * 2)
         staff = form_client(make.make_staff_user("view_skill", "change_skill"))
-        self.assertEqual(self.listed(staff, "skill"), [self.current["skill"]])
+        for client, kinds in ((self.client, KINDS), (staff, KINDS[:1]), (self.desk, KINDS)):
+            for kind in kinds:
+                row, is_managed = self.retired[kind], client is self.desk
+                with self.subTest(kind, client=client):
+                    self.assertEqual(listed(client, kind), [self.current[kind]])
+                    self.assertEqual(listed(client, kind, q=str(row)), [])
+                    opened = client.get(page(kind, "change", row.pk)).status_code == 200
+                    self.assertEqual((opened, row in listed(client, kind, state="retired")), (is_managed,) * 2)
         query = {"app_label": "ctj_api", "model_name": "opportunity", "field_name": "project"}
         completed = self.desk.get(reverse("admin:autocomplete"), query).json()["results"]
         self.assertEqual([each["id"] for each in completed], [str(self.current["project"].pk)])
@@ -129,12 +123,10 @@ class CatalogWriteTests(CatalogTestCase):
         """A level may change; who adds is told what is retired, by name; what was taken out can't come back."""
         api, url, other = client_of(self.pm), f"{URL}{self.listing.pk}/", f"{URL}{self.other.pk}/"
         levels = {str(self.skill.pk).upper(): 5, str(self.current["skill"].pk): 1}
-        self.assertEqual(api.put(url, payload_of(self.listing, **{MATRIX: levels})).status_code, 200)
+        self.assertEqual(api.put(url, payload_of(self.listing, **{REQUIRED: levels})).status_code, 200)
         for added, field, told in self.additions():
-            for response in (
-                api.post(URL, make.opportunity_payload(**added)),
-                api.put(other, payload_of(self.other, **added)),
-            ):
+            posted = api.post(URL, make.opportunity_payload(**added))
+            for response in (posted, api.put(other, payload_of(self.other, **added))):
                 with self.subTest(told):
                     self.assertEqual(make.error_of(response)["fields"], {field: [told]})
         statuses = [api.put(url, payload_of(listing)).status_code for listing in (self.other, self.listing)]
@@ -144,9 +136,9 @@ class CatalogWriteTests(CatalogTestCase):
         """Once it is taken out, it is gone."""
         skill, current = str(self.skill.pk), str(self.current["skill"].pk)
         for levels, status in (({skill: 5}, 200), ({skill: 4, current: 1}, 200), ({}, 200), ({skill: 4}, 400)):
-            response = client_of(self.volunteer).patch(ME, {"skills_learned_matrix": levels})
+            response = client_of(self.volunteer).patch(ME, {LEARNED: levels})
             self.assertEqual(response.status_code, status)
-        self.assertEqual(make.error_of(response)["fields"], {"skills_learned_matrix": [RETIRED.format(self.skill)]})
+        self.assertEqual(make.error_of(response)["fields"], {LEARNED: [RETIRED.format(self.skill)]})
 
     def test_pm_user_is_offered_what_is_current_and_what_the_listing_has(self) -> None:
         """And can save nothing else by the form."""
@@ -161,37 +153,38 @@ class CatalogWriteTests(CatalogTestCase):
         for added, field, told in self.additions():
             with self.subTest(told):
                 response = self.client.post(add, form_of(make.opportunity_payload(status="draft", **added)))
-                wrong = "skill_levels" if field == MATRIX else field
+                wrong = "skill_levels" if field == REQUIRED else field
                 self.assertEqual(list(response.context["adminform"].form.errors), [wrong])
 
     def test_administrator_cannot_newly_rate_a_retired_skill(self) -> None:
         """Neither for a volunteer, nor by a merging, nor by a file; a merging out of a retired one works."""
-        form = form_of({MATRIX: {str(self.skill.pk): 2}}) | {"email": "a@example.org"}
-        answer = self.desk.post(page("userprofile", "change", make.make_regular_user().pk), form)
+        current, path = self.current["skill"], page("userprofile", "change", make.make_regular_user().pk)
+        answer = self.desk.post(path, form_of({REQUIRED: {str(self.skill.pk): 2}}) | {"email": "a@example.org"})
         self.assertEqual(answer.context["adminform"].form.errors["skill_levels"], [RETIRED.format(self.skill)])
         with self.assertRaisesMessage(Exception, RETIRED.format(self.skill)):
-            Skill.objects.filter(pk=self.current["skill"].pk).merge_into(self.skill)
-        file = SimpleUploadedFile("skills.csv", b"name,description\nold REACT,New\n")
+            Skill.objects.filter(pk=current.pk).merge_into(self.skill)
+        file = SimpleUploadedFile("skills.csv", f"name,description\n{self.skill},New\n".encode())
         (row,) = self.desk.post(page("skill", "import"), {"import_file": file}).context["preview"].wrong_rows
-        self.assertEqual(row.problems, ['"old REACT" is retired: an administrator can bring it back.'])
-        Skill.objects.filter(pk=self.skill.pk).merge_into(self.current["skill"])
+        self.assertEqual(row.problems, [f'"{self.skill}" is retired: an administrator can bring it back.'])
+        Skill.objects.filter(pk=self.skill.pk).merge_into(current)
         self.listing.skills_required_matrix.refresh_from_db()
-        self.assertEqual(self.listing.skills_required_matrix.levels, {str(self.current["skill"].pk): 3})
+        self.assertEqual(self.listing.skills_required_matrix.levels, {str(current.pk): 3})
 
     def test_operator_loading_and_seeding_leaves_retired_rows_alone(self) -> None:
         """A catalog file that names them neither changes nor repeats them, and no demo has them."""
-        area = self.retired["role"].practice_area
+        skill, role, project = self.retired.values()
+        area = role.practice_area
         catalog = {
-            "skills": [{"name": "OLD react", "description": "New", "communities_of_practice": [area]}],
-            "roles": [{"title": "OLD", "community_of_practice": area}],
-            "projects": [{"name": str(self.retired["project"])}],
+            "skills": [{"name": skill.name.upper(), "description": "New", "communities_of_practice": [area]}],
+            "roles": [{"title": role.title, "community_of_practice": area}],
+            "projects": [{"name": project.name}],
         }
         before = [list(type(row).objects.values()) for row in self.retired.values()]
         with NamedTemporaryFile(suffix=".json") as file:
             Path(file.name).write_text(json.dumps(catalog))
             call_command("load_catalog", file.name, stdout=StringIO())
         self.assertEqual([list(type(row).objects.values()) for row in self.retired.values()], before)
-        self.assertFalse(self.skill.communities_of_practice.exists())
+        self.assertFalse(skill.communities_of_practice.exists())
         demo = DemoCatalog()
         offered = {*demo.skills.values(), *(str(pk) for pk, _ in demo.projects)}
         offered |= {str(role.pk) for roles in demo.roles.values() for role in roles}
@@ -200,12 +193,12 @@ class CatalogWriteTests(CatalogTestCase):
     def test_administrator_brings_a_retired_row_back(self) -> None:
         """Nobody else, and only where the catalog is kept here; the history tells."""
         for client, source in ((self.client, "local"), (self.desk, "peopledepot"), (self.desk, "local")):
+            is_back = client is self.desk and source == "local"
             for kind, row in self.retired.items():
                 with self.subTest(kind, source=source), self.settings(CATALOG_SOURCE=source):
                     form = {"action": "bring_back", "_selected_action": [str(row.pk)]}
                     client.post(page(kind, "changelist", state="retired"), form)
                     row.refresh_from_db()
-                    is_back = client is self.desk and source == "local"
                     self.assertEqual((row.retired_at is None, messages(row)), (is_back, ["Brought back."] * is_back))
 
     def test_administrator_gives_a_waiting_title_its_community(self) -> None:
@@ -218,7 +211,7 @@ class CatalogWriteTests(CatalogTestCase):
         self.assertNotContains(self.client.get(page("opportunity", "add")), f'value="{waiting.pk}"')
         response = client_of(self.pm).post(URL, make.opportunity_payload(role=str(waiting.pk)))
         self.assertEqual(make.error_of(response)["fields"], {"role": ["There is no role with this id."]})
-        self.assertEqual(self.listed(self.desk, "role", state="waiting"), [waiting])
+        self.assertEqual(listed(self.desk, "role", state="waiting"), [waiting])
         form = {"community_of_practice": str(make.make_cop("ui_ux", name="Design").pk), "title": "Renamed"}
         for source in ("peopledepot", "local"):
             with self.subTest(source), self.settings(CATALOG_SOURCE=source):
@@ -236,7 +229,7 @@ class CatalogSourceTests(CatalogTestCase):
     def test_administrator_changes_only_what_is_ours_while_people_depot_keeps_the_catalog(self) -> None:
         """Descriptions, and who is in which community; the rest is refused in words, until it is kept here again."""
         skill, role, project = self.current.values()
-        community, listed = str(make.make_cop("ui_ux").pk), page("skill", "changelist")
+        community, skills = str(make.make_cop("ui_ux").pk), page("skill", "changelist")
         form = {"name": "Renamed", "description": "Ours", "communities_of_practice": [community]}
         with ELSEWHERE:
             refused = [page(kind, "delete", row.pk) for kind, row in self.current.items()]
@@ -245,8 +238,8 @@ class CatalogSourceTests(CatalogTestCase):
                     with self.subTest(path, method=send.__name__):
                         self.assertContains(send(path), KEPT_ELSEWHERE, status_code=403)
             merging = {"action": "merge_selected", "_selected_action": [str(skill.pk)]}
-            self.assertContains(self.desk.post(listed, merging), KEPT_ELSEWHERE, status_code=403)
-            self.assertNotContains(self.desk.get(listed), page("skill", "import"))
+            self.assertContains(self.desk.post(skills, merging), KEPT_ELSEWHERE, status_code=403)
+            self.assertNotContains(self.desk.get(skills), page("skill", "import"))
             self.assertEqual(self.desk.get(page("skill", "export")).status_code, 200)
             self.desk.post(page("skill", "change", skill.pk), form)
             self.desk.post(page("role", "change", role.pk), {"community_of_practice": community})
@@ -256,7 +249,7 @@ class CatalogSourceTests(CatalogTestCase):
         self.assertEqual(str(Role.objects.get(pk=role.pk).community_of_practice_id), community)
         self.desk.post(page("skill", "change", skill.pk), form)
         self.assertTrue(Skill.objects.filter(name="Renamed").exists())
-        self.assertContains(self.desk.get(listed), page("skill", "import"))
+        self.assertContains(self.desk.get(skills), page("skill", "import"))
         answer = self.desk.post(page("role", "change", role.pk), {"community_of_practice": community})
         self.assertContains(answer, "Your account may not open this page.", status_code=403)
 
@@ -275,7 +268,7 @@ class CatalogSourceTests(CatalogTestCase):
         """The newest plan, titles that wait, and what was retired while in use; nobody else does, nor before a run."""
         index, overview = reverse("admin:index"), page("syncrun", "changelist")
         self.assertNotContains(self.desk.get(index), overview)
-        waiting = make.make_role(title="Scout", community_of_practice=None)
+        waiting = make.make_role(community_of_practice=None)
         make.make_skill(name="Unused", retired_at=timezone.now())
         plan = {"added": ["skill Vue"], "conflicts": ["skill <b>Java</b>: adopt it"], "waiting": []}
         run = make.make_sync_run(outcome="conflicts", plan=plan, reason="One name is taken.")
@@ -296,17 +289,21 @@ class RetirementRaceTests(TransactionTestCase):
 
     serialized_rollback = True
 
+    @ELSEWHERE
     def test_everyone_whose_write_waits_while_its_skill_is_retired_is_refused(self) -> None:
-        """What is checked is what is stored once the write has its lock."""
+        """For another write of the same row, or for a synchronisation: what is checked is what is stored then."""
         volunteer, pm = make.make_regular_user(), make.make_pm_user()
         listing = make.make_opportunity(created_by=pm)
-        url, body = f"{URL}{listing.pk}/", payload_of(listing)
-        for table, owner, send, field in (
-            ("userprofile", volunteer, partial(client_of(volunteer).patch, ME), "skills_learned_matrix"),
-            ("opportunity", listing, partial(client_of(pm).put, url), MATRIX),
+        save, post = partial(client_of(volunteer).patch, ME), partial(client_of(pm).post, URL)
+        change = partial(client_of(pm).put, f"{URL}{listing.pk}/")
+        synchronising = "LOCK TABLE ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE"
+        for held, send, field in (
+            ("SELECT FROM ctj_api_userprofile FOR UPDATE", save, LEARNED),
+            ("SELECT FROM ctj_api_opportunity FOR UPDATE", change, REQUIRED),
+            *((synchronising, send, field) for send, field in ((save, LEARNED), (change, REQUIRED), (post, REQUIRED))),
         ):
             skill = make.make_skill()
-            with self.subTest(table), make.other_connection() as other:
+            with self.subTest(held, send=send), make.other_connection() as other:
 
                 def retire(skill: Skill = skill, other: Any = other) -> None:
                     with connection.cursor() as cursor:
@@ -314,6 +311,6 @@ class RetirementRaceTests(TransactionTestCase):
                     Skill.objects.filter(pk=skill.pk).update(retired_at=timezone.now())
                     other.commit()
 
-                other.execute(f"SELECT FROM ctj_api_{table} WHERE id = %s FOR UPDATE", [owner.pk])
-                answer, _ = at_once(partial(send, {**body, field: {str(skill.pk): 3}}), retire)
+                other.execute(held)
+                answer, _ = at_once(partial(send, {**payload_of(listing), field: {str(skill.pk): 3}}), retire)
                 self.assertEqual(make.error_of(answer)["fields"], {field: [RETIRED.format(skill)]})
