@@ -4,10 +4,10 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 
 from .desk.opportunities import OpportunityAdmin
-from .desk.reference import CommunityOfPracticeAdmin, ProjectAdmin, RoleAdmin
+from .desk.reference import CommunityOfPracticeAdmin, ProjectAdmin, RoleAdmin, SyncRunAdmin
 from .desk.skills import SkillAdmin
 from .desk.users import UserProfileAdmin
-from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
+from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SyncRun, UserProfile
 
 admin.site.unregister(Group)
 admin.site.register(CommunityOfPractice, CommunityOfPracticeAdmin)
@@ -16,3 +16,4 @@ admin.site.register(Project, ProjectAdmin)
 admin.site.register(Skill, SkillAdmin)
 admin.site.register(Opportunity, OpportunityAdmin)
 admin.site.register(UserProfile, UserProfileAdmin)
+admin.site.register(SyncRun, SyncRunAdmin)

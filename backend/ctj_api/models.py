@@ -343,4 +343,4 @@ class SyncRun(models.Model):
         constraints: ClassVar = [enum_constraint("outcome", SyncOutcome, "sync_run_outcome_enum")]
 
     def __str__(self) -> str:
-        return f"{self.get_outcome_display()} at {self.started_at:%Y-%m-%d %H:%M}"
+        return f"{self.get_outcome_display()} at {timezone.localtime(self.started_at):%Y-%m-%d %H:%M}"

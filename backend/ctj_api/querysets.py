@@ -18,7 +18,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import is_uuid
+from .validators import RETIRED, is_uuid
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -52,12 +52,30 @@ class Usage:
     volunteers: int
 
 
+class RetiredName(str):
+    """The name of a skill that is retired."""
+
+    __slots__ = ()
+
+
 class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
     """Rows of a catalog, with the rule of which ones are in use."""
 
     def current(self) -> Self:
         """Return what is listed, picked and newly used: all that is not retired."""
         return self.filter(retired_at=None)
+
+    def current_or(self, kept: object) -> Self:
+        """Return what may be chosen where the row with the id ``kept``, if any, is stored already."""
+        return self.current() | self.filter(pk=kept)
+
+    def retired(self) -> Self:
+        """Return what only those still have who used it before."""
+        return self.exclude(retired_at=None)
+
+    def with_usage(self) -> Self:
+        """Count for each row the opportunities that have it."""
+        return self.annotate(opportunity_count=Count("opportunities"))
 
 
 class RoleQuerySet(CatalogQuerySet[Any]):
@@ -68,6 +86,10 @@ class RoleQuerySet(CatalogQuerySet[Any]):
     def current(self) -> Self:
         """Return what is listed, picked and newly used: what is not retired, and has a community."""
         return super().current().exclude(community_of_practice=None)
+
+    def waiting(self) -> Self:
+        """Return the titles that wait for a community."""
+        return super().current().filter(community_of_practice=None)
 
 
 class ProjectQuerySet(CatalogQuerySet[Any]):
@@ -102,6 +124,8 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         locked = skills.lock_with_owners()
         if not dropped or len(locked) != len(chosen):
             raise ValidationError("One of these skills was deleted meanwhile.")
+        if any(skill.retired_at for skill in locked if skill == kept):
+            raise ValidationError(RETIRED.format(kept))
         usage = _matrices().rating_any(dropped).count_owners()
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
@@ -111,8 +135,9 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         return usage
 
     def names(self) -> dict[str, str]:
-        """Return id → name of these skills; the ids are texts, as in matrices."""
-        return dict(self.order_by().values_list(Cast("pk", models.TextField()), "name"))
+        """Return id → name of these skills: the ids as in matrices, each retired one's name as a ``RetiredName``."""
+        rows = self.order_by().values_list(Cast("pk", models.TextField()), "name", "retired_at")
+        return {skill: RetiredName(name) if retired_at else name for skill, name, retired_at in rows}
 
     def names_of(self, ids: Iterable[object]) -> dict[str, str]:
         """Return lower-case id → name of those among ``ids`` that are the id of a skill."""

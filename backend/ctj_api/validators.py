@@ -19,6 +19,7 @@ MAX_HOURS = 168
 MAX_SLOT_NAME = 255
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
+RETIRED = "{} is retired: it stays where it is in use, but can't be added."
 MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "00:00"

@@ -22,6 +22,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
+from .catalog.source import hold_off_synchronisation
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
@@ -61,7 +62,7 @@ from .serializers import (
 @permission_classes([AllowAny])
 def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
-    skills = SkillFilter.narrow(request, Skill.objects.prefetch_related("communities_of_practice"))
+    skills = SkillFilter.narrow(request, Skill.objects.current().prefetch_related("communities_of_practice"))
     tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
     return catalog_response(request, SkillReadSerializer(skills, many=True), *tables)
 
@@ -100,7 +101,7 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 @permission_classes([AllowAny])
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
-    roles = RoleFilter.narrow(request, Role.objects.all())
+    roles = RoleFilter.narrow(request, Role.objects.all().current())
     return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
 
 
@@ -110,7 +111,7 @@ def role_list(request: Request) -> HttpResponseBase:
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
-    return Response(RoleReadSerializer(get_object_or_404(Role, pk=pk)).data)
+    return Response(RoleReadSerializer(get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)).data)
 
 
 @public_read(ProjectReadSerializer(many=True), ProjectFilter)
@@ -119,7 +120,7 @@ def role_detail(request: Request, pk: UUID) -> Response:
 @permission_classes([AllowAny])
 def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
-    projects = ProjectFilter.narrow(request, Project.objects.all())
+    projects = ProjectFilter.narrow(request, Project.objects.current())
     return catalog_response(request, ProjectReadSerializer(projects, many=True), Project)
 
 
@@ -239,12 +240,11 @@ def user_me(request: Request) -> Response:
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
-    owner: Any = request.user
-    serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
-    serializer.is_valid(raise_exception=True)
     with transaction.atomic():
-        locked = UserProfile.objects.select_for_update(no_key=True)
-        serializer.instance = get_object_or_404(locked, pk=owner.pk)
+        hold_off_synchronisation()
+        owner = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
+        serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
+        serializer.is_valid(raise_exception=True)
         require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
@@ -363,16 +363,21 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         return OpportunityWriteSerializer
 
     @transaction.atomic
-    def perform_create(self, serializer: BaseSerializer[Opportunity]) -> None:
-        """Stamp the listing with who posts it."""
-        log_addition(self.request.user, serializer.save(created_by=self.request.user))
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Store a listing, stamped with who posts it."""
+        hold_off_synchronisation()
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        log_addition(request.user, serializer.save(created_by=request.user))
+        return Response(serializer.data, status=status.HTTP_201_CREATED)
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        serializer = self.get_serializer(self.get_object(), data=request.data)
-        serializer.is_valid(raise_exception=True)
+        self.get_object()  # refuses who may not, before anybody waits for a lock
         with transaction.atomic():
-            listing = serializer.instance = self.get_locked_object()
+            listing = self.get_locked_object()
+            serializer = self.get_serializer(listing, data=request.data)
+            serializer.is_valid(raise_exception=True)
             require_match(request, serializer)
             before, names = snapshot(listing), _names_in(listing)
             changed = serializer.save(created_by=request.user)

@@ -1,7 +1,8 @@
 """Reads a catalog of communities, roles, skills and projects from a JSON file, and loads it into the database.
 
-Loading deletes nothing. It adds roles, skills and projects that are missing, a skill's missing communities and a blank
-skill's description; the names and descriptions of the five communities it replaces, unless its own are blank.
+Loading deletes nothing, and leaves alone what is retired. It adds roles, skills and projects that are missing, a
+skill's missing communities and a blank skill's description; the names and descriptions of the five communities it
+replaces, unless its own are blank.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 from rest_framework import serializers
@@ -17,6 +19,8 @@ from rest_framework import serializers
 from ctj_api.enums import PracticeArea
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
 from ctj_api.validators import normal_name
+
+from .source import KEPT_ELSEWHERE, is_kept_elsewhere
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
 MAX_PROBLEMS = 10
@@ -26,8 +30,8 @@ type Catalog = dict[str, list[Entry]]
 type Communities = dict[str, CommunityOfPractice]
 
 
-class CatalogError(Exception):
-    """A catalog file can't be loaded; the message names the file, the entry and what is wrong."""
+class CatalogError(CommandError):
+    """A catalog can't be loaded; the message says why, for a file with its name and the entry."""
 
 
 class _EntrySerializer(serializers.Serializer[Any]):
@@ -139,12 +143,15 @@ def _quoted_name(entry: object) -> str:
 def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, int]:
     """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed.
 
+    Raises a ``CatalogError`` where PeopleDepot keeps the catalog; ``only_if_empty`` loads nothing then.
     The number of queries is fixed. Loads at the same time wait for each other, because they lock the communities.
     """
     rows = CommunityOfPractice.objects.select_for_update(no_key=True)
     communities = {row.practice_area: row for row in rows}
-    if only_if_empty and Skill.objects.exists():
+    if only_if_empty and (is_kept_elsewhere() or Skill.objects.exists()):
         catalog = {part: [] for part in catalog}
+    elif is_kept_elsewhere():
+        raise CatalogError(KEPT_ELSEWHERE)
     skills_added, skills_updated = _load_skills(catalog["skills"], communities)
     roles = [
         Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
@@ -190,6 +197,8 @@ def _load_skills(entries: list[Entry], communities: Communities) -> tuple[int, i
         if skill is None:
             skill = Skill(name=entry["name"], description=entry["description"])
             added.append(skill)
+        elif skill.retired_at:
+            continue
         else:
             missing -= set(skill.communities_of_practice.all())
             if missing or (entry["description"] and not skill.description):

@@ -16,11 +16,12 @@ from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
+from ctj_api.catalog.source import hold_off_synchronisation
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.exceptions import MAX_MESSAGES
-from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
-from ctj_api.validators import clean_skill_levels, normal_lines, quote
+from ctj_api.validators import RETIRED, clean_skill_levels, normal_lines, quote
 
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
@@ -200,6 +201,16 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
         super().__init__(*args, **kwargs)
         matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
         self.initial["skill_levels"] = matrix.levels if matrix else {}
+        if self.is_bound:
+            hold_off_synchronisation()
+
+    def clean_skill_levels(self) -> dict[str, int]:
+        """Return the levels; raises a ``ValidationError`` for a retired skill that the stored matrix doesn't rate."""
+        levels: dict[str, int] = self.cleaned_data["skill_levels"]
+        added = levels.keys() - self.initial["skill_levels"].keys()
+        if names := Skill.objects.retired().names_of(added):
+            raise ValidationError([RETIRED.format(name) for name in sorted(names.values())][:MAX_MESSAGES])
+        return levels
 
 
 class OpportunityForm(SkillMatrixForm[Opportunity]):
@@ -234,6 +245,13 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             "status": "A draft is seen by project managers only. Open: volunteers can find it and are matched with it. "
             "On hold, filled and closed: public still, but nobody is matched with it any more.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Offer the current projects and roles, and those that the listing has."""
+        super().__init__(*args, **kwargs)
+        for name in {"project", "role"} & self.fields.keys():
+            field: Any = self.fields[name]
+            field.queryset = field.queryset.current_or(getattr(self.instance, f"{name}_id"))
 
     @property
     def transitions(self) -> list[Transition]:

@@ -17,13 +17,14 @@ from django.views.decorators.http import require_safe
 
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
-from ctj_api.models import Opportunity, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
 from .display import skill_chips, status_word
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
+from .reference import CommunityFilter
 from .site import DeskAdmin, manages_listings
 from .transitions import PUBLISH, TRANSITIONS, Transition
 from .who_fits import coverage_text, who_fits
@@ -64,6 +65,15 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(status__in=groups.get(chosen, [chosen]))
 
 
+class CurrentProjectFilter(admin.RelatedOnlyFieldListFilter):
+    """Narrows the list to one of the current projects that have a listing."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
+        """Return the projects, by id and name."""
+        projects = Project.objects.current().filter(opportunities__in=model_admin.get_queryset(request).values("pk"))
+        return list(projects.values_list("pk", "name").distinct())
+
+
 def action_of(transition: Transition) -> Callable[..., None]:
     """Return the action of the list that takes the step with the chosen listings."""
 
@@ -95,8 +105,8 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     list_filter = (
         PostedByFilter,
         StatusFilter,
-        "role__community_of_practice",
-        ("project", admin.RelatedOnlyFieldListFilter),
+        ("role__community_of_practice", CommunityFilter),
+        ("project", CurrentProjectFilter),
     )
     list_per_page = 50
     search_fields = ("search_document",)

@@ -228,6 +228,8 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
         try:
             with transaction.atomic():
                 return _rendered(view(*args, **kwargs))
+        except PermissionDenied as error:
+            raise PermissionDenied(getattr(model_admin, "refusal", "")) from error
         except ValidationError as error:
             told = Truncator(" ".join(error.messages)).chars(1_000)
         except DatabaseError as error:

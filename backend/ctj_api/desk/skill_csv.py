@@ -189,6 +189,8 @@ class SkillImport:
             warnings = warnings_of(name, communities, {} if stored else self._spellings)
             self._spellings |= spellings_of([name])
         problems = list(self._problems(number, after))
+        if stored and stored.retired_at:
+            problems.append(f"{quote(name)} is retired: an administrator can bring it back.")
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
 
     def _keys(self, communities: str) -> str:

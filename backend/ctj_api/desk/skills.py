@@ -22,6 +22,7 @@ from ctj_api.querysets import Usage
 from .forms import SkillFileForm, digest_of
 from .history import log_changes
 from .reauthentication import ask_password
+from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
 from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
 
@@ -31,22 +32,35 @@ FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
 
 
-class SkillAdmin(DeskAdmin[Skill]):
+class SkillAdmin(CatalogAdmin[Skill]):
     """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
-    list_filter = ("communities_of_practice",)
+    list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
     fields = ("name", "description", "communities_of_practice")
     formfield_overrides: ClassVar = {
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
     }
-    actions = (MERGE,)
+    actions = (MERGE, *CatalogAdmin.actions)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Skill]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """Return the skills with their communities and with how often they are rated."""
-        return Skill.objects.with_usage().prefetch_related("communities_of_practice")
+        return super().get_queryset(request).with_usage().prefetch_related("communities_of_practice")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let nobody add a skill where PeopleDepot keeps them."""
+        return not self.refusal and super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Skill | None = None) -> bool:
+        """Let nobody delete a skill where PeopleDepot keeps them."""
+        return not self.refusal and super().has_delete_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Skill | None = None) -> Any:
+        """Return what can't be changed: where PeopleDepot keeps the skills, their names as well."""
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, "name") if self.refusal else fields
 
     @admin.display(description="description", ordering="description")
     def short_description(self, skill: Skill) -> str:
@@ -83,11 +97,6 @@ class SkillAdmin(DeskAdmin[Skill]):
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
-    def save_model(self, request: HttpRequest, obj: Skill, form: Any, change: bool) -> None:
-        """Save the skill, unless nothing is different: then its time stays as well."""
-        if not change or form.has_changed():
-            super().save_model(request, obj, form, change)
-
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the communities, and warn of what is probably a mistake."""
         super().save_related(request, form, formsets, change)
@@ -102,13 +111,13 @@ class SkillAdmin(DeskAdmin[Skill]):
 
     def has_import_permission(self, request: HttpRequest) -> bool:
         """Let those import and export who may add and change skills."""
-        return self.has_add_permission(request) and self.has_change_permission(request)
+        return super().has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the list; merging is refused to those who may not, and asks for the password again."""
         merges = MERGE in request.POST.getlist("action")
         if merges and not self.has_merge_permission(request):
-            raise PermissionDenied
+            raise PermissionDenied(self.refusal)
         context = {**(extra_context or {}), "has_import_permission": self.has_import_permission(request)}
         question = ask_password(self, request) if merges else None
         return question or super().changelist_view(request, context)
@@ -151,8 +160,8 @@ class SkillAdmin(DeskAdmin[Skill]):
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Return the pages of the import, which ask for the password again before anything is written."""
-        if not self.has_import_permission(request):
-            raise PermissionDenied
+        if self.refusal or not self.has_import_permission(request):
+            raise PermissionDenied(self.refusal)
         question = ask_password(self, request) if "previewed" in request.POST else None
         return question or self._answer_import(request)
 

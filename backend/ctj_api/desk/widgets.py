@@ -1,5 +1,6 @@
 """The widget of the admin's forms that edits a skill matrix, and the catalog as the widget needs it."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Any, ClassVar, NamedTuple
@@ -31,9 +32,11 @@ class SkillIndex:
         """Return the id of the skill with this name, in any case; ``None`` where there is none."""
         return self._ids.get(lower_name(name))
 
-    def with_communities(self) -> list[tuple[str, list[str]]]:
-        """Return the name of each skill with the names of its communities."""
-        return [(skill.name, [str(area) for area in skill.communities_of_practice.all()]) for skill in self._skills]
+    def offered(self, rows: Iterable["SkillRow"]) -> list[tuple[str, list[str]]]:
+        """Return the names of the skills that are current or stand in ``rows``, with those of their communities."""
+        shown = {self.id_of(row.name) for row in rows}
+        skills = [skill for skill in self._skills if not skill.retired_at or str(skill.pk) in shown]
+        return [(skill.name, [str(area) for area in skill.communities_of_practice.all()]) for skill in skills]
 
     def rated(self, levels: dict[str, int]) -> list[tuple[str, int]]:
         """Return name and level of the skills of a matrix, highest level first, then by name."""
@@ -86,7 +89,7 @@ class SkillPicker(forms.Widget):
         context = super().get_context(name, value, attrs)
         context["widget"]["rows"] = list(chain(value or [], [SkillRow("", "")] * self.spare_rows))
         context["widget"]["template_row"] = SkillRow("", "")
-        context["widget"]["skills"] = self.skills.with_communities()
+        context["widget"]["skills"] = self.skills.offered(value or [])
         context["widget"]["count_url"] = self.count_url
         context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]
         return context

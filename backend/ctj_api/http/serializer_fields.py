@@ -12,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from ctj_api.models import Skill
+from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
     DAYS,
     END_OF_DAY,
@@ -22,6 +23,7 @@ from ctj_api.validators import (
     MAX_SLOTS,
     MIDNIGHT,
     MIN_LEVEL,
+    RETIRED,
     clean_skill_levels,
     describe,
     is_uuid,
@@ -94,15 +96,17 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the row; raises ``ValidationError`` where the id is none, or nobody's."""
+        """Return the row; raises ``ValidationError`` where there is none, or a retired one that isn't stored yet."""
         rows: Any = self.get_queryset()
         name = rows.model._meta.verbose_name
         if not is_uuid(data):
             raise serializers.ValidationError(f"Give the id of a {name}.")
-        row = rows.filter(pk=data).first()
-        if row is None:
-            raise serializers.ValidationError(f"There is no {name} with this id.")
-        return row
+        is_catalog = isinstance(rows, CatalogQuerySet)
+        usable = rows.current_or(getattr(self.parent.instance, f"{self.source}_id", None)) if is_catalog else rows
+        if row := usable.filter(pk=data).first():
+            return row
+        row = rows.retired().filter(pk=data).first() if is_catalog else None
+        raise serializers.ValidationError(RETIRED.format(row) if row else f"There is no {name} with this id.")
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -173,11 +177,17 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     """``{skill id: level}``."""
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
-        """Return the levels in normal form; raises ``ValidationError`` with a message for each wrong entry."""
+        """Return the levels in normal form; raises ``ValidationError`` for wrong entries and new retired skills."""
+        names = all_skill_names(self.context)
+        rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
         try:
-            return clean_skill_levels(data, all_skill_names(self.context) if data else {})
+            levels = clean_skill_levels(data, names)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
+        added = [names[skill] for skill in sorted(levels.keys() - rated.keys())]
+        if told := [RETIRED.format(name) for name in added if isinstance(name, RetiredName)]:
+            raise serializers.ValidationError(told)
+        return levels
 
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:
         """Return the levels as they are stored."""

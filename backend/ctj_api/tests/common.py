@@ -15,9 +15,10 @@ from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 PASSWORD = "a-long-enough-passphrase"
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
@@ -79,6 +80,12 @@ def make_skill(**fields: Any) -> Skill:
 def make_project(**fields: Any) -> Project:
     """Return a project."""
     return Project.objects.create(**{"name": f"Project {next(_numbers):04}", **fields})
+
+
+def make_sync_run(**fields: Any) -> SyncRun:
+    """Return a synchronisation that has just ended well."""
+    now = timezone.now()
+    return SyncRun.objects.create(**{"started_at": now, "ended_at": now, "outcome": "done", **fields})
 
 
 def make_matrix(levels: dict[Skill, int]) -> SkillMatrix:

@@ -5,17 +5,25 @@ from collections.abc import Iterator
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import connection, transaction
+from django.db.models import Model
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
-from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 from .common import WEEK, execute, make_admin_user, make_cop, make_pm_user
 
 FEW, MANY = 10, 1000
 MODEL_PAGES = ("changelist", "add", "import", "export", "volunteer_count")
 ROW_PAGES = ("change", "history", "delete")
+
+
+def oldest(model: type[Model]) -> Model:
+    """Return the row that was made first."""
+    made_at = "started_at" if model is SyncRun else "created_at"
+    return model._default_manager.order_by(made_at)[0]
 
 
 class AdminQueryTests(TestCase):
@@ -60,8 +68,10 @@ class AdminQueryTests(TestCase):
             Opportunity(project=project, role=role, body="Help us.", created_by=self.pm, skills_required_matrix=matrix)
             for project, role, matrix in zip(projects, roles, required, strict=True)
         )
+        now = timezone.now()
+        SyncRun.objects.bulk_create(SyncRun(started_at=now, ended_at=now, outcome="done") for _ in numbers)
         for model in admin.site._registry:
-            row = model._default_manager.order_by("created_at")[0]
+            row = oldest(model)
             LogEntry.objects.log_actions(self.pm.pk, [row] * len(numbers), CHANGE, "Changed.")
 
     def paths(self) -> Iterator[str]:
@@ -75,7 +85,7 @@ class AdminQueryTests(TestCase):
                     yield reverse(f"{name}_{page}")
                 except NoReverseMatch:
                     continue
-            row = model._default_manager.order_by("created_at")[0]
+            row = oldest(model)
             yield from (reverse(f"{name}_{page}", args=[row.pk]) for page in ROW_PAGES)
 
     def count_queries(self, path: str) -> int:

@@ -65,7 +65,7 @@ class ForgotPasswordTests(APITestCase):
         make_regular_user(email="gone@example.org", is_active=False)
 
     def test_owner_asking_is_mailed_a_link_to_the_front_end(self) -> None:
-        """In a line of its own, with the host of the settings; another tells of the change; none has name or password."""
+        """In a line of its own, with the settings' host; another tells of the change; none has name or password."""
         self.assertEqual(ask("ANA@Example.org").status_code, 204)
         (message,) = mail.outbox
         self.assertEqual(message.to, [ANA])

@@ -23,6 +23,7 @@ from .common import (
     make_role,
     make_skill,
     make_staff_user,
+    make_sync_run,
     opportunity_payload,
 )
 
@@ -135,6 +136,7 @@ ADMIN_MODELS = {
         "delete": site_page(403),
         "listings": admins(200),
     },
+    "syncrun": {**{page: admins(200) for page in READ}, "add": site_page(403), "delete": site_page(403)},
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
 LISTS = {"changelist", "add", "volunteer_count", "import", "export", "listings"}
@@ -143,6 +145,7 @@ ADMIN_POSTS = {
     **{f"{model}_history": site_page(200) for model in ADMIN_MODELS},
     **{f"{model}_{page}": site_page(403) for model in ADMIN_MODELS for page in ("add", "change", "delete")},
     **{f"{model}_changelist": site_page(200) for model in ADMIN_MODELS},
+    **{f"syncrun_{page}": admins(200) for page in ("changelist", "history")},
     "userprofile_changelist": admins(200),
     "userprofile_history": admins(200),
     "userprofile_change": admins(200),
@@ -270,6 +273,7 @@ class AdminPermissionTests(TestCase):
             "role": make_role(),
             "project": make_project(),
             "userprofile": make_regular_user(),
+            "syncrun": make_sync_run(),
         }
 
     def url(self, model: str, page: str) -> str:

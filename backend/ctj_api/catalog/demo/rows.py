@@ -57,13 +57,13 @@ class DemoCatalog:
 
     def __init__(self) -> None:
         self.communities = dict(CommunityOfPractice.objects.values_list("practice_area", "pk"))
-        self.projects = list(Project.objects.values_list("pk", "name"))
-        self.skills = {name.lower(): str(pk) for name, pk in Skill.objects.values_list("name", "pk")}
+        self.projects = list(Project.objects.current().values_list("pk", "name"))
+        self.skills = {name.lower(): str(pk) for name, pk in Skill.objects.current().values_list("name", "pk")}
         self.roles: dict[str, list[Role]] = defaultdict(list)
-        for role in Role.objects.select_related("community_of_practice"):
+        for role in Role.objects.current().select_related("community_of_practice"):
             self.roles[role.practice_area].append(role)
         self._nearby: dict[str, list[str]] = defaultdict(list)
-        linked = Skill.objects.filter(communities_of_practice__isnull=False)
+        linked = Skill.objects.current().filter(communities_of_practice__isnull=False)
         for area, pk in linked.values_list("communities_of_practice__practice_area", "pk"):
             self._nearby[area].append(str(pk))
 

@@ -28,7 +28,7 @@ BATCH_SIZE = 1000
 
 def prepare_catalog(seed: int) -> DemoCatalog:
     """Load a catalog if there is none, give meetings to projects without any, and return what demo rows refer to."""
-    if not all(model._default_manager.exists() for model in (Skill, Role, Project)):
+    if not all(rows.exists() for rows in (Skill.objects.current(), Role.objects.current(), Project.objects.current())):
         load_catalog(read_catalog(SHIPPED_CATALOG))
     _add_meeting_times(seed)
     return DemoCatalog()
@@ -119,7 +119,7 @@ def _count_rows_for_planner() -> None:
 
 
 def _add_meeting_times(seed: int) -> None:
-    projects = list(Project.objects.filter(meeting_times__isnull=True))
+    projects = list(Project.objects.current().filter(meeting_times__isnull=True))
     for project in projects:
         project.meeting_times = build_meeting_times(generator(seed, "project", project.name))
         project.updated_at = timezone.now()

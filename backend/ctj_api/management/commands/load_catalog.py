@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from ctj_api.catalog.loading import SHIPPED_CATALOG, CatalogError, load_catalog, read_catalog
+from ctj_api.catalog.loading import SHIPPED_CATALOG, load_catalog, read_catalog
 
 
 class Command(BaseCommand):
@@ -24,9 +24,6 @@ class Command(BaseCommand):
         parser.add_argument("--if-empty", action="store_true", help="do nothing when there is any skill")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Load the file and say what changed; raises ``CommandError`` for one that is no catalog."""
-        try:
-            changes = load_catalog(read_catalog(Path(options["file"])), only_if_empty=options["if_empty"])
-        except CatalogError as error:
-            raise CommandError(str(error)) from error
+        """Load the file and say what changed; raises ``CatalogError`` where that can't be done."""
+        changes = load_catalog(read_catalog(Path(options["file"])), only_if_empty=options["if_empty"])
         self.stdout.write(f"Catalog: {', '.join(f'{count} {name}' for name, count in changes.items())}.")

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from django.apps import apps
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from ctj_api.models import UserProfile
+from ctj_api.models import Project, UserProfile
 from ctj_api.tests.common import (
     PASSWORD,
     WEEK,
@@ -19,6 +20,7 @@ from ctj_api.tests.common import (
     make_regular_user,
     make_role,
     make_skill,
+    make_sync_run,
 )
 from ctj_api.tests.test_permissions import ADMIN_MODELS, ADMIN_SITE, LISTS
 
@@ -35,6 +37,7 @@ class AdminPageTestCase(BrowserTestCase):
     def setUp(self) -> None:
         """Make a handful of rows, some with long names."""
         super().setUp()
+        make_role(title="Title that waits", community_of_practice=None)
         react, analysis = make_skill(name="React"), make_skill(name="Stakeholder Management: Organizing Meetings")
         for skill in (react, analysis):
             skill.communities_of_practice.add(make_cop("engineering"), make_cop("ui_ux"))
@@ -49,6 +52,9 @@ class AdminPageTestCase(BrowserTestCase):
         self.client.force_login(self.administrator)
         form = {"description": "Renamed", "name": "React"}
         self.client.post(reverse("admin:ctj_api_skill_change", args=[react.pk]), form)
+        Project.objects.filter(pk=project.pk).update(retired_at=timezone.now())
+        plan = {"added": ["skill Vue"], "conflicts": ["skill Java is ours under another id: run it with --adopt"]}
+        make_sync_run(outcome="conflicts", plan=plan, reason="1 conflict")
         self.foreign = reverse("admin:ctj_api_opportunity_change", args=[foreign.pk])
         self.listings = reverse("admin:ctj_api_userprofile_listings", query={"user": [str(left.pk)]})
 
@@ -62,7 +68,8 @@ class AdminPageTestCase(BrowserTestCase):
         for name in ADMIN_SITE.keys() - NO_PAGES:
             yield reverse(f"admin:{name}", args=["ctj_api"] if name == "app_list" else [])
         for model, pages in ADMIN_MODELS.items():
-            row = apps.get_model("ctj_api", model)._default_manager.latest("created_at")
+            newest = "started_at" if model == "syncrun" else "created_at"
+            row = apps.get_model("ctj_api", model)._default_manager.latest(newest)
             for page in pages:
                 yield reverse(f"admin:ctj_api_{model}_{page}", args=[] if page in LISTS else [row.pk])
         yield from (self.foreign, self.listings)
