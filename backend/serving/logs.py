@@ -57,6 +57,7 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
         "loggers": {
             "django": {"level": level},
             "twisted": {"level": "ERROR"},
+            "httpx2": {"level": "WARNING"},  # else a line with the address of each request
             **{name: {"level": "CRITICAL"} for name in SAID_ELSEWHERE},
             **{name: {"handlers": ["console"], "propagate": False} for name in ("gunicorn.error", "gunicorn.access")},
         },

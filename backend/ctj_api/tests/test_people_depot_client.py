@@ -163,6 +163,7 @@ class PeopleDepotReadTests(SimpleTestCase):
         self.depot.fail("users", say(200, json.dumps(users).encode()))
         self.assertEqual(PeopleDepotClient().users_by_username("user 1"), [NamedRow(LONG_AGO, "user 1")])
         self.assertEqual(PeopleDepotClient().users_by_username("user"), [])
+        self.assertFalse(logging.getLogger("httpx2").isEnabledFor(logging.INFO))  # the address has the username
 
     def test_client_waits_as_long_as_it_is_asked(self) -> None:
         """Another try comes no earlier than ``Retry-After`` says, in seconds or by a date."""
