@@ -72,7 +72,8 @@ class _KeyHandler(BaseHTTPRequestHandler):
             case "redirect":
                 self.answer(302, keys, Location=f"{server.issuer}/elsewhere")
             case mood:
-                body = {"html": b"<html></html>", "list": b"[]", "empty": b'{"keys": []}', "huge": keys + b" " * 70_000}
+                useless = b'{"keys": [{"kty": "oct", "k": "AAAA", "kid": "other"}]}'
+                body = {"html": b"<html></html>", "list": b"[]", "empty": useless, "huge": keys + b" " * 70_000}
                 self.answer(200, body.get(mood, keys))
 
     def do_POST(self) -> None:
