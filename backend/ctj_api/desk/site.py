@@ -151,8 +151,9 @@ class CivicTechJobsAdminSite(admin.AdminSite):
 
     def cognito_callback(self, request: HttpRequest) -> HttpResponse:
         """Let in who comes back from the pool's sign-in and works here; all others get one page without detail."""
+        finish = cognito_sign_in.finish
         try:
-            return self._unless_too_many(request, lambda: redirect(cognito_sign_in.finish(request, may_enter)))
+            return self._unless_too_many(request, lambda: HttpResponseRedirect(finish(request, may_enter)))
         except cognito_sign_in.SignInError as refusal:
             logger.warning("A sign-in by Cognito failed: %s", refusal)
         sign_out_url = cognito_sign_in.sign_out_url(request)

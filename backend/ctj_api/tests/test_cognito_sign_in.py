@@ -200,8 +200,8 @@ class CognitoSignInTests(TestCase):
         tabs = [(self.begin(urlencode({"next": page})), page) for page in (wanted, "/admin/password_change/")]
         for begun, page in reversed(tabs):
             self.assert_enters(self.answer(begun), page)
-        for page in ("https://evil.example/", "//evil.example"):
-            self.assert_enters(self.answer(self.begin(f"next={page}")))
+        for page, lands in (("https://evil.example/", "/admin/"), ("//evil.example", "/admin/"), ("x", f"{CALLBACK}x")):
+            self.assert_enters(self.answer(self.begin(f"next={page}")), lands)
 
     def test_pm_user_has_a_session_of_eight_hours(self) -> None:
         """However it is used, and although ten others last longer."""
