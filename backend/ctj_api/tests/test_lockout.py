@@ -188,5 +188,6 @@ class LockoutAtOnceTests(TransactionTestCase):
         with patch(CHECK_PASSWORD, return_value=False) as check:
             looked_at = at_once(*[guess] * 40)
         self.assertEqual((sum(looked_at), check.call_count), (5, 5))
+        self.assertIn(40, AttemptCount.objects.values_list("attempts", flat=True))
         with self.assertRaises(TooManyAttempts):
             in_another_thread(lambda: authenticate(None, email=ANA, password=PASSWORD))
