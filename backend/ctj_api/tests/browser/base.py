@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -58,8 +58,6 @@ WIDE_ELEMENTS = """() => {
     .map((element) => `  up to ${right(element)} px: ${element.cloneNode(false).outerHTML.slice(0, 200)}`);
   return [page.scrollWidth, page.clientWidth, wide.slice(0, 10)];
 }"""
-
-type ColorScheme = Literal["light", "dark"]
 
 
 def browser_path() -> str:
@@ -128,14 +126,12 @@ class BrowserTestCase(StaticLiveServerTestCase):
         user: UserProfile | None = None,
         width: int = WIDE,
         height: int = 800,
-        color_scheme: ColorScheme = "light",
         javascript: bool = True,
     ) -> Page:
         """Return an empty page of a browser profile of its own, in which ``user`` is signed in."""
         context = self.browser.new_context(
             base_url=self.live_server_url,
             viewport={"width": width, "height": height},
-            color_scheme=color_scheme,
             java_script_enabled=javascript,
             locale="en-US",
             timezone_id="UTC",
@@ -225,7 +221,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
         context.on("request", self._on_request)
         context.on("response", self._on_response)
         for event in ("requestfinished", "requestfailed"):
-            context.on(event, self.unanswered.discard)
+            context.on(event, self._on_end)
         context.on("page", lambda page: page.on("websocket", self._on_request))
 
     def _on_console(self, message: ConsoleMessage) -> None:
@@ -240,6 +236,9 @@ class BrowserTestCase(StaticLiveServerTestCase):
             self.unanswered.add(request)
         if not request.url.startswith(f"{self.live_server_url}/"):
             self.problems.append(f"request to another host: {request.url}")
+
+    def _on_end(self, request: Request) -> None:
+        self.unanswered.discard(request)
 
     def _on_response(self, response: Response) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
