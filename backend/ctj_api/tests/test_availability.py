@@ -44,17 +44,6 @@ def week(timezone: str, *slots: str) -> dict[str, Any]:
     return {"timezone": timezone, "slots": parsed}
 
 
-class HoursTests(SimpleTestCase):
-    """Hours a week."""
-
-    def test_hours_fit_up_to_what_is_available(self) -> None:
-        """Exactly as many fit, one more doesn't, and nobody knows where none are given."""
-        self.assertIs(fits_hours(6, 6), True)
-        self.assertIs(fits_hours(6, 7), False)
-        self.assertIs(fits_hours(0, 0), True)
-        self.assertIsNone(fits_hours(None, 0))
-
-
 class MeetingTests(SimpleTestCase):
     """Meetings of a project."""
 
@@ -130,7 +119,9 @@ class MeetingTests(SimpleTestCase):
         self.assert_fits(None, week(PACIFIC, "sun 02:30-03:00"), all_week, spring)
 
     def test_nothing_given_fits_neither_way(self) -> None:
-        """No meetings, an empty list of them, a zone that is unknown here; an empty availability is never free."""
+        """No meetings or hours, none in a list, an unknown zone; an empty availability is never free."""
+        for available, required, expected in ((6, 6, True), (6, 7, False), (0, 0, True), (None, 0, None)):
+            self.assertIs(fits_hours(available, required), expected)
         meeting = week(PACIFIC, "mon 18:00-19:00")
         self.assert_fits(None, None, meeting)
         self.assert_fits(None, meeting, None)

@@ -12,13 +12,15 @@ from rest_framework.test import APITestCase
 
 from ctj_api.models import UserProfile
 
-from .common import browser, make_pm_user
+from .common import make_pm_user
 from .matching_oracle import Pairing, Row, naive_fit, naive_fraction, naive_ranking, with_opportunity, with_volunteer
 
-ROWS = 1000
+ROWS = 500
 SAMPLE = 50
 # Matches that are compared in each direction; there are several times as many.
 MINIMUM = 1000
+
+PUBLIC = ("id", "name", "email", "community_of_practice", "max_available_hours")
 
 type Record = dict[str, Any]
 
@@ -31,8 +33,8 @@ def expected_match(opportunity: Record, volunteer: Record, project: Record, name
             "skill": id_,
             "name": names[id_],
             "required": level,
-            "have": have.get(id_, 0),
-            "status": status(level, have.get(id_, 0)),
+            "have": (own := have.get(id_, 0)),
+            "status": "met" if own >= level else "below" if own else "missing",
         }
         for id_, level in required.items()
     ]
@@ -47,11 +49,6 @@ def expected_match(opportunity: Record, volunteer: Record, project: Record, name
     }
 
 
-def status(required: int, have: int) -> str:
-    """Return the word for a level beside the required one."""
-    return "met" if have >= required else "below" if have else "missing"
-
-
 def ranked(records: list[Record], matrix: str, pairing: Pairing) -> list[Record]:
     """Return the records that overlap, best first."""
     by_id = {record["id"]: record for record in records}
@@ -60,7 +57,7 @@ def ranked(records: list[Record], matrix: str, pairing: Pairing) -> list[Record]
 
 
 class MatchOracleReadTests(APITestCase):
-    """A demo of a thousand listings and as many volunteers."""
+    """A demo of five hundred listings and as many volunteers."""
 
     @classmethod
     @override_settings(DEBUG=True, PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
@@ -92,45 +89,30 @@ class MatchOracleReadTests(APITestCase):
         row: Record = self.client.get("/api/users/me/").json()
         return row
 
-    def test_volunteer_who_saves_three_steps_gets_the_expected_ranking(self) -> None:
-        """Community, skills, times: then every match of fifty volunteers is as worked out."""
-        compared = 0
+    def test_everyone_gets_the_expected_ranking(self) -> None:
+        """Every match of fifty volunteers, and of fifty opportunities, whatever their status."""
+        compared = [0, 0]
+        opened = [row for row in self.opportunities if row["status"] == "open"]
         for account in self.random.sample(self.accounts, SAMPLE):
-            volunteer = answers = self.record(account)
-            client = browser(account)
-            for step in (
-                {"community_of_practice": answers["community_of_practice"]},
-                {"skills_learned_matrix": answers["skills_learned_matrix"]},
-                {name: answers[name] for name in ("max_available_hours", "meeting_availability")},
-            ):
-                volunteer = client.patch("/api/users/me/", step).json()
-            opened = [row for row in self.opportunities if row["status"] == "open"]
-            expected = [
+            volunteer = self.record(account)
+            matches = [
                 {"opportunity": row, **expected_match(row, volunteer, self.projects[row["project"]], self.names)}
                 for row in ranked(opened, "skills_required_matrix", with_volunteer(volunteer["skills_learned_matrix"]))
             ]
-            self.client.force_authenticate(account)
-            self.assertEqual(self.get_all("/api/users/me/matches/?limit=100"), expected)
-            compared += len(expected)
-        self.assertGreater(compared, MINIMUM)
-
-    def test_pm_user_gets_the_expected_ranking(self) -> None:
-        """Every match of fifty opportunities, whatever their status."""
+            self.assertEqual(self.get_all("/api/users/me/matches/?limit=100"), matches)
+            compared[0] += len(matches)
         volunteers = [self.record(account) for account in self.accounts]
         self.client.force_authenticate(make_pm_user())
-        compared = 0
         for opportunity in self.random.sample(self.opportunities, SAMPLE):
             project = self.projects[opportunity["project"]]
             pairing = with_opportunity(opportunity["skills_required_matrix"])
-            expected = [
+            matches = [
                 {
-                    "volunteer": {
-                        key: row[key] for key in ("id", "name", "email", "community_of_practice", "max_available_hours")
-                    },
+                    "volunteer": {name: row[name] for name in PUBLIC},
                     **expected_match(opportunity, row, project, self.names),
                 }
                 for row in ranked(volunteers, "skills_learned_matrix", pairing)
             ]
-            self.assertEqual(self.get_all(f"/api/opportunities/{opportunity['id']}/matches/?limit=100"), expected)
-            compared += len(expected)
-        self.assertGreater(compared, MINIMUM)
+            self.assertEqual(self.get_all(f"/api/opportunities/{opportunity['id']}/matches/?limit=100"), matches)
+            compared[1] += len(matches)
+        self.assertGreater(min(compared), MINIMUM)

@@ -8,6 +8,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.test import TransactionTestCase, override_settings
@@ -65,7 +66,7 @@ class ForgotPasswordTests(APITestCase):
         make_regular_user(email="gone@example.org", is_active=False)
 
     def test_owner_asking_is_mailed_a_link_to_the_front_end(self) -> None:
-        """In a line of its own, with the settings' host; another tells of the change; none has name or password."""
+        """In a line of its own, with the host of the settings; another mail tells of the change, and of no secret."""
         self.assertEqual(ask("ANA@Example.org").status_code, 204)
         (message,) = mail.outbox
         self.assertEqual(message.to, [ANA])
@@ -256,12 +257,14 @@ class SessionTests(APITestCase):
         self.assertEqual(self.statuses(), (200, 200, 403))
 
     def test_regular_user_signing_out_ends_this_session_only_and_a_wrong_password_none(self) -> None:
-        """The cookie is worth nothing after signing out, and the other browser stays signed in."""
+        """The cookie is worth nothing after signing out, also twice, and the other browser stays signed in."""
         sign_in("x", self.first)
         self.assertEqual(self.first.cookies["sessionid"].value, self.cookie.value)
         self.assertEqual(self.statuses(), (200, 200, 200))
-        self.first.post("/api/auth/logout/")
+        for _ in range(2):
+            self.assertEqual(self.first.post("/api/auth/logout/").status_code, 204)
         self.assertEqual(self.statuses(), (403, 200, 403))
+        self.assertEqual((error_of(self.first.get(ME))["code"], Session.objects.count()), ("not_authenticated", 1))
 
     def test_inactive_user_and_one_with_a_changed_password_have_no_session(self) -> None:
         """All sessions end with the next request, however the password was changed."""

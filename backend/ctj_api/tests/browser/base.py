@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -28,7 +28,6 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
-    WebError,
     WebSocket,
     sync_playwright,
 )
@@ -59,8 +58,6 @@ WIDE_ELEMENTS = """() => {
     .map((element) => `  up to ${right(element)} px: ${element.cloneNode(false).outerHTML.slice(0, 200)}`);
   return [page.scrollWidth, page.clientWidth, wide.slice(0, 10)];
 }"""
-
-type ColorScheme = Literal["light", "dark"]
 
 
 def browser_path() -> str:
@@ -129,14 +126,12 @@ class BrowserTestCase(StaticLiveServerTestCase):
         user: UserProfile | None = None,
         width: int = WIDE,
         height: int = 800,
-        color_scheme: ColorScheme = "light",
         javascript: bool = True,
     ) -> Page:
         """Return an empty page of a browser profile of its own, in which ``user`` is signed in."""
         context = self.browser.new_context(
             base_url=self.live_server_url,
             viewport={"width": width, "height": height},
-            color_scheme=color_scheme,
             java_script_enabled=javascript,
             locale="en-US",
             timezone_id="UTC",
@@ -211,11 +206,8 @@ class BrowserTestCase(StaticLiveServerTestCase):
             self.problems.clear()
             raise
 
-    def _pages(self) -> list[Page]:
-        return [page for context in self.contexts for page in context.pages]
-
     def _take_pictures(self) -> Iterator[str]:
-        pages = self._pages()
+        pages = [page for context in self.contexts for page in context.pages]
         folder = Path(tempfile.mkdtemp(prefix=f"{self._testMethodName}-")) if pages else Path()
         for number, page in enumerate(pages, 1):
             path = folder / f"page{number}.png"
@@ -225,40 +217,35 @@ class BrowserTestCase(StaticLiveServerTestCase):
     def _watch(self, context: BrowserContext) -> None:
         context.route(re.compile(f"^(?!{re.escape(self.live_server_url)}/)"), lambda route: route.abort())
         context.on("console", self._on_console)
-        context.on("weberror", self._on_error)
+        context.on("weberror", lambda error: self.problems.append(f"error of a script: {error.error}"))
         context.on("request", self._on_request)
         context.on("response", self._on_response)
-        context.on("requestfinished", self._on_end)
-        context.on("requestfailed", self._on_end)
-        context.on("page", lambda page: page.on("websocket", self._on_websocket))
+        for event in ("requestfinished", "requestfailed"):
+            context.on(event, self._on_end)
+        context.on("page", lambda page: page.on("websocket", self._on_request))
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             where = message.location
             self.problems.append(f"error on the console: {message.text} ({where['url']}:{where['lineNumber'] + 1})")
 
-    def _on_error(self, error: WebError) -> None:
-        self.problems.append(f"error of a script: {error.error}")
-
-    def _on_request(self, request: Request) -> None:
-        if urlsplit(request.url).scheme not in {"http", "https"}:
+    def _on_request(self, request: Request | WebSocket) -> None:
+        if urlsplit(request.url).scheme not in {"http", "https", "ws", "wss"}:
             return
-        self.unanswered.add(request)
+        if isinstance(request, Request):
+            self.unanswered.add(request)
         if not request.url.startswith(f"{self.live_server_url}/"):
             self.problems.append(f"request to another host: {request.url}")
 
     def _on_end(self, request: Request) -> None:
         self.unanswered.discard(request)
 
-    def _on_websocket(self, socket: WebSocket) -> None:
-        self.problems.append(f"request to another host: {socket.url}")
-
     def _on_response(self, response: Response) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
             self.problems.append(f"status {response.status}: {response.request.method} {response.url}")
 
     def _settle(self) -> None:
-        pages = self._pages()
+        pages = [page for context in self.contexts for page in context.pages]
         deadline = time.monotonic() + SETTLING_SECONDS
         while pages:
             pages[0].wait_for_timeout(1)  # lets Playwright tell what has happened

@@ -103,7 +103,7 @@ class UnsavedFormTests(JourneyTestCase):
         expect(self.offer).to_have_count(0)
 
     def test_pm_user_signing_in_again_gets_what_was_typed(self) -> None:
-        """On coming back to the form, as nobody else who signs in does."""
+        """On coming back to the form, as nobody else does, nor anybody after a sign-out in another window."""
         self.type_description()
         self.save_after_the_session_ended(self.pm)
         self.bring_back.click()
@@ -111,9 +111,6 @@ class UnsavedFormTests(JourneyTestCase):
         self.save_after_the_session_ended(make_admin_user())
         expect(self.offer).to_have_count(0)
         self.assertEqual(self.page.evaluate("sessionStorage.getItem('unsaved')"), "[]")
-
-    def test_pm_user_signing_out_leaves_nothing(self) -> None:
-        """Also in another window of the same browser."""
         self.type_description()
         other = self.page.context.new_page()
         other.goto(LIST)
