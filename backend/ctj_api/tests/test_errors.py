@@ -13,7 +13,6 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import (
-    DatabaseError,
     DataError,
     IntegrityError,
     InterfaceError,
@@ -192,7 +191,7 @@ class ErrorTests(APITestCase):
 
     def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
         """In a view and before it, with debugging on and off; the request's own line in the log has the reason."""
-        cases: list[tuple[DatabaseError, Exception | None]] = [
+        cases: list[tuple[Exception, Exception | None]] = [
             (OperationalError("deadlock detected"), DeadlockDetected()),
             (OperationalError("could not extend file: No space left on device"), DiskFull()),
             (OperationalError("FATAL: sorry, too many clients already"), TooManyConnections()),

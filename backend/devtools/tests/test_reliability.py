@@ -190,8 +190,8 @@ class FuzzTests(TestCase):
             with self.subTest(told):
                 self.assertEqual(list(fuzz.problems_of(held | changes)), [told])
         self.assertEqual(list(fuzz.server_errors('{"status":200}\n{"status":404}\n')), [])
-        told = ['2 answers of 5xx in the log, the first: {"n":1,"status":500}']
-        self.assertEqual(list(fuzz.server_errors('{"n":1,"status":500}\n{"n":2,"status":503}\n')), told)
+        problems = list(fuzz.server_errors('{"n":1,"status":500}\n{"n":2,"status":503}\n'))
+        self.assertEqual(problems, ['2 answers of 5xx in the log, the first: {"n":1,"status":500}'])
 
 
 class HistoryTests(TestCase):

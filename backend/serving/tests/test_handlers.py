@@ -350,6 +350,7 @@ class RequestTests(HandlerTestCase):
 
     async def test_file_and_stream_are_sent_whole_from_one_thread(self) -> None:
         """The response has all parts, headers and cookies, and is closed after the last; HEAD has the length alone."""
+        visitor = self.visitor("/file/")
         for method, route, body in (("GET", "/file/", CONTENT), ("HEAD", "/file/", b""), ("GET", "/stream/", WHOLE)):
             now.told.clear()
             now.threads.clear()

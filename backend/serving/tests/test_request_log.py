@@ -294,9 +294,9 @@ class ExceptionTests(TestCase):
                 self.assertNotIn("hunter2", str(exception))
                 self.assertEqual(exception["cause"]["type"], "builtins.ValueError")
                 self.assertIn(__file__, exception["frames"][-1])
-        for error in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
-            with self.subTest(type(error)):
-                self.assertEqual(self.told(error)["message"], str(error))
+        for telling in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
+            with self.subTest(type(telling)):
+                self.assertEqual(self.told(telling)["message"], str(telling))
 
     def test_endless_causes_are_cut_off(self) -> None:
         """A chain of causes is logged up to MAX_CAUSES."""

@@ -221,10 +221,10 @@ class SkillPickerTests(JourneyTestCase):
         self.assert_accessible(self.page)
         with self.page.expect_response("**/volunteer-count/**"):
             row(self.page, 2).get_by_label("Level").select_option("1")
-        problem = self.page.get_by_text("React is listed already.")
-        expect(problem).to_have_count(2)
+        doubled = self.page.get_by_text("React is listed already.")
+        expect(doubled).to_have_count(2)
         self.page.get_by_role("button", name="Remove React").first.click()
-        expect(problem).to_have_count(0)
+        expect(doubled).to_have_count(0)
 
     def test_pm_user_removing_a_row_keeps_the_focus(self) -> None:
         """On the next row, and on the button that adds one after the last."""
@@ -240,16 +240,16 @@ class SkillPickerTests(JourneyTestCase):
 
     def test_pm_user_typing_an_exact_name_gets_that_skill(self) -> None:
         """Also after Escape, which keeps what was typed, like leaving; Enter in the field doesn't send the form."""
-        for number, key in ((2, "Enter"), (3, "Escape")):
+        fields = [row(self.page, number).get_by_label("Skill", exact=True) for number in (2, 3)]
+        for field, key in zip(fields, ("Enter", "Escape"), strict=True):
             self.page.get_by_role("button", name="Add a skill").click()
-            field = row(self.page, number).get_by_label("Skill", exact=True)
             field.fill("java")
             field.press(key)
             expect(self.page.get_by_role("listbox")).to_have_count(0)
             field.press("Enter")
         self.assertEqual(self.names(), ["React", "SQL", "Java", "Java"])
-        field.fill("nothing")
-        field.press("Enter")
+        fields[1].fill("nothing")
+        fields[1].press("Enter")
         expect(self.page).to_have_url(re.compile("change"))
         self.assertEqual(self.names()[3], "nothing")
 
