@@ -42,7 +42,7 @@ RIGHTS = ("is_active", "is_project_manager", "is_superuser")
 
 @override_settings(PASSWORD_RESET_URL="https://jobs.example.org/reset-password")
 class AdminSignInTests(TestCase):
-    """Who gets in to the admin."""
+    """Who gets in to the admin, and for how long."""
 
     def sign_in(self, user: UserProfile, password: str = PASSWORD) -> Any:
         """Return the page that follows the form."""
@@ -100,6 +100,41 @@ class AdminSignInTests(TestCase):
                     self.assertNotContains(page, url)
                     self.assertEqual(self.client.get(url).status_code, 403)
                 self.client.logout()
+
+    def test_pm_user_is_asked_to_sign_in_again_and_comes_back(self) -> None:
+        """After 12 hours, or after 2 without use; the API goes on, and a foreign page isn't led to."""
+        page = reverse("admin:ctj_api_opportunity_add")
+        pm = make_pm_user()
+        for hours, status in (([1.9] * 6, 200), ([1.9] * 7, 302), ([2.1], 302)):
+            with self.subTest(hours), patch("ctj_api.accounts.sessions.time.time", return_value=1e9) as clock:
+                self.client.force_login(pm)
+                responses = []
+                for pause in hours:
+                    clock.return_value += pause * 3600
+                    responses.append(self.client.get(page))
+                response = responses[-1]
+                self.assertEqual((response.status_code, self.client.get(ME).status_code), (status, 200))
+                if status == 302:
+                    self.assertRedirects(response, f"{LOGIN}?next={page}")
+                    form = self.client.get(response["Location"])
+                    self.assertContains(form, "Please sign in again")
+                    self.assertNotContains(form, "not authorized")
+                    answer = self.client.post(response["Location"], {"username": pm.email, "password": PASSWORD})
+                    self.assertRedirects(answer, page)
+        self.client.force_login(pm)
+        for target, led_to in ((page, page), ("https://evil.example/", INDEX), ("//evil.example/", INDEX)):
+            answer = self.client.get(f"{LOGIN}?next={target}")
+            self.assertRedirects(answer, led_to, fetch_redirect_response=False)
+
+    def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
+        """Its hours begin with the first use after the upgrade; within a minute, reading writes no session."""
+        self.client.force_login(make_pm_user())
+        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
+        session = self.client.session
+        del session["signed_in_at"], session["admin_used_at"]
+        session.save()
+        self.assertEqual(self.client.get(DESK).status_code, 200)
+        self.assertIn("signed_in_at", self.client.session)
 
 
 @override_settings(LOGIN_RATE=Rate(3, 900))
@@ -176,45 +211,6 @@ class PasswordChangeTests(TestCase):
             "/api/auth/login/", {"email": self.pm.email, "password": longest}, content_type="application/json"
         )
         self.assertEqual(response.status_code, 200)
-
-
-class AdminSessionTests(TestCase):
-    """How long a sign-in lets somebody into the admin."""
-
-    def test_pm_user_is_asked_to_sign_in_again_and_comes_back(self) -> None:
-        """After 12 hours, or after 2 without use; the API goes on, and a foreign page isn't led to."""
-        page = reverse("admin:ctj_api_opportunity_add")
-        pm = make_pm_user()
-        for hours, status in (([1.9] * 6, 200), ([1.9] * 7, 302), ([2.1], 302)):
-            with self.subTest(hours), patch("ctj_api.accounts.sessions.time.time", return_value=1e9) as clock:
-                self.client.force_login(pm)
-                responses = []
-                for pause in hours:
-                    clock.return_value += pause * 3600
-                    responses.append(self.client.get(page))
-                response = responses[-1]
-                self.assertEqual((response.status_code, self.client.get(ME).status_code), (status, 200))
-                if status == 302:
-                    self.assertRedirects(response, f"{LOGIN}?next={page}")
-                    form = self.client.get(response["Location"])
-                    self.assertContains(form, "Please sign in again")
-                    self.assertNotContains(form, "not authorized")
-                    answer = self.client.post(response["Location"], {"username": pm.email, "password": PASSWORD})
-                    self.assertRedirects(answer, page)
-        self.client.force_login(pm)
-        for target, led_to in ((page, page), ("https://evil.example/", INDEX), ("//evil.example/", INDEX)):
-            answer = self.client.get(f"{LOGIN}?next={target}")
-            self.assertRedirects(answer, led_to, fetch_redirect_response=False)
-
-    def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
-        """Its hours begin with the first use after the upgrade; within a minute, reading writes no session."""
-        self.client.force_login(make_pm_user())
-        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
-        session = self.client.session
-        del session["signed_in_at"], session["admin_used_at"]
-        session.save()
-        self.assertEqual(self.client.get(DESK).status_code, 200)
-        self.assertIn("signed_in_at", self.client.session)
 
 
 class AdminUserTests(TestCase):

@@ -15,7 +15,7 @@ LOGGER = "ctj_api.accounts.client_address"
 
 @override_settings(TRUSTED_PROXIES=PROXIES)
 class ClientAddressTests(SimpleTestCase):
-    """What ``X-Forwarded-For`` is believed."""
+    """What ``X-Forwarded-For`` is believed, what the rest of the program sees, and what the operator is told."""
 
     def test_attacker_cannot_say_who_it_is(self) -> None:
         """The header counts only from trusted proxies, and by default not even this machine is one."""
@@ -42,11 +42,6 @@ class ClientAddressTests(SimpleTestCase):
             with self.subTest(header):
                 self.assertEqual(client_address("10.0.0.1", header), client)
         self.assertEqual(client_address("", "198.51.100.7"), "")  # by a Unix socket
-
-
-@override_settings(TRUSTED_PROXIES=PROXIES)
-class ClientAddressMiddlewareTests(SimpleTestCase):
-    """What the rest of the program sees, and what the operator is told."""
 
     def setUp(self) -> None:
         """Have a server whose clock stands still, and note the addresses that its view sees."""

@@ -109,7 +109,8 @@ class OpportunityFilterTests(APITestCase):
         for query, found in cases:
             with self.subTest(query):
                 self.assertEqual(self.listed(**query), found)
-        link = self.client.get(URL, {"status": ["open", "on_hold"], "limit": 1, "search": ""})["Link"]
+        filters: dict[str, Any] = {"status": ["open", "on_hold"], "limit": 1, "search": ""}
+        link = self.client.get(URL, filters)["Link"]
         self.assertIn(f'<{URL}?limit=1&offset=1&search=&status=open&status=on_hold>; rel="next"', link)
 
     def test_pm_user_lists_own_listings(self) -> None:
@@ -119,8 +120,8 @@ class OpportunityFilterTests(APITestCase):
             self.client.force_authenticate(user)
             self.assertEqual(self.listed(created_by="me"), found)
         draft = make_opportunity(status="draft")
-        for user, drafts in ((None, []), (self.pm, [str(draft.pk)])):
-            self.client.force_authenticate(user)
+        for viewer, drafts in ((None, []), (self.pm, [str(draft.pk)])):
+            self.client.force_authenticate(viewer)
             self.assertEqual([row["id"] for row in self.client.get(URL, {"status": "draft"}).json()], drafts)
 
     def test_anonymous_list_takes_every_ordering(self) -> None:
@@ -140,7 +141,7 @@ class OpportunityFilterTests(APITestCase):
         for id_ in reversed(by_id):
             make_opportunity(id=id_, min_hours_required=3)
         for ordering in ("min_hours_required", "-min_hours_required"):
-            rows = self.client.get(URL, {"ordering": ordering, "max_hours": 3}).json()
+            rows = self.client.get(f"{URL}?ordering={ordering}&max_hours=3").json()
             self.assertEqual([row["id"] for row in rows], by_id)
 
     def test_anonymous_list_orders_by_relevance(self) -> None:

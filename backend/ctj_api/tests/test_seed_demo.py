@@ -177,10 +177,6 @@ class DemoTests(TestCase):
         self.assertEqual(counts[0], counts[1])
         self.assertLess(counts[1], 40)
 
-
-class DemoTextTests(TestCase):
-    """The words of the demo fit the shipped catalog."""
-
     def test_texts_know_every_role_project_and_choice(self) -> None:
         """No listing falls back to general words; each role asks for seven skills of its community, or more."""
         catalog, texts = read_catalog(SHIPPED_CATALOG), read_demo("texts")

@@ -55,8 +55,8 @@ class LimitTests(TestCase):
 
 
 @override_settings(SIGNUP_RATE=(2, 3600))
-class SignupThrottleTests(APITestCase):
-    """How many accounts an address may ask for."""
+class ThrottleTests(APITestCase):
+    """How many accounts an address may ask for, and how much somebody may write, in the API and the admin together."""
 
     def sign_up(self, email: str, address: str = "192.0.2.1") -> Any:
         """Return the answer."""
@@ -78,10 +78,6 @@ class SignupThrottleTests(APITestCase):
         emails = ("x", "x", "x", "ana@example.org", "x", "ana@example.org", "ben@example.org")
         statuses = [self.sign_up(email).status_code for email in emails]
         self.assertEqual(statuses, [400] * 6 + [429])
-
-
-class WriteThrottleTests(APITestCase):
-    """How much somebody who is signed in may write, in the API and in the admin together."""
 
     def test_pm_user_writing_too_much_gets_429_in_the_api_and_a_page_in_the_admin(self) -> None:
         """Reading and signing out go on, and so does everybody else; a missing CSRF token doesn't count."""

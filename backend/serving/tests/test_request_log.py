@@ -72,7 +72,7 @@ def logged() -> Iterator[list[dict[str, Any]]]:
 
 @override_settings(TRUSTED_PROXIES=PROXIES)
 class RequestLogTests(TestCase):
-    """What is written of a request."""
+    """What is written of a request, and the id by which it is found again."""
 
     def test_request_has_one_line_with_what_it_took(self) -> None:
         """A request's one line has its path, route, status, time, queries and the size of the body, of HEAD 0."""
@@ -196,11 +196,6 @@ class RequestLogTests(TestCase):
         self.assertNotIn("confidential", str(slow))
         self.assertEqual({line["request_id"] for line in lines}, {lines[0]["request_id"]})
 
-
-@override_settings(TRUSTED_PROXIES=PROXIES)
-class RequestIdTests(TestCase):
-    """The id by which a request is found again."""
-
     def test_valid_request_id_of_a_trusted_proxy_is_kept(self) -> None:
         """One that is empty, too long, has other characters or comes from elsewhere is replaced by a new one."""
         kept = [(given, "127.0.0.1") for given in ("a", "0b0f8f1e-5f39-4b3c-9d5e-2f6c7d8e9f00", "x" * 128, "A.b_c-1")]
@@ -294,9 +289,9 @@ class ExceptionTests(TestCase):
                 self.assertNotIn("hunter2", str(exception))
                 self.assertEqual(exception["cause"]["type"], "builtins.ValueError")
                 self.assertIn(__file__, exception["frames"][-1])
-        for error in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
-            with self.subTest(type(error)):
-                self.assertEqual(self.told(error)["message"], str(error))
+        for failure in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
+            with self.subTest(type(failure)):
+                self.assertEqual(self.told(failure)["message"], str(failure))
 
     def test_endless_causes_are_cut_off(self) -> None:
         """A chain of causes is logged up to MAX_CAUSES."""
