@@ -112,7 +112,7 @@ class AccountTests(APITestCase):
         self.user = make_regular_user()
 
     def test_regular_user_has_ten_sessions_and_the_oldest_ends(self) -> None:
-        """Others' are not counted, signing in again replaces the former, and expired ones go with their owners."""
+        """Others' aren't counted, a new sign-in replaces the former, expired ones are cleared."""
         signed_in(make_regular_user())
         clients = [signed_in(self.user) for _ in range(11)]
         clients[-1].post(LOGIN, {"email": self.user.email, "password": PASSWORD})

@@ -91,7 +91,7 @@ class AdminListTests(TestCase):
                     self.assertContains(answer, UNUSABLE_FILTER, html=True)
 
     def test_attacker_sending_an_oversized_form_is_refused(self) -> None:
-        """A selection that is no id, too many fields or rows, formsets; of many wrong skills, few are told."""
+        """No selection, row or field beyond the limits is an error, and few of many mistakes are told."""
         make_skill()
         oversized: list[tuple[dict[str, Any], int]] = [
             ({"action": "delete_selected", "_selected_action": ["x" * 100_000]}, 200),

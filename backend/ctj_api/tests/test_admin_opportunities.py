@@ -79,7 +79,7 @@ class OpportunityListTests(OpportunityTestCase):
     """The list, the best volunteers below a listing, and the hint beside the skill picker."""
 
     def test_pm_user_filters_the_list(self) -> None:
-        """By who posted, status, community and project; own listings come first, each part the newest first."""
+        """By who posted, status, community and project; own listings come first, then the newest."""
         designer = make_role(community_of_practice=make_cop("ui_ux"))
         listings = {
             status: make_opportunity(status=status, role=designer if status == "open" else None)
@@ -138,7 +138,7 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertEqual(self.client.get(matches, {"require_all": "true"}).headers["X-Total-Count"], "1")
 
     def test_pm_user_sees_who_fits_as_the_api_ranks(self) -> None:
-        """The ten best, in the order of the API, with score and reasons in words; 29 of 50 is 58 %, exactly."""
+        """The ten best in the order of the API, with reasons; 29 of 50 is exactly 58 %."""
         react, sql = make_skill(name="React"), make_skill(name="SQL")
         listing = make_opportunity({react: 3, sql: 2}, created_by=self.pm)
         for number in range(12):
@@ -158,7 +158,7 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertEqual(self.client.get(change_url(listing)).context["who_fits"]["matches"][0]["percent"], 58)
 
     def test_pm_user_is_told_each_skill_in_words(self) -> None:
-        """Met, below or missing, with the levels, also of a foreign listing, without its form; all is escaped."""
+        """Met, below or missing, with the levels; a foreign listing has no form; all is escaped."""
         skills = {name: make_skill(name=name) for name in ("Go", "SQL", "<i>CSS</i>")}
         listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=make_pm_user())
         make_regular_user({skills["Go"]: 4, skills["SQL"]: 1}, first_name="<b>Vera</b>")
@@ -212,7 +212,7 @@ class OpportunityFormTests(OpportunityTestCase):
         return self.client.post(url, form, follow=True)
 
     def test_pm_user_adds_a_listing(self) -> None:
-        """With its skills by name, as a draft or published at once; who posts it is stamped, whatever is sent."""
+        """With its skills by name, as a draft or open; who posts it is stamped in any case."""
         react = make_skill(name="React")
         form = listing_form(**rows((react, 3)), created_by=str(make_pm_user().pk))
         self.assertContains(self.post(ADD, form), "was added successfully")
@@ -235,7 +235,7 @@ class OpportunityFormTests(OpportunityTestCase):
         self.assertEqual((listing.body, listing.created_by), ("New", self.pm))
 
     def test_pm_user_with_a_wrong_form_is_told_what_is_wrong(self) -> None:
-        """Each field has its message, and the summary links it; the first has the cursor; nothing is written."""
+        """The summary links each field, the first has the cursor, and nothing is written."""
         form = listing_form(
             project="", role="x", body=" ", min_hours_required="169", status="lost", **rows((Skill(name="Reakt"), 3))
         )
@@ -289,7 +289,7 @@ class OpportunityFormTests(OpportunityTestCase):
         self.assertEqual((listing.body, listing.created_by, listing.status), ("New", former, "closed"))
 
     def test_pm_user_deletes_any_listings_with_a_constant_number_of_queries(self) -> None:
-        """From the list and on its page, with its matrix; asked once who may, on the question and on the answer."""
+        """From the list and from its page, with the matrix; rights are asked for once."""
         counts = []
         for number in (1, 2, 20):
             chosen = [str(make_opportunity(created_by=make_pm_user()).pk) for _ in range(number)]
@@ -327,7 +327,7 @@ class OpportunityStepTests(OpportunityTestCase):
         return self.client.post(LIST, form, follow=True)
 
     def test_pm_user_takes_each_step_from_where_it_makes_sense(self) -> None:
-        """From the list and by a button, which saves the form too; elsewhere nothing changes, and each says why."""
+        """From the list and by a button, which saves the form; elsewhere nothing changes, and it says why."""
         for step, status in product(TRANSITIONS, Status):
             with self.subTest(step=step.name, status=status):
                 makes_sense = status in step.sources
@@ -367,7 +367,7 @@ class OpportunityStepTests(OpportunityTestCase):
         self.assertEqual(Opportunity.objects.get(pk=draft.pk).status, "draft")
 
     def test_pm_user_moves_own_listings_only(self) -> None:
-        """Those of others stay, and the list says so; the history says who did what; an administrator moves any."""
+        """Those of others stay, an administrator moves any, and the history says who did what."""
         own = make_opportunity({self.skill: 3}, created_by=self.pm, status="draft")
         foreign = make_opportunity({self.skill: 3}, created_by=make_pm_user(), status="draft")
         page = self.act("publish", own, foreign)

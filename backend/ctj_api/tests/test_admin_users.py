@@ -74,7 +74,7 @@ class AdminSignInTests(TestCase):
                 self.assertRedirects(Client().post(LOGIN, form), INDEX, fetch_redirect_response=False)
 
     def test_regular_user_stays_outside(self) -> None:
-        """Volunteers, inactive people and wrong passwords get the same words, and the way to a new password."""
+        """All are refused in the same words, with the way to a new password."""
         cases = [
             (make_regular_user(), PASSWORD),
             (make_pm_user(is_active=False), PASSWORD),
@@ -127,7 +127,7 @@ class AdminSignInTests(TestCase):
             self.assertRedirects(answer, led_to, fetch_redirect_response=False)
 
     def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
-        """Its hours begin with the first use after the upgrade; within a minute, reading writes no session."""
+        """Its hours begin with the first use after the upgrade; reading twice writes no session."""
         self.client.force_login(make_pm_user())
         self.assertNotIn("sessionid", self.client.get(DESK).cookies)
         session = self.client.session
@@ -157,7 +157,7 @@ class PasswordChangeTests(TestCase):
             return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
 
     def test_pm_changes_own_password(self) -> None:
-        """All sessions but this one end, which gets another key; a mail says so, as somebody else may have done it."""
+        """All other sessions end, this one gets another key, and a mail tells the owner."""
         before = self.client.session.session_key
         self.change("wrong")
         self.assertEqual(mail.outbox, [])
@@ -200,7 +200,7 @@ class PasswordChangeTests(TestCase):
         self.assertTrue(self.pm.check_password(PASSWORD))
 
     def test_owner_choosing_a_password_is_held_to_the_rules_of_the_api(self) -> None:
-        """Neither too short nor too long; whoever tries many new ones with the right old one isn't locked out."""
+        """The password's length is limited; wrong new passwords don't lock the owner out."""
         for _ in range(5):
             self.assertContains(self.change(new="short"), "This password is too short.")
         page = self.change(new="Xy9-" * 32 + "z")
@@ -255,7 +255,7 @@ class AdminUserTests(TestCase):
             self.assertContains(page, text)
 
     def test_administrator_gives_rights_but_no_password(self) -> None:
-        """One box is enough for each right; a password in a forged form is left out, the owner stays signed in."""
+        """One box is enough for each right; a forged password is ignored, and sessions go on."""
         user = make_regular_user(email="ana@example.org")
         session = Client()
         session.force_login(user)
@@ -282,7 +282,7 @@ class AdminUserTests(TestCase):
             self.assertContains(page, "Can change skill", count=2)
 
     def test_administrator_who_is_the_last_stays_one(self) -> None:
-        """Neither demoted nor made inactive, while an inactive one doesn't count; whoever isn't the last may go."""
+        """It is neither demoted nor made inactive, unless there is another active administrator."""
         make_admin_user(is_active=False)
         for rights in (("is_active",), ("is_superuser",), ()):
             with self.subTest(rights=rights):

@@ -184,7 +184,7 @@ class ListVersionTests(TestCase):
         self.client = form_client(make_admin_user())
 
     def test_administrator_acts_on_rows_as_the_list_showed_them(self) -> None:
-        """What was changed since, or after an odd time, is left alone; what is gone is counted; the rest is done."""
+        """What was changed since is left alone, what is gone is counted, the rest is done."""
         react, pm = make_skill(), make_pm_user()
         cases: list[tuple[str, Callable[[], Any], Callable[[Any], bool]]] = [
             ("close", partial(make_opportunity, {react: 3}, created_by=pm), lambda row: row.status == "closed"),
@@ -217,7 +217,7 @@ class ListVersionTests(TestCase):
             self.assertEqual(stored(listing)["status"], "open")
 
     def test_administrator_deletes_a_row_as_the_page_showed_it(self) -> None:
-        """One that was changed since is shown again; sent once more, it is gone. A deleted one is told as such."""
+        """One that was changed since is shown again first; a deleted one is told as such."""
         for row in (make_opportunity(), make_skill()):
             with self.subTest(row=row):
                 url = reverse(f"admin:ctj_api_{row._meta.model_name}_delete", args=[row.pk])

@@ -108,7 +108,7 @@ class CachingTests(APITestCase):
         self.assertEqual(after.content, before.content)
 
     def test_authenticated_read_is_private(self) -> None:
-        """What depends on the user is kept by nobody, and told apart by the cookie; the catalogs are for everyone."""
+        """What depends on the user is kept by nobody; the catalogs are the same for everyone."""
         client = browser()
         client.force_login(make_pm_user())
         for path in ("/api/users/me/", "/api/opportunities/", "/api/auth/csrf/"):

@@ -15,7 +15,7 @@ LOGGER = "ctj_api.accounts.client_address"
 
 @override_settings(TRUSTED_PROXIES=PROXIES)
 class ClientAddressTests(SimpleTestCase):
-    """What ``X-Forwarded-For`` is believed, what the rest of the program sees, and what the operator is told."""
+    """How far ``X-Forwarded-For`` is believed, and what the operator is told of it."""
 
     def test_attacker_cannot_say_who_it_is(self) -> None:
         """The header counts only from trusted proxies, and by default not even this machine is one."""
@@ -59,7 +59,7 @@ class ClientAddressTests(SimpleTestCase):
         self.middleware(RequestFactory().get("/", REMOTE_ADDR=peer, headers=headers))
 
     def test_operator_is_told_once_a_minute_of_an_untrusted_header(self) -> None:
-        """Everything else reads the client's address; behind a proxy that isn't trusted, the log says why it can't."""
+        """Everything else reads the client's address; the log says where no proxy is trusted."""
         with self.assertNoLogs(LOGGER):
             self.ask("127.0.0.1", **{"x-forwarded-for": "198.51.100.7"})
             self.ask("203.0.113.9")

@@ -26,7 +26,7 @@ class HealthcheckTests(APITestCase):
         self.assertGreaterEqual(body["uptime_seconds"], 0)
 
     def test_anonymous_healthcheck_without_database_returns_503(self) -> None:
-        """Also where one takes the connection and then says nothing; in the envelope, with a time to retry."""
+        """Also where it takes the connection and says nothing; the envelope comes with a time to retry."""
         is_over = Event()
         self.addCleanup(is_over.set)
 

@@ -116,7 +116,7 @@ class HistoryTests(HistoryTestCase):
         self.assertEqual(LogEntry.objects.latest("action_time").user_id, self.administrator.pk)
 
     def test_pm_user_change_of_each_field_is_told(self) -> None:
-        """Choices by their labels, rows by their names unless these are the same, texts by the field's name only."""
+        """Choices by their labels, rows by names that differ, texts by the field's name only."""
         self.listing.role.title = "Developer"
         self.listing.role.save()
         project, role = make_project(name="VRMS"), make_role(title="Data Engineer")
@@ -164,7 +164,7 @@ class HistoryTests(HistoryTestCase):
         self.assertEqual(entries[0].get_change_message(), "Added.")
 
     def test_pm_user_write_and_its_entry_are_stored_together_or_not_at_all(self) -> None:
-        """There is no addition, change, deletion or form without its entry, nor an entry without its change."""
+        """There is no change without its entry, nor an entry without its change."""
         self.client.raise_request_exception = False
         before = list(Opportunity.objects.values())
         url, payload = f"{URL}{self.listing.pk}/", payload_of(self.listing, **self.changed())
@@ -203,7 +203,7 @@ class HistoryTests(HistoryTestCase):
         self.assertEqual(text.count(" added at level 5"), 249)
 
     def test_administrator_change_of_a_skill_is_told(self) -> None:
-        """Its name with both values, communities by theirs, an addition; a form that was sent as it came isn't."""
+        """The name with both values, communities by theirs; an unchanged form tells nothing."""
         cases: list[tuple[dict[str, Any], str]] = [
             ({"name": "React.js"}, "Changed name from React to React.js."),
             ({"description": "For pages."}, "Changed description."),

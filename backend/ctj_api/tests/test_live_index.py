@@ -93,7 +93,7 @@ class KnownListings(IndexAssertions):
 
 
 class LiveIndexTests(KnownListings):
-    """Transactions of others and one's own, what happens behind the triggers' back, and what being up to date costs."""
+    """Own transactions and those of others, changes without triggers, and the queries it takes."""
 
     def test_ranking_sees_what_another_connection_committed(self) -> None:
         """With the next question, in every process."""

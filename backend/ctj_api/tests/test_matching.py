@@ -106,7 +106,7 @@ class MatchingPropertyTests(SimpleTestCase):
 
     @given(matrices | large_matrices, matrices | large_matrices)
     def test_score_equals_a_naive_fraction(self, required: Levels, learned: Levels) -> None:
-        """Exactly, up to the largest matrices; 1 exactly when all is met, and 0 exactly when nothing overlaps."""
+        """It is exact for all matrices, 1 exactly when all is met, 0 exactly when nothing overlaps."""
         result = score(required, learned)
         exact = naive_fraction(required, learned)
         self.assertEqual(Fraction(result.covered, result.required or 1), exact)

@@ -13,7 +13,7 @@ from .common import make_admin_user, make_opportunity, make_pm_user, make_regula
 
 
 class QuerySetTests(TestCase):
-    """One listing of each status, by one project manager, seen by everyone; and how accounts are made and found."""
+    """One listing of each status, seen by everyone; and how accounts are made and found."""
 
     def setUp(self) -> None:
         """Make the listings and the people."""
@@ -46,7 +46,7 @@ class QuerySetTests(TestCase):
         return {row.is_editable for row in rows}
 
     def test_owner_has_one_account_whatever_the_case(self) -> None:
-        """The instance, the row and every lookup agree; nobody is without an address; an administrator is staff."""
+        """Instance, row and lookups agree; nobody lacks an address; administrators are staff."""
         user = UserProfile.objects.create_user("Ana@Example.ORG")
         self.assertEqual(user.email, "ana@example.org")
         self.assertEqual(UserProfile.objects.get(email="ANA@example.org"), user)

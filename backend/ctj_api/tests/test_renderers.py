@@ -23,7 +23,7 @@ class RendererTests(APITestCase):
     """The same text means the same, of a row of columns, an instance and the declared fields."""
 
     def test_client_gets_values_as_rest_framework_writes_them(self) -> None:
-        """Times with and without fractions of a second, none shifted silently; ids; texts of all kinds; nothing."""
+        """Times are not shifted silently; ids, texts of all kinds and nothing are alike."""
         serializer = SkillReadSerializer()
         moment = datetime(2026, 11, 23, 8, 5, tzinfo=UTC)
         values: list[Any] = [

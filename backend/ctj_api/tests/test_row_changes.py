@@ -92,7 +92,7 @@ class ListingVersionTests(TransactionTestCase):
                 self.assertNotEqual(listing_version(), before)
 
     def test_version_stays_when_nothing_of_a_listing_changes(self) -> None:
-        """Volunteers sign up, answer the qualifier, catalogs get other words; within a write it isn't known."""
+        """The qualifier and other words of catalogs don't count; within a write it isn't known."""
         volunteer = make_regular_user({self.skill: 2})
         before = listing_version()
         make_regular_user({self.skill: 1})
@@ -140,7 +140,7 @@ class ListingVersionTests(TransactionTestCase):
             self.assertNotEqual(listing_version(), before)
 
     def test_revalidation_of_the_listing_reads_and_writes_no_row(self) -> None:
-        """One query tells that nothing has changed, on every page, until something has; not to project managers."""
+        """One query tells that nothing has changed, on every page, but to project managers."""
         client = browser()
         for query in ("", "?limit=1", "?search=build", f"?skill={self.skill.pk}"):
             first = client.get(URL + query)

@@ -56,7 +56,7 @@ class SearchTests(TestCase):
                 self.assertEqual(self.finds(text), text in found)
 
     def test_anyone_searching_finds_other_forms_but_no_longer_words(self) -> None:
-        """The worked case: developers, and developing; the stem of "planning" is "plan", no beginning of "planet"."""
+        """ "React develop" finds developers and developing; "planning" finds no "planet"."""
         title = make_opportunity(role=make_role(title="React developer"), body="Another planet with plants.")
         body = make_opportunity(body="You will be developing in React, and like to plan.")
         self.assertEqual(set(Opportunity.objects.search("react develop")), {title, body})
@@ -89,7 +89,7 @@ class SearchTests(TestCase):
                 self.assertFalse(self.finds(text))
 
     def test_anyone_searching_puts_titles_before_names_before_descriptions(self) -> None:
-        """By relevance, also while the word is typed; of equal hits, the newest comes first, then it goes by id."""
+        """Also while the word is typed; of equal hits, the newest comes first, then it goes by id."""
         in_body = make_opportunity(body="Kubernetes, Kubernetes, Kubernetes.")
         in_skill = make_opportunity({make_skill(name="Kubernetes"): 3})
         in_project = make_opportunity(project=make_project(name="Kubernetes"))
@@ -156,7 +156,7 @@ class SearchDocumentTests(TestCase):
         self.assert_found("kotlin")
 
     def test_document_is_made_for_rows_in_bulk(self) -> None:
-        """And for the longest listing; a matrix that comes after its listing is refused, as nobody would find it."""
+        """The longest listing has one, too; a matrix that comes after its listing is refused."""
         with transaction.atomic():
             made = Opportunity(
                 project=self.listing.project,

@@ -87,7 +87,7 @@ class CompoundTests(TestCase):
                     self.assertEqual(self.found(word[:length]), {listing})
 
     def test_anyone_finds_a_compound_that_came_to_the_catalog_later(self) -> None:
-        """Until then its words are not joined in a description; project, title and skills are never joined."""
+        """Until then it is several words, as two names of a listing always are."""
         listing = make_opportunity(body="Care for site reliability.")
         self.assertEqual(self.found("sitereliability"), set())
         role = make_role(title="Site Reliability Engineer")

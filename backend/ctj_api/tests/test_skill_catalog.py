@@ -350,7 +350,7 @@ class SkillTests(SkillFileTestCase):
         self.assertEqual((Skill.objects.count(), LogEntry.objects.count()), (2, 0))
 
     def test_administrator_confirming_an_outdated_preview_is_shown_another(self) -> None:
-        """Only those who have seen what somebody else has written meanwhile overwrite it, in whichever session."""
+        """Who has not seen what somebody else wrote doesn't overwrite it, in whichever session."""
         skill = make_skill(name="Django", description="Old")
         page = self.upload(HEADER + "Django,From the file,\n")
         Skill.objects.update(description="Corrected")
@@ -377,7 +377,7 @@ class SkillTests(SkillFileTestCase):
             self.assertEqual((skill.description, self.areas(skill)), expected)
 
     def test_administrator_importing_what_spreadsheets_write_is_understood(self) -> None:
-        """A byte order mark, any delimiter, line ends, empty rows, and areas by key, by label and by given name."""
+        """Byte order marks, any delimiter and line end, empty rows, and areas by key, label or given name."""
         files: dict[str, str | bytes] = {
             "mark": b"\xef\xbb\xbf" + (HEADER + "Café,,devops\n").encode(),
             "semicolons": "name;description;communities_of_practice\r\nCafé;;devops\r\n",
@@ -452,7 +452,7 @@ class SkillTests(SkillFileTestCase):
         self.assertIn(b'"Unused","",""', self.export())
 
     def test_administrator_exports_what_the_list_shows(self) -> None:
-        """Searched, filtered and sorted alike; an unusable filter leads to the list, not to a file of everything."""
+        """Searched, filtered and sorted alike; an unusable filter leads back to the list."""
         make_skill(name="React")
         make_skill(name="Figma").communities_of_practice.add(make_cop("ui_ux"))
         community = f"?communities_of_practice__id__exact={make_cop('ui_ux').pk}"
@@ -495,7 +495,7 @@ class SkillTests(SkillFileTestCase):
         self.assertEqual(self.exported_rows(), rows)
 
     def test_administrator_sees_usage_and_practice_areas(self) -> None:
-        """Listings and volunteers are counted apart, as for the refusal to delete; a long description is shortened."""
+        """Listings and volunteers are counted apart, and a long description is shortened."""
         skills = [make_skill(name=f"Skill {number}", description="x" * 200) for number in range(4)]
         skills[0].communities_of_practice.set([make_cop("engineering"), make_cop("ui_ux")])
         for number in range(4):
@@ -606,7 +606,7 @@ class SkillImportErrorTests(SkillFileTestCase):
             self.assertContains(self.client.post(IMPORT, nothing), "This field is required.")
 
     def test_administrator_confirming_what_was_not_previewed_is_refused(self) -> None:
-        """A forged or an old file leads back to the choice; rows may have become wrong, and are checked again."""
+        """A forged or an old file leads back to the choice, and its rows are checked again."""
         signed, unseen = self.upload(HEADER + "React,,\n").context["previewed"], "This is not a file that was previewed"
         for forged in ("", "x", "/etc/passwd", signed[:-1], signed.replace(":", "", 1), "é"):
             with self.subTest(forged):
@@ -657,7 +657,7 @@ class SkillPermissionTests(TestCase):
         return {name: send().status_code for name, send in requests.items()}
 
     def test_everyone_does_what_permissions_say(self) -> None:
-        """Each permission opens its own pages, links included; importing takes two of them, and merging another two."""
+        """Each permission opens its own pages and links; importing and merging take two each."""
         read, change, delete = {"list": 200, "view": 200}, {"change": 302}, {"delete": 200}
         files = {"import": 200, "upload": 200, "confirm": 302, "export": 200, "add": 302}
         cases: list[tuple[UserProfile, dict[str, int]]] = [

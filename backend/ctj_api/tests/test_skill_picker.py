@@ -96,7 +96,7 @@ class SkillPickerTests(TestCase):
         self.assertEqual(PickerForm(unpaired).errors["skill_levels"], ["SQL: choose a level."])
 
     def test_pm_user_sees_a_matrix_by_name(self) -> None:
-        """The highest level first, then by name, with spare rows, and without a skill that has left the catalog."""
+        """The highest level first, then by name, with spare rows, without skills that are gone."""
         form = PickerForm(initial={"skill_levels": {str(self.sql.pk): 2, str(self.react.pk): 4}})
         page = str(form["skill_levels"])
         self.assertLess(page.index('value="React" list'), page.index('value="SQL" list'))

@@ -52,7 +52,7 @@ class SkillTests(APITestCase):
                 self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
 
     def test_anonymous_search_finds_names_and_descriptions(self) -> None:
-        """Text is found in any case, in the name and in the description; without one, the list has all by name."""
+        """Text is found in any case in names and descriptions; without one, all come by name."""
         self.assertEqual(self.names(), ["Figma", "Python", "React"])
         self.assertEqual(self.names(search="LANGUAGE"), ["Python"])
         self.assertEqual(self.names(search="re"), ["React"])

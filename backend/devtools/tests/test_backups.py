@@ -101,7 +101,7 @@ class BackupTests(TransactionTestCase):
         self.assertEqual([row["id"] for row in found], [str(listing.pk)])
 
     def test_operator_with_a_damaged_file_restores_nothing(self) -> None:
-        """The new database stays empty, and the former one is there; nor does one who left the server running."""
+        """The new database stays empty, and the former is kept; a running server prevents it all."""
         before = table_digests()
         said = self.run_commands(self.restore)
         for text in ("is being accessed by other users", "pg_restore: error"):

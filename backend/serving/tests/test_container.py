@@ -72,7 +72,7 @@ class ComposeTests(SimpleTestCase):
     """Whether docker-compose.yml and .env.example say what the server asks for."""
 
     def test_every_setting_is_documented_and_only_the_proxy_is_reached_from_outside(self) -> None:
-        """The table names each setting; no other service publishes a port, and the API believes the proxy alone."""
+        """The table names each setting; only the proxy publishes a port, and is believed."""
         table = set(re.findall(r"^\| `(\w+)` \|", read("docs/deployment-infra.md"), re.MULTILINE))
         named = {name.removesuffix("_FILE") for name in api_environment()}
         self.assertEqual(named - COMPOSE_ONLY - table, set())
@@ -151,7 +151,7 @@ class ImageTests(TransactionTestCase):
         self.assertEqual(self.files(), before)
 
     def test_image_holds_what_production_needs_readable_and_not_writable(self) -> None:
-        """No tests, tools or development packages; the same modes whoever builds it; all modules are compiled."""
+        """No tests or tools; the same modes whoever builds it; all modules are compiled."""
         packages = {".venv", "backend", "ctj_api", "serving"}
         files = {"staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml", "pyproject.toml", "poetry.lock"}
         self.assertEqual({path.name for path in self.app.iterdir()}, packages | files)

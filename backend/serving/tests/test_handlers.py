@@ -306,7 +306,7 @@ class RequestTests(HandlerTestCase):
     """A request's way to the view and back."""
 
     async def test_request_reaches_view_whole(self) -> None:
-        """The view sees method, path, query, cookies and body, between the signals, and both its cookies come back."""
+        """The view sees the whole request, between the signals, and both its cookies come back."""
         color.set("red")
         moved = {"root_path": "/sub"}  # Daphne takes it from a header of the client
         visitor = self.visitor("/echo/", {"cookie": "c=3"}, method="POST", query_string=b"q=%C3%A9", **moved)
@@ -337,7 +337,7 @@ class RequestTests(HandlerTestCase):
         self.assertEqual((visitor.messages, now.told), ([], []))
 
     async def test_file_and_stream_are_sent_whole_from_one_thread(self) -> None:
-        """The response has all parts, headers and cookies, and is closed after the last; HEAD has the length alone."""
+        """The response has all parts, headers and cookies; HEAD has the length alone."""
         for method, route, body in (("GET", "/file/", CONTENT), ("HEAD", "/file/", b""), ("GET", "/stream/", WHOLE)):
             now.told.clear()
             now.threads.clear()
@@ -371,7 +371,7 @@ class ThreadPoolTests(HandlerTestCase):
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
     async def test_overloaded_server_returns_503_but_answers_health_checks(self) -> None:
-        """The response has Retry-After and, under /api/, the envelope; health checks have threads of their own."""
+        """The response has Retry-After and, under /api/, the envelope; health checks go on."""
         inside = await self.fill()
         page, api = await self.visitor("/wait/").visit(), await self.visitor("/api/wait/").visit()
         self.assertEqual((page.status, api.status), (503, 503))
@@ -504,7 +504,7 @@ class ProjectTests(SimpleTestCase):
     """What the handler relies on."""
 
     def test_project_has_no_asynchronous_and_no_streaming_view(self) -> None:
-        """The event loop has no thread's connection, and a stream is read into memory, as suits static files only."""
+        """Only threads have connections, and only static files may be read into memory."""
         views = list(view_functions(get_resolver().url_patterns))
         self.assertGreater(len(views), 50)
         self.assertEqual([view for view in views if iscoroutinefunction(view)], [])

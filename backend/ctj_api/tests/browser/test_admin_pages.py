@@ -30,7 +30,7 @@ NO_PAGES = {"view_on_site", "login", "logout"}
 
 
 class AdminPageTests(BrowserTestCase):
-    """What is seen by opening an address and by doing something, of rows with whatever a page can show of them."""
+    """What is seen by opening a page and by doing something, of rows with all they can hold."""
 
     def setUp(self) -> None:
         """Make a handful of rows, some with long names."""
@@ -58,7 +58,7 @@ class AdminPageTests(BrowserTestCase):
         return [path for path in self.all_paths() if is_page(self.client.get(path))]
 
     def all_paths(self) -> Iterator[str]:
-        """Return the path of every page that the matrix of permissions names, of the newest row where it wants one."""
+        """Return the path of every page of the permission matrix, of the newest row if it has one."""
         for name in ADMIN_SITE.keys() - NO_PAGES:
             yield reverse(f"admin:{name}", args=["ctj_api"] if name == "app_list" else [])
         for model, pages in ADMIN_MODELS.items():

@@ -251,7 +251,7 @@ class SkillPickerTests(JourneyTestCase):
         self.assertEqual(Opportunity.objects.get().skills_required_matrix.levels, {})
 
     def test_pm_user_typing_an_exact_name_gets_that_skill(self) -> None:
-        """Also after Escape, which keeps what was typed, like leaving; Enter in the field doesn't send the form."""
+        """Enter chooses it, also after Escape, and doesn't send the form where no skill fits."""
         for number, key in ((2, "Enter"), (3, "Escape")):
             self.page.get_by_role("button", name="Add a skill").click()
             field = row(self.page, number).get_by_label("Skill", exact=True)
