@@ -53,7 +53,7 @@ class MeetingTests(SimpleTestCase):
             self.assertIs(MeetingWeek(meetings, now).fits(availability), expected)
 
     def test_meeting_fits_when_the_whole_of_it_is_free(self) -> None:
-        """To the minute, on both ends; adjacent and overlapping slots are one; one of several meetings is enough."""
+        """To the minute, on both ends; adjacent slots are one; one of several meetings is enough."""
         monday, later = "mon 18:00-19:30", "mon 18:30-19:30"
         several = (PACIFIC, "mon 18:00-19:00", "thu 12:00-13:00")
         into_tuesday, into_monday = (PACIFIC, "mon 20:30-21:30"), (NEW_YORK, "sun 23:00-24:00", "mon 00:00-01:00")
