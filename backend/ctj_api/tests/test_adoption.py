@@ -6,44 +6,35 @@ import subprocess
 import sys
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import LogEntry
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test import TestCase, TransactionTestCase
 from rest_framework.test import APIClient
 
 from ctj_api.catalog.sync import SYNC_LOCK
 from ctj_api.catalog.sync_metrics import SyncCollector
-from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun
 
-from .common import (
-    WEEK,
-    browser,
-    make_admin_user,
-    make_opportunity,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-    other_connection,
-    wait_until,
-)
+from .common import browser, execute, make_project, make_role, make_skill, other_connection, wait_until
 from .people_depot import TOKEN, PeopleDepot
-from .test_sync import stored, sync
+from .test_sync import ANGULAR, DATA, DEVELOPER, OTHER, REACT, SKILLS, VUE, make_site, stored, sync
 
-NAMES = ("React", "Angular", "Vue", "C++")
+ADOPTING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE django_admin_log%'"
+HOLDING_LOCK = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
 
 
 def in_names() -> Any:
     """Return what all rows say, with names for the ids of skills, roles and projects."""
     names = Skill.objects.names()
-    listings = Opportunity.objects.order_by("pk").values_list("pk", "project__name", "role__title", "updated_at")
+    columns = ("pk", "updated_at", "project__name", "project__meeting_times", "role__title")
+    listings = Opportunity.objects.order_by("pk").values_list(*columns, "role__community_of_practice")
     owned = SkillMatrix.objects.order_by("pk").values_list("opportunity", "volunteer", "levels")
     matrices = [(*owners, {names[skill]: level for skill, level in levels.items()}) for *owners, levels in owned]
-    links = Skill.communities_of_practice.through._default_manager.values_list("skill__name", "communityofpractice")
-    return list(listings), matrices, sorted(links)
+    skills = Skill.objects.exclude(description="").values_list("name", "description", "communities_of_practice")
+    return list(listings), matrices, sorted(map(str, skills))
 
 
 def answers(client: APIClient) -> Any:
@@ -64,23 +55,7 @@ def ended() -> dict[str, float]:
 
 def trigger_states() -> Any:
     """Return which triggers are on."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname")
-        return cursor.fetchall()
-
-
-def make_site(depot: PeopleDepot) -> UserProfile:
-    """Make rows of ours and theirs of the same names, a listing and a volunteer, and return the latter."""
-    skills = [make_skill(name=name, description=f"About {name}") for name in NAMES]
-    skills[0].communities_of_practice.set(CommunityOfPractice.objects.all()[:2])
-    project, role = make_project(name="311 Data", meeting_times=WEEK), make_role(title="Developer")
-    for number, skill in enumerate(skills):
-        depot.add("skills", name=skill.name)
-        make_opportunity({skill: number + 1, skills[0]: 2}, project=project, role=role)
-    depot.add("modern-job-titles", title="Developer")
-    depot.add("projects", name="311 Data", hide=False)
-    LogEntry.objects.log_actions(make_admin_user().pk, skills[:1], CHANGE, "Changed.")
-    return make_regular_user(dict.fromkeys(skills, 3), email="ana@example.org")
+    return execute("SELECT array_agg((tgname, tgenabled)::text ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal")
 
 
 class AdoptionTests(TestCase):
@@ -123,39 +98,36 @@ class AdoptionTests(TestCase):
             values = [rows.pop(id_) for id_ in ids]
             for id_, row in zip(ids, [*values[1:], *values[:1]], strict=True):
                 rows[id_] = row | {"uuid": str(id_)}
-        self.depot.recreate("projects", next(iter(self.depot.lists["projects"])))
+        self.depot.recreate("projects", DATA, uuid4())
         self.assert_same_but_for_ids()
 
     def test_operator_adopts_after_a_row_took_the_place_of_another(self) -> None:
         """Its id goes to our row of the name that it has now; the one that had it is retired, and no rating is lost."""
         self.assert_same_but_for_ids()
-        react, angular = (Skill.objects.get(name=name).pk for name in NAMES[:2])
-        self.depot.delete("skills", angular)
-        self.depot.change("skills", react, name="Angular")
+        self.depot.delete("skills", ANGULAR)
+        self.depot.change("skills", REACT, name="Angular")
         before = in_names()
         with self.depot.settings():
             self.assertEqual(sync()[0], 4)
         self.assertEqual(sync(adopt=True)[0], 0)
         self.assertEqual(SyncRun.objects.latest("pk").plan["retired"], ['Skill "React": not at PeopleDepot'])
-        self.assertEqual((in_names(), Skill.objects.get(name="Angular").pk), (before, react))
+        self.assertEqual((in_names(), Skill.objects.get(name="Angular").pk), (before, REACT))
 
     def test_operator_is_told_what_adoption_retires_and_leaves(self) -> None:
         """Rows of ours without a counterpart, or with a hidden one, are retired; two for one stay as they are."""
         make_skill(name="jQuery")
         self.depot.add("projects", name="Hack")
         make_project(name="Hack")
-        self.depot.add("modern-job-titles", UUID(int=5), title="Data Engineer")
-        twins = [
-            make_role(title="Data Engineer", community_of_practice=area)
-            for area in CommunityOfPractice.objects.all()[:2]
-        ]
+        self.depot.add("modern-job-titles", OTHER, title="Data Engineer")
+        areas = CommunityOfPractice.objects.all()[:2]
+        twins = [make_role(title="Data Engineer", community_of_practice=area) for area in areas]
         ids = " and ".join(sorted(str(role.pk) for role in twins))
         before, foreseen = stored(), sync(adopt=True, dry_run=True)
         self.assertEqual(stored(), before)
         self.assertEqual((sync(adopt=True), foreseen[0]), (foreseen, 4))
         plan = SyncRun.objects.get().plan
         self.assertEqual(plan["retired"], ['Project "Hack": hidden', 'Skill "jQuery": not at PeopleDepot'])
-        told = f'Role "Data Engineer" has the id {UUID(int=5)}, and ours of this name {ids}: rename or merge ours'
+        told = f'Role "Data Engineer" has the id {OTHER}, and ours of this name {ids}: rename or merge ours'
         self.assertEqual(plan["conflicts"], [told])
         self.assertEqual(Role.objects.filter(source="local", retired_at=None).count(), 2)
         for number in range(10):
@@ -170,6 +142,7 @@ class AdoptionTests(TestCase):
         before, on = stored(), trigger_states()
         with patch("ctj_api.catalog.sync._write_rows", side_effect=DatabaseError("disk full")):
             self.assertEqual(sync(adopt=True)[0], 1)
+        self.assertEqual(SyncRun.objects.values_list("outcome", "reason").get(), ("failed", "disk full"))
         self.assertEqual((stored(), trigger_states()), (before, on))
 
     def test_operator_goes_there_and_back(self) -> None:
@@ -177,23 +150,23 @@ class AdoptionTests(TestCase):
         before = in_names()
         with self.depot.settings():
             self.assertEqual(sync(adopt=True)[0], 0)
-            react, angular, vue, _ = (Skill.objects.get(name=name).pk for name in NAMES)
             for day in range(7):
-                self.depot.change("skills", react, name=f"React {day}")
+                self.depot.change("skills", REACT, name=f"React {day}")
+                self.depot.change("modern-job-titles", DEVELOPER, title=f"Developer {day}")
                 self.depot.add("skills", name=f"New {day}")
-                self.depot.change("projects", Project.objects.get().pk, hide=day % 2 == 0)
+                self.depot.change("projects", DATA, hide=day % 2 == 0)
                 if day == 3:
-                    self.depot.delete("skills", vue)
-                    self.depot.change("skills", angular, name="Vue.js")
+                    self.depot.delete("skills", VUE)
+                    self.depot.change("skills", ANGULAR, name="Vue.js")
                 self.assertEqual(sync()[0], 0)
         self.assertEqual(sync()[0], 1)
-        back = {react: "React", angular: "Angular"}
-        for id_, name in back.items():
+        for id_, name in ((REACT, "React"), (ANGULAR, "Angular")):
             Skill.objects.filter(pk=id_).update(name=name)
+        Role.objects.update(title="Developer")
         self.assertEqual(in_names(), before)
         with self.depot.settings():
             self.assertEqual(sync()[0], 0)
-            self.assertEqual(Skill.objects.get(pk=angular).name, "Vue.js")
+            self.assertEqual(Skill.objects.get(pk=ANGULAR).name, "Vue.js")
 
 
 class InterruptedAdoptionTests(TransactionTestCase):
@@ -209,18 +182,20 @@ class InterruptedAdoptionTests(TransactionTestCase):
         before = stored()
         with other_connection() as other:
             other.execute("SELECT FROM django_admin_log FOR UPDATE")
-            adoption = self.start_adoption(depot)
+            environment = {"PEOPLEDEPOT_URL": depot.url, "PEOPLEDEPOT_TOKEN": TOKEN, "DJANGO_DEBUG": "true"}
+            environment |= {"DJANGO_SECRET_KEY": "unused", "SQL_DATABASE": connection.settings_dict["NAME"]}
+            command = [sys.executable, "manage.py", "sync_peopledepot", "--adopt"]
+            adoption = subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | environment)
             self.addCleanup(adoption.kill)
-            wait_until(self.is_adopting)
-            self.assertEqual(len(answers(client)[0]), len(NAMES))
-            with connection.cursor() as cursor:
-                cursor.execute("SET lock_timeout = 100")
+            wait_until(lambda: execute(ADOPTING) is not None)
+            self.assertEqual(len(answers(client)[0]), len(SKILLS))
+            execute("SET lock_timeout = 100")
             levels = {"skills_learned_matrix": {str(Skill.objects.get(name="React").pk): 5}}
             refused = client.patch("/api/users/me/", levels)
             self.assertEqual((refused.status_code, refused.headers["Retry-After"]), (503, "5"))
             adoption.send_signal(signal.SIGKILL)
             adoption.wait()
-        wait_until(self.is_over)
+        wait_until(lambda: execute(HOLDING_LOCK, SYNC_LOCK) is None)
         self.assertEqual(stored(), before)
         self.assertEqual(sync(adopt=True)[0], 0)
         self.assertEqual(client.patch("/api/users/me/", {"first_name": "Ana"}).status_code, 200)
@@ -229,30 +204,3 @@ class InterruptedAdoptionTests(TransactionTestCase):
             with patch("ctj_api.catalog.sync_metrics._last_ends", side_effect=DatabaseError):
                 self.assertEqual(ended(), {})
         self.assertEqual(ended(), {})
-
-    def start_adoption(self, depot: PeopleDepot) -> subprocess.Popen[bytes]:
-        """Start the command as an operator does."""
-        used = connection.settings_dict
-        environment = {
-            "DJANGO_DEBUG": "true",
-            "DJANGO_SECRET_KEY": "unused",
-            "PEOPLEDEPOT_URL": depot.url,
-            "PEOPLEDEPOT_TOKEN": TOKEN,
-            "SQL_DATABASE": used["NAME"],
-        }
-        command = [sys.executable, "manage.py", "sync_peopledepot", "--adopt"]
-        return subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | environment)
-
-    def is_adopting(self) -> bool:
-        """Return whether it waits for the row of the history."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE django_admin_log%'"
-            )
-            return cursor.fetchone() is not None
-
-    def is_over(self) -> bool:
-        """Return whether PostgreSQL has given up for it."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", [SYNC_LOCK])
-            return cursor.fetchone() is None
