@@ -80,28 +80,27 @@ def using_cognito(**changes: Any) -> Iterator[KeyServer]:
         yield server
 
 
-def at_moto(url: str, action: str, **body: Any) -> Any:
-    """Return what moto answers to an action of a pool."""
-    target = {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}"}
-    return httpx2.post(url, headers=target, content=json.dumps(body)).raise_for_status().json()
-
-
 @contextmanager
 def moto_pool() -> Iterator[dict[str, str]]:
     """Run a pool of moto's whose tokens count, with two users, and give what a front end needs to know of it."""
     moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     moto.start()
+    url = "http://{}:{}".format(*moto.get_host_and_port())
+
+    def call(action: str, **body: Any) -> Any:
+        target = {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}"}
+        return httpx2.post(url, headers=target, content=json.dumps(body)).raise_for_status().json()
+
     try:
-        url = "http://{}:{}".format(*moto.get_host_and_port())
         told = {"PoolName": "volunteers", "UsernameAttributes": ["email"]}
-        pool = at_moto(url, "CreateUserPool", **told)["UserPool"]["Id"]
+        pool = call("CreateUserPool", **told)["UserPool"]["Id"]
         told = {"ClientName": "web", "ReadAttributes": ["email_verified", "nonce"]}
-        client = at_moto(url, "CreateUserPoolClient", UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
+        client = call("CreateUserPoolClient", UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
         for email, is_verified in (("ana@example.org", "true"), ("eve@example.org", "false")):
             user = {"UserPoolId": pool, "Username": email}
             verified = {"Name": "email_verified", "Value": is_verified}
-            at_moto(url, "AdminCreateUser", **user, UserAttributes=[verified])
-            at_moto(url, "AdminSetUserPassword", **user, Password=POOL_PASSWORD, Permanent=True)
+            call("AdminCreateUser", **user, UserAttributes=[verified])
+            call("AdminSetUserPassword", **user, Password=POOL_PASSWORD, Permanent=True)
         with cognito(
             COGNITO_USER_POOL=pool,
             COGNITO_APP_CLIENT_ID=[client],

@@ -20,7 +20,7 @@ from ctj_api.auth import Claims, verify_id_token
 from ctj_api.clients.signing_keys import JOIN_SECONDS, SigningKeys
 from ctj_api.exceptions import ServiceUnavailable
 
-from .cognito import CLIENT, POOL, SUB, KeyServer, at_moto, bearer, id_token, moto_pool, public_jwk, using_cognito
+from .cognito import CLIENT, POOL, SUB, KeyServer, bearer, id_token, public_jwk, using_cognito
 from .common import at_once, error_of, make_admin_user, make_regular_user, refresh_csrf_token, wait_until
 
 ME, LISTINGS, SKILLS, LOGOUT = (f"/api/{name}/" for name in ("users/me", "opportunities", "skills", "auth/logout"))
@@ -109,17 +109,6 @@ class TokenTests(APITestCase):
         with override_settings(COGNITO_JWKS_URL=f"{self.server.issuer}/keys"):
             self.assertEqual(bearer(id_token()).get(ME).status_code, 200)
         self.assertEqual(len(self.server.requests), 3)
-
-    def test_client_with_moto_token_gets_the_account(self) -> None:
-        """What a pool of moto gives for a password is one; its access token is none."""
-        pool = self.enterContext(moto_pool())
-        client, typed = pool["COGNITO_CLIENT_ID"], {"USERNAME": "ana@example.org", "PASSWORD": pool["PASSWORD"]}
-        asked = {"ClientId": client, "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": typed}
-        given = at_moto(pool["MOTO_URL"], "InitiateAuth", **asked)["AuthenticationResult"]
-        sub = verify_id_token(given["IdToken"], [client]).sub
-        user = make_regular_user(cognito_pool=pool["POOL"], cognito_sub=sub)
-        self.assertEqual(bearer(given["IdToken"]).get(ME).json()["id"], str(user.pk))
-        self.assert_refused(bearer(given["AccessToken"]).get(ME))
 
     def test_client_learns_what_the_token_says(self) -> None:
         """Only ``true`` verifies an address; what is no text, or none that can be stored, is not said."""

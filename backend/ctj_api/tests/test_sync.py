@@ -1,20 +1,27 @@
-"""``manage.py sync_peopledepot``: what it plans and says, what it writes, and when it writes nothing."""
+"""``manage.py sync_peopledepot``: what it plans, says, writes and leaves; with ``--adopt``, ids and nothing else."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from io import StringIO
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
-from django.test import TestCase, override_settings
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test import TestCase, TransactionTestCase, override_settings
+from rest_framework.test import APIClient
 
 from ctj_api.catalog.sync import SYNC_LOCK
-from ctj_api.models import CommunityOfPractice, Role, Skill, SkillMatrix, SyncRun, UserProfile
+from ctj_api.catalog.sync_metrics import SyncCollector
+from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 from . import common as make
 from .databases import LEFT_OUT, table_digests
@@ -25,6 +32,9 @@ REACT, ANGULAR, VUE, CPP, DEVELOPER, DATA, OTHER = (UUID(int=number) for number 
 SKILLS = {"React": REACT, "Angular": ANGULAR, "Vue": VUE, "C++": CPP}
 IGNORED = {"ignored": ['Practice area "Professional Development" is none of our communities']}
 KINDS = ("skills", "roles", "projects")
+ADOPTING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE django_admin_log%'"
+TRIGGERS = "SELECT array_agg((tgname, tgenabled)::text ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal"
+HOLDING_LOCK = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
 
 
 def sync(**options: Any) -> tuple[int, str]:
@@ -68,6 +78,33 @@ def held(name: str, theirs: UUID, ours: UUID) -> str:
     return f'Skill "{name}" has the id {theirs}, and ours of this name {ours}: --adopt gives it theirs'
 
 
+def in_names() -> Any:
+    """Return what all rows say, with names for the ids of skills, roles and projects."""
+    names = Skill.objects.names()
+    columns = ("pk", "updated_at", "project__name", "project__meeting_times", "role__title")
+    listings = Opportunity.objects.order_by("pk").values_list(*columns, "role__community_of_practice")
+    owned = SkillMatrix.objects.order_by("pk").values_list("opportunity", "volunteer", "levels")
+    matrices = [(*owners, {names[skill]: level for skill, level in levels.items()}) for *owners, levels in owned]
+    skills = Skill.objects.exclude(description="").values_list("name", "description", "communities_of_practice")
+    return list(listings), matrices, sorted(map(str, skills))
+
+
+def answers(client: APIClient) -> Any:
+    """Return what a volunteer is matched with, and what searches find, as far as it names no id."""
+    matches = client.get("/api/users/me/matches/").json()
+    found = [
+        [row["id"] for row in client.get("/api/opportunities/", {"search": text}).json()]
+        for text in ("react", "developer", "data 311", "c++")
+    ]
+    return [(match["opportunity"]["id"], match["score"]) for match in matches], found
+
+
+def ended() -> dict[str, float]:
+    """Return what the metrics say of when runs ended."""
+    (family,) = SyncCollector().collect()
+    return {sample.labels["outcome"]: sample.value for sample in family.samples if sample.value}
+
+
 class SyncRunTests(TestCase):
     """Rows of ours that have got PeopleDepot's ids by an adoption."""
 
@@ -96,11 +133,11 @@ class SyncRunTests(TestCase):
             ("nothing", lambda: None, 0, {}),
             ("rename", partial(change, "skills", REACT, name="JS"), 0, {"renamed": ['Skill "React" is "JS" now']}),
             ("case", partial(change, "skills", VUE, name="VUE"), 0, {"renamed": ['Skill "Vue" is "VUE" now']}),
-            ("swap", self.swap, 0, {"renamed": swapped}),
+            ("swap", self.rename_two, 0, {"renamed": swapped}),
             ("made anew", partial(recreate, "skills", REACT, OTHER), 4, {"conflicts": [held("React", OTHER, REACT)]}),
             ("case twins", partial(add, "skills", OTHER, name="rEACT"), 4, {"conflicts": [twins]}),
             ("ours", partial(add, "skills", OTHER, name="JQ"), 4, {"conflicts": [held("JQ", OTHER, self.ours)]}),
-            ("chain", self.chain, 4, {"conflicts": chained}),
+            ("chain", partial(self.rename_two, "jQ"), 4, {"conflicts": chained}),
             ("rated", partial(delete, "skills", REACT), 0, {"retired": ['Skill "React": not at PeopleDepot']}),
             ("return", self.retire_and_return, 0, {"returned": ['Skill "React"']}),
             ("long", partial(add, "skills", name=long), 0, {"added": [f'Skill "{long}"']}),
@@ -111,14 +148,9 @@ class SyncRunTests(TestCase):
             ("area", partial(recreate, "practice-areas", UUID(int=1), OTHER), 0, {"adopted": [engineering]}),
         ]
 
-    def swap(self) -> None:
-        """Exchange two names."""
-        self.depot.change("skills", REACT, name="Angular")
-        self.depot.change("skills", ANGULAR, name="React")
-
-    def chain(self) -> None:
-        """Have one skill take the name of ours, and another one its name."""
-        self.depot.change("skills", REACT, name="jQ")
+    def rename_two(self, name: str = "Angular") -> None:
+        """Rename a skill, and have another one take the name that it had."""
+        self.depot.change("skills", REACT, name=name)
         self.depot.change("skills", ANGULAR, name="React")
 
     def retire_and_return(self) -> None:
@@ -150,7 +182,7 @@ class SyncRunTests(TestCase):
 
     def test_operator_finds_the_plan_carried_out(self) -> None:
         """Names, ids and retirements are PeopleDepot's, and what changed has a new time."""
-        self.swap()
+        self.rename_two()
         self.depot.delete("skills", VUE)
         self.depot.add("modern-job-titles", OTHER, title="Writer")
         before = Skill.objects.get(pk=REACT).updated_at
@@ -239,3 +271,151 @@ class SyncRunTests(TestCase):
         told = "Failed: nothing was changed. PeopleDepot's skills: it refuses the token (401)."
         self.assertIn(told, output.getvalue())
         self.assertEqual([run.outcome for run in SyncRun.objects.all()], ["done", "done", "failed"])
+
+
+class AdoptionTests(TestCase):
+    """Rows of ours, and a PeopleDepot with others of their names."""
+
+    def setUp(self) -> None:
+        """Have both, and the way to adopt before the switch."""
+        self.depot = self.enterContext(PeopleDepot())
+        self.enterContext(self.depot.settings(CATALOG_SOURCE="local"))
+        self.volunteer = make_site(self.depot)
+
+    def assert_same_but_for_ids(self) -> None:
+        """Adopt, and find every id theirs and everything else as it was."""
+        client = make.browser(self.volunteer)
+        before, matches, on = in_names(), answers(client), make.execute(TRIGGERS)
+        self.assertEqual(sync(adopt=True)[0], 0)
+        self.assertEqual(in_names(), before)
+        self.assertEqual(answers(client), matches)
+        self.assertEqual(make.execute(TRIGGERS), on)
+        for model, name in ((Skill, "skills"), (Role, "modern-job-titles"), (Project, "projects")):
+            ids = set(model._default_manager.filter(source="peopledepot").values_list("pk", flat=True))
+            self.assertEqual(ids, self.depot.lists[name].keys())
+        self.assertEqual(Project.objects.get().people_depot_project_id, Project.objects.get().pk)
+        self.assertEqual(LogEntry.objects.get(object_repr="React").object_id, str(Skill.objects.get(name="React").pk))
+
+    def test_operator_adopts_and_everything_says_the_same(self) -> None:
+        """Matrices, listings, communities, history, search, scores and orders; a second time nothing changes."""
+        self.assert_same_but_for_ids()
+        before = stored()
+        self.assertEqual(sync(adopt=True)[0], 0)
+        self.assertEqual(stored(), before)
+        with self.assertRaises(IntegrityError), transaction.atomic():
+            SkillMatrix.objects.filter(volunteer=self.volunteer).update(levels={str(UUID(int=99)): 1})
+
+    def test_operator_adopts_from_another_instance(self) -> None:
+        """Also where it has given the ids of the first one to other rows."""
+        self.assert_same_but_for_ids()
+        for rows in self.depot.lists.values():
+            ids = list(rows)
+            values = [rows.pop(id_) for id_ in ids]
+            for id_, row in zip(ids, [*values[1:], *values[:1]], strict=True):
+                rows[id_] = row | {"uuid": str(id_)}
+        self.depot.recreate("projects", DATA, uuid4())
+        self.assert_same_but_for_ids()
+
+    def test_operator_adopts_after_a_row_took_the_place_of_another(self) -> None:
+        """Its id goes to our row of the name that it has now; the one that had it is retired, and no rating is lost."""
+        self.assert_same_but_for_ids()
+        self.depot.delete("skills", ANGULAR)
+        self.depot.change("skills", REACT, name="Angular")
+        before = in_names()
+        with self.depot.settings():
+            self.assertEqual(sync()[0], 4)
+        self.assertEqual(sync(adopt=True)[0], 0)
+        self.assertEqual(SyncRun.objects.latest("pk").plan["retired"], ['Skill "React": not at PeopleDepot'])
+        self.assertEqual((in_names(), Skill.objects.get(name="Angular").pk), (before, REACT))
+
+    def test_operator_is_told_what_adoption_retires_and_leaves(self) -> None:
+        """Rows of ours without a counterpart, or with a hidden one, are retired; two for one stay as they are."""
+        make.make_skill(name="jQuery")
+        self.depot.add("projects", name="Hack")
+        make.make_project(name="Hack")
+        self.depot.add("modern-job-titles", OTHER, title="Data Engineer")
+        areas = CommunityOfPractice.objects.all()[:2]
+        twins = [make.make_role(title="Data Engineer", community_of_practice=area) for area in areas]
+        ids = " and ".join(sorted(str(role.pk) for role in twins))
+        before, foreseen = stored(), sync(adopt=True, dry_run=True)
+        self.assertEqual(stored(), before)
+        self.assertEqual((sync(adopt=True), foreseen[0]), (foreseen, 4))
+        plan = SyncRun.objects.get().plan
+        self.assertEqual(plan["retired"], ['Project "Hack": hidden', 'Skill "jQuery": not at PeopleDepot'])
+        told = f'Role "Data Engineer" has the id {OTHER}, and ours of this name {ids}: rename or merge ours'
+        self.assertEqual(plan["conflicts"], [told])
+        self.assertEqual(Role.objects.filter(source="local", retired_at=None).count(), 2)
+        for number in range(10):
+            make.make_skill(name=f"Mistake {number}")
+        before = stored()
+        status, said = sync(adopt=True)
+        self.assertEqual((status, stored()), (1, before))
+        self.assertIn("10 of 14 skills would be retired or renamed. If that is right: --allow-retire 10", said)
+
+    def test_operator_loses_nothing_by_a_failure(self) -> None:
+        """Whatever fails after the ids are changed, all is as it was, triggers included."""
+        before, on = stored(), make.execute(TRIGGERS)
+        with patch("ctj_api.catalog.sync._write_rows", side_effect=DatabaseError("disk full")):
+            self.assertEqual(sync(adopt=True)[0], 1)
+        self.assertEqual(SyncRun.objects.values_list("outcome", "reason").get(), ("failed", "disk full"))
+        self.assertEqual((stored(), make.execute(TRIGGERS)), (before, on))
+
+    def test_operator_goes_there_and_back(self) -> None:
+        """After a week of changes nothing is lost, our catalog is ours to edit, and the way there is open again."""
+        before = in_names()
+        with self.depot.settings():
+            self.assertEqual(sync(adopt=True)[0], 0)
+            for day in range(7):
+                self.depot.change("skills", REACT, name=f"React {day}")
+                self.depot.change("modern-job-titles", DEVELOPER, title=f"Developer {day}")
+                self.depot.add("skills", name=f"New {day}")
+                self.depot.change("projects", DATA, hide=day % 2 == 0)
+                if day == 3:
+                    self.depot.delete("skills", VUE)
+                    self.depot.change("skills", ANGULAR, name="Vue.js")
+                self.assertEqual(sync()[0], 0)
+        self.assertEqual(sync()[0], 1)
+        for id_, name in ((REACT, "React"), (ANGULAR, "Angular")):
+            Skill.objects.filter(pk=id_).update(name=name)
+        Role.objects.update(title="Developer")
+        self.assertEqual(in_names(), before)
+        with self.depot.settings():
+            self.assertEqual(sync()[0], 0)
+            self.assertEqual(Skill.objects.get(pk=ANGULAR).name, "Vue.js")
+
+
+class InterruptedAdoptionTests(TransactionTestCase):
+    """A process of its own that adopts, seen from outside while it is at it."""
+
+    serialized_rollback = True
+
+    def test_operator_kills_an_adoption_and_finds_all_as_it_was(self) -> None:
+        """Meanwhile reads are answered, and a write gets 503 with ``Retry-After``; afterwards another run does it."""
+        depot = self.enterContext(PeopleDepot())
+        self.enterContext(depot.settings(CATALOG_SOURCE="local"))
+        client = make.browser(make_site(depot))
+        before = stored()
+        with make.other_connection() as other:
+            other.execute("SELECT FROM django_admin_log FOR UPDATE")
+            environment = {"PEOPLEDEPOT_URL": depot.url, "PEOPLEDEPOT_TOKEN": TOKEN, "DJANGO_DEBUG": "true"}
+            environment |= {"DJANGO_SECRET_KEY": "unused", "SQL_DATABASE": connection.settings_dict["NAME"]}
+            command = [sys.executable, "manage.py", "sync_peopledepot", "--adopt"]
+            adoption = subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | environment)
+            self.addCleanup(adoption.kill)
+            make.wait_until(lambda: make.execute(ADOPTING) is not None)
+            self.assertEqual(len(answers(client)[0]), len(SKILLS))
+            make.execute("SET lock_timeout = 100")
+            levels = {"skills_learned_matrix": {str(Skill.objects.get(name="React").pk): 5}}
+            refused = client.patch("/api/users/me/", levels)
+            self.assertEqual((refused.status_code, refused.headers["Retry-After"]), (503, "5"))
+            adoption.send_signal(signal.SIGKILL)
+            adoption.wait()
+        make.wait_until(lambda: make.execute(HOLDING_LOCK, SYNC_LOCK) is None)
+        self.assertEqual(stored(), before)
+        self.assertEqual(sync(adopt=True)[0], 0)
+        self.assertEqual(client.patch("/api/users/me/", {"first_name": "Ana"}).status_code, 200)
+        with depot.settings():
+            self.assertEqual(ended(), {"done": SyncRun.objects.get().ended_at.timestamp()})
+            with patch("ctj_api.catalog.sync_metrics._last_ends", side_effect=DatabaseError):
+                self.assertEqual(ended(), {})
+        self.assertEqual(ended(), {})
