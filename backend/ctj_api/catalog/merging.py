@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.db import transaction
 
 from ctj_api.desk.history import change_of, log_changes, unattended_account
 from ctj_api.models import Opportunity, Skill
@@ -29,10 +28,10 @@ def merge_skills(user: Requester, kept: Skill, dropped: list[Skill]) -> Usage:
     return usage
 
 
-@transaction.atomic
 def merge_aliases(catalog: Catalog, *, is_dry: bool) -> list[str]:
     """Return each name of ``catalog`` with the aliases that are stored, and rename or merge these unless ``is_dry``."""
-    locked_communities()
+    if not is_dry:
+        locked_communities()
     misnamed = {
         entry["name"]: skills
         for entry, skills in stored_skills(catalog, Skill.objects.all())
