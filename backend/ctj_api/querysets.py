@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.apps import apps
-from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.search import SearchRank, SearchVectorExact
 from django.core.exceptions import ValidationError
-from django.db import connection, connections, models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Count, Exists, F, Func, OuterRef, Window
 from django.db.models.functions import Cast
 from django.utils import timezone
 from psycopg.sql import SQL
 
-from .enums import Source, Status
+from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
 from .validators import RETIRED, is_uuid
 
@@ -45,18 +44,6 @@ def is_administrator(user: Requester) -> bool:
     return user.is_active and getattr(user, "is_superuser", False)
 
 
-def is_kept_elsewhere() -> bool:
-    """Return whether PeopleDepot keeps skills, roles and projects, so that they aren't changed here."""
-    return settings.CATALOG_SOURCE == Source.PEOPLE_DEPOT
-
-
-def hold_off_synchronisation() -> None:
-    """Wait while a synchronisation writes, and let none begin before this transaction ends, so that checks hold."""
-    if is_kept_elsewhere():
-        with connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE ctj_api_skillmatrix IN ROW SHARE MODE")
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """By how many opportunities and how many volunteers something is rated."""
@@ -65,10 +52,10 @@ class Usage:
     volunteers: int
 
 
-class SkillNames(dict[str, str]):
-    """Id → name of skills, with the ids of those that are retired."""
+class RetiredName(str):
+    """The name of a skill that is retired."""
 
-    retired: set[str]
+    __slots__ = ()
 
 
 class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
@@ -147,12 +134,10 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
-    def names(self) -> SkillNames:
-        """Return id → name of these skills; the ids are texts, as in matrices."""
-        rows = list(self.order_by().values_list(Cast("pk", models.TextField()), "name", "retired_at"))
-        names = SkillNames((skill, name) for skill, name, _ in rows)
-        names.retired = {skill for skill, _, retired_at in rows if retired_at}
-        return names
+    def names(self) -> dict[str, str]:
+        """Return id → name of these skills: the ids as in matrices, each retired one's name as a ``RetiredName``."""
+        rows = self.order_by().values_list(Cast("pk", models.TextField()), "name", "retired_at")
+        return {skill: RetiredName(name) if retired_at else name for skill, name, retired_at in rows}
 
     def names_of(self, ids: Iterable[object]) -> dict[str, str]:
         """Return lower-case id → name of those among ``ids`` that are the id of a skill."""

@@ -22,6 +22,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
+from .catalog.source import hold_off_synchronisation
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
@@ -31,7 +32,7 @@ from .http.schema import described
 from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, OpportunityPermission, UserDetailPermission
-from .querysets import OpportunityQuerySet, hold_off_synchronisation
+from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking
 from .ranking.row_changes import Kind, version_of
 from .serializers import (
@@ -100,7 +101,7 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 @permission_classes([AllowAny])
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
-    roles = RoleFilter.narrow(request, Role.objects.current())
+    roles = RoleFilter.narrow(request, Role.objects.all().current())
     return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
 
 
@@ -363,13 +364,12 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     @transaction.atomic
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Check and store a listing."""
+        """Store a listing, stamped with who posts it."""
         hold_off_synchronisation()
-        return super().create(request, *args, **kwargs)
-
-    def perform_create(self, serializer: BaseSerializer[Opportunity]) -> None:
-        """Stamp the listing with who posts it."""
-        log_addition(self.request.user, serializer.save(created_by=self.request.user))
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        log_addition(request.user, serializer.save(created_by=request.user))
+        return Response(serializer.data, status=status.HTTP_201_CREATED)
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""

@@ -19,12 +19,12 @@ from rest_framework import serializers
 
 from ctj_api.enums import PracticeArea
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
-from ctj_api.querysets import is_kept_elsewhere
 from ctj_api.validators import normal_name, normal_week, validate_meeting_times
+
+from .source import KEPT_ELSEWHERE, is_kept_elsewhere
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
 MAX_PROBLEMS = 10
-KEPT_ELSEWHERE = "PeopleDepot keeps the catalog: change it there, and run sync_peopledepot."
 
 type Entry = dict[str, Any]
 type Catalog = dict[str, list[Entry]]

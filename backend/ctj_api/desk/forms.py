@@ -16,10 +16,11 @@ from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
 
+from ctj_api.catalog.source import hold_off_synchronisation
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.querysets import LAST_ADMINISTRATOR, hold_off_synchronisation
+from ctj_api.querysets import LAST_ADMINISTRATOR
 from ctj_api.validators import RETIRED, clean_skill_levels, normal_lines, quote
 
 from .history import newest_entry, snapshot

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from ctj_api.models import Skill
-from ctj_api.querysets import CatalogQuerySet, SkillNames
+from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
     DAYS,
     END_OF_DAY,
@@ -180,8 +180,9 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
             levels = clean_skill_levels(data, names)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
-        if added := names.retired & levels.keys() - rated.keys():
-            raise serializers.ValidationError([RETIRED.format(names[skill]) for skill in sorted(added)])
+        added = [names[skill] for skill in sorted(levels.keys() - rated.keys())]
+        if told := [RETIRED.format(name) for name in added if isinstance(name, RetiredName)]:
+            raise serializers.ValidationError(told)
         return levels
 
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:
@@ -203,11 +204,11 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     }
 
 
-def all_skill_names(context: Any) -> SkillNames:
+def all_skill_names(context: Any) -> dict[str, str]:
     """Return id → name of all skills, which the serializers of one request look up once."""
     if SKILL_NAMES not in context:
         context[SKILL_NAMES] = Skill.objects.names()
-    names: SkillNames = context[SKILL_NAMES]
+    names: dict[str, str] = context[SKILL_NAMES]
     return names
 
 
