@@ -89,7 +89,7 @@ def log_deletion(user: Requester, instance: Model) -> None:
 
 
 def unattended_account(email: str) -> UserProfile:
-    """Return the account, made when first needed, to which nobody can sign in and which the history names instead."""
+    """Return the account of this address, which nobody uses: the history names it where it can name no person."""
     defaults = {"password": make_password(None), "is_active": False}
     return UserProfile.objects.get_or_create(email=email, defaults=defaults)[0]
 

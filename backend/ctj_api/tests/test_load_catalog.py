@@ -130,8 +130,8 @@ class CatalogTests(TestCase):
         self.assertEqual(self.load({"skills": names, "projects": names, "roles": roles}), NOTHING)
 
     def test_operator_loads_only_if_empty(self) -> None:
-        """The flag makes no difference where there is no skill; one skill is enough to leave everything alone."""
-        skill = Skill.objects.create(name="Knitting")
+        """The flag makes no difference where there is no skill; with one, nothing is changed or proposed."""
+        skill = Skill.objects.create(name="Postgres")
         before = snapshot()
         self.assertEqual(self.load(if_empty=True), NOTHING)
         self.assertEqual(snapshot(), before)
