@@ -297,7 +297,7 @@ class RetirementRaceTests(TransactionTestCase):
         listing = make.make_opportunity(created_by=pm)
         save, post = partial(client_of(volunteer).patch, ME), partial(client_of(pm).post, URL)
         change = partial(client_of(pm).put, f"{URL}{listing.pk}/")
-        synchronising = "LOCK TABLE ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE"
+        synchronising = "LOCK TABLE ctj_api_skill, ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE"
         for held, send, field in (
             ("SELECT FROM ctj_api_userprofile FOR UPDATE", save, LEARNED),
             ("SELECT FROM ctj_api_opportunity FOR UPDATE", change, REQUIRED),
@@ -309,7 +309,7 @@ class RetirementRaceTests(TransactionTestCase):
                 def retire(skill: Skill = skill, other: Any = other) -> None:
                     with connection.cursor() as cursor:
                         make.wait_until(lambda: bool(cursor.execute(HELD_UP).rowcount))
-                    Skill.objects.filter(pk=skill.pk).update(retired_at=timezone.now())
+                    other.execute("UPDATE ctj_api_skill SET retired_at = now() WHERE id = %s", [skill.pk])
                     other.commit()
 
                 other.execute(held)
