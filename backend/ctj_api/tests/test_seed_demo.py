@@ -59,7 +59,7 @@ class DemoTests(TestCase):
         self.assertIn("0 opportunities, 2 project managers and 0 volunteers", seed(opportunities=0, volunteers=0))
         printed = seed(password="demo")
         self.assertEqual(printed, "Demo: 40 opportunities, 2 project managers and 30 volunteers added.\n")
-        self.assertEqual(Skill.objects.count(), 227)
+        self.assertEqual(Skill.objects.count(), 222)
         statuses = list(Opportunity.objects.values_list("status", flat=True))
         self.assertEqual(set(statuses), set(Status))
         self.assertGreater(statuses.count(Status.OPEN), len(statuses) / 2)

@@ -209,7 +209,7 @@ class SkillPickerTests(JourneyTestCase):
         return names
 
     def test_pm_user_sees_suggestions_by_community(self) -> None:
-        """What is chosen already is not suggested again; what is typed is found as the API finds it."""
+        """What is chosen already is not suggested again; what is typed is found as the API finds it, in names first."""
         self.page.get_by_role("button", name="Add a skill").click()
         row(self.page, 2).get_by_label("Skill", exact=True).press("ArrowDown")
         expect(self.page.get_by_role("group", name="UI/UX").get_by_role("option")).to_have_text(["Figma"])
@@ -218,6 +218,9 @@ class SkillPickerTests(JourneyTestCase):
         )
         row(self.page, 2).get_by_label("Skill", exact=True).fill("Jáva-script")
         expect(self.page.get_by_role("listbox").get_by_role("option")).to_have_text(["JavaScript"])
+        Skill.objects.update(description="Typed by many.")
+        row(self.page, 2).get_by_label("Skill", exact=True).fill("type")
+        expect(self.page.get_by_role("listbox").get_by_role("option")).to_have_text(["TypeScript"])
         self.assert_accessible(self.page)
 
     def test_pm_user_sees_at_once_what_is_wrong_and_not_what_is_gone(self) -> None:
