@@ -259,6 +259,8 @@ class Opportunity(TimestampedModel):
         "hours a week", default=0, validators=[MaxValueValidator(MAX_HOURS)]
     )
     work_environment = models.CharField(max_length=16, choices=WorkEnvironment, default=WorkEnvironment.REMOTE)
+    # Null where those of the project count.
+    meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
     skills_required_matrix = models.OneToOneField(SkillMatrix, on_delete=models.PROTECT, related_name="opportunity")
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
     created_by = models.ForeignKey(
@@ -296,6 +298,7 @@ class Opportunity(TimestampedModel):
             enum_constraint("min_experience_required", Experience, "opportunity_min_experience_enum"),
             weekly_hours_constraint("min_hours_required", "opportunity_min_hours_range"),
             filled_constraint("body", "opportunity_body_filled", at_most=MAX_BODY),
+            week_slots_constraint("meeting_times", "opportunity_meeting_times_shape", slot_keys=MEETING_KEYS),
         ]
 
     def __str__(self) -> str:
