@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
-from rest_framework.decorators import api_view, authentication_classes, permission_classes, throttle_classes
+from rest_framework.decorators import api_view, permission_classes, throttle_classes
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
@@ -58,18 +58,16 @@ from .serializers import (
 
 @public_read(SkillReadSerializer(many=True), SkillFilter)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
-    skills = SkillFilter.narrow(request, Skill.objects.current().prefetch_related("communities_of_practice"))
+    skills = SkillFilter.read(request, Skill.objects.current().prefetch_related("communities_of_practice")).qs
     tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
     return catalog_response(request, SkillReadSerializer(skills, many=True), *tables)
 
 
 @public_read(SkillReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def skill_detail(request: Request, pk: UUID) -> Response:
     """Return one skill."""
@@ -78,7 +76,6 @@ def skill_detail(request: Request, pk: UUID) -> Response:
 
 @public_read(CommunityOfPracticeReadSerializer(many=True))
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def community_of_practice_list(request: Request) -> HttpResponseBase:
     """Return the five communities of practice, by practice area."""
@@ -88,7 +85,6 @@ def community_of_practice_list(request: Request) -> HttpResponseBase:
 
 @public_read(CommunityOfPracticeReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def community_of_practice_detail(request: Request, pk: UUID) -> Response:
     """Return one community of practice."""
@@ -97,17 +93,15 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 
 @public_read(RoleReadSerializer(many=True), RoleFilter)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
-    roles = RoleFilter.narrow(request, Role.objects.all().current())
+    roles = RoleFilter.read(request, Role.objects.all().current()).qs
     return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
 
 
 @public_read(RoleReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
@@ -116,17 +110,15 @@ def role_detail(request: Request, pk: UUID) -> Response:
 
 @public_read(ProjectReadSerializer(many=True), ProjectFilter)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
-    projects = ProjectFilter.narrow(request, Project.objects.current())
+    projects = ProjectFilter.read(request, Project.objects.current()).qs
     return catalog_response(request, ProjectReadSerializer(projects, many=True), Project)
 
 
 @public_read(ProjectReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def project_detail(request: Request, pk: UUID) -> Response:
     """Return one project."""

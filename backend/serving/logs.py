@@ -1,6 +1,5 @@
 """How the log is written: a JSON object a line in production, a readable line in development."""
 
-import json
 import logging
 import logging.config
 import re
@@ -11,7 +10,6 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
-import orjson
 import psycopg
 import structlog
 from django.core.exceptions import ImproperlyConfigured
@@ -88,7 +86,9 @@ def _formatter(form: str) -> logging.Formatter:
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
         return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[renderer])
-    return LineFormatter(foreign_pre_chain=before, processors=[_keep_first_line, _describe_exception, _to_json])
+    # It writes ASCII, so that no value can start another line or control a terminal.
+    to_json = structlog.processors.JSONRenderer(default=str, skipkeys=True)
+    return LineFormatter(foreign_pre_chain=before, processors=[_keep_first_line, _describe_exception, to_json])
 
 
 def _add_fields(_: Any, __: str, event: Event) -> Event:
@@ -143,12 +143,3 @@ def _safe_text(exception: BaseException) -> str:
 def _frames(traceback: TracebackType | None) -> list[str]:
     frames = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in walk_tb(traceback)]
     return frames[-MAX_FRAMES:]
-
-
-def _to_json(_: Any, __: str, event: Event) -> str:
-    """Return one line of ASCII, so that no value can start another line or control a terminal."""
-    try:
-        line = orjson.dumps(event, default=str)
-    except TypeError:  # a lone surrogate, a number of more than 64 bits
-        line = b"\xff"
-    return line.decode() if line.isascii() else json.dumps(event, default=str, skipkeys=True)

@@ -53,19 +53,16 @@ def client_address(peer: str, forwarded_for: str) -> str:
     Each proxy appends the address that it was called from, so what stands further left is only a claim.
     """
     address = _parse(peer)
-    if address is None:
-        return ""
     for text in reversed(forwarded_for.split(",")):
         if not _is_in(address, settings.TRUSTED_PROXIES) or (before := _parse(text)) is None:
             break
         address = before
-    return str(address)
+    return str(address or "")
 
 
 def is_inside(address: str, networks: Iterable[Network]) -> bool:
     """Return whether the address lies in one of the networks."""
-    parsed = _parse(address)
-    return parsed is not None and _is_in(parsed, networks)
+    return _is_in(_parse(address), networks)
 
 
 def address_key(request: HttpRequest) -> str:
@@ -76,8 +73,8 @@ def address_key(request: HttpRequest) -> str:
     return str(address or "")
 
 
-def _is_in(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address in network for network in networks)
+def _is_in(address: Address | None, networks: Iterable[Network]) -> bool:
+    return address is not None and any(address in network for network in networks)
 
 
 def _parse(text: str) -> Address | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 
 import django_filters
@@ -23,12 +24,10 @@ MAX_SEARCH = 200
 MAX_SCORE_DIGITS = 21
 # What Django makes of a byte that is no UTF-8.
 REPLACEMENT_CHARACTER = "\ufffd"
+_HEADER = partial(OpenApiParameter, location=OpenApiParameter.HEADER, response=[200])
 PAGE_HEADERS = [
-    OpenApiParameter(name, shape, OpenApiParameter.HEADER, description=description, response=[200])
-    for name, shape, description in (
-        ("X-Total-Count", int, "How many rows there are in all."),
-        ("Link", str, "Relative (RFC 8288): first, prev, next, last."),
-    )
+    _HEADER("X-Total-Count", int, description="How many rows there are in all."),
+    _HEADER("Link", str, description="Relative (RFC 8288): first, prev, next, last."),
 ]
 _UUID = {"type": "string", "format": "uuid"}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -170,18 +169,12 @@ class Parameter(django_filters.Filter):
     ) -> None:
         super().__init__(**lookup)
         form_field.required = False
-        self._form_field = form_field
+        self._field = form_field
         self.is_repeatable = isinstance(form_field.widget, forms.SelectMultiple)
         self.default = default
         self._example = example
         self._description = description
         self._allow_empty = allow_empty
-
-    @property
-    def field(self) -> forms.Field:
-        """The form field."""
-        field: forms.Field = self._form_field
-        return field
 
     def problems(self, values: list[str]) -> list[str]:
         """Return what is wrong with the values that a request gives, whatever they mean."""
@@ -195,7 +188,7 @@ class Parameter(django_filters.Filter):
 
     def documented(self, name: str) -> OpenApiParameter:
         """Return what the OpenAPI document says of it."""
-        schema, example, description = self._form_field.schema, self._example, self._description
+        schema, example, description = self._field.schema, self._example, self._description
         if self.default is not None:
             schema = {**schema, "default": self.default}
         if self.is_repeatable:
@@ -244,11 +237,6 @@ class StrictFilterSet(django_filters.FilterSet):
         if problems := filters.problems():
             raise ValidationError(problems)
         return filters
-
-    @classmethod
-    def narrow(cls, request: Request, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Return the rows of ``queryset`` that a request asks for."""
-        return cls.read(request, queryset).qs
 
     def problems(self) -> dict[str, list[str]]:
         """Return parameter → messages for those that are unknown or can't be used."""

@@ -14,15 +14,7 @@ from rest_framework.fields import empty
 from ctj_api.models import Skill
 from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
-    DAYS,
-    END_OF_DAY,
-    MAX_LEVEL,
     MAX_PASSWORD,
-    MAX_SKILLS,
-    MAX_SLOT_NAME,
-    MAX_SLOTS,
-    MIDNIGHT,
-    MIN_LEVEL,
     RETIRED,
     clean_skill_levels,
     describe,
@@ -32,44 +24,13 @@ from ctj_api.validators import (
     validate_week_slots,
 )
 
+from .schema import PARTS
+
 SKILL_NAMES = "skill_names"
 MISTYPED = "This is not your password."
-LEVELS_SCHEMA = {
-    "type": "object",
-    "description": "Skill id → level.",
-    "propertyNames": {"format": "uuid"},
-    "additionalProperties": {"type": "integer", "minimum": MIN_LEVEL, "maximum": MAX_LEVEL},
-    "maxProperties": MAX_SKILLS,
-}
 
 
-def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
-    slot = {
-        "day": {"type": "string", "enum": list(DAYS)},
-        "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
-        "end": {"type": "string", "description": f"HH:MM; {MIDNIGHT} means {END_OF_DAY}", "examples": ["20:00"]},
-    }
-    slots = {
-        "type": "array",
-        "maxItems": MAX_SLOTS,
-        "items": {
-            "type": "object",
-            "required": list(slot),
-            "properties": {**slot, **more_of_a_slot},
-            "additionalProperties": False,
-        },
-    }
-    timezone = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
-    return {
-        "type": "object",
-        "description": "Weekly slots in one time zone; null means not given.",
-        "required": ["timezone", "slots"],
-        "properties": {"timezone": timezone, "slots": slots},
-        "additionalProperties": False,
-    }
-
-
-@extend_schema_field(_week_schema())
+@extend_schema_field(PARTS["availability"])
 class AvailabilityField(serializers.JSONField):
     """When a volunteer is free, in weekly slots of one time zone."""
 
@@ -81,7 +42,7 @@ class AvailabilityField(serializers.JSONField):
         return normal_week(super().to_internal_value(data))
 
 
-@extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
+@extend_schema_field(PARTS["meeting_times"])
 class MeetingTimesField(serializers.JSONField):
     """When a project meets, in weekly slots of one time zone."""
 
@@ -172,7 +133,7 @@ class CurrentPasswordField(PasswordField):
         return owner
 
 
-@extend_schema_field(LEVELS_SCHEMA)
+@extend_schema_field(PARTS["levels"])
 class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     """``{skill id: level}``."""
 

@@ -119,7 +119,7 @@ class MetricsTests(TestCase):
 
         before, client = self.read(), browser()
         self.client.raise_request_exception = False
-        with patch("ctj_api.views.SkillFilter.narrow", fail):
+        with patch("ctj_api.views.SkillFilter.read", fail):
             self.client.get("/api/skills/")
         fresh_index().read(len)
         for _ in range(3):
@@ -137,7 +137,7 @@ class MetricsTests(TestCase):
             under_way.append(self.read()["ctj_requests_in_progress"])
             return Skill.objects.none()
 
-        with patch("ctj_api.views.SkillFilter.narrow", read):
+        with patch("ctj_api.views.SkillFilter.read", read):
             self.client.get("/api/skills/")
         self.assertEqual((under_way, self.read()["ctj_requests_in_progress"]), ([1], 0))
 
