@@ -25,7 +25,6 @@ from .http.query_parameters import (
 from .models import Project, Role
 from .querysets import OpportunityQuerySet
 from .ranking.matches import Narrowing
-from .search import SearchQuerySet
 from .validators import MAX_HOURS
 
 DEFAULT_MATCH_LIMIT = 20
@@ -34,13 +33,11 @@ ME = "me"
 _ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 
-def _find(queryset: SearchQuerySet[models.Model], _: str, text: str) -> SearchQuerySet[models.Model]:
-    return queryset.search(text)
-
-
 def _search(places: str) -> Parameter:
     description = f"Words, all of which must stand in {places}, in any grammatical form; the last may be unfinished."
-    return Parameter(SearchField(), "react", description, allow_empty=True, method=_find)
+    return Parameter(
+        SearchField(), "react", description, allow_empty=True, method=lambda rows, _, text: rows.search(text)
+    )
 
 
 def _community(field_name: str) -> Parameter:

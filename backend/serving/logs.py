@@ -7,7 +7,6 @@ import sys
 from collections.abc import MutableMapping
 from smtplib import SMTPException
 from traceback import walk_tb
-from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -38,9 +37,8 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         """Return the record's line, with each exception among its arguments replaced by its safe description."""
         if not record.exc_info and str(record.msg).startswith("Traceback"):  # Daphne logs its failures so
             record = logging.makeLogRecord(record.__dict__ | {"msg": "Failed", "exc_info": sys.exc_info()})
-        if isinstance(record.args, tuple) and any(isinstance(part, BaseException) for part in record.args):
-            safe = tuple(_safe_text(part) if isinstance(part, BaseException) else part for part in record.args)
-            record = logging.makeLogRecord(record.__dict__ | {"args": safe})
+        if isinstance(record.args, tuple):
+            record = logging.makeLogRecord(record.__dict__ | {"args": tuple(map(_safe, record.args))})
         return super().format(record)
 
 
@@ -115,12 +113,13 @@ def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str
     """Return the exception's type, safe message, place and causes."""
     diagnosis = getattr(exception, "diag", None)
     cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
+    frames = [(frame.f_code, line) for frame, line in walk_tb(exception.__traceback__)]
     parts = {
         "type": _kind(exception),
         "message": _message(exception),
         "sqlstate": getattr(diagnosis, "sqlstate", None),
         "constraint": getattr(diagnosis, "constraint_name", None),
-        "frames": _frames(exception.__traceback__),
+        "frames": [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-MAX_FRAMES:]],
         "cause": _description(cause, causes - 1) if cause and causes else None,
     }
     return {name: part for name, part in parts.items() if part}
@@ -135,11 +134,6 @@ def _message(exception: BaseException) -> str:
     return DETAIL.sub("", str(exception)) if is_telling else ""
 
 
-def _safe_text(exception: BaseException) -> str:
-    """Return the exception's safe message, or else its type."""
-    return _message(exception) or _kind(exception)
-
-
-def _frames(traceback: TracebackType | None) -> list[str]:
-    frames = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in walk_tb(traceback)]
-    return frames[-MAX_FRAMES:]
+def _safe(part: object) -> object:
+    """Return an exception's safe message, or else its type; anything else as it is."""
+    return (_message(part) or _kind(part)) if isinstance(part, BaseException) else part
