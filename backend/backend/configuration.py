@@ -20,7 +20,11 @@ RESET_PAGE = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)(:\d+)?/)[^?#
 
 def check_settings(settings: dict[str, Any], environment: Env) -> None:
     """Raise ``ImproperlyConfigured``, with a line for each setting that is missing or can't be used."""
-    problems = [*_unreadable(environment), *_missing(settings), *_unfit_stage_2(settings)]
+    problems = [*_unreadable(environment), *_missing(settings)]
+    if settings["IDENTITY_PROVIDER"] == "cognito":
+        problems += _unfit_cognito(settings)
+    if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
+        problems += _unfit_people_depot(settings)
     if not settings["DEBUG"]:
         problems += _unfit_for_production(settings)
     if problems:
@@ -44,13 +48,6 @@ def _missing(settings: dict[str, Any]) -> Iterator[str]:
         yield "set DJANGO_SECRET_KEY to a long random string"
     if settings["SQL_SSLROOTCERT"] and not Path(settings["SQL_SSLROOTCERT"]).is_file():
         yield "set SQL_SSLROOTCERT to a file: the certificates of the authorities that vouch for the database"
-
-
-def _unfit_stage_2(settings: dict[str, Any]) -> Iterator[str]:
-    if settings["IDENTITY_PROVIDER"] == "cognito":
-        yield from _unfit_cognito(settings)
-    if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
-        yield from _unfit_people_depot(settings)
 
 
 def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:

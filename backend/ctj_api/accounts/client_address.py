@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponseBase
 
 logger = logging.getLogger(__name__)
 
-type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
 
 # One household or server is given all addresses of such a network.
@@ -52,17 +51,19 @@ def client_address(peer: str, forwarded_for: str) -> str:
 
     Each proxy appends the address that it was called from, so what stands further left is only a claim.
     """
-    address = _parse(peer)
+    address = str(_parse(peer) or "")
     for text in reversed(forwarded_for.split(",")):
-        if not _is_in(address, settings.TRUSTED_PROXIES) or (before := _parse(text)) is None:
+        before = _parse(text)
+        if before is None or not is_inside(address, settings.TRUSTED_PROXIES):
             break
-        address = before
-    return str(address or "")
+        address = str(before)
+    return address
 
 
 def is_inside(address: str, networks: Iterable[Network]) -> bool:
     """Return whether the address lies in one of the networks."""
-    return _is_in(_parse(address), networks)
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
 def address_key(request: HttpRequest) -> str:
@@ -73,11 +74,7 @@ def address_key(request: HttpRequest) -> str:
     return str(address or "")
 
 
-def _is_in(address: Address | None, networks: Iterable[Network]) -> bool:
-    return address is not None and any(address in network for network in networks)
-
-
-def _parse(text: str) -> Address | None:
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address without its port, as IPv4 where it is an IPv4 address written as IPv6."""
     text = text.strip()
     if text.startswith("["):

@@ -34,9 +34,6 @@ COUNT_ATTEMPT = """
     RETURNING attempts, extract(epoch FROM ends_at - statement_timestamp())
 """
 
-# So many attempts in so many seconds.
-type Rate = tuple[int, int]
-
 
 class TooManyAttempts(Throttled):
     """A limit refuses this attempt; the next one may come after ``seconds``."""
@@ -47,9 +44,9 @@ class TooManyAttempts(Throttled):
 
 
 class Limit:
-    """How often ``what`` may be attempted by, or on, ``whose``."""
+    """How often ``what`` may be attempted by, or on, ``whose``: a rate is so many attempts in so many seconds."""
 
-    def __init__(self, what: str, rate: Rate, *whose: str) -> None:
+    def __init__(self, what: str, rate: tuple[int, int], *whose: str) -> None:
         self.what = what
         self._allowed, self._period = rate
         # A keyed digest, so that the table holds nobody's address.

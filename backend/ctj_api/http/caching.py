@@ -15,12 +15,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
 from psycopg.sql import SQL, Identifier
+from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.encoders import JSONEncoder
 
-from ctj_api.exceptions import BadHeader, PreconditionFailed
+from ctj_api.exceptions import ErrorCode, PreconditionFailed
 from ctj_api.querysets import LINEAGE
 
 from .query_parameters import StrictFilterSet
@@ -103,7 +104,7 @@ def require_match(request: Request, serializer: BaseSerializer[Any]) -> None:
     if known == "*":
         return
     if len(known) > MAX_ENTITY_TAGS or not ENTITY_TAGS.fullmatch(known):
-        raise BadHeader
+        raise ParseError('If-Match is no list of entity tags, such as "a", "b".', ErrorCode.BAD_REQUEST)
     if entity_tag(serializer.to_representation(serializer.instance)) not in re.findall(ENTITY_TAG, known):
         raise PreconditionFailed
 
