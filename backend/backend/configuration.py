@@ -88,8 +88,7 @@ def _is_safe_url(url: str, settings: dict[str, Any]) -> bool:
 
 def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
     yield from _weak_secrets(settings)
-    yield from _wrong_names(settings)
-    yield from _too_wide_networks(settings)
+    yield from _too_open(settings)
     if settings["SECURE_PROXY_SSL_HEADER"] and not settings["TRUSTED_PROXIES"]:
         yield (
             "set TRUSTED_PROXIES to the proxy's addresses, as DJANGO_BEHIND_PROXY says that there is one: "
@@ -118,7 +117,7 @@ def _is_weak_key(key: str) -> bool:
     return is_from_startproject or len(key) < MIN_SECRET_KEY or len(set(key)) < MIN_SECRET_CHARACTERS
 
 
-def _wrong_names(settings: dict[str, Any]) -> Iterator[str]:
+def _too_open(settings: dict[str, Any]) -> Iterator[str]:
     if not settings["ALLOWED_HOSTS"]:
         yield "set DJANGO_ALLOWED_HOSTS to the host names that the API is reached by"
     if "*" in (settings["ALLOWED_HOSTS"] or ()):
@@ -130,9 +129,6 @@ def _wrong_names(settings: dict[str, Any]) -> Iterator[str]:
             "set PASSWORD_RESET_URL to the front end's page for a new password, by https://, "
             "such as https://jobs.example.org/reset-password"
         )
-
-
-def _too_wide_networks(settings: dict[str, Any]) -> Iterator[str]:
     for name in ("TRUSTED_PROXIES", "METRICS_ALLOWED_NETWORKS"):
         if any(network.prefixlen == 0 for network in settings[name] or ()):
             yield f"set {name} to networks of your own: everybody is in this one"

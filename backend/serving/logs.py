@@ -86,7 +86,7 @@ def _formatter(form: str) -> logging.Formatter:
         return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[renderer])
     # It writes ASCII, so that no value can start another line or control a terminal.
     to_json = structlog.processors.JSONRenderer(default=str, skipkeys=True)
-    return LineFormatter(foreign_pre_chain=before, processors=[_keep_first_line, _describe_exception, to_json])
+    return LineFormatter(foreign_pre_chain=before, processors=[_describe_exception, to_json])
 
 
 def _add_fields(_: Any, __: str, event: Event) -> Event:
@@ -95,14 +95,9 @@ def _add_fields(_: Any, __: str, event: Event) -> Event:
     return event
 
 
-def _keep_first_line(_: Any, __: str, event: Event) -> Event:
-    """Leave out the traceback that asyncio and others append to their message."""
-    event["event"] = str(event["event"]).partition("\n")[0]
-    return event
-
-
 def _describe_exception(_: Any, __: str, event: Event) -> Event:
-    """Replace the exception by its description."""
+    """Replace the exception by its description, and drop the traceback that asyncio and others append to a message."""
+    event["event"] = str(event["event"]).partition("\n")[0]
     exception = event.pop("exc_info", None)
     if isinstance(exception, tuple) and exception[1] is not None:
         event["exception"] = _description(exception[1])

@@ -14,7 +14,12 @@ type Network = IPv4Network | IPv6Network
 
 # One household or server is given all addresses of such a network.
 IPV6_PREFIX = 64
+# Once a minute at most.
 WARNING_SECONDS = 60
+IGNORED = (
+    "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
+    "If that is a proxy, all of its clients share the limits of one address."
+)
 
 
 class ClientAddressMiddleware:
@@ -29,21 +34,11 @@ class ClientAddressMiddleware:
         peer, forwarded_for = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
         if not is_inside(peer, settings.TRUSTED_PROXIES):
             request.META.pop("HTTP_X_REQUEST_ID", None)
-            if forwarded_for:
-                self._warn()
+            if forwarded_for and time.monotonic() >= self._silent_until:
+                self._silent_until = time.monotonic() + WARNING_SECONDS
+                logger.warning(IGNORED)
         request.META["REMOTE_ADDR"] = client_address(peer, forwarded_for)
         return self.get_response(request)
-
-    def _warn(self) -> None:
-        """Log, once a minute at most, that a header is ignored."""
-        now = time.monotonic()
-        if now < self._silent_until:
-            return
-        self._silent_until = now + WARNING_SECONDS
-        logger.warning(
-            "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
-            "If that is a proxy, all of its clients share the limits of one address."
-        )
 
 
 def client_address(peer: str, forwarded_for: str) -> str:

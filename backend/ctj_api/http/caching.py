@@ -24,8 +24,7 @@ from rest_framework.utils.encoders import JSONEncoder
 from ctj_api.exceptions import ErrorCode, PreconditionFailed
 from ctj_api.querysets import LINEAGE
 
-from .query_parameters import StrictFilterSet
-from .schema import described
+from .query_parameters import StrictFilterSet, described
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")

@@ -1,6 +1,5 @@
 """What drf-spectacular can't infer: the error envelope, both ways to sign in, and the health check."""
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,9 @@ import yaml
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from ctj_api.exceptions import ErrorCode
-
-from .query_parameters import StrictFilterSet
 
 UNSAFE_METHODS = {"post", "put", "patch", "delete"}
 ID_TOKEN = "idToken"
@@ -23,18 +19,6 @@ FOR_ALL_ACCOUNTS = ("/api/auth/csrf/", "/api/auth/logout/")
 VERSIONED = ("/api/opportunities/{id}/", "/api/users/me/", "/api/users/{id}/")
 WITHOUT_ETAG = ("/api/healthcheck/", "/api/auth/csrf/")
 PARTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("schema_parts.yml").read_text(encoding="utf-8"))
-
-
-def described(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[Any], Any]:
-    """Say what a function-based view answers with, and by which filter set it reads query parameters."""
-
-    def describe(view: Any) -> Any:
-        if filters is None:
-            return extend_schema(responses=shape)(view)
-        view.cls.filterset_class = filters
-        return extend_schema(responses=shape, parameters=filters.documented())(view)
-
-    return describe
 
 
 class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -78,12 +62,13 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     components |= {name: PARTS[name] for name in ("securitySchemes", "responses")}
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
+            operation["description"] = PARTS["descriptions"].get(operation["operationId"], operation["description"])
             _require_csrf_token(method, operation)
             _describe_errors(path, method, operation)
             if _is_local_only(path):
                 operation["description"] += f" {ABSENT}"
                 operation["security"].remove({ID_TOKEN: []})
-            _describe_versions(path, method, operation)
+            _describe_headers(path, method, operation)
     return result
 
 
@@ -112,9 +97,11 @@ def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["responses"] = dict(sorted({**operation["responses"], **errors}.items()))
 
 
-def _describe_versions(path: str, method: str, operation: dict[str, Any]) -> None:
-    """Describe the entity tags of the rows that are written, and of what caches may keep."""
+def _describe_headers(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Describe the headers of pages, and the entity tags of the rows that are written and of what caches may keep."""
     responses = operation["responses"]
+    if any(parameter["name"] == "offset" for parameter in operation.get("parameters", ())):
+        responses["200"] = {"headers": dict(PARTS["page_headers"]), **responses["200"]}
     is_public_read = method == "get" and {} in operation["security"] and path not in WITHOUT_ETAG
     if is_public_read or path in VERSIONED or (path, method) == ("/api/opportunities/", "post"):
         for status in {"200", "201"} & responses.keys():
