@@ -30,7 +30,7 @@ MAX_MATCH_LIMIT = 100
 
 
 def _search(places: str) -> Parameter:
-    return Parameter(SearchField(), places=places, allow_empty=True, method=lambda rows, _, text: rows.search(text))
+    return Parameter(SearchField(), places, allow_empty=True, method=lambda rows, _, text: rows.search(text))
 
 
 class SkillFilter(StrictFilterSet):

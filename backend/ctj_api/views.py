@@ -333,9 +333,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""
-        if self.action in ("list", "retrieve"):
-            return OpportunityReadSerializer
-        return OpportunityWriteSerializer
+        return OpportunityReadSerializer if self.action in {"list", "retrieve"} else OpportunityWriteSerializer
 
     @transaction.atomic
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

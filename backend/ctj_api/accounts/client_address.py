@@ -14,7 +14,6 @@ type Network = IPv4Network | IPv6Network
 
 # One household or server is given all addresses of such a network.
 IPV6_PREFIX = 64
-# Once a minute at most.
 WARNING_SECONDS = 60
 IGNORED = (
     "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "

@@ -153,13 +153,7 @@ class Parameter(django_filters.Filter):
     """A query parameter, read by a form field; ``places`` tells the OpenAPI document where a search looks."""
 
     def __init__(
-        self,
-        form_field: Any,
-        *,
-        places: str = "",
-        default: object = None,
-        allow_empty: bool = False,
-        **lookup: Any,
+        self, form_field: Any, places: str = "", *, default: Any = None, allow_empty: bool = False, **lookup: Any
     ) -> None:
         super().__init__(**lookup)
         form_field.required = False

@@ -27,7 +27,6 @@ from ctj_api.validators import (
 from .schema import PARTS
 
 SKILL_NAMES = "skill_names"
-MISTYPED = "This is not your password."
 
 
 @extend_schema_field(PARTS["availability"])
@@ -129,7 +128,7 @@ class CurrentPasswordField(PasswordField):
         password = super().run_validation(data)
         owner = authenticate(self.context["request"]._request, username=owner.email, password=password)
         if owner is None:
-            raise serializers.ValidationError(MISTYPED)
+            raise serializers.ValidationError("This is not your password.")
         return owner
 
 
