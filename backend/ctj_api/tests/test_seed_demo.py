@@ -71,7 +71,7 @@ class DemoTests(TestCase):
         self.assertFalse(Project.objects.filter(meeting_times__isnull=True).exists())
         volunteers = UserProfile.objects.filter(is_project_manager=False)
         self.assertEqual(volunteers.filter(skills_learned_matrix=None).count(), 3)
-        self.assertEqual(volunteers.filter(meeting_availability__isnull=True).count(), 6)
+        self.assertEqual(volunteers.filter(meeting_availability__isnull=True).count(), 3)
         numbered = [("pm", number) for number in range(1, 5)] + [("volunteer", number) for number in range(1, 31)]
         accounts = UserProfile.objects.filter(is_superuser=False, is_staff=False)
         expected = {f"{kind}{number}@example.org": kind == "pm" for kind, number in numbered}

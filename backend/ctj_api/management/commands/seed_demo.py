@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
@@ -48,8 +49,7 @@ class Command(BaseCommand):
         opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
         used = secrets.token_urlsafe(12) if password is None else password
         with tqdm(total=manager_count(opportunities) + volunteers + opportunities, unit=" rows", disable=None) as bar:
-            catalog = prepare_catalog(seed)
-            seeder = DemoSeeder(catalog, seed, used, reset_passwords=password is not None, progress=bar.update)
+            seeder = DemoSeeder(prepare_catalog(seed), seed, make_password(used), password is not None, bar.update)
             added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
         self.stdout.write(
             f"Demo: {added_opportunities} opportunities, {added_managers} project managers "
