@@ -26,12 +26,8 @@ CYCLE = 10
 STATUSES = {0: Status.CLOSED, 4: Status.DRAFT, 7: Status.ON_HOLD, 9: Status.FILLED}
 STOPPED_BEFORE_SKILLS = 4
 
-LEVELS = {
-    Experience.ANY: (1, 2),
-    Experience.JUNIOR: (1, 3),
-    Experience.MID_LEVEL: (2, 4),
-    Experience.SENIOR: (3, 5),
-}
+# The lowest and the highest level that listings require, by the experience that they ask for.
+LEVELS = dict(zip(Experience, ((1, 2), (1, 3), (2, 4), (3, 5)), strict=True))
 HOURS = (3, 4, 5, 6, 8, 10)
 # How many of the skills that go with a role its listings choose from, and its volunteers.
 REQUIRED_FROM = 7

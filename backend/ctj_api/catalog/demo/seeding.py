@@ -27,15 +27,11 @@ def prepare_catalog(seed: int) -> DemoCatalog:
 
 @dataclass
 class DemoSeeder:
-    """Adds the demo of a seed, and calls ``progress`` with the number of rows after each batch.
-
-    New accounts get ``password``, a hash; with ``reset_passwords`` those of an earlier run get it too.
-    """
+    """Adds the demo of a seed, with a hashed ``password``; calls ``progress`` with the number of rows of each batch."""
 
     catalog: DemoCatalog
     seed: int
     password: str
-    reset_passwords: bool
     progress: Callable[[int], object]
     managers: list[UUID] = field(default_factory=list)
 
@@ -59,8 +55,6 @@ class DemoSeeder:
     def _add_accounts(self, rows: Sequence[DemoRow]) -> int:
         """Add the accounts that are missing by id and by e-mail address; remember which ones are project managers."""
         pks = [row.pk for row in rows]
-        if self.reset_passwords:
-            UserProfile.objects.filter(pk__in=pks).update(password=self.password)
         accounts = UserProfile.objects.filter(Q(pk__in=pks) | Q(email__in=[row.email for row in rows]))
         known = dict(accounts.values_list("email", "pk"))
         self.managers += [known.get(row.email, row.pk) for row in rows if row.is_manager]
