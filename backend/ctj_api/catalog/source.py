@@ -17,4 +17,5 @@ def hold_off_synchronisation() -> None:
     """Wait while a synchronisation writes, and let none begin before this transaction ends, so that checks hold."""
     if is_kept_elsewhere():
         with connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE ctj_api_skillmatrix IN ROW SHARE MODE")
+            # The first table that a synchronisation locks: while it waits for this one, nobody waits for it.
+            cursor.execute("LOCK TABLE ctj_api_skill IN ROW SHARE MODE")

@@ -165,7 +165,7 @@ def other_connection() -> Iterator[psycopg.Connection]:
 
 
 def execute(sql: str, *values: Any) -> Any:
-    """Let the database execute ``sql`` on the connection of the test, and return the first row that it gives."""
+    """Let the database execute ``sql`` on the test's connection, and return the first row."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values or None)
         return cursor.fetchone() if cursor.description else None

@@ -104,38 +104,15 @@ class ChangePasswordTests(APITestCase):
         self.assertEqual(self.browser.delete(ME, {"password": PASSWORD}).status_code, 429)
 
 
-class AccountDeletionTests(APITestCase):
-    """Going for good."""
-
-    def test_pm_user_deletes_the_own_account(self) -> None:
-        """The matrix and all sessions go along; listings stay without an author, and the history keeps who did what."""
-        pm = make_pm_user(email="ana@example.org", levels={make_skill(): 3})
-        listing = make_opportunity(created_by=pm)
-        LogEntry.objects.log_actions(pm.pk, [listing], CHANGE, "Before.")
-        client, other = signed_in(pm), signed_in(pm)
-        refused = client.delete(ME, {"password": "wrong"})
-        self.assertEqual((refused.status_code, error_of(refused)["fields"]), (400, {"password": WRONG}))
-        response = client.delete(ME, {"password": PASSWORD})
-        self.assertEqual((response.status_code, response.content), (204, b""))
-        self.assertEqual([error_of(each.get(ME))["code"] for each in (client, other)], ["not_authenticated"] * 2)
-        self.assertFalse(Session.objects.exists() or UserProfile.objects.filter(pk=pm.pk).exists())
-        self.assertEqual(SkillMatrix.objects.get(), Opportunity.objects.get(created_by=None).skills_required_matrix)
-        entries = list(LogEntry.objects.order_by("pk").values_list("action_flag", "object_id", "user__email"))
-        rows = [(CHANGE, listing.pk), (CHANGE, listing.pk), (DELETION, pm.pk)]
-        self.assertEqual(entries, [(flag, str(pk), FORMER_USER) for flag, pk in rows])
-        self.assertFalse(LogEntry.objects.filter(object_repr__contains="ana@").exists())
-        self.assertEqual(signed_in(UserProfile(email=FORMER_USER)).get(ME).status_code, 403)
-
-
-class AccountSessionTests(APITestCase):
-    """How many sessions an account has, and for how long."""
+class AccountTests(APITestCase):
+    """How many sessions an account has, for how long, and going for good."""
 
     def setUp(self) -> None:
         """Make an account."""
         self.user = make_regular_user()
 
     def test_regular_user_has_ten_sessions_and_the_oldest_ends(self) -> None:
-        """Others' are not counted, signing in again replaces the former, and expired ones go with their owners."""
+        """Others' aren't counted, a new sign-in replaces the former, expired ones are cleared."""
         signed_in(make_regular_user())
         clients = [signed_in(self.user) for _ in range(11)]
         clients[-1].post(LOGIN, {"email": self.user.email, "password": PASSWORD})
@@ -172,6 +149,25 @@ class AccountSessionTests(APITestCase):
                 for url in ("/api/skills/", "/api/opportunities/"):
                     response = reader.get(url)
                     self.assertEqual((response["Cache-Control"], response.cookies), ("public, max-age=60", {}))
+
+    def test_pm_user_deletes_the_own_account(self) -> None:
+        """The matrix and all sessions go along; listings stay without an author, and the history keeps who did what."""
+        pm = make_pm_user(email="ana@example.org", levels={make_skill(): 3})
+        listing = make_opportunity(created_by=pm)
+        LogEntry.objects.log_actions(pm.pk, [listing], CHANGE, "Before.")
+        client, other = signed_in(pm), signed_in(pm)
+        refused = client.delete(ME, {"password": "wrong"})
+        self.assertEqual((refused.status_code, error_of(refused)["fields"]), (400, {"password": WRONG}))
+        response = client.delete(ME, {"password": PASSWORD})
+        self.assertEqual((response.status_code, response.content), (204, b""))
+        self.assertEqual([error_of(each.get(ME))["code"] for each in (client, other)], ["not_authenticated"] * 2)
+        self.assertFalse(Session.objects.exists() or UserProfile.objects.filter(pk=pm.pk).exists())
+        self.assertEqual(SkillMatrix.objects.get(), Opportunity.objects.get(created_by=None).skills_required_matrix)
+        entries = list(LogEntry.objects.order_by("pk").values_list("action_flag", "object_id", "user__email"))
+        rows = [(CHANGE, listing.pk), (CHANGE, listing.pk), (DELETION, pm.pk)]
+        self.assertEqual(entries, [(flag, str(pk), FORMER_USER) for flag, pk in rows])
+        self.assertFalse(LogEntry.objects.filter(object_repr__contains="ana@").exists())
+        self.assertEqual(signed_in(UserProfile(email=FORMER_USER)).get(ME).status_code, 403)
 
 
 class ReadOnlySessionsTests(TransactionTestCase):

@@ -32,7 +32,7 @@ class AdminTests(TestCase):
         return self.client.post(reverse(f"admin:ctj_api_{name}", args=args), data, follow=True)
 
     def test_administrator_adds_and_changes_a_skill_but_not_twice(self) -> None:
-        """With its description and its communities; names are unique whatever their case, and the form says so."""
+        """It has description and communities; its name is unique in any case."""
         self.post("skill_add", {"name": "React", "communities_of_practice": [str(make_cop().pk)]})
         skill = Skill.objects.get(communities_of_practice__isnull=False)
         self.post("skill_change", {"name": "React", "description": "For pages"}, skill.pk)
@@ -86,7 +86,7 @@ class AdminTests(TestCase):
         self.assertEqual((settings.ADMIN_TIME_ZONE, settings.TIME_ZONE), ("America/Los_Angeles", "UTC"))
 
     def test_administrator_deleting_a_skill_in_use_is_refused(self) -> None:
-        """The page says by how many it is used, with as many queries for many skills, and nothing is deleted."""
+        """The page says by how many it is used, with a constant number of queries."""
         skill = make_skill(name="React")
         make_opportunity({skill: 3})
         for _ in range(2):

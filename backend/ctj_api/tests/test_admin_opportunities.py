@@ -76,17 +76,10 @@ class OpportunityTestCase(TestCase):
 
 
 class OpportunityListTests(OpportunityTestCase):
-    """The list of listings."""
-
-    def test_pm_user_sees_own_listings_first(self) -> None:
-        """Then those of all others, each part the newest first, drafts of others among them."""
-        own_old = make_opportunity(created_by=self.pm)
-        foreign = make_opportunity(created_by=make_pm_user(), status="draft")
-        own_new = make_opportunity(created_by=self.pm, status="closed")
-        self.assertEqual(self.results(), [own_new, own_old, foreign])
+    """The list, the best volunteers below a listing, and the hint beside the skill picker."""
 
     def test_pm_user_filters_the_list(self) -> None:
-        """By who posted, by status, to what is current or archived, by community and by project."""
+        """By who posted, status, community and project; own listings come first, then the newest."""
         designer = make_role(community_of_practice=make_cop("ui_ux"))
         listings = {
             status: make_opportunity(status=status, role=designer if status == "open" else None)
@@ -103,8 +96,10 @@ class OpportunityListTests(OpportunityTestCase):
         }
         for query, expected in cases.items():
             with self.subTest(query):
-                self.assertEqual(set(self.results(query)), set(expected))
-                self.assertEqual(len(self.results(query)), len(expected))
+                self.assertCountEqual(self.results(query), expected)
+        newest = make_opportunity(created_by=self.pm, status="closed")
+        others = sorted(listings.values(), key=lambda row: row.created_at, reverse=True)
+        self.assertEqual(self.results(), [newest, own, *others])
 
     def test_pm_user_reads_each_listing_in_words(self) -> None:
         """Status, skills with levels, hours, experience, and who posted it."""
@@ -142,6 +137,72 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertEqual(self.client.get(matches).headers["X-Total-Count"], "3")
         self.assertEqual(self.client.get(matches, {"require_all": "true"}).headers["X-Total-Count"], "1")
 
+    def test_pm_user_sees_who_fits_as_the_api_ranks(self) -> None:
+        """The ten best in the order of the API, with reasons; 29 of 50 is exactly 58 %."""
+        react, sql = make_skill(name="React"), make_skill(name="SQL")
+        listing = make_opportunity({react: 3, sql: 2}, created_by=self.pm)
+        for number in range(12):
+            make_regular_user({react: number % 4 + 1, sql: number % 3 + 1}, first_name=f"Vera {number}")
+        page = self.client.get(change_url(listing))
+        ranked = self.client.get(reverse("opportunity-matches", args=[listing.pk]), {"limit": 10}).json()
+        shown = page.context["who_fits"]["matches"]
+        self.assertEqual(
+            [{**match, "percent": None} for match in shown], [{**match, "percent": None} for match in ranked]
+        )
+        for match in shown:
+            self.assertContains(page, match["volunteer"]["name"])
+        self.assertContains(page, "100 %")
+        skills = [make_skill() for _ in range(10)]
+        make_regular_user({**dict.fromkeys(skills[:5], 5), skills[5]: 4})
+        listing = make_opportunity(dict.fromkeys(skills, 5), created_by=self.pm)
+        self.assertEqual(self.client.get(change_url(listing)).context["who_fits"]["matches"][0]["percent"], 58)
+
+    def test_pm_user_is_told_each_skill_in_words(self) -> None:
+        """Met, below or missing, with the levels; a foreign listing has no form; all is escaped."""
+        skills = {name: make_skill(name=name) for name in ("Go", "SQL", "<i>CSS</i>")}
+        listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=make_pm_user())
+        make_regular_user({skills["Go"]: 4, skills["SQL"]: 1}, first_name="<b>Vera</b>")
+        page = self.client.get(change_url(listing))
+        for text in (
+            '<li class="chip">Go <b>3</b></li>',
+            'id="who-fits"',
+            "Go: met (4)",
+            "SQL: below (1 of 3)",
+            "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
+            "&lt;b&gt;Vera&lt;/b&gt;",
+            "44 %",
+        ):
+            with self.subTest(text):
+                self.assertContains(page, text)
+        for button in ("_transition", "_save"):
+            self.assertNotContains(page, f'name="{button}"')
+
+    def test_pm_user_asks_how_many_volunteers_meet_the_rows(self) -> None:
+        """In words, before anything is saved; a wrong row is told as the form tells it."""
+        react, sql = make_skill(name="React"), make_skill(name="SQL")
+        cases = [
+            ({}, "Nobody is matched with a listing that requires no skills."),
+            ({react: 3}, "No volunteer has any of these skills yet."),
+        ]
+        for levels, text in cases:
+            with self.subTest(text):
+                self.assertEqual(self.client.get(COUNT, rows(*levels.items())).json(), {"text": text})
+        response = self.client.get(COUNT, rows((Skill(name="Reakt"), 3)))
+        told = {"text": 'There is no skill "Reakt". Choose one from the list.'}
+        self.assertEqual((response.status_code, response.json()), (400, told))
+        for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}):
+            make_regular_user(levels)
+        counted = [
+            ([(react, 5)], "No volunteer meets all of these requirements, 4 meet them in part."),
+            ([(react, 4)], "1 volunteer meets all of these requirements, 3 meet them in part."),
+            ([(react, 2)], "3 volunteers meet all of these requirements, 1 meets them in part."),
+            ([(react, 1)], "4 volunteers meet all of these requirements."),
+            ([(react, 1), (sql, 1)], "No volunteer meets all of these requirements, 5 meet them in part."),
+        ]
+        for rated, text in counted:
+            with self.subTest(text):
+                self.assertEqual(self.client.get(COUNT, rows(*rated)).json(), {"text": text})
+
 
 class OpportunityFormTests(OpportunityTestCase):
     """The form of a listing."""
@@ -151,7 +212,7 @@ class OpportunityFormTests(OpportunityTestCase):
         return self.client.post(url, form, follow=True)
 
     def test_pm_user_adds_a_listing(self) -> None:
-        """With its skills by name, as a draft or published at once; who posts it is stamped, whatever is sent."""
+        """With its skills by name, as a draft or open; who posts it is stamped in any case."""
         react = make_skill(name="React")
         form = listing_form(**rows((react, 3)), created_by=str(make_pm_user().pk))
         self.assertContains(self.post(ADD, form), "was added successfully")
@@ -174,7 +235,7 @@ class OpportunityFormTests(OpportunityTestCase):
         self.assertEqual((listing.body, listing.created_by), ("New", self.pm))
 
     def test_pm_user_with_a_wrong_form_is_told_what_is_wrong(self) -> None:
-        """Each field has its message, and the summary links it; the first has the cursor; nothing is written."""
+        """The summary links each field, the first has the cursor, and nothing is written."""
         form = listing_form(
             project="", role="x", body=" ", min_hours_required="169", status="lost", **rows((Skill(name="Reakt"), 3))
         )
@@ -228,7 +289,7 @@ class OpportunityFormTests(OpportunityTestCase):
         self.assertEqual((listing.body, listing.created_by, listing.status), ("New", former, "closed"))
 
     def test_pm_user_deletes_any_listings_with_a_constant_number_of_queries(self) -> None:
-        """From the list and on its page, with its matrix; asked once who may, on the question and on the answer."""
+        """From the list and from its page, with the matrix; rights are asked for once."""
         counts = []
         for number in (1, 2, 20):
             chosen = [str(make_opportunity(created_by=make_pm_user()).pk) for _ in range(number)]
@@ -266,7 +327,7 @@ class OpportunityStepTests(OpportunityTestCase):
         return self.client.post(LIST, form, follow=True)
 
     def test_pm_user_takes_each_step_from_where_it_makes_sense(self) -> None:
-        """From the list and by a button, which saves the form too; elsewhere nothing changes, and each says why."""
+        """From the list and by a button, which saves the form; elsewhere nothing changes, and it says why."""
         for step, status in product(TRANSITIONS, Status):
             with self.subTest(step=step.name, status=status):
                 makes_sense = status in step.sources
@@ -306,7 +367,7 @@ class OpportunityStepTests(OpportunityTestCase):
         self.assertEqual(Opportunity.objects.get(pk=draft.pk).status, "draft")
 
     def test_pm_user_moves_own_listings_only(self) -> None:
-        """Those of others stay, and the list says so; the history says who did what; an administrator moves any."""
+        """Those of others stay, an administrator moves any, and the history says who did what."""
         own = make_opportunity({self.skill: 3}, created_by=self.pm, status="draft")
         foreign = make_opportunity({self.skill: 3}, created_by=make_pm_user(), status="draft")
         page = self.act("publish", own, foreign)
@@ -333,73 +394,3 @@ class OpportunityStepTests(OpportunityTestCase):
             moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in listings])
             self.assertEqual(moved.filter(status="open", updated_at__gte=before).count(), number)
         self.assertEqual(counts[0], counts[1])
-
-
-class OpportunityMatchTests(OpportunityTestCase):
-    """The best volunteers below a listing, and the hint beside the skill picker."""
-
-    def test_pm_user_sees_who_fits_as_the_api_ranks(self) -> None:
-        """The ten best, in the order of the API, with score and reasons in words; 29 of 50 is 58 %, exactly."""
-        react, sql = make_skill(name="React"), make_skill(name="SQL")
-        listing = make_opportunity({react: 3, sql: 2}, created_by=self.pm)
-        for number in range(12):
-            make_regular_user({react: number % 4 + 1, sql: number % 3 + 1}, first_name=f"Vera {number}")
-        page = self.client.get(change_url(listing))
-        ranked = self.client.get(reverse("opportunity-matches", args=[listing.pk]), {"limit": 10}).json()
-        shown = page.context["who_fits"]["matches"]
-        self.assertEqual(
-            [{**match, "percent": None} for match in shown], [{**match, "percent": None} for match in ranked]
-        )
-        for match in shown:
-            self.assertContains(page, match["volunteer"]["name"])
-        self.assertContains(page, "100 %")
-        skills = [make_skill() for _ in range(10)]
-        make_regular_user({**dict.fromkeys(skills[:5], 5), skills[5]: 4})
-        listing = make_opportunity(dict.fromkeys(skills, 5), created_by=self.pm)
-        self.assertEqual(self.client.get(change_url(listing)).context["who_fits"]["matches"][0]["percent"], 58)
-
-    def test_pm_user_is_told_each_skill_in_words(self) -> None:
-        """Met, below or missing, with the levels, also of a foreign listing, without its form; all is escaped."""
-        skills = {name: make_skill(name=name) for name in ("Go", "SQL", "<i>CSS</i>")}
-        listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=make_pm_user())
-        make_regular_user({skills["Go"]: 4, skills["SQL"]: 1}, first_name="<b>Vera</b>")
-        page = self.client.get(change_url(listing))
-        for text in (
-            '<li class="chip">Go <b>3</b></li>',
-            'id="who-fits"',
-            "Go: met (4)",
-            "SQL: below (1 of 3)",
-            "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
-            "&lt;b&gt;Vera&lt;/b&gt;",
-            "44 %",
-        ):
-            with self.subTest(text):
-                self.assertContains(page, text)
-        for button in ("_transition", "_save"):
-            self.assertNotContains(page, f'name="{button}"')
-
-    def test_pm_user_asks_how_many_volunteers_meet_the_rows(self) -> None:
-        """In words, before anything is saved; a wrong row is told as the form tells it."""
-        react, sql = make_skill(name="React"), make_skill(name="SQL")
-        cases = [
-            ({}, "Nobody is matched with a listing that requires no skills."),
-            ({react: 3}, "No volunteer has any of these skills yet."),
-        ]
-        for levels, text in cases:
-            with self.subTest(text):
-                self.assertEqual(self.client.get(COUNT, rows(*levels.items())).json(), {"text": text})
-        response = self.client.get(COUNT, rows((Skill(name="Reakt"), 3)))
-        told = {"text": 'There is no skill "Reakt". Choose one from the list.'}
-        self.assertEqual((response.status_code, response.json()), (400, told))
-        for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}):
-            make_regular_user(levels)
-        counted = [
-            ([(react, 5)], "No volunteer meets all of these requirements, 4 meet them in part."),
-            ([(react, 4)], "1 volunteer meets all of these requirements, 3 meet them in part."),
-            ([(react, 2)], "3 volunteers meet all of these requirements, 1 meets them in part."),
-            ([(react, 1)], "4 volunteers meet all of these requirements."),
-            ([(react, 1), (sql, 1)], "No volunteer meets all of these requirements, 5 meet them in part."),
-        ]
-        for rated, text in counted:
-            with self.subTest(text):
-                self.assertEqual(self.client.get(COUNT, rows(*rated)).json(), {"text": text})

@@ -42,7 +42,7 @@ RIGHTS = ("is_active", "is_project_manager", "is_superuser")
 
 @override_settings(PASSWORD_RESET_URL="https://jobs.example.org/reset-password")
 class AdminSignInTests(TestCase):
-    """Who gets in to the admin."""
+    """Who gets in to the admin, and for how long."""
 
     def sign_in(self, user: UserProfile, password: str = PASSWORD) -> Any:
         """Return the page that follows the form."""
@@ -74,7 +74,7 @@ class AdminSignInTests(TestCase):
                 self.assertRedirects(Client().post(LOGIN, form), INDEX, fetch_redirect_response=False)
 
     def test_regular_user_stays_outside(self) -> None:
-        """Volunteers, inactive people and wrong passwords get the same words, and the way to a new password."""
+        """All are refused in the same words, with the way to a new password."""
         cases = [
             (make_regular_user(), PASSWORD),
             (make_pm_user(is_active=False), PASSWORD),
@@ -101,6 +101,41 @@ class AdminSignInTests(TestCase):
                     self.assertEqual(self.client.get(url).status_code, 403)
                 self.client.logout()
 
+    def test_pm_user_is_asked_to_sign_in_again_and_comes_back(self) -> None:
+        """After 12 hours, or after 2 without use; the API goes on, and a foreign page isn't led to."""
+        page = reverse("admin:ctj_api_opportunity_add")
+        pm = make_pm_user()
+        for hours, status in (([1.9] * 6, 200), ([1.9] * 7, 302), ([2.1], 302)):
+            with self.subTest(hours), patch("ctj_api.accounts.sessions.time.time", return_value=1e9) as clock:
+                self.client.force_login(pm)
+                responses = []
+                for pause in hours:
+                    clock.return_value += pause * 3600
+                    responses.append(self.client.get(page))
+                response = responses[-1]
+                self.assertEqual((response.status_code, self.client.get(ME).status_code), (status, 200))
+                if status == 302:
+                    self.assertRedirects(response, f"{LOGIN}?next={page}")
+                    form = self.client.get(response["Location"])
+                    self.assertContains(form, "Please sign in again")
+                    self.assertNotContains(form, "not authorized")
+                    answer = self.client.post(response["Location"], {"username": pm.email, "password": PASSWORD})
+                    self.assertRedirects(answer, page)
+        self.client.force_login(pm)
+        for target, led_to in ((page, page), ("https://evil.example/", INDEX), ("//evil.example/", INDEX)):
+            answer = self.client.get(f"{LOGIN}?next={target}")
+            self.assertRedirects(answer, led_to, fetch_redirect_response=False)
+
+    def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
+        """Its hours begin with the first use after the upgrade; reading twice writes no session."""
+        self.client.force_login(make_pm_user())
+        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
+        session = self.client.session
+        del session["signed_in_at"], session["admin_used_at"]
+        session.save()
+        self.assertEqual(self.client.get(DESK).status_code, 200)
+        self.assertIn("signed_in_at", self.client.session)
+
 
 @override_settings(LOGIN_RATE=Rate(3, 900))
 class PasswordChangeTests(TestCase):
@@ -122,7 +157,7 @@ class PasswordChangeTests(TestCase):
             return self.client.post(PASSWORD_CHANGE, {"old_password": old, "new_password1": new, "new_password2": new})
 
     def test_pm_changes_own_password(self) -> None:
-        """All sessions but this one end, which gets another key; a mail says so, as somebody else may have done it."""
+        """All other sessions end, this one gets another key, and a mail tells the owner."""
         before = self.client.session.session_key
         self.change("wrong")
         self.assertEqual(mail.outbox, [])
@@ -165,7 +200,7 @@ class PasswordChangeTests(TestCase):
         self.assertTrue(self.pm.check_password(PASSWORD))
 
     def test_owner_choosing_a_password_is_held_to_the_rules_of_the_api(self) -> None:
-        """Neither too short nor too long; whoever tries many new ones with the right old one isn't locked out."""
+        """The password's length is limited; wrong new passwords don't lock the owner out."""
         for _ in range(5):
             self.assertContains(self.change(new="short"), "This password is too short.")
         page = self.change(new="Xy9-" * 32 + "z")
@@ -176,45 +211,6 @@ class PasswordChangeTests(TestCase):
             "/api/auth/login/", {"email": self.pm.email, "password": longest}, content_type="application/json"
         )
         self.assertEqual(response.status_code, 200)
-
-
-class AdminSessionTests(TestCase):
-    """How long a sign-in lets somebody into the admin."""
-
-    def test_pm_user_is_asked_to_sign_in_again_and_comes_back(self) -> None:
-        """After 12 hours, or after 2 without use; the API goes on, and a foreign page isn't led to."""
-        page = reverse("admin:ctj_api_opportunity_add")
-        pm = make_pm_user()
-        for hours, status in (([1.9] * 6, 200), ([1.9] * 7, 302), ([2.1], 302)):
-            with self.subTest(hours), patch("ctj_api.accounts.sessions.time.time", return_value=1e9) as clock:
-                self.client.force_login(pm)
-                responses = []
-                for pause in hours:
-                    clock.return_value += pause * 3600
-                    responses.append(self.client.get(page))
-                response = responses[-1]
-                self.assertEqual((response.status_code, self.client.get(ME).status_code), (status, 200))
-                if status == 302:
-                    self.assertRedirects(response, f"{LOGIN}?next={page}")
-                    form = self.client.get(response["Location"])
-                    self.assertContains(form, "Please sign in again")
-                    self.assertNotContains(form, "not authorized")
-                    answer = self.client.post(response["Location"], {"username": pm.email, "password": PASSWORD})
-                    self.assertRedirects(answer, page)
-        self.client.force_login(pm)
-        for target, led_to in ((page, page), ("https://evil.example/", INDEX), ("//evil.example/", INDEX)):
-            answer = self.client.get(f"{LOGIN}?next={target}")
-            self.assertRedirects(answer, led_to, fetch_redirect_response=False)
-
-    def test_pm_user_with_a_session_from_before_this_rule_works_on(self) -> None:
-        """Its hours begin with the first use after the upgrade; within a minute, reading writes no session."""
-        self.client.force_login(make_pm_user())
-        self.assertNotIn("sessionid", self.client.get(DESK).cookies)
-        session = self.client.session
-        del session["signed_in_at"], session["admin_used_at"]
-        session.save()
-        self.assertEqual(self.client.get(DESK).status_code, 200)
-        self.assertIn("signed_in_at", self.client.session)
 
 
 class AdminUserTests(TestCase):
@@ -259,7 +255,7 @@ class AdminUserTests(TestCase):
             self.assertContains(page, text)
 
     def test_administrator_gives_rights_but_no_password(self) -> None:
-        """One box is enough for each right; a password in a forged form is left out, the owner stays signed in."""
+        """One box is enough for each right; a forged password is ignored, and sessions go on."""
         user = make_regular_user(email="ana@example.org")
         session = Client()
         session.force_login(user)
@@ -286,7 +282,7 @@ class AdminUserTests(TestCase):
             self.assertContains(page, "Can change skill", count=2)
 
     def test_administrator_who_is_the_last_stays_one(self) -> None:
-        """Neither demoted nor made inactive, while an inactive one doesn't count; whoever isn't the last may go."""
+        """It is neither demoted nor made inactive, unless there is another active administrator."""
         make_admin_user(is_active=False)
         for rights in (("is_active",), ("is_superuser",), ()):
             with self.subTest(rights=rights):

@@ -40,7 +40,7 @@ class CsrfTests(APITestCase):
         self.assertEqual(response["Cache-Control"], "private, no-store")
 
     def test_anonymous_secure_request_from_trusted_origin_returns_204(self) -> None:
-        """The API's own origin is trusted, and those that the settings name; another one, or none, is a 403."""
+        """The API's own origin and those of the settings are trusted; others, or none, get 403."""
         for origin in ("https://testserver", "https://jobs.example.org", "https://evil.example", None):
             headers = {"origin": origin} if origin else {}
             with self.subTest(origin), self.settings(CSRF_TRUSTED_ORIGINS=["https://jobs.example.org"]):
@@ -63,7 +63,7 @@ class SignupTests(APITestCase):
         self.assertEqual((response.status_code, tuple(error_of(response)["fields"])), (400, fields))
 
     def test_anonymous_signup_returns_201_and_signs_in(self) -> None:
-        """One address is one account, whatever its case, without rights, with names of all scripts or with none."""
+        """One address is one account in any case, without rights, with names of any script or none."""
         rights = ("is_project_manager", "is_staff", "is_superuser")
         form = {"email": "Ana@Example.org", "password": PASSWORD, "first_name": "Ana", "last_name": "Reyes"}
         response = self.browser.post(SIGNUP, {**form, **dict.fromkeys(rights, True)})
@@ -136,7 +136,7 @@ class LoginTests(APITestCase):
         self.assertEqual(error_of(self.browser.post(LOGOUT))["code"], "permission_denied")
 
     def test_anonymous_login_with_wrong_credentials_returns_the_same_403(self) -> None:
-        """Whether the account exists, is inactive, or has another password is not told; wrong fields are named."""
+        """The reason of a failed sign-in is not told; wrong fields are named."""
         inactive = make_regular_user(is_active=False)
         cases = (("ana@example.org", "wrong"), ("nobody@example.org", PASSWORD), (inactive.email, PASSWORD))
         answers = [self.browser.post(LOGIN, {"email": email, "password": password}) for email, password in cases]
@@ -177,7 +177,7 @@ class SessionStoreTests(APITestCase):
             return client.post(LOGIN, ANA)
 
     def test_anonymous_login_whose_session_cannot_be_saved_is_told_why(self) -> None:
-        """With 503 while the disk is full, as it may be sent again; with 400 where all sessions were removed."""
+        """A full disk is a 503, as it may be sent again; an ended session is a 400."""
         full, deadlock = OperationalError("No space left on device"), OperationalError("deadlock detected")
         full.__cause__, deadlock.__cause__ = DiskFull(), DeadlockDetected()
         unavailable = (503, "service_unavailable")

@@ -22,8 +22,7 @@ from ctj_api.clients.signing_keys import JOIN_SECONDS, SigningKeys
 from ctj_api.exceptions import ServiceUnavailable
 
 from .cognito import CLIENT, POOL, SUB, bearer, cognito, id_token, key_server, public_jwk
-from .common import error_of, make_admin_user, make_regular_user, refresh_csrf_token, wait_until
-from .test_concurrency import at_once
+from .common import at_once, error_of, make_admin_user, make_regular_user, refresh_csrf_token, wait_until
 
 ME, LISTINGS, SKILLS, LOGOUT = (f"/api/{name}/" for name in ("users/me", "opportunities", "skills", "auth/logout"))
 REALM = 'Bearer realm="civictechjobs"'

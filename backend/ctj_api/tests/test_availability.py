@@ -53,7 +53,7 @@ class MeetingTests(SimpleTestCase):
             self.assertIs(MeetingWeek(meetings, now).fits(availability), expected)
 
     def test_meeting_fits_when_the_whole_of_it_is_free(self) -> None:
-        """To the minute, on both ends; adjacent and overlapping slots are one; one of several meetings is enough."""
+        """To the minute, on both ends; adjacent slots are one; one of several meetings is enough."""
         monday, later = "mon 18:00-19:30", "mon 18:30-19:30"
         several = (PACIFIC, "mon 18:00-19:00", "thu 12:00-13:00")
         into_tuesday, into_monday = (PACIFIC, "mon 20:30-21:30"), (NEW_YORK, "sun 23:00-24:00", "mon 00:00-01:00")
@@ -99,12 +99,12 @@ class MeetingTests(SimpleTestCase):
             self.assert_fits(True, meeting, week(zone, f"wed {hours}"), now)
             self.assert_fits(False, meeting, week(zone, "wed 20:00-21:00"), now)
         now = datetime(2026, 3, 6, 20, tzinfo=UTC)  # on Saturday it is 8 hours behind London; from Sunday on, 7
-        for day, hours, expected in (
+        for weekday, hours, expected in (
             ("sat", "17:00-18:00", True),
             ("sun", "16:00-17:00", True),
             ("sun", "17:00-18:00", False),
         ):
-            self.assert_fits(expected, week(PACIFIC, f"{day} 09:00-10:00"), week(LONDON, f"{day} {hours}"), now)
+            self.assert_fits(expected, week(PACIFIC, f"{weekday} 09:00-10:00"), week(LONDON, f"{weekday} {hours}"), now)
 
     def test_hour_that_the_clocks_skip_or_repeat_is_no_error_nor_in_the_meeting(self) -> None:
         """In Berlin, 01:00 UTC is 03:00 on that Sunday; only a meeting all in a skipped hour doesn't take place."""

@@ -15,7 +15,7 @@ LOGGER = "ctj_api.accounts.client_address"
 
 @override_settings(TRUSTED_PROXIES=PROXIES)
 class ClientAddressTests(SimpleTestCase):
-    """What ``X-Forwarded-For`` is believed."""
+    """How far ``X-Forwarded-For`` is believed, and what the operator is told of it."""
 
     def test_attacker_cannot_say_who_it_is(self) -> None:
         """The header counts only from trusted proxies, and by default not even this machine is one."""
@@ -43,11 +43,6 @@ class ClientAddressTests(SimpleTestCase):
                 self.assertEqual(client_address("10.0.0.1", header), client)
         self.assertEqual(client_address("", "198.51.100.7"), "")  # by a Unix socket
 
-
-@override_settings(TRUSTED_PROXIES=PROXIES)
-class ClientAddressMiddlewareTests(SimpleTestCase):
-    """What the rest of the program sees, and what the operator is told."""
-
     def setUp(self) -> None:
         """Have a server whose clock stands still, and note the addresses that its view sees."""
         self.clock = self.enterContext(patch(CLOCK, return_value=1000.0))
@@ -64,7 +59,7 @@ class ClientAddressMiddlewareTests(SimpleTestCase):
         self.middleware(RequestFactory().get("/", REMOTE_ADDR=peer, headers=headers))
 
     def test_operator_is_told_once_a_minute_of_an_untrusted_header(self) -> None:
-        """Everything else reads the client's address; behind a proxy that isn't trusted, the log says why it can't."""
+        """Everything else reads the client's address; the log says where no proxy is trusted."""
         with self.assertNoLogs(LOGGER):
             self.ask("127.0.0.1", **{"x-forwarded-for": "198.51.100.7"})
             self.ask("203.0.113.9")

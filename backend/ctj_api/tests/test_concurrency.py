@@ -100,7 +100,7 @@ class ConcurrencyTests(TransactionTestCase):
         self.assertEqual((Opportunity.objects.count(), SkillMatrix.objects.count()), (0, 0))
 
     def test_simultaneous_saves_of_the_qualifier_store_one_of_them_whole(self) -> None:
-        """Hours and matrix come from the same tab, and no row is left over; steps of several tabs are all kept."""
+        """Hours and matrix come from one tab, no row is left over, and different steps are all kept."""
         users = [make_regular_user() for _ in range(ROUNDS)]
         skills = [make_skill() for _ in range(THREADS)]
         answers = [
@@ -146,7 +146,7 @@ class ConcurrencyTests(TransactionTestCase):
         self.assertLessEqual(rated, {str(pk) for pk in Skill.objects.values_list("pk", flat=True)})
 
     def test_renaming_what_a_listing_has_and_writing_listings_do_not_wait_for_each_other(self) -> None:
-        """A project, a skill that one keeps and one that it takes, all at once; documents have the last names."""
+        """Project and skills are renamed while listings are written; documents have the last names."""
         project, kept = self.opportunity.project, make_skill()
         fields = {"project": str(project.pk), "role": str(self.opportunity.role.pk)}
         for number in range(ROUNDS):

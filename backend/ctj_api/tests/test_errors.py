@@ -13,7 +13,6 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import (
-    DatabaseError,
     DataError,
     IntegrityError,
     InterfaceError,
@@ -99,7 +98,7 @@ class ErrorTests(APITestCase):
                 self.assert_error(self.client.get("/api/skills/", HTTP_HOST="a b"), 400, "bad_request")
 
     def test_anyone_with_unknown_or_unusable_query_parameter_gets_400(self) -> None:
-        """It is named, also where there is no list (test_schema.py asks these), and of two values neither wins."""
+        """It is named, also by what is no list (test_schema.py asks these); of two values, none wins."""
         detail = f"{OPPORTUNITIES}{make_opportunity().pk}/"
         for path in ("/api/schema/", "/api/docs/", "/api/healthcheck/", "/api/users/me/", detail):
             with self.subTest(path):
@@ -112,7 +111,7 @@ class ErrorTests(APITestCase):
             self.assertEqual(list(error["fields"]), ["search" if path in unreadable else "limit"])
 
     def test_pm_user_with_other_content_type_gets_415_or_406(self) -> None:
-        """JSON in UTF-8 both ways, and nothing else; also where the CSRF check looks for a token in a form."""
+        """JSON in UTF-8 both ways, and nothing else, also where the CSRF check looks into a form."""
         forms = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data")
         charsets = tuple(f"{JSON}; charset={charset}" for charset in ("utf-16", "zlib", "nonsense"))
         for content_type in ("text/plain", "application/xml", "x", *forms, *charsets):
@@ -127,7 +126,7 @@ class ErrorTests(APITestCase):
                 self.assert_error(self.client.get(path, HTTP_ACCEPT=accept), 406, "not_acceptable")
 
     def test_anyone_meeting_a_bug_or_a_suspicion_of_django_gets_no_details(self) -> None:
-        """What went wrong stays in the log, with debugging on and off; so does a query of more than Django reads."""
+        """The log has what went wrong, with debugging on and off; too long a query is a 400."""
         query = "&".join(f"a{number}=1" for number in range(1001))
         for debug in (True, False):
             with self.settings(DEBUG=debug), patch("ctj_api.views.Role.objects.all") as broken:
@@ -143,7 +142,7 @@ class ErrorTests(APITestCase):
                     self.assert_error(self.client.get(f"{path}?{query}"), 400, "bad_request")
 
     def test_pm_user_with_unreadable_body_gets_parse_error(self) -> None:
-        """Broken JSON, nested too deep, out of range or not UTF-8; what is no object has a message of no field."""
+        """Broken JSON, nested too deep, out of range or not UTF-8, and JSON that is no object."""
         broken = (b"{", b"'", b"\xff", b'{"a": NaN}', b"{} {}", b'{"a": 1, "a": 2}', b'{"a": {"b": 1, "b": 1}}')
         too_long = (b'{"a": ' + b"9" * 5000 + b"}", b"1" * 5_000)
         lists = tuple(b"[" * depth + b"]" * depth for depth in (5_000, 200_000))
@@ -191,8 +190,8 @@ class ErrorTests(APITestCase):
             self.assert_error(self.client.options(path), 405, "method_not_allowed")
 
     def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
-        """In a view and before it, with debugging on and off; the request's own line in the log has the reason."""
-        cases: list[tuple[DatabaseError, Exception | None]] = [
+        """In a view and before it, with debugging on and off; the request's line has the reason."""
+        cases: list[tuple[Exception, Exception | None]] = [
             (OperationalError("deadlock detected"), DeadlockDetected()),
             (OperationalError("could not extend file: No space left on device"), DiskFull()),
             (OperationalError("FATAL: sorry, too many clients already"), TooManyConnections()),
@@ -237,62 +236,25 @@ class ErrorTests(APITestCase):
         page = APIClient(enforce_csrf_checks=True).post("/admin/login/", {"username": "pm@example.org"})
         self.assertContains(page, "This page is out of date", status_code=403)
 
-    def test_pm_user_meeting_a_conflict_gets_400(self) -> None:
-        """What only the database can know is told as a conflict, logged as no error, and nothing is half-written."""
-        payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
-        names = patch("ctj_api.querysets.SkillQuerySet.names", return_value={UNKNOWN_ID: "Deleted meanwhile"})
-        with names, self.assertLogs("ctj_api", "WARNING") as logs:
-            response = self.client.post(OPPORTUNITIES, payload)
-        error = self.assert_error(response, 400, "validation_error")
-        self.assertEqual(list(error["fields"]), ["non_field_errors"])
-        self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
-        self.assertIn("skill_matrix_rated_skills_exist", logs.output[0])
-        self.assertFalse(Opportunity.objects.exists())
-
-    def test_pm_user_meeting_a_value_of_ours_that_the_database_refuses_gets_500(self) -> None:
-        """A column of the wrong type, or one left out, is a defect and no conflict: its traceback is in the log."""
+    def test_pm_user_meeting_a_defect_gets_500_and_a_conflict_400(self) -> None:
+        """A defect of ours is logged with its traceback, a conflict in the database as no error."""
         for sql in ("SELECT 1/0", "SELECT 'x'::int", "INSERT INTO ctj_api_skill (id) VALUES (gen_random_uuid())"):
             defect = patch("ctj_api.views.log_addition", lambda *_, sql=sql: execute(sql))
             with self.subTest(sql), defect, self.assertLogs("django.request", "ERROR") as logs:
                 self.assert_error(self.client.post(OPPORTUNITIES, opportunity_payload()), 500, "server_error")
             self.assertIsNotNone(logs.records[0].exc_info)
+        payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
+        names = patch("ctj_api.querysets.SkillQuerySet.names", return_value={UNKNOWN_ID: "Deleted meanwhile"})
+        with names, self.assertLogs("ctj_api", "WARNING") as logs:
+            error = self.assert_error(self.client.post(OPPORTUNITIES, payload), 400, "validation_error")
+        self.assertEqual(list(error["fields"]), ["non_field_errors"])
+        self.assertEqual([record.levelname for record in logs.records], ["WARNING"])
+        self.assertIn("skill_matrix_rated_skills_exist", logs.output[0])
         self.assertFalse(Opportunity.objects.exists())
 
 
-class ChunkedBodyTests(APITestCase):
-    """Bodies that come in chunks, without their length, as Node.js sends those of a ``Request``."""
-
-    def answer_to(self, body: bytes) -> HttpResponseBase:
-        """Return what Daphne gets for a sign-in in chunks."""
-        token = "t" * 32
-        headers = {
-            "Host": "testserver",
-            "Transfer-Encoding": "chunked",
-            "Content-Type": JSON,
-            "Cookie": f"csrftoken={token}",
-            "X-CSRFToken": token,
-        }
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/api/auth/login/",
-            "query_string": b"",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        }
-        handler = BaseHandler()
-        handler.load_middleware()
-        return handler.get_response(ASGIRequest(scope, BytesIO(body)))
-
-    def test_anyone_with_a_chunked_body_is_understood(self) -> None:
-        """The body is read to its end; chunks are no way around the limit."""
-        response = self.answer_to(b'{"email": "nobody@example.org", "password": "wrong"}')
-        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "authentication_failed")
-        response = self.answer_to(b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
-        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "bad_request")
-
-
 class ExceptionHandlerTests(APITestCase):
-    """The mapping of exceptions to codes."""
+    """The mapping of exceptions to codes, and bodies in chunks, as Node.js may send them."""
 
     def test_client_gets_the_code_of_the_specification_for_each_exception(self) -> None:
         """Its table, word by word; the header that says when to retry survives the envelope."""
@@ -335,3 +297,31 @@ class ExceptionHandlerTests(APITestCase):
         self.assertEqual(flatten({"a": {"b": ["x", {"c": ["y"]}]}, "d": "z"}), {"a": ["b: x", "b: c: y"], "d": ["z"]})
         told = validation_envelope(flatten(["x", "\ud800"]))
         self.assertEqual(told["error"]["fields"], {"non_field_errors": ["x", "?"]})
+
+    def answer_to(self, body: bytes) -> HttpResponseBase:
+        """Return what Daphne gets for a sign-in in chunks."""
+        token = "t" * 32
+        headers = {
+            "Host": "testserver",
+            "Transfer-Encoding": "chunked",
+            "Content-Type": JSON,
+            "Cookie": f"csrftoken={token}",
+            "X-CSRFToken": token,
+        }
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/auth/login/",
+            "query_string": b"",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+        handler = BaseHandler()
+        handler.load_middleware()
+        return handler.get_response(ASGIRequest(scope, BytesIO(body)))
+
+    def test_anyone_with_a_chunked_body_is_understood(self) -> None:
+        """The body is read to its end; chunks are no way around the limit."""
+        response = self.answer_to(b'{"email": "nobody@example.org", "password": "wrong"}')
+        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "authentication_failed")
+        response = self.answer_to(b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
+        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "bad_request")

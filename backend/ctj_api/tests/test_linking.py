@@ -22,8 +22,7 @@ from ctj_api.auth import Claims
 from ctj_api.models import UserProfile
 
 from .cognito import POOL, SUB, bearer, cognito, id_token, key_server
-from .common import PASSWORD, browser, error_of, make_admin_user, make_pm_user, make_regular_user
-from .test_concurrency import at_once
+from .common import PASSWORD, at_once, browser, error_of, make_admin_user, make_pm_user, make_regular_user
 from .test_password_reset import ask, mailed_link, reset
 
 ANA = "ana@example.org"

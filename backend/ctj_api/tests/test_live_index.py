@@ -92,8 +92,8 @@ class KnownListings(IndexAssertions):
         return index.read(lambda opportunities: opportunities.rank(self.learned, ANY, None))[:]
 
 
-class TransactionTests(KnownListings):
-    """Transactions of others and one's own."""
+class LiveIndexTests(KnownListings):
+    """Own transactions and those of others, changes without triggers, and the queries it takes."""
 
     def test_ranking_sees_what_another_connection_committed(self) -> None:
         """With the next question, in every process."""
@@ -165,10 +165,6 @@ class TransactionTests(KnownListings):
             list(pool.map(lambda listing: in_another_thread(lambda: write_and_read(listing)), listings))
         self.assert_as_the_database([self.skill])
 
-
-class HistoryTests(KnownListings):
-    """What happens to tables behind the triggers' back."""
-
     def test_ranking_notices_a_rewritten_table_and_an_emptied_one(self) -> None:
         """A restore puts rows in before it makes the triggers, and TRUNCATE calls none for a row."""
         execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
@@ -199,6 +195,46 @@ class HistoryTests(KnownListings):
         self.ranked()
         with self.assertNumQueries(1):
             self.ranked()
+
+    def test_ranking_takes_one_query_and_after_changes_two(self) -> None:
+        """However many rows were changed; what was committed beside a long transaction is read once."""
+        for number in (1, 20):
+            for _ in range(number):
+                make_opportunity({self.skill: 3})
+            SkillMatrix.objects.store({str(self.skill.pk): 1}, into=self.first.skills_required_matrix)
+            for queries in (2, 1):
+                with self.subTest(number=number), self.assertNumQueries(queries):
+                    self.ranked()
+        with other_connection() as other:
+            set_status(other, self.first, "closed")
+            make_opportunity({self.skill: 3})
+            self.ranked()
+            with self.assertNumQueries(1):
+                self.ranked()
+
+    def test_writes_that_no_ranking_depends_on_leave_no_trace(self) -> None:
+        """Signing in, renaming, a description, hours."""
+        volunteer = make_regular_user({self.skill: 3})
+        ranked_volunteers(self.learned)
+        Opportunity.objects.filter(pk=self.first.pk).update(body="Other words.", min_hours_required=9)
+        UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
+        Skill.objects.filter(pk=self.skill.pk).update(name="Renamed")
+        with self.assertNumQueries(2):
+            self.ranked()
+            ranked_volunteers(self.learned)
+
+    def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
+        """The first ranking of each direction finds its index made."""
+        make, rows = VolunteerIndex[UUID], UserProfile.objects.volunteers
+        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", make, rows)
+        with (
+            patch.object(live_index, "OPEN_OPPORTUNITIES", fresh_index()),
+            patch.object(live_index, "VOLUNTEERS", volunteers),
+        ):
+            make_indexes()
+            with self.assertNumQueries(2):
+                self.assertEqual(len(self.ranked()), 2)
+                self.assertEqual(len(ranked_volunteers(self.learned)), 0)
 
 
 class RebuildTests(KnownListings):
@@ -261,50 +297,6 @@ class RebuildTests(KnownListings):
         ):
             self.ask()
         self.assertEqual(in_another_thread(self.ask), [])
-
-
-class QueryTests(KnownListings):
-    """What being up to date costs."""
-
-    def test_ranking_takes_one_query_and_after_changes_two(self) -> None:
-        """However many rows were changed; what was committed beside a long transaction is read once."""
-        for number in (1, 20):
-            for _ in range(number):
-                make_opportunity({self.skill: 3})
-            SkillMatrix.objects.store({str(self.skill.pk): 1}, into=self.first.skills_required_matrix)
-            for queries in (2, 1):
-                with self.subTest(number=number), self.assertNumQueries(queries):
-                    self.ranked()
-        with other_connection() as other:
-            set_status(other, self.first, "closed")
-            make_opportunity({self.skill: 3})
-            self.ranked()
-            with self.assertNumQueries(1):
-                self.ranked()
-
-    def test_writes_that_no_ranking_depends_on_leave_no_trace(self) -> None:
-        """Signing in, renaming, a description, hours."""
-        volunteer = make_regular_user({self.skill: 3})
-        ranked_volunteers(self.learned)
-        Opportunity.objects.filter(pk=self.first.pk).update(body="Other words.", min_hours_required=9)
-        UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
-        Skill.objects.filter(pk=self.skill.pk).update(name="Renamed")
-        with self.assertNumQueries(2):
-            self.ranked()
-            ranked_volunteers(self.learned)
-
-    def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
-        """The first ranking of each direction finds its index made."""
-        make, rows = VolunteerIndex[UUID], UserProfile.objects.volunteers
-        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", make, rows)
-        with (
-            patch.object(live_index, "OPEN_OPPORTUNITIES", fresh_index()),
-            patch.object(live_index, "VOLUNTEERS", volunteers),
-        ):
-            make_indexes()
-            with self.assertNumQueries(2):
-                self.assertEqual(len(self.ranked()), 2)
-                self.assertEqual(len(ranked_volunteers(self.learned)), 0)
 
 
 def ranked(levels: Levels, minimum: Fraction = ANY) -> list[UUID]:

@@ -78,7 +78,7 @@ class LockoutTests(APITestCase):
                 self.assertEqual(self.sign_in(PASSWORD, **where).status_code, status)
 
     def test_attacker_is_locked_out_and_told_when_to_come_again(self) -> None:
-        """The right password is neither taken nor hashed then; nothing tells who has an account, nor who has asked."""
+        """The right password isn't even hashed then, and nobody learns who has an account."""
         self.assertEqual(self.guess(3), [403] * 3)
         with patch(CHECK_PASSWORD) as check, patch("ctj_api.models.UserProfile.set_password") as hashed:
             self.assertEqual(self.guess(3), [429] * 3)
@@ -151,7 +151,7 @@ class AdminLockoutTests(TestCase):
         return Client().post(reverse("admin:login"), form)
 
     def test_attacker_is_counted_in_the_api_and_in_the_admin_together(self) -> None:
-        """Whoever mistypes twice still signs in; the page says when to come again, with the API's status and header."""
+        """A mistyping owner still signs in; the page has the API's status and header."""
         for _ in range(2):
             self.sign_in()
         self.assertRedirects(self.sign_in(PASSWORD), "/admin/", fetch_redirect_response=False)

@@ -112,7 +112,7 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual([match["score"] for match in self.mine()], [1, 1, 1, 1, 0.5, 0.5])
 
     def test_authenticated_user_sees_open_opportunities_only(self) -> None:
-        """Neither drafts, even own ones, nor what is no longer to be had; and none before any skill is rated."""
+        """Neither drafts, even own ones, nor ended listings; none before any skill is rated."""
         opened = self.opportunity({self.react: 3})
         for status in ("draft", "on_hold", "filled", "closed"):
             self.opportunity({self.react: 3}, status=status, created_by=self.pm)
@@ -264,7 +264,7 @@ class VolunteerMatchReadTests(MatchAssertions):
         self.assertEqual(response["X-Total-Count"], "4")
 
     def test_anyone_else_cannot_see_volunteers(self) -> None:
-        """An inactive project manager is refused; that there is no such listing is told to project managers only."""
+        """Inactive project managers are refused, and who is none isn't told which listings there are."""
         unknown = f"/api/opportunities/{UNKNOWN_ID}/matches/"
         inactive = make_pm_user(is_active=False)
         cases = [(inactive, self.url, 403, "permission_denied"), (self.volunteer, unknown, 403, "permission_denied")]
@@ -325,7 +325,7 @@ class MatchReadTests(MatchAssertions):
                         client.get(url + query)
 
     def test_everyone_is_shown_what_still_matches(self) -> None:
-        """Who or what asks for or has other skills by now, was closed or made inactive, is left out of the page."""
+        """What has other skills by now, was closed or made inactive, is left out of the page."""
         kept, changed, closed = (self.opportunity({self.react: 3}) for _ in range(3))
         opportunities = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
         unsure, inactive = (make_regular_user({self.react: 3}) for _ in range(2))

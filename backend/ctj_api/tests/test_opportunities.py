@@ -78,7 +78,7 @@ class OpportunityReadTests(APITestCase):
         self.assertEqual(self.client.get(f"{URL}{self.draft.pk}/").json()["status"], "draft")
 
     def test_anonymous_list_takes_limit_and_offset(self) -> None:
-        """The newest first, then by id; the headers tell the total, the neighbours, and the way back from the end."""
+        """The newest first, then by id; the headers tell total, neighbours and the way back."""
         now = timezone.now() + timedelta(days=1)
         newer = [make_opportunity(created_at=now + timedelta(days=number // 2)) for number in range(4)]
         everything = self.ids()
@@ -131,7 +131,7 @@ class OpportunityWriteTests(APITestCase):
         self.assertEqual(SkillMatrix.objects.get(), self.mine.skills_required_matrix)
 
     def test_pm_user_can_create_opportunity(self) -> None:
-        """The answer is the read shape, stamped with who posted it; what is left out has the contract's defaults."""
+        """The answer is the read shape with who posted it, and the contract's defaults."""
         payload = opportunity_payload(skills_required_matrix={str(self.react.pk).upper(): 5, str(self.css.pk): 1})
         response = self.client.post(URL, {**payload, "created_by": "someone@example.org", "id": UNKNOWN_ID})
         self.assertEqual(response.status_code, 201)

@@ -109,18 +109,19 @@ class OpportunityFilterTests(APITestCase):
         for query, found in cases:
             with self.subTest(query):
                 self.assertEqual(self.listed(**query), found)
-        link = self.client.get(URL, {"status": ["open", "on_hold"], "limit": 1, "search": ""})["Link"]
+        filters: dict[str, Any] = {"status": ["open", "on_hold"], "limit": 1, "search": ""}
+        link = self.client.get(URL, filters)["Link"]
         self.assertIn(f'<{URL}?limit=1&offset=1&search=&status=open&status=on_hold>; rel="next"', link)
 
     def test_pm_user_lists_own_listings(self) -> None:
-        """``created_by=me`` is what the signed-in user has posted; drafts are listed to project managers only."""
+        """``created_by=me`` is what the signed-in user posted; drafts are for project managers."""
         self.assertEqual(self.refusal(created_by="me"), {"created_by": ["Sign in to ask for what you have posted."]})
         for user, found in ((self.pm, [self.developer]), (make_regular_user(), [])):
             self.client.force_authenticate(user)
             self.assertEqual(self.listed(created_by="me"), found)
         draft = make_opportunity(status="draft")
-        for user, drafts in ((None, []), (self.pm, [str(draft.pk)])):
-            self.client.force_authenticate(user)
+        for viewer, drafts in ((None, []), (self.pm, [str(draft.pk)])):
+            self.client.force_authenticate(viewer)
             self.assertEqual([row["id"] for row in self.client.get(URL, {"status": "draft"}).json()], drafts)
 
     def test_anonymous_list_takes_every_ordering(self) -> None:
@@ -140,7 +141,7 @@ class OpportunityFilterTests(APITestCase):
         for id_ in reversed(by_id):
             make_opportunity(id=id_, min_hours_required=3)
         for ordering in ("min_hours_required", "-min_hours_required"):
-            rows = self.client.get(URL, {"ordering": ordering, "max_hours": 3}).json()
+            rows = self.client.get(f"{URL}?ordering={ordering}&max_hours=3").json()
             self.assertEqual([row["id"] for row in rows], by_id)
 
     def test_anonymous_list_orders_by_relevance(self) -> None:
@@ -152,7 +153,7 @@ class OpportunityFilterTests(APITestCase):
         self.assertEqual(list(self.refusal(ordering="relevance", search=" ")), ["ordering"])
 
     def test_anonymous_list_refuses_bad_values(self) -> None:
-        """Each is told by its name and by what would have been right; only repeatable ones are given twice."""
+        """Each is told by its name and what would have been right; few may be given twice."""
         bad: dict[str, tuple[Any, ...]] = {
             "status": ("nonsense", "OPEN", "open,closed", ["open", "nonsense"], ""),
             "work_environment": ("nonsense", ""),

@@ -66,7 +66,7 @@ class ForgotPasswordTests(APITestCase):
         make_regular_user(email="gone@example.org", is_active=False)
 
     def test_owner_asking_is_mailed_a_link_to_the_front_end(self) -> None:
-        """In a line of its own, with the host of the settings; another mail tells of the change, and of no secret."""
+        """It has a line of its own and the settings' host; no mail has a name or a password."""
         self.assertEqual(ask("ANA@Example.org").status_code, 204)
         (message,) = mail.outbox
         self.assertEqual(message.to, [ANA])
@@ -83,7 +83,7 @@ class ForgotPasswordTests(APITestCase):
             self.assertNotIn(NEW, message.body)
 
     def test_attacker_cannot_tell_who_has_an_account(self) -> None:
-        """Accounts, strangers and inactive ones get the same answer and the same work: their mail is thrown away."""
+        """Accounts, strangers and inactive accounts get the same answer, and cost the same work."""
         made = patch("django.core.mail.EmailMessage.message", autospec=True, side_effect=EmailMessage.message)
         answers = []
         for email in (ANA, *STRANGERS):
@@ -107,7 +107,7 @@ class ForgotPasswordTests(APITestCase):
         self.assertEqual(headers, [headers[0]] * 3)
 
     def test_owner_gets_three_links_an_hour(self) -> None:
-        """Nobody floods a mailbox, and the answer stays the same; one address may ask so often, for any account."""
+        """The answer stays the same; each address may ask a limited number of times."""
         self.assertEqual([ask().status_code for _ in range(5)], [204] * 5)
         self.assertEqual(len(mail.outbox), 3)
         with self.settings(PASSWORD_RESET_RATE=(7, 3600)):
@@ -186,7 +186,7 @@ class ResetPasswordTests(APITestCase):
         self.assertEqual(len({answer.content for answer in answers}), 1)
 
     def test_anonymous_with_bad_input_gets_400(self) -> None:
-        """Each wrong field is named; the rules for passwords are those of sign-up, and the link may be used again."""
+        """Each wrong field is named, passwords by the rules of sign-up, and the link stays good."""
         for value in ("", "ana", None, ["a@example.org"], "a\x00@example.org", f"{'a' * 300}@example.org", 5):
             with self.subTest(value):
                 self.assert_refused(browser().post(FORGOT, {"email": value}), "email")
@@ -239,7 +239,7 @@ class SessionTests(APITestCase):
         return first, second, third
 
     def test_pm_user_signing_in_again_gets_a_new_session(self) -> None:
-        """In the API and in the admin; a cookie that was planted before is worth nothing, nor given to scripts."""
+        """In the API and in the admin; a cookie from before is worth nothing, nor read by scripts."""
         UserProfile.objects.update(is_project_manager=True)
         self.assertTrue(self.cookie["httponly"] and self.cookie["secure"])
         self.assertEqual(self.cookie["samesite"], "Lax")
@@ -257,7 +257,7 @@ class SessionTests(APITestCase):
         self.assertEqual(self.statuses(), (200, 200, 403))
 
     def test_regular_user_signing_out_ends_this_session_only_and_a_wrong_password_none(self) -> None:
-        """The cookie is worth nothing after signing out, also twice, and the other browser stays signed in."""
+        """The cookie is worth nothing afterwards, and the other browser stays signed in."""
         sign_in("x", self.first)
         self.assertEqual(self.first.cookies["sessionid"].value, self.cookie.value)
         self.assertEqual(self.statuses(), (200, 200, 200))

@@ -244,7 +244,7 @@ class ApiPermissionTests(APITestCase):
                             self.assertEqual(error_of(response)["code"], {**CODES, 403: refused}[status])
 
     def test_everyone_without_token_writes_nothing(self) -> None:
-        """A session alone is not enough for anything that is written, nor a token that is not the cookie's."""
+        """Neither a session without a token nor with a wrong one is enough for anything that is written."""
         cells = [(name, method, API_MATRIX[name][method]) for name in API_MATRIX for method in METHODS[1:]]
         written = [cell for cell in cells if {200, 201, 204, 400} & set(cell[2].values())]
         self.assertEqual(len(written), 12)
@@ -306,7 +306,7 @@ class AdminPermissionTests(TestCase):
         self.assertEqual(set(ADMIN_POSTS), pages)
 
     def test_anyone_from_outside_is_sent_to_the_sign_in(self) -> None:
-        """Volunteers, inactive project managers, whoever has permissions but isn't staff; forms need a token."""
+        """Volunteers, inactive project managers, and permissions without being staff don't count."""
         before = self.stored()
         permitted = make_staff_user("add_skill", "change_skill", "delete_skill", is_staff=False)
         for user in (None, make_regular_user(), make_pm_user(is_active=False), permitted):

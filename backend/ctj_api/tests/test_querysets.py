@@ -12,8 +12,8 @@ from ctj_api.querysets import Requester
 from .common import make_admin_user, make_opportunity, make_pm_user, make_regular_user
 
 
-class OpportunityTests(TestCase):
-    """One listing of each status, by one project manager, seen by everyone."""
+class QuerySetTests(TestCase):
+    """One listing of each status, seen by everyone; and how accounts are made and found."""
 
     def setUp(self) -> None:
         """Make the listings and the people."""
@@ -45,12 +45,8 @@ class OpportunityTests(TestCase):
         rows: Any = Opportunity.objects.with_rights_of(user)
         return {row.is_editable for row in rows}
 
-
-class AccountTests(TestCase):
-    """How accounts are made and found."""
-
     def test_owner_has_one_account_whatever_the_case(self) -> None:
-        """The instance, the row and every lookup agree; nobody is without an address; an administrator is staff."""
+        """Instance, row and lookups agree; nobody lacks an address; administrators are staff."""
         user = UserProfile.objects.create_user("Ana@Example.ORG")
         self.assertEqual(user.email, "ana@example.org")
         self.assertEqual(UserProfile.objects.get(email="ANA@example.org"), user)

@@ -19,11 +19,11 @@ from ctj_api.serializers import OpportunityReadSerializer, RatedSkillReadSeriali
 from .common import make_opportunity, make_pm_user, make_skill
 
 
-class OrjsonRendererTests(APITestCase):
-    """The same text means the same."""
+class RendererTests(APITestCase):
+    """The same text means the same, of a row of columns, an instance and the declared fields."""
 
     def test_client_gets_values_as_rest_framework_writes_them(self) -> None:
-        """Times with and without fractions of a second, none shifted silently; ids; texts of all kinds; nothing."""
+        """Times are not shifted silently; ids, texts of all kinds and nothing are alike."""
         serializer = SkillReadSerializer()
         moment = datetime(2026, 11, 23, 8, 5, tzinfo=UTC)
         values: list[Any] = [
@@ -46,10 +46,6 @@ class OrjsonRendererTests(APITestCase):
         elsewhere = moment.replace(tzinfo=timezone(timedelta(hours=-8)))
         self.assertEqual(OrjsonRenderer().render([elsewhere]), b'["2026-11-23T08:05:00-08:00"]')
         self.assertEqual(OrjsonRenderer().render(None), b"")
-
-
-class OpportunityRowsTests(APITestCase):
-    """A row of columns, an instance and the declared fields say the same."""
 
     def test_client_gets_rows_and_instances_as_the_fields_declare(self) -> None:
         """Each field, by the field's own way of telling it; with and without somebody who posted it."""

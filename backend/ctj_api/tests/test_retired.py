@@ -21,7 +21,6 @@ from ctj_api.models import Opportunity, Role, Skill, UserProfile
 from ctj_api.validators import RETIRED
 
 from . import common as make
-from .test_concurrency import at_once, client_of, form_client
 from .test_history import form_of, messages, payload_of
 
 URL = "/api/opportunities/"
@@ -52,7 +51,7 @@ class CatalogTestCase(TestCase):
 
     def setUp(self) -> None:
         """Make the rows, and those who look at them."""
-        self.pm, self.desk = make.make_pm_user(), form_client(make.make_admin_user())
+        self.pm, self.desk = make.make_pm_user(), make.form_client(make.make_admin_user())
         self.retired, self.current = make_rows(), make_rows()
         self.skill = self.retired["skill"]
         one, two = ({kind: rows[kind] for kind in ("role", "project")} for rows in (self.retired, self.current))
@@ -89,14 +88,14 @@ class CatalogReadTests(CatalogTestCase):
 
     def test_volunteer_goes_on_being_matched_by_a_retired_skill(self) -> None:
         """In both directions, with its name."""
-        (match,) = client_of(self.volunteer).get(f"{ME}matches/").json()
+        (match,) = make.client_of(self.volunteer).get(f"{ME}matches/").json()
         self.assertEqual((match["score"], match["skills"][0]["name"]), (1, str(self.skill)))
-        (match,) = client_of(self.pm).get(f"{URL}{self.listing.pk}/matches/").json()
+        (match,) = make.client_of(self.pm).get(f"{URL}{self.listing.pk}/matches/").json()
         self.assertEqual(match["volunteer"]["id"], str(self.volunteer.pk))
 
     def test_everyone_sees_current_rows_in_the_admin_and_administrators_retired_ones_by_a_filter(self) -> None:
         """In the lists, on the rows' pages, where words are completed, and in the filters of listings."""
-        staff = form_client(make.make_staff_user("view_skill", "change_skill"))
+        staff = make.form_client(make.make_staff_user("view_skill", "change_skill"))
         for client, kinds in ((self.client, KINDS), (staff, KINDS[:1]), (self.desk, KINDS)):
             for kind in kinds:
                 row, is_managed = self.retired[kind], client is self.desk
@@ -121,7 +120,7 @@ class CatalogWriteTests(CatalogTestCase):
 
     def test_pm_user_saves_a_listing_with_what_it_has_and_adds_nothing_retired(self) -> None:
         """A level may change; who adds is told what is retired, by name; what was taken out can't come back."""
-        api, url, other = client_of(self.pm), f"{URL}{self.listing.pk}/", f"{URL}{self.other.pk}/"
+        api, url, other = make.client_of(self.pm), f"{URL}{self.listing.pk}/", f"{URL}{self.other.pk}/"
         levels = {str(self.skill.pk).upper(): 5, str(self.current["skill"].pk): 1}
         self.assertEqual(api.put(url, payload_of(self.listing, **{REQUIRED: levels})).status_code, 200)
         for added, field, told in self.additions():
@@ -135,7 +134,7 @@ class CatalogWriteTests(CatalogTestCase):
     def test_volunteer_keeps_a_retired_skill_and_cannot_add_one(self) -> None:
         """Once it is taken out, it is gone."""
         skill, current = str(self.skill.pk), str(self.current["skill"].pk)
-        save = client_of(self.volunteer).patch
+        save = make.client_of(self.volunteer).patch
         for levels in ({skill: 5}, {skill: 4, current: 1}, {}):
             self.assertEqual(save(ME, {LEARNED: levels}).status_code, 200)
         error = make.error_of(save(ME, {LEARNED: {skill: 4}}))
@@ -210,7 +209,7 @@ class CatalogWriteTests(CatalogTestCase):
         self.assertEqual((self.client.get(told).status_code, self.client.get(path).status_code), (404, 302))
         self.assertNotIn(str(waiting.pk), str(self.client.get("/api/roles/").json()))
         self.assertNotContains(self.client.get(page("opportunity", "add")), f'value="{waiting.pk}"')
-        response = client_of(self.pm).post(URL, make.opportunity_payload(role=str(waiting.pk)))
+        response = make.client_of(self.pm).post(URL, make.opportunity_payload(role=str(waiting.pk)))
         self.assertEqual(make.error_of(response)["fields"], {"role": ["There is no role with this id."]})
         self.assertEqual(listed(self.desk, "role", state="waiting"), [waiting])
         form = {"community_of_practice": str(make.make_cop("ui_ux", name="Design").pk), "title": "Renamed"}
@@ -295,9 +294,9 @@ class RetirementRaceTests(TransactionTestCase):
         """For another write of the same row, or for a synchronisation: what is checked is what is stored then."""
         volunteer, pm = make.make_regular_user(), make.make_pm_user()
         listing = make.make_opportunity(created_by=pm)
-        save, post = partial(client_of(volunteer).patch, ME), partial(client_of(pm).post, URL)
-        change = partial(client_of(pm).put, f"{URL}{listing.pk}/")
-        synchronising = "LOCK TABLE ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE"
+        save, post = partial(make.client_of(volunteer).patch, ME), partial(make.client_of(pm).post, URL)
+        change = partial(make.client_of(pm).put, f"{URL}{listing.pk}/")
+        synchronising = "LOCK TABLE ctj_api_skill, ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE"
         for held, send, field in (
             ("SELECT FROM ctj_api_userprofile FOR UPDATE", save, LEARNED),
             ("SELECT FROM ctj_api_opportunity FOR UPDATE", change, REQUIRED),
@@ -309,9 +308,9 @@ class RetirementRaceTests(TransactionTestCase):
                 def retire(skill: Skill = skill, other: Any = other) -> None:
                     with connection.cursor() as cursor:
                         make.wait_until(lambda: bool(cursor.execute(HELD_UP).rowcount))
-                    Skill.objects.filter(pk=skill.pk).update(retired_at=timezone.now())
+                    other.execute("UPDATE ctj_api_skill SET retired_at = now() WHERE id = %s", [skill.pk])
                     other.commit()
 
                 other.execute(held)
-                answer, _ = at_once(partial(send, {**payload_of(listing), field: {str(skill.pk): 3}}), retire)
+                answer, _ = make.at_once(partial(send, {**payload_of(listing), field: {str(skill.pk): 3}}), retire)
                 self.assertEqual(make.error_of(answer)["fields"], {field: [RETIRED.format(skill)]})

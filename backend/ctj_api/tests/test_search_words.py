@@ -87,16 +87,13 @@ class CompoundTests(TestCase):
                     self.assertEqual(self.found(word[:length]), {listing})
 
     def test_anyone_finds_a_compound_that_came_to_the_catalog_later(self) -> None:
-        """Until then its words are not joined in a description."""
+        """Until then it is several words, as two names of a listing always are."""
         listing = make_opportunity(body="Care for site reliability.")
         self.assertEqual(self.found("sitereliability"), set())
         role = make_role(title="Site Reliability Engineer")
         self.assertEqual(self.found("sitereliability"), {listing})
         role.delete()
         self.assertEqual(self.found("sitereliability"), set())
-
-    def test_anyone_finds_no_compound_of_two_names(self) -> None:
-        """Project, title and skills stay apart."""
         names = {make_skill(name="Java"): 3, make_skill(name="Script"): 3}
         make_opportunity(names, role=make_role(title="Data"), project=make_project(name="Base"))
         for text in ("javascript", "scriptjava", "database", "basedata", "basejava", "basescript"):

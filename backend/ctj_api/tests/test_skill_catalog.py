@@ -66,40 +66,6 @@ class SkillTestCase(TestCase):
         return [skill.name for skill in self.client.get(f"{LIST}{query}").context["cl"].result_list]
 
 
-class SkillListTests(SkillTestCase):
-    """The list."""
-
-    def test_administrator_sees_usage_and_practice_areas(self) -> None:
-        """Listings and volunteers are counted apart, as for the refusal to delete; a long description is shortened."""
-        skills = [make_skill(name=f"Skill {number}", description="x" * 200) for number in range(4)]
-        skills[0].communities_of_practice.set([make_cop("engineering"), make_cop("ui_ux")])
-        for number in range(4):
-            make_opportunity(dict.fromkeys(skills[number:], 3))
-            make_regular_user(dict.fromkeys(skills[: number // 2], 2), is_active=False)
-        page = self.client.get(LIST)
-        rows = [(row.opportunity_count, row.volunteer_count) for row in page.context["cl"].result_list]
-        self.assertEqual(rows, [(1, 2), (2, 0), (3, 0), (4, 0)])
-        plan = Skill.objects.with_usage().explain()
-        self.assertEqual((plan.count("InitPlan"), plan.count("SubPlan")), (2, 0))  # not once for each skill
-        areas = ", ".join(str(area) for area in skills[0].communities_of_practice.all())
-        for text in ("Opportunities", "Volunteers", "Practice areas", areas):
-            self.assertContains(page, text)
-        self.assertNotContains(page, "x" * 100)
-
-    def test_administrator_sorts_filters_and_searches_the_list(self) -> None:
-        """By either number, by community, and by words of name and description."""
-        required, rated = make_skill(name="Required", description="For pages"), make_skill(name="Rated")
-        make_opportunity({required: 3})
-        make_regular_user({rated: 3})
-        required.communities_of_practice.add(make_cop("engineering"))
-        rated.communities_of_practice.add(make_cop("ui_ux"))
-        both = {"?o=-4": ["Required", "Rated"], "?o=4": ["Rated", "Required"], "?o=-5": ["Rated", "Required"]}
-        community = f"?communities_of_practice__id__exact={make_cop('engineering').pk}"
-        for query, names in {**both, community: ["Required"], "?q=PAGES": ["Required"], "?q=rat": ["Rated"]}.items():
-            with self.subTest(query):
-                self.assertEqual(self.listed(query), names)
-
-
 class SkillMergeTests(SkillTestCase):
     """Making one skill of several."""
 
@@ -341,8 +307,8 @@ class SkillFileTestCase(SkillTestCase):
         return list(skill.communities_of_practice.values_list("practice_area", flat=True))
 
 
-class SkillImportTests(SkillFileTestCase):
-    """A file that is right."""
+class SkillTests(SkillFileTestCase):
+    """Files that are right, the catalog as a file, and as a list."""
 
     def test_administrator_importing_adds_and_changes_skills(self) -> None:
         """They are known by their names in any case, what the file doesn't name stays, and changes are logged."""
@@ -384,7 +350,7 @@ class SkillImportTests(SkillFileTestCase):
         self.assertEqual((Skill.objects.count(), LogEntry.objects.count()), (2, 0))
 
     def test_administrator_confirming_an_outdated_preview_is_shown_another(self) -> None:
-        """Only those who have seen what somebody else has written meanwhile overwrite it, in whichever session."""
+        """Who has not seen what somebody else wrote doesn't overwrite it, in whichever session."""
         skill = make_skill(name="Django", description="Old")
         page = self.upload(HEADER + "Django,From the file,\n")
         Skill.objects.update(description="Corrected")
@@ -411,7 +377,7 @@ class SkillImportTests(SkillFileTestCase):
             self.assertEqual((skill.description, self.areas(skill)), expected)
 
     def test_administrator_importing_what_spreadsheets_write_is_understood(self) -> None:
-        """A byte order mark, any delimiter, line ends, empty rows, and areas by key, by label and by given name."""
+        """Byte order marks, any delimiter and line end, empty rows, and areas by key, label or given name."""
         files: dict[str, str | bytes] = {
             "mark": b"\xef\xbb\xbf" + (HEADER + "Café,,devops\n").encode(),
             "semicolons": "name;description;communities_of_practice\r\nCafé;;devops\r\n",
@@ -474,6 +440,89 @@ class SkillImportTests(SkillFileTestCase):
             self.assertEqual(page.context["preview"].totals, {"new": number, "changed": number})
             counts.append((previewing, confirming))
         self.assertEqual(counts[0], counts[1])
+
+    def test_administrator_exports_all_skills(self) -> None:
+        """With a mark by which spreadsheets see that it is UTF-8."""
+        skill = make_skill(name="Café", description='He said "hi",\nand left')
+        skill.communities_of_practice.set([make_cop("ui_ux"), make_cop("engineering")])
+        make_skill(name="Unused")
+        self.assertTrue(self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice"\r\n'))
+        expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux"], ["Unused", "", ""]]
+        self.assertEqual(self.exported_rows(), expected)
+        self.assertIn(b'"Unused","",""', self.export())
+
+    def test_administrator_exports_what_the_list_shows(self) -> None:
+        """Searched, filtered and sorted alike; an unusable filter leads back to the list."""
+        make_skill(name="React")
+        make_skill(name="Figma").communities_of_practice.add(make_cop("ui_ux"))
+        community = f"?communities_of_practice__id__exact={make_cop('ui_ux').pk}"
+        for query, names in {"?q=rea": ["React"], community: ["Figma"], "?o=-1": ["React", "Figma"]}.items():
+            self.assertEqual([row[0] for row in self.exported_rows(query)], names)
+        for query in ("name__regex=(", "created_at__year=99999", f"{community[1:]}x", "nonsense__x=1"):
+            with self.subTest(query):
+                self.assertRedirects(self.client.get(f"{EXPORT}?{query}"), LIST)
+
+    def test_administrator_exports_no_formulas(self) -> None:
+        """No cell starts with what a spreadsheet calculates, by whichever delimiter it opens the file."""
+        starts = ("=", "+", "-", "@", "\t", "'=", "\uff1d")
+        for number, start in enumerate(starts):
+            make_skill(name=f"{start}{number}", description=f"{start}cmd|' /C calc'!A0")
+            make_skill(
+                name=f"a,{start}{number};{start}1", description=f"a,{start}1;{start}1\t{start}1\n{start}1|{start}"
+            )
+        text = self.export().decode("utf-8-sig")
+        for delimiter in ",;\t|":
+            for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
+                for cell in row:
+                    self.assertNotRegex(cell, r"\A[=+\-@\t\r\uff1d]")
+
+    def test_administrator_importing_an_export_changes_nothing(self) -> None:
+        """Whatever names and descriptions are made of; into an empty catalog it restores what was there."""
+        escaped = ["=1", "'=1", "''=1", "'quoted'", "-", "-x", "@x", "'", "\uff1d1"]
+        names = [*escaped, "a,b", 'a"b', "a;b;c;d", "ß", "\uff21\uff22", "a|b", "a;-1,'=2|@3", "Café"]
+        texts = ["one\ntwo", "\n=x", "  spaces  ", "\n", "-\n-", "'\n", "- a\n'- b,,=\t\t=;''+", "|=|"]
+        for name, text in [*zip(names, names, strict=True), *((f"Text {text!r}", text) for text in texts)]:
+            make_skill(name=name, description=text).communities_of_practice.add(make_cop("devops"))
+        make_skill(name="Areas").communities_of_practice.set([make_cop("ui_ux"), make_cop("devops")])
+        before = list(Skill.objects.values_list("name", "description", "pk", "updated_at"))
+        rows, file = self.exported_rows(), self.export()
+        page = self.import_file(file)
+        self.assertContains(page, f"Skills imported: 0 new, 0 changed, {len(before)} as they were.")
+        self.assertEqual(list(Skill.objects.values_list("name", "description", "pk", "updated_at")), before)
+        Skill.objects.all().delete()
+        self.import_file(file)
+        self.assertEqual(list(Skill.objects.values_list("name", "description")), [row[:2] for row in before])
+        self.assertEqual(self.exported_rows(), rows)
+
+    def test_administrator_sees_usage_and_practice_areas(self) -> None:
+        """Listings and volunteers are counted apart, and a long description is shortened."""
+        skills = [make_skill(name=f"Skill {number}", description="x" * 200) for number in range(4)]
+        skills[0].communities_of_practice.set([make_cop("engineering"), make_cop("ui_ux")])
+        for number in range(4):
+            make_opportunity(dict.fromkeys(skills[number:], 3))
+            make_regular_user(dict.fromkeys(skills[: number // 2], 2), is_active=False)
+        page = self.client.get(LIST)
+        rows = [(row.opportunity_count, row.volunteer_count) for row in page.context["cl"].result_list]
+        self.assertEqual(rows, [(1, 2), (2, 0), (3, 0), (4, 0)])
+        plan = Skill.objects.with_usage().explain()
+        self.assertEqual((plan.count("InitPlan"), plan.count("SubPlan")), (2, 0))  # not once for each skill
+        areas = ", ".join(str(area) for area in skills[0].communities_of_practice.all())
+        for text in ("Opportunities", "Volunteers", "Practice areas", areas):
+            self.assertContains(page, text)
+        self.assertNotContains(page, "x" * 100)
+
+    def test_administrator_sorts_filters_and_searches_the_list(self) -> None:
+        """By either number, by community, and by words of name and description."""
+        required, rated = make_skill(name="Required", description="For pages"), make_skill(name="Rated")
+        make_opportunity({required: 3})
+        make_regular_user({rated: 3})
+        required.communities_of_practice.add(make_cop("engineering"))
+        rated.communities_of_practice.add(make_cop("ui_ux"))
+        both = {"?o=-4": ["Required", "Rated"], "?o=4": ["Rated", "Required"], "?o=-5": ["Rated", "Required"]}
+        community = f"?communities_of_practice__id__exact={make_cop('engineering').pk}"
+        for query, names in {**both, community: ["Required"], "?q=PAGES": ["Required"], "?q=rat": ["Rated"]}.items():
+            with self.subTest(query):
+                self.assertEqual(self.listed(query), names)
 
 
 class SkillImportErrorTests(SkillFileTestCase):
@@ -557,7 +606,7 @@ class SkillImportErrorTests(SkillFileTestCase):
             self.assertContains(self.client.post(IMPORT, nothing), "This field is required.")
 
     def test_administrator_confirming_what_was_not_previewed_is_refused(self) -> None:
-        """A forged or an old file leads back to the choice; rows may have become wrong, and are checked again."""
+        """A forged or an old file leads back to the choice, and its rows are checked again."""
         signed, unseen = self.upload(HEADER + "React,,\n").context["previewed"], "This is not a file that was previewed"
         for forged in ("", "x", "/etc/passwd", signed[:-1], signed.replace(":", "", 1), "é"):
             with self.subTest(forged):
@@ -577,63 +626,6 @@ class SkillImportErrorTests(SkillFileTestCase):
         with patch("ctj_api.desk.skill_csv.lower_name", str), self.assertLogs("ctj_api.desk.site", "WARNING"):
             self.assertContains(self.confirm(page), OVERTAKEN)
         skill.delete()
-
-
-class SkillExportTests(SkillFileTestCase):
-    """The catalog as a file."""
-
-    def test_administrator_exports_all_skills(self) -> None:
-        """With a mark by which spreadsheets see that it is UTF-8."""
-        skill = make_skill(name="Café", description='He said "hi",\nand left')
-        skill.communities_of_practice.set([make_cop("ui_ux"), make_cop("engineering")])
-        make_skill(name="Unused")
-        self.assertTrue(self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice"\r\n'))
-        expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux"], ["Unused", "", ""]]
-        self.assertEqual(self.exported_rows(), expected)
-        self.assertIn(b'"Unused","",""', self.export())
-
-    def test_administrator_exports_what_the_list_shows(self) -> None:
-        """Searched, filtered and sorted alike; an unusable filter leads to the list, not to a file of everything."""
-        make_skill(name="React")
-        make_skill(name="Figma").communities_of_practice.add(make_cop("ui_ux"))
-        community = f"?communities_of_practice__id__exact={make_cop('ui_ux').pk}"
-        for query, names in {"?q=rea": ["React"], community: ["Figma"], "?o=-1": ["React", "Figma"]}.items():
-            self.assertEqual([row[0] for row in self.exported_rows(query)], names)
-        for query in ("name__regex=(", "created_at__year=99999", f"{community[1:]}x", "nonsense__x=1"):
-            with self.subTest(query):
-                self.assertRedirects(self.client.get(f"{EXPORT}?{query}"), LIST)
-
-    def test_administrator_exports_no_formulas(self) -> None:
-        """No cell starts with what a spreadsheet calculates, by whichever delimiter it opens the file."""
-        starts = ("=", "+", "-", "@", "\t", "'=", "\uff1d")
-        for number, start in enumerate(starts):
-            make_skill(name=f"{start}{number}", description=f"{start}cmd|' /C calc'!A0")
-            make_skill(
-                name=f"a,{start}{number};{start}1", description=f"a,{start}1;{start}1\t{start}1\n{start}1|{start}"
-            )
-        text = self.export().decode("utf-8-sig")
-        for delimiter in ",;\t|":
-            for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
-                for cell in row:
-                    self.assertNotRegex(cell, r"\A[=+\-@\t\r\uff1d]")
-
-    def test_administrator_importing_an_export_changes_nothing(self) -> None:
-        """Whatever names and descriptions are made of; into an empty catalog it restores what was there."""
-        escaped = ["=1", "'=1", "''=1", "'quoted'", "-", "-x", "@x", "'", "\uff1d1"]
-        names = [*escaped, "a,b", 'a"b', "a;b;c;d", "ß", "\uff21\uff22", "a|b", "a;-1,'=2|@3", "Café"]
-        texts = ["one\ntwo", "\n=x", "  spaces  ", "\n", "-\n-", "'\n", "- a\n'- b,,=\t\t=;''+", "|=|"]
-        for name, text in [*zip(names, names, strict=True), *((f"Text {text!r}", text) for text in texts)]:
-            make_skill(name=name, description=text).communities_of_practice.add(make_cop("devops"))
-        make_skill(name="Areas").communities_of_practice.set([make_cop("ui_ux"), make_cop("devops")])
-        before = list(Skill.objects.values_list("name", "description", "pk", "updated_at"))
-        rows, file = self.exported_rows(), self.export()
-        page = self.import_file(file)
-        self.assertContains(page, f"Skills imported: 0 new, 0 changed, {len(before)} as they were.")
-        self.assertEqual(list(Skill.objects.values_list("name", "description", "pk", "updated_at")), before)
-        Skill.objects.all().delete()
-        self.import_file(file)
-        self.assertEqual(list(Skill.objects.values_list("name", "description")), [row[:2] for row in before])
-        self.assertEqual(self.exported_rows(), rows)
 
 
 class SkillPermissionTests(TestCase):
@@ -665,7 +657,7 @@ class SkillPermissionTests(TestCase):
         return {name: send().status_code for name, send in requests.items()}
 
     def test_everyone_does_what_permissions_say(self) -> None:
-        """Each permission opens its own pages, links included; importing takes two of them, and merging another two."""
+        """Each permission opens its own pages and links; importing and merging take two each."""
         read, change, delete = {"list": 200, "view": 200}, {"change": 302}, {"delete": 200}
         files = {"import": 200, "upload": 200, "confirm": 302, "export": 200, "add": 302}
         cases: list[tuple[UserProfile, dict[str, int]]] = [

@@ -29,7 +29,7 @@ class LimitTests(TestCase):
         return [self.limit(name).count() for name in names]
 
     def test_client_over_the_limit_waits_for_the_end_of_the_period(self) -> None:
-        """The period begins with the first attempt; other people and other things have counts of their own."""
+        """The period begins with the first attempt; other people and things are counted apart."""
         for _ in range(2):
             self.assertEqual(self.count("ana", "ana", "ben", "ana"), [0, 0, 0, 60])
             AttemptCount.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
@@ -37,7 +37,7 @@ class LimitTests(TestCase):
         self.assertEqual(self.limit("an", "a").count(), 0)
 
     def test_client_may_repeat_an_attempt_that_is_taken_back(self) -> None:
-        """What was never counted gives no attempt more; only the one whose attempts are forgotten begins anew."""
+        """What was never counted gives no attempt more; only the named one begins anew."""
         self.limit("ana").take_back()
         self.count("ana", "ana")
         self.limit("ana").take_back()
@@ -55,8 +55,8 @@ class LimitTests(TestCase):
 
 
 @override_settings(SIGNUP_RATE=(2, 3600))
-class SignupThrottleTests(APITestCase):
-    """How many accounts an address may ask for."""
+class ThrottleTests(APITestCase):
+    """How many accounts an address may ask for, and how much somebody may write."""
 
     def sign_up(self, email: str, address: str = "192.0.2.1") -> Any:
         """Return the answer."""
@@ -78,10 +78,6 @@ class SignupThrottleTests(APITestCase):
         emails = ("x", "x", "x", "ana@example.org", "x", "ana@example.org", "ben@example.org")
         statuses = [self.sign_up(email).status_code for email in emails]
         self.assertEqual(statuses, [400] * 6 + [429])
-
-
-class WriteThrottleTests(APITestCase):
-    """How much somebody who is signed in may write, in the API and in the admin together."""
 
     def test_pm_user_writing_too_much_gets_429_in_the_api_and_a_page_in_the_admin(self) -> None:
         """Reading and signing out go on, and so does everybody else; a missing CSRF token doesn't count."""

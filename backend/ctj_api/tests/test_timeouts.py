@@ -35,7 +35,7 @@ class TimeoutTests(TransactionTestCase):
     """Transactions that are really committed."""
 
     def test_connections_have_their_limits(self) -> None:
-        """For a query, a lock, and an idle transaction; one is given up where the statement that sets them fails."""
+        """Queries, locks and idle transactions are limited; a connection without limits is given up."""
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
         self.assertEqual([execute(f"SHOW {name}") for name in names], [("30s",), ("5s",), ("1min",)])
 
@@ -61,7 +61,7 @@ class TimeoutTests(TransactionTestCase):
         self.assertIn("canceling statement due to statement timeout", logs.output[0])
 
     def test_write_that_waits_too_long_or_can_only_read_is_a_503(self) -> None:
-        """The log says why; the next request has a connection of its own, to whichever server has taken over."""
+        """The log says why, and the next request has another connection."""
         user, hours = make_regular_user(), {"max_available_hours": 5}
         client = browser()
         client.force_authenticate(user)

@@ -41,7 +41,7 @@ class UserReadTests(APITestCase):
         self.pm = make_pm_user()
 
     def test_authenticated_user_can_view_own_record(self) -> None:
-        """Exactly the fields of the contract, by id and as ``me``; before the qualifier flow, nothing is rated."""
+        """The record has exactly the contract's fields; before the qualifier, no skill is rated."""
         self.client.force_authenticate(self.user)
         body = self.client.get(f"/api/users/{self.user.pk}/").json()
         self.assertEqual(self.client.get(ME).json(), body)
@@ -73,7 +73,7 @@ class UserReadTests(APITestCase):
         self.assertTrue(body["is_project_manager"])
 
     def test_authenticated_user_cannot_view_others_record(self) -> None:
-        """Nor can project managers and administrators; an id that is nobody's is not found, and told to no stranger."""
+        """Nor do project managers and administrators; only signed-in users learn of unknown ids."""
         for user, status, code in ((None, 403, "not_authenticated"), (make_pm_user(), 404, "not_found")):
             self.client.force_authenticate(user)
             response = self.client.get(f"/api/users/{UNKNOWN_ID}/")
@@ -119,7 +119,7 @@ class UserWriteTests(APITestCase):
         )
 
     def test_authenticated_user_can_go_back(self) -> None:
-        """Answers may be changed, emptied and taken back; the matrix stays one row; midnight ends a day as 24:00."""
+        """Answers may be changed and emptied in one matrix; midnight as an end is stored as 24:00."""
         put = self.browser.put(ME, self.answers)
         self.assertEqual(put.json(), self.browser.get(ME).json())
         self.browser.patch(ME, {"skills_learned_matrix": {str(self.css.pk).upper(): 5}})
@@ -232,7 +232,7 @@ class UserWriteTests(APITestCase):
         self.assertIsNone(self.saved()["max_available_hours"])
 
     def test_authenticated_user_reads_and_writes_with_a_constant_number_of_queries(self) -> None:
-        """However many skills are rated; a write locks the row, counts for the limit, and updates matrix and row."""
+        """However many skills are rated, read or written."""
         self.browser.patch(ME, {"skills_learned_matrix": {}, "max_available_hours": 1})
         for count in (1, 50):
             levels = {str(make_skill().pk): 3 for _ in range(count)}

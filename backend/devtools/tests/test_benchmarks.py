@@ -16,7 +16,7 @@ from devtools.benchmarks.rows import level
 
 
 class MeasureTests(SimpleTestCase):
-    """What is made of figures."""
+    """What is made of figures, the tables, and when there are none."""
 
     def test_ratio_follows_the_target(self) -> None:
         """A target is how often as fast ours is at least, or how often as long it takes at most."""
@@ -38,6 +38,18 @@ class MeasureTests(SimpleTestCase):
             pairs = [(lambda: turns.append("a"), lambda: turns.append("b"))] * 2
             self.assertEqual(alternate(3, *pairs), (3, 6))
         self.assertEqual("".join(turns), "ab" * 8)
+
+    def test_tables_have_what_ran_and_failures_the_rest(self) -> None:
+        """One benchmark that fails doesn't keep the others from being told; the page takes all or none."""
+        works, fails = Mock(return_value=[compare("ours", "theirs", (1, 6), 5)]), Mock(side_effect=OSError("gone"))
+        with patch.dict(BENCHMARKS, {"works": works, "fails": fails}), redirect_stderr(StringIO()):
+            text, failures = measure(Mock(), ["fails", "works"])
+        self.assertIn("| works | ours | 1.00 s | theirs | 6.00 s | 6.00 x | ≥ 5 x | yes |", text)
+        self.assertEqual(failures, ["fails: OSError: gone"])
+        for arguments in (["--write", "search"], ["--write", "--small"]):  # the page would lose the others
+            with redirect_stderr(StringIO()) as told, self.assertRaises(SystemExit):
+                main(arguments)
+            self.assertIn("--write takes all of them at full size", told.getvalue())
 
 
 class LoadTests(IsolatedAsyncioTestCase):
@@ -62,25 +74,6 @@ class LoadTests(IsolatedAsyncioTestCase):
         failures = "2 x 503, 1 x cut off, 1 x 503 with Retry-After"
         row = [5, "10 /s", "500.00 ms", "950.00 ms", "990.00 ms", failures]
         self.assertEqual(list(level(5, replies).values()), [str(cell) for cell in row])
-
-
-class CommandTests(SimpleTestCase):
-    """The tables, and when there are none."""
-
-    def test_tables_have_what_ran_and_failures_the_rest(self) -> None:
-        """One benchmark that fails doesn't keep the others from being told."""
-        works, fails = Mock(return_value=[compare("ours", "theirs", (1, 6), 5)]), Mock(side_effect=OSError("gone"))
-        with patch.dict(BENCHMARKS, {"works": works, "fails": fails}), redirect_stderr(StringIO()):
-            text, failures = measure(Mock(), ["fails", "works"])
-        self.assertIn("| works | ours | 1.00 s | theirs | 6.00 s | 6.00 x | ≥ 5 x | yes |", text)
-        self.assertEqual(failures, ["fails: OSError: gone"])
-
-    def test_page_of_some_benchmarks_is_refused(self) -> None:
-        """It would lose the others."""
-        for arguments in (["--write", "search"], ["--write", "--small"]):
-            with redirect_stderr(StringIO()) as told, self.assertRaises(SystemExit):
-                main(arguments)
-            self.assertIn("--write takes all of them at full size", told.getvalue())
 
 
 async def answer(request: web.Request) -> web.Response:

@@ -206,7 +206,7 @@ class NewDatabaseTests(DatabaseTestCase):
         self.assertNotIn("ana@example.org", log)
 
     def test_external_database_is_used_as_it_is(self) -> None:
-        """Where SQL_HOST names a database, none is made; what can't be a folder is named, without a traceback."""
+        """With SQL_HOST, none is made; a folder that can't be one is named without a traceback."""
         result = self.call("run", "--", "printenv", "SQL_HOST", SQL_HOST="db.example.org")
         self.assertEqual(result, (0, "db.example.org", ""))
         self.assertFalse(self.cluster.home.exists())

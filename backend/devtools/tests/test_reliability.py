@@ -173,8 +173,8 @@ class OracleTests(TransactionTestCase):
         self.assertEqual(self.load.problems(), [f"{told} 500 b''", f"{told} {CUT_OFF} b''"])
 
 
-class FuzzTests(TestCase):
-    """What is told of Schemathesis' reports and of the server's log."""
+class ScenarioTests(TestCase):
+    """What is told of Schemathesis' reports and of the server's log, and which version is the one before."""
 
     def test_failures_and_trials_without_an_end_are_told(self) -> None:
         """With how often they were met, or why it ended; of those in the log, the first."""
@@ -190,12 +190,8 @@ class FuzzTests(TestCase):
             with self.subTest(told):
                 self.assertEqual(list(fuzz.problems_of(held | changes)), [told])
         self.assertEqual(list(fuzz.server_errors('{"status":200}\n{"status":404}\n')), [])
-        told = ['2 answers of 5xx in the log, the first: {"n":1,"status":500}']
-        self.assertEqual(list(fuzz.server_errors('{"n":1,"status":500}\n{"n":2,"status":503}\n')), told)
-
-
-class HistoryTests(TestCase):
-    """The version before, which the history of Git has."""
+        first = '2 answers of 5xx in the log, the first: {"n":1,"status":500}'
+        self.assertEqual(list(fuzz.server_errors('{"n":1,"status":500}\n{"n":2,"status":503}\n')), [first])
 
     def test_version_before_has_all_but_the_newest_migration(self) -> None:
         """In a clone that lacks it, that is a failure where the history is required, and skipped elsewhere."""

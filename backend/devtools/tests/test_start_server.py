@@ -81,22 +81,8 @@ class StartServerTests(unittest.TestCase):
         self.assertFalse((self.backend / ".env").exists())
 
 
-class ManageTests(unittest.TestCase):
-    """``manage.py`` says what to do without a database, in place of a traceback."""
-
-    def test_command_without_a_database_says_how_to_get_one(self) -> None:
-        """Also ``runserver``, which asks the database in a thread."""
-        advice = {"migrate": "run -- .venv/bin/python manage.py migrate\n", "runserver": "(SQL_HOST)"}
-        for command, host in (("migrate", ""), ("runserver", "/nowhere")):
-            settings = {"SQL_HOST": host, "DATA_DIR": "/nowhere", "DJANGO_DEBUG": "true"}
-            done = run(sys.executable, "manage.py", command, **settings)
-            self.assertEqual(done.returncode, 1)
-            self.assertIn(advice[command], done.stderr)
-            self.assertNotIn("Traceback", done.stderr)
-
-
-class MigrateOnceTests(TestCase):
-    """``migrate_once`` against a database that a newer version of the code has migrated."""
+class ManageTests(TestCase):
+    """``manage.py`` without a database, or with one that a newer version of the code has migrated."""
 
     def test_code_older_than_the_database_says_so_and_goes_on(self) -> None:
         """As the previous version does in a rollout; an up-to-date one says nothing."""
@@ -107,3 +93,13 @@ class MigrateOnceTests(TestCase):
             call_command("migrate_once", verbosity=0, stderr=errors)
             self.assertEqual("newer than this code" in errors.getvalue(), bool(unknown))
             self.assertIn(unknown, errors.getvalue())
+
+    def test_command_without_a_database_says_how_to_get_one(self) -> None:
+        """Also ``runserver``, which asks the database in a thread."""
+        advice = {"migrate": "run -- .venv/bin/python manage.py migrate\n", "runserver": "(SQL_HOST)"}
+        for command, host in (("migrate", ""), ("runserver", "/nowhere")):
+            settings = {"SQL_HOST": host, "DATA_DIR": "/nowhere", "DJANGO_DEBUG": "true"}
+            done = run(sys.executable, "manage.py", command, **settings)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(advice[command], done.stderr)
+            self.assertNotIn("Traceback", done.stderr)

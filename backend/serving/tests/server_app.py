@@ -6,25 +6,11 @@ import json
 import logging
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 GATE = Path(os.environ.get("GATE", "gate"))
-OUR_PATHS = (
-    "/process",
-    "/gate",
-    "/accepts",
-    "/echo",
-    "/tracked",
-    "/large",
-    "/served-large",
-    "/raise",
-    "/break-off",
-    "/fail-in-daphne",
-    "/fail-in-twisted",
-)
-
-
 LARGE = 4 * 2**20
 served_large = 0
 
@@ -89,12 +75,7 @@ def answer(scope: dict[str, Any], body: bytes) -> str:
         global served_large  # noqa: PLW0603 (one process answers)
         served_large += 1
         return "x" * LARGE
-    numbers: dict[str, Any] = {
-        "/accepts": connections_at_once,
-        "/tracked": tracked_connections,
-        "/served-large": lambda: served_large,
-    }
-    return str(numbers.get(scope["path"], os.getpid)())
+    return str(NUMBERS.get(scope["path"], os.getpid)())
 
 
 def connections_at_once() -> int:
@@ -119,4 +100,11 @@ def warm_up() -> None:
     GATE.with_suffix(".warm").touch()
 
 
+NUMBERS: dict[str, Callable[[], int]] = {
+    "/accepts": connections_at_once,
+    "/tracked": tracked_connections,
+    "/served-large": lambda: served_large,
+    "/process": os.getpid,
+}
+OUR_PATHS = {*NUMBERS, "/gate", "/echo", "/large", "/raise", "/break-off", "/fail-in-daphne", "/fail-in-twisted"}
 application.warm_up = warm_up  # type: ignore[attr-defined]

@@ -71,30 +71,18 @@ def run(*command: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedPr
 class ComposeTests(SimpleTestCase):
     """Whether docker-compose.yml and .env.example say what the server asks for."""
 
-    def test_every_setting_is_documented(self) -> None:
-        """Each setting of .env.example and docker-compose.yml is in the documentation's table."""
+    def test_every_setting_is_documented_and_only_the_proxy_is_reached_from_outside(self) -> None:
+        """The table names each setting; only the proxy publishes a port, and is believed."""
         table = set(re.findall(r"^\| `(\w+)` \|", read("docs/deployment-infra.md"), re.MULTILINE))
         named = {name.removesuffix("_FILE") for name in api_environment()}
         self.assertEqual(named - COMPOSE_ONLY - table, set())
-
-    def test_only_the_proxy_is_reached_from_outside(self) -> None:
-        """No other service publishes a port, and the API believes the proxy's network alone."""
         self.assertEqual([name for name, service in services().items() if "ports" in service], ["proxy"])
         self.assertEqual(services()["proxy"]["networks"], ["proxy"])
         self.assertEqual(api_environment()["DJANGO_BEHIND_PROXY"], "true")
         self.assertEqual(api_environment()["TRUSTED_PROXIES"], example()["PROXY_NETWORK"])
 
-    def test_no_secret_is_given(self) -> None:
-        """Secrets in .env.example are empty, and docker-compose.yml names files only."""
-        secrets = {name: value for name, value in example().items() if re.search(r"_(KEY|PASSWORD|TOKEN)$", name)}
-        self.assertGreater(len(secrets), 3)
-        self.assertEqual(set(secrets.values()), {""})
-        for service in services().values():
-            for name in service.get("environment", ()):
-                self.assertNotRegex(name, r"(KEY|PASSWORD|TOKEN)$")
-
     def test_secrets_are_made_once_unless_they_are_given(self) -> None:
-        """A secret is random, stays the same, and yields to a given one."""
+        """A secret is random, stays the same, and yields to a given one; files are named, no secret is."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             made = make_secrets(folder, {})
@@ -104,6 +92,12 @@ class ComposeTests(SimpleTestCase):
         self.assertEqual(set(made), {"DJANGO_SECRET_KEY", "SQL_PASSWORD"})
         self.assertEqual({len(secret) for secret in made.values()}, {64})
         self.assertEqual(len(set(made.values())), 2)
+        secrets = {name: value for name, value in example().items() if re.search(r"_(KEY|PASSWORD|TOKEN)$", name)}
+        self.assertGreater(len(secrets), 3)
+        self.assertEqual(set(secrets.values()), {""})
+        for service in services().values():
+            for name in service.get("environment", ()):
+                self.assertNotRegex(name, r"(KEY|PASSWORD|TOKEN)$")
 
 
 def make_secrets(folder: Path, given: dict[str, str]) -> dict[str, str]:
@@ -157,7 +151,7 @@ class ImageTests(TransactionTestCase):
         self.assertEqual(self.files(), before)
 
     def test_image_holds_what_production_needs_readable_and_not_writable(self) -> None:
-        """No tests, tools or development packages; the same modes whoever builds it; all modules are compiled."""
+        """No tests or tools; the same modes whoever builds it; all modules are compiled."""
         packages = {".venv", "backend", "ctj_api", "serving"}
         files = {"staticfiles", "manage.py", "entrypoint.sh", "openapi-schema.yml", "pyproject.toml", "poetry.lock"}
         self.assertEqual({path.name for path in self.app.iterdir()}, packages | files)

@@ -54,7 +54,7 @@ class ConnectionTests(SimpleTestCase):
         wait_until(lambda: self.server.get("/tracked") == "1")
 
     def test_unreadable_content_type_returns_400_on_every_path(self) -> None:
-        """The answer under /api/ is the envelope, and nothing stays tracked; an unreadable form is for the view."""
+        """The answer under /api/ is the envelope; nothing stays tracked; forms are the view's."""
         for content_type in UNREADABLE_TYPES:
             for path in ("/api/skills/", "/api/nowhere/", "/api/healthcheck/", "/admin/", "/metrics/", "/nowhere/"):
                 for method, length in (("GET", ()), ("POST", ("Content-Length: 0",))):
@@ -94,7 +94,7 @@ class ConnectionTests(SimpleTestCase):
         self.check_nothing_is_left()
 
     def test_failure_in_twisted_or_daphne_is_logged(self) -> None:
-        """The server goes on; of a traceback that Daphne logs as text, only the exception's type and place are kept."""
+        """The server goes on; of what Daphne logs as text, only type and place are kept."""
         for library in ("twisted", "daphne"):
             self.server.get(f"/fail-in-{library}")
         errors = ("ZeroDivisionError", "KeyError")

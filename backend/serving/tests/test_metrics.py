@@ -52,7 +52,7 @@ class MetricsPermissionTests(TestCase):
     """Denied by default, as if there were nothing."""
 
     def test_operator_with_the_token_or_inside_reads_metrics(self) -> None:
-        """Everybody else gets 404; the connection's address decides, unless there is any header of a proxy."""
+        """Everybody else gets 404, by the address of the connection, or for any header of a proxy."""
         token, inside = {"METRICS_TOKEN": "of-the-monitoring"}, {"METRICS_ALLOWED_NETWORKS": INSIDE}
         wrong = ("Bearer of-the-monitorin", "of-the-monitoring", "Basic of-the-monitoring", "Bearer \u00e9", "")
         proxies = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -91,7 +91,7 @@ class MetricsTests(TestCase):
         return {name: difference for name, difference in differences.items() if difference}
 
     def test_requests_are_counted_by_method_route_and_status(self) -> None:
-        """With time and queries; unknown paths share one route; health checks and scrapes are counted apart."""
+        """With time and queries; unknown paths share a route; machines are counted apart."""
         before = self.read()
         self.client.get("/api/skills/")
         for path in ("/api/x/", "/api/y/", "/z/"):
@@ -111,7 +111,7 @@ class MetricsTests(TestCase):
 
     @override_settings(LOGIN_RATE=Rate(1, 900))
     def test_failed_queries_rebuilds_and_lockouts_are_counted(self) -> None:
-        """Queries by their exception and PostgreSQL's reason, reading all rows anew by its index, lockouts each."""
+        """Queries are counted by their exception, rebuilds by their index, and each lockout."""
 
         def fail(*_: object) -> None:
             with transaction.atomic():

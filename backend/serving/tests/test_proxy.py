@@ -72,7 +72,7 @@ class ProxyTests(SimpleTestCase):
         return found
 
     def test_body_over_the_limit_returns_413(self) -> None:
-        """With its length or in chunks, in the envelope under /api/ only; one of the limit reaches the server."""
+        """The envelope stands under /api/ only; a body of the limit reaches the server."""
         body = b"x" * (LIMIT + 1)
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:LIMIT], body[LIMIT:])) + b"0\r\n\r\n"
         for header, content in ((f"Content-Length: {len(body)}", body), ("Transfer-Encoding: chunked", chunks)):
@@ -91,7 +91,7 @@ class ProxyTests(SimpleTestCase):
         self.assertEqual(answer_to(self.proxy, request("/echo", f"X-Large: {'x' * 15_500}"))[0].status, 200)
 
     def test_slow_header_or_unused_connection_is_cut_off(self) -> None:
-        """The connection is closed after the limit for a header; HTTP/2 is offered to a client that speaks it."""
+        """The connection is closed after the limit; HTTP/2 is offered to who speaks it."""
         for sent in (b"GET /echo HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b""):
             with self.subTest(sent), self.proxy.connect() as client:
                 client.sendall(sent)
@@ -107,7 +107,7 @@ class ProxyTests(SimpleTestCase):
         self.assertEqual(json.loads(body)["error"]["code"], "service_unavailable")
 
     def test_forged_headers_are_not_passed_on(self) -> None:
-        """The server sees the host, the connection's address, HTTPS and a new id, whatever the client claims."""
+        """The server sees the true host and address, HTTPS and a new id, whatever is claimed."""
         forged = ("X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http", "Daphne-Root-Path: /x", "Upgrade: websocket")
         seen = [self.echoed("X-Request-ID: abc-1", *forged) for _ in range(2)]
         for each in seen:

@@ -72,10 +72,10 @@ def logged() -> Iterator[list[dict[str, Any]]]:
 
 @override_settings(TRUSTED_PROXIES=PROXIES)
 class RequestLogTests(TestCase):
-    """What is written of a request."""
+    """What is written of a request, and the id by which it is found again."""
 
     def test_request_has_one_line_with_what_it_took(self) -> None:
-        """A request's one line has its path, route, status, time, queries and the size of the body, of HEAD 0."""
+        """The line has path, route, status, time, queries and the size of the body, which is 0 for HEAD."""
         with logged() as lines:
             size = len(self.client.get("/api/skills/?search=react", headers={"x-request-id": "abc-1"}).content)
             self.client.head("/api/skills/")
@@ -99,7 +99,7 @@ class RequestLogTests(TestCase):
         self.assertIn("T", line["timestamp"])
 
     def test_every_kind_of_response_has_one_line(self) -> None:
-        """Refusals by middleware and errors as well; a path with newlines and escapes stays one line of ASCII."""
+        """Refusals and errors have one line as well; no path makes two lines of one."""
         self.client.raise_request_exception = False
         requests: list[tuple[int, str, dict[str, Any]]] = [
             (404, "/api/nowhere/", {}),
@@ -118,7 +118,7 @@ class RequestLogTests(TestCase):
                 self.assertEqual(told, [(status, path)])
 
     def test_failure_is_logged_with_its_place(self) -> None:
-        """The line has the exception's type, message and frames, SQLSTATE and constraint, but not the row's values."""
+        """The line has type, message, frames, SQLSTATE and constraint, but not the row's values."""
         self.client.raise_request_exception = False
         broken = partial(make_regular_user, email=make_regular_user(email="ana@example.org").email)
         with patch("ctj_api.views.SkillFilter.narrow", lambda *_: broken()), logged() as lines:
@@ -134,7 +134,7 @@ class RequestLogTests(TestCase):
         self.assertNotIn("ana@", str(lines))
 
     def test_signed_in_user_is_logged_by_id(self) -> None:
-        """The line has the user's id if the view asked for the user, or signed them in; the log looks nobody up."""
+        """The line has the user's id if the view asked for it or signed them in, without a query."""
         user, client = make_regular_user(), browser()
         with logged() as lines:
             client.post(LOGIN, {"email": user.email, "password": PASSWORD})
@@ -195,11 +195,6 @@ class RequestLogTests(TestCase):
         self.assertIn("ctj_search_query(%s)", str(slow))
         self.assertNotIn("confidential", str(slow))
         self.assertEqual({line["request_id"] for line in lines}, {lines[0]["request_id"]})
-
-
-@override_settings(TRUSTED_PROXIES=PROXIES)
-class RequestIdTests(TestCase):
-    """The id by which a request is found again."""
 
     def test_valid_request_id_of_a_trusted_proxy_is_kept(self) -> None:
         """One that is empty, too long, has other characters or comes from elsewhere is replaced by a new one."""
@@ -282,7 +277,7 @@ class ExceptionTests(TestCase):
         return exception
 
     def test_message_that_may_quote_data_is_not_logged(self) -> None:
-        """Only the exception's type and place are logged, and those of its cause; messages about the system are."""
+        """Only type and place are logged, also of its cause; messages about the system are told."""
         for error in (
             ValueError("hunter2"),
             KeyError("hunter2"),
@@ -294,9 +289,9 @@ class ExceptionTests(TestCase):
                 self.assertNotIn("hunter2", str(exception))
                 self.assertEqual(exception["cause"]["type"], "builtins.ValueError")
                 self.assertIn(__file__, exception["frames"][-1])
-        for error in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
-            with self.subTest(type(error)):
-                self.assertEqual(self.told(error)["message"], str(error))
+        for failure in (OSError(28, "No space left on device"), OperationalError("no such server"), NameError("x")):
+            with self.subTest(type(failure)):
+                self.assertEqual(self.told(failure)["message"], str(failure))
 
     def test_endless_causes_are_cut_off(self) -> None:
         """A chain of causes is logged up to MAX_CAUSES."""
@@ -317,7 +312,7 @@ class FormatTests(SimpleTestCase):
         return str(formatter["()"](formatter["form"]).format(record))
 
     def test_lines_hold_any_text(self) -> None:
-        """Control characters in the event or a field are escaped in production; what JSON lacks has another form."""
+        """Control characters are escaped in production, and what JSON lacks has another form."""
         for character in "\n\r\0\x1b\x85\x9b\u2028\u2029":
             with self.subTest(ascii(character)):
                 line = self.line("json", f"one{character}two", path=f"one{character}two")

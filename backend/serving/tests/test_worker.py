@@ -90,7 +90,7 @@ class ServerProcessesTests(SimpleTestCase):
         return request
 
     def test_process_that_dies_is_replaced(self) -> None:
-        """Two share one port, of an IPv6 address too, once warmed up; a killed one has a successor, the other stays."""
+        """Two share one port once warmed up; a killed one has a successor, the other stays."""
         server = self.start(2, host="::1" if socket.has_dualstack_ipv6() else "127.0.0.1")
         self.assertTrue(self.server.gate.with_suffix(".warm").exists())
         self.assertEqual(self.answer("/accepts"), 1)  # connections at once, so that a burst is shared

@@ -31,8 +31,8 @@ HEIGHT = 800
 NO_PAGES = {"view_on_site", "login", "logout"}
 
 
-class AdminPageTestCase(BrowserTestCase):
-    """Rows of each model, with whatever a page can show of them."""
+class AdminPageTests(BrowserTestCase):
+    """What is seen by opening a page and by doing something, of rows with all they can hold."""
 
     def setUp(self) -> None:
         """Make a handful of rows, some with long names."""
@@ -64,7 +64,7 @@ class AdminPageTestCase(BrowserTestCase):
         return [path for path in self.all_paths() if is_page(self.client.get(path))]
 
     def all_paths(self) -> Iterator[str]:
-        """Return the path of every page that the matrix of permissions names, of the newest row where it wants one."""
+        """Return the path of every page of the permission matrix, of the newest row if it has one."""
         for name in ADMIN_SITE.keys() - NO_PAGES:
             yield reverse(f"admin:{name}", args=["ctj_api"] if name == "app_list" else [])
         for model, pages in ADMIN_MODELS.items():
@@ -85,19 +85,6 @@ class AdminPageTestCase(BrowserTestCase):
         self.assert_no_horizontal_scrolling(page)
         self.assert_accessible(page)
 
-
-def is_page(response: HttpResponseBase) -> bool:
-    """Return whether this is for people to see."""
-    return (
-        response.status_code == 200
-        and response.headers["Content-Type"].startswith("text/html")
-        and "Content-Disposition" not in response.headers
-    )
-
-
-class AdminPageTests(AdminPageTestCase):
-    """What is seen by opening an address."""
-
     def look_at_all(self, user: UserProfile, at_least: int) -> None:
         """Open each page of ``user``."""
         page, paths = self.open_page(user=user), self.paths(user)
@@ -114,10 +101,6 @@ class AdminPageTests(AdminPageTestCase):
     def test_pm_user_can_use_every_page(self) -> None:
         """Their own listings, those of others, and the catalogs."""
         self.look_at_all(self.pm, 20)
-
-
-class AdminStepTests(AdminPageTestCase):
-    """What is seen only by doing something."""
 
     def test_anonymous_can_use_the_pages_around_the_sign_in(self) -> None:
         """The form, the same after a wrong password, and the page after signing out."""
@@ -161,3 +144,12 @@ class AdminStepTests(AdminPageTestCase):
                     page.locator("#content form [type=submit]").first.click()
                     expect(page.locator(".errornote").first).to_be_visible()
                     self.look_at(page)
+
+
+def is_page(response: HttpResponseBase) -> bool:
+    """Return whether this is for people to see."""
+    return (
+        response.status_code == 200
+        and response.headers["Content-Type"].startswith("text/html")
+        and "Content-Disposition" not in response.headers
+    )

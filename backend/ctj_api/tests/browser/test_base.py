@@ -94,7 +94,7 @@ class WatchTests(BrowserTestCase):
         self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
 
     def test_inaccessible_page_is_named_with_rule_and_element(self) -> None:
-        """One rule of WCAG, one of its AA, one of best practice; a sound page passes, and one by another rule."""
+        """One rule of WCAG, one of its AA, one of best practice; other pages and rules pass."""
         for rule, body in (
             ("image-alt", '<main><h1>Tried</h1><img src="data:," class="bad"></main>'),
             ("color-contrast", '<main><h1>Tried</h1><p class="bad" style="color: #ccc">Pale.</p></main>'),
