@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, Signer
@@ -15,17 +16,29 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
+from django.utils.html import format_html
 
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
-from ctj_api.validators import clean_skill_levels, normal_lines, quote
+from ctj_api.validators import (
+    END_OF_DAY,
+    MEETING_KEYS,
+    MIDNIGHT,
+    clean_skill_levels,
+    normal_lines,
+    normal_week,
+    quote,
+    slot_problems,
+    validate_meeting_times,
+)
 
+from .display import DAY_NAMES, week_text
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
-from .widgets import SkillPicker, SkillRow
+from .widgets import EditedWeek, MeetingRow, SkillPicker, SkillRow, WeekEditor
 
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
 VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
@@ -33,6 +46,12 @@ CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved.
 PUBLISH_ANYWAY = "_without_skills"
 NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or publish it without."
 NO_NAME = "A level stands without a skill: choose one, or leave both empty."
+MEETINGS_HELP = (
+    "Those of this role, each week. One past midnight takes two rows: until 12 AM, and from 12 AM of the next day on. "
+    "Left empty, the meetings of the project count"
+)
+NO_DAY = "A meeting stands without a day: choose one, or empty the whole row."
+NONE_AND_SOME = "There are meetings, and none at all is ticked: untick it, or empty the rows."
 
 
 class MultilineField(forms.CharField):
@@ -77,6 +96,54 @@ class SkillLevelsFormField(forms.Field):
         if row.level not in map(str, SkillLevel.values):
             return f"{row.name}: choose a level."
         return f"{self.widget.skills.names[skill]} is listed {times[skill]} times." if times[skill] > 1 else ""
+
+
+class MeetingTimesFormField(forms.Field):
+    """Weekly meetings as rows; its cleaned form is week slots, or ``None`` where nothing is filled in."""
+
+    widget = WeekEditor
+    timezone = ""  # which an empty editor proposes
+
+    def prepare_value(self, value: Any) -> EditedWeek:
+        """Return the editor to show: for stored week slots, or as it was sent, with what is wrong at each row."""
+        if isinstance(value, EditedWeek):
+            marked = zip(value.rows, _meeting_problems(value), strict=True)
+            return value._replace(rows=[row._replace(problem=problem) for row, problem in marked])
+        if value is None:
+            return EditedWeek([], self.timezone)
+        # The browser's field for a time knows no 24:00.
+        rows = [MeetingRow(**{**slot, "end": slot["end"].replace(END_OF_DAY, MIDNIGHT)}) for slot in value["slots"]]
+        return EditedWeek(rows, value["timezone"], is_none=not rows)
+
+    def to_python(self, value: EditedWeek) -> dict[str, Any] | None:
+        """Return the week slots in normal form; raises a ``ValidationError`` that names the wrong rows."""
+        if value.rows and value.is_none:
+            raise ValidationError(NONE_AND_SOME)
+        if problems := list(filter(None, dict.fromkeys(_meeting_problems(value))))[:MAX_MESSAGES]:
+            raise ValidationError(problems)
+        if not value.rows and not value.is_none:
+            return None
+        week = _week(value)
+        validate_meeting_times(week)
+        return week
+
+
+def _week(edited: EditedWeek) -> dict[str, Any]:
+    slots = [{key: text for key in MEETING_KEYS if (text := getattr(row, key)) or key != "name"} for row in edited.rows]
+    week: dict[str, Any] = normal_week({"timezone": edited.timezone, "slots": slots})
+    return week
+
+
+def _meeting_problems(edited: EditedWeek) -> list[str]:
+    """Return for each row what is wrong with it, or nothing."""
+    return [_meeting_problem(slot) for slot in _week(edited)["slots"]]
+
+
+def _meeting_problem(slot: dict[str, str]) -> str:
+    if not slot["day"]:
+        return NO_DAY
+    problems = slot_problems(slot, MEETING_KEYS)
+    return f"{DAY_NAMES.get(slot['day'], quote(slot['day']))}: {' '.join(problems)}" if problems else ""
 
 
 class GroupedRoleIterator(ModelChoiceIterator[Role]):
@@ -220,6 +287,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         help_text="What a volunteer must bring, each at the lowest level that will do. "
         "More than that neither helps nor harms anyone's ranking.",
     )
+    weekly_meetings = MeetingTimesFormField(required=False, label="Meeting times")
 
     class Meta:
         labels: ClassVar[dict[str, str]] = {
@@ -234,6 +302,14 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             "status": "A draft is seen by project managers only. Open: volunteers can find it and are matched with it. "
             "On hold, filled and closed: public still, but nobody is matched with it any more.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["weekly_meetings"] = self.instance.meeting_times
+        field: Any = self.fields["weekly_meetings"]
+        week = None if self.instance._state.adding else self.instance.project.meeting_times
+        field.timezone = week["timezone"] if week else settings.ADMIN_TIME_ZONE
+        field.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
 
     @property
     def transitions(self) -> list[Transition]:

@@ -1,7 +1,7 @@
-"""The widget of the admin's forms that edits a skill matrix, and the catalog as the widget needs it."""
+"""The widgets of the admin's forms that edit a skill matrix and weekly meetings, row by row."""
 
 from functools import cached_property
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 from django import forms
@@ -9,6 +9,9 @@ from django import forms
 from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import SkillLevel
 from ctj_api.models import Skill
+from ctj_api.validators import MAX_SLOT_NAME, timezones
+
+from .display import DAY_NAMES
 
 
 class SkillIndex:
@@ -49,14 +52,76 @@ class SkillRow(NamedTuple):
     problem: str = ""
 
 
-class SkillPicker(forms.Widget):
+class MeetingRow(NamedTuple):
+    """One row of the week editor as it was filled in, and what is wrong with it."""
+
+    day: str = ""
+    start: str = ""
+    end: str = ""
+    name: str = ""
+    problem: str = ""
+
+
+class EditedWeek(NamedTuple):
+    """The week editor as it was filled in: its rows, their time zone, and whether there are no meetings at all."""
+
+    rows: list[MeetingRow]
+    timezone: str
+    is_none: bool = False
+
+
+class RowEditor(forms.Widget):
+    """Rows that are added and removed where JavaScript is on; without it, spare rows stand at the end."""
+
+    use_fieldset = True
+    empty_row: Any
+    spare_rows: int
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/row_editor.css"]}
+
+    def sent_rows(self, data: Any, name: str) -> list[Any]:
+        """Return the rows that were sent, without those left empty."""
+        parts = [data.getlist(f"{name}_{part}") for part in self.empty_row._fields[:-1]]
+        rows = (self.empty_row._make([*map(str.strip, row), ""]) for row in zip_longest(*parts, fillvalue=""))
+        return [row for row in rows if row != self.empty_row]
+
+    def with_spare(self, rows: list[Any]) -> list[Any]:
+        """Return rows with the spare ones behind them."""
+        return rows + [self.empty_row] * self.spare_rows
+
+
+class WeekEditor(RowEditor):
+    """Rows of day, times and name, in one time zone."""
+
+    template_name = "ctj_api/widgets/week_editor.html"
+    empty_row = MeetingRow()
+    spare_rows = 3
+
+    class Media:
+        js: ClassVar[list[str]] = ["ctj_api/week_editor.js"]
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> EditedWeek:
+        """Return the week that was sent."""
+        return EditedWeek(self.sent_rows(data, name), data.get(f"{name}_timezone", ""), f"{name}_none" in data)
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Return what the template shows: the rows, spare ones, the days and the time zones."""
+        context = super().get_context(name, value, attrs)
+        shown = {"rows": self.with_spare(value.rows), "template_row": self.empty_row, "max_name": MAX_SLOT_NAME}
+        zones = sorted({*timezones(), value.timezone})
+        context["widget"] |= {**shown, "week": value, "days": DAY_NAMES.items(), "timezones": zones}
+        return context
+
+
+class SkillPicker(RowEditor):
     """Rows of skill and level. A skill is typed by its name, and found as the API finds it where JavaScript is on.
 
     Without JavaScript the browser suggests names, and spare rows stand at the end.
     """
 
     template_name = "ctj_api/widgets/skill_picker.html"
-    use_fieldset = True
+    empty_row = SkillRow("", "")
     spare_rows = 5
 
     def __init__(self, *, count_url: object = None) -> None:
@@ -72,20 +137,17 @@ class SkillPicker(forms.Widget):
         return copy
 
     class Media:
-        css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/skill_picker.css"]}
         js: ClassVar[list[str]] = ["ctj_api/skill_picker.js"]
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[SkillRow]:
         """Return the rows that were sent, without those left empty."""
-        names, levels = (data.getlist(f"{name}_{part}") for part in ("name", "level"))
-        rows = (SkillRow(skill.strip(), level) for skill, level in zip_longest(names, levels, fillvalue=""))
-        return [row for row in rows if row.name or row.level]
+        return self.sent_rows(data, name)
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
         context = super().get_context(name, value, attrs)
-        context["widget"]["rows"] = list(chain(value or [], [SkillRow("", "")] * self.spare_rows))
-        context["widget"]["template_row"] = SkillRow("", "")
+        context["widget"]["rows"] = self.with_spare(value or [])
+        context["widget"]["template_row"] = self.empty_row
         context["widget"]["skills"] = self.skills.with_communities()
         context["widget"]["count_url"] = self.count_url
         context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]
