@@ -1,6 +1,6 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser
@@ -303,6 +303,12 @@ class Opportunity(TimestampedModel):
 
     def __str__(self) -> str:
         return f"{self.role} for {self.project}"
+
+    @property
+    def meetings(self) -> dict[str, Any] | None:
+        """The weekly meetings that count: its own, or else those of its project."""
+        week: dict[str, Any] | None = self.project.meeting_times if self.meeting_times is None else self.meeting_times
+        return week
 
 
 class AccountSession(models.Model):
