@@ -91,7 +91,13 @@ def normal_week(week: Any) -> Any:
     """Return week slots with midnight at the end of a day as ``24:00``; what has no slots stays as it is."""
     if not isinstance(week, dict) or not isinstance(week.get("slots"), list):
         return week
-    return {**week, "slots": [_normal_slot(slot) for slot in week["slots"]]}
+    return {**week, "slots": [normal_slot(slot) for slot in week["slots"]]}
+
+
+def normal_slot(slot: Any) -> Any:
+    """Return a slot that ends at midnight with ``24:00``; any other stays as it is."""
+    ends_at_midnight = isinstance(slot, dict) and slot.get("end") == MIDNIGHT
+    return {**slot, "end": END_OF_DAY} if ends_at_midnight else slot
 
 
 def validate_person_name(value: str) -> None:
@@ -192,11 +198,6 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
             problems += [f"Slot {number}: {problem}" for problem in slot_problems(slot, slot_keys)]
     if problems:
         raise ValidationError(problems)
-
-
-def _normal_slot(slot: Any) -> Any:
-    ends_at_midnight = isinstance(slot, dict) and slot.get("end") == MIDNIGHT
-    return {**slot, "end": END_OF_DAY} if ends_at_midnight else slot
 
 
 def _level_problem(level: object, *, is_repeated: bool) -> str | None:

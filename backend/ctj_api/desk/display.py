@@ -7,7 +7,6 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ctj_api.models import Opportunity
 from ctj_api.validators import DAYS
 
 DAY_NAMES = dict(zip(DAYS, calendar.day_name, strict=True))
@@ -32,14 +31,6 @@ def week_text(week: dict[str, Any] | None) -> str:
         return f"no time at all ({week['timezone']})"
     lines = format_html_join("", "<li>{} {} to {} {}</li>", map(_slot_parts, week["slots"]))
     return format_html('<ul class="week">{}</ul>{}', lines, week["timezone"])
-
-
-def meetings_text(listing: Opportunity) -> str:
-    """Return the meetings of a listing, or those of its project where it has none of its own."""
-    week = listing.meeting_times
-    if week is None:
-        return format_html("those of the project: {}", week_text(listing.project.meeting_times))
-    return week_text(week) if week["slots"] else "none"
 
 
 def _slot_parts(slot: dict[str, str]) -> tuple[str, str, str, str]:

@@ -23,12 +23,9 @@ from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
 from ctj_api.validators import (
-    END_OF_DAY,
     MEETING_KEYS,
-    MIDNIGHT,
     clean_skill_levels,
     normal_lines,
-    normal_week,
     quote,
     slot_problems,
     validate_meeting_times,
@@ -107,43 +104,29 @@ class MeetingTimesFormField(forms.Field):
     def prepare_value(self, value: Any) -> EditedWeek:
         """Return the editor to show: for stored week slots, or as it was sent, with what is wrong at each row."""
         if isinstance(value, EditedWeek):
-            marked = zip(value.rows, _meeting_problems(value), strict=True)
-            return value._replace(rows=[row._replace(problem=problem) for row, problem in marked])
-        if value is None:
-            return EditedWeek([], self.timezone)
-        # The browser's field for a time knows no 24:00.
-        rows = [MeetingRow(**{**slot, "end": slot["end"].replace(END_OF_DAY, MIDNIGHT)}) for slot in value["slots"]]
-        return EditedWeek(rows, value["timezone"], is_none=not rows)
+            return value._replace(rows=[row._replace(problem=_meeting_problem(row)) for row in value.rows])
+        week = value or {"timezone": self.timezone, "slots": []}
+        rows = [MeetingRow(**slot) for slot in week["slots"]]
+        return EditedWeek(rows, week["timezone"], is_none=value is not None and not rows)
 
-    def to_python(self, value: EditedWeek) -> dict[str, Any] | None:
+    def to_python(self, value: Any) -> dict[str, Any] | None:
         """Return the week slots in normal form; raises a ``ValidationError`` that names the wrong rows."""
         if value.rows and value.is_none:
             raise ValidationError(NONE_AND_SOME)
-        if problems := list(filter(None, dict.fromkeys(_meeting_problems(value))))[:MAX_MESSAGES]:
+        if problems := list(filter(None, map(_meeting_problem, value.rows)))[:MAX_MESSAGES]:
             raise ValidationError(problems)
         if not value.rows and not value.is_none:
             return None
-        week = _week(value)
+        week = {"timezone": value.timezone, "slots": [row.slot for row in value.rows]}
         validate_meeting_times(week)
         return week
 
 
-def _week(edited: EditedWeek) -> dict[str, Any]:
-    slots = [{key: text for key in MEETING_KEYS if (text := getattr(row, key)) or key != "name"} for row in edited.rows]
-    week: dict[str, Any] = normal_week({"timezone": edited.timezone, "slots": slots})
-    return week
-
-
-def _meeting_problems(edited: EditedWeek) -> list[str]:
-    """Return for each row what is wrong with it, or nothing."""
-    return [_meeting_problem(slot) for slot in _week(edited)["slots"]]
-
-
-def _meeting_problem(slot: dict[str, str]) -> str:
-    if not slot["day"]:
+def _meeting_problem(row: MeetingRow) -> str:
+    if not row.day:
         return NO_DAY
-    problems = slot_problems(slot, MEETING_KEYS)
-    return f"{DAY_NAMES.get(slot['day'], quote(slot['day']))}: {' '.join(problems)}" if problems else ""
+    problems = " ".join(slot_problems(row.slot, MEETING_KEYS))
+    return f"{DAY_NAMES.get(row.day, quote(row.day))}: {problems}" if problems else ""
 
 
 class GroupedRoleIterator(ModelChoiceIterator[Role]):

@@ -21,7 +21,7 @@ from ctj_api.models import Opportunity, SkillMatrix, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
-from .display import meetings_text, skill_chips, status_word
+from .display import skill_chips, status_word, week_text
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .site import DeskAdmin, manages_listings
@@ -239,7 +239,9 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     @admin.display(description="meeting times")
     def weekly_meetings(self, listing: Opportunity) -> str:
         """Return the meetings in words for those who may only read the listing."""
-        return meetings_text(listing)
+        if listing.meeting_times is None:
+            return format_html("Those of the project: {}", week_text(listing.project.meeting_times))
+        return week_text(listing.meeting_times)
 
 
 def _editable(request: HttpRequest) -> OpportunityQuerySet:

@@ -9,7 +9,7 @@ from django import forms
 from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import SkillLevel
 from ctj_api.models import Skill
-from ctj_api.validators import MAX_SLOT_NAME, timezones
+from ctj_api.validators import MEETING_KEYS, normal_slot, timezones
 
 from .display import DAY_NAMES
 
@@ -61,13 +61,18 @@ class MeetingRow(NamedTuple):
     name: str = ""
     problem: str = ""
 
+    @property
+    def slot(self) -> Any:
+        """The slot that the row means, in normal form."""
+        return normal_slot({key: getattr(self, key) for key in MEETING_KEYS if getattr(self, key)})
+
 
 class EditedWeek(NamedTuple):
-    """The week editor as it was filled in: its rows, their time zone, and whether there are no meetings at all."""
+    """The week editor as it was filled in; ``is_none`` says that there are no meetings at all."""
 
     rows: list[MeetingRow]
     timezone: str
-    is_none: bool = False
+    is_none: bool
 
 
 class RowEditor(forms.Widget):
@@ -80,15 +85,15 @@ class RowEditor(forms.Widget):
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/row_editor.css"]}
 
-    def sent_rows(self, data: Any, name: str) -> list[Any]:
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         """Return the rows that were sent, without those left empty."""
         parts = [data.getlist(f"{name}_{part}") for part in self.empty_row._fields[:-1]]
         rows = (self.empty_row._make([*map(str.strip, row), ""]) for row in zip_longest(*parts, fillvalue=""))
         return [row for row in rows if row != self.empty_row]
 
-    def with_spare(self, rows: list[Any]) -> list[Any]:
-        """Return rows with the spare ones behind them."""
-        return rows + [self.empty_row] * self.spare_rows
+    def row_context(self, rows: list[Any]) -> dict[str, Any]:
+        """Return what the template needs to show ``rows``, spare ones behind them, and new ones."""
+        return {"rows": rows + [self.empty_row] * self.spare_rows, "template_row": self.empty_row}
 
 
 class WeekEditor(RowEditor):
@@ -103,14 +108,14 @@ class WeekEditor(RowEditor):
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> EditedWeek:
         """Return the week that was sent."""
-        return EditedWeek(self.sent_rows(data, name), data.get(f"{name}_timezone", ""), f"{name}_none" in data)
+        rows = super().value_from_datadict(data, files, name)
+        return EditedWeek(rows, data.get(f"{name}_timezone", ""), f"{name}_none" in data)
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """Return what the template shows: the rows, spare ones, the days and the time zones."""
+        """Return what the template shows: the rows, the days and the time zones."""
         context = super().get_context(name, value, attrs)
-        shown = {"rows": self.with_spare(value.rows), "template_row": self.empty_row, "max_name": MAX_SLOT_NAME}
         zones = sorted({*timezones(), value.timezone})
-        context["widget"] |= {**shown, "week": value, "days": DAY_NAMES.items(), "timezones": zones}
+        context["widget"] |= {**self.row_context(value.rows), "week": value, "days": DAY_NAMES, "timezones": zones}
         return context
 
 
@@ -139,15 +144,10 @@ class SkillPicker(RowEditor):
     class Media:
         js: ClassVar[list[str]] = ["ctj_api/skill_picker.js"]
 
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[SkillRow]:
-        """Return the rows that were sent, without those left empty."""
-        return self.sent_rows(data, name)
-
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
         context = super().get_context(name, value, attrs)
-        context["widget"]["rows"] = self.with_spare(value or [])
-        context["widget"]["template_row"] = self.empty_row
+        context["widget"] |= self.row_context(value or [])
         context["widget"]["skills"] = self.skills.with_communities()
         context["widget"]["count_url"] = self.count_url
         context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]
