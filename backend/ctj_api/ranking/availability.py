@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, partial
-from typing import Any, TypedDict
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ctj_api.validators import DAYS, END_OF_DAY, MIDNIGHT
+from ctj_api.validators import DAYS, END_OF_DAY, MEETING_KEYS, MIDNIGHT
 
 type WeekSlots = dict[str, Any]
+# A slot with its time zone, ``local``: the same on the volunteer's clock, and ``fits``: whether they are free then.
+type Meeting = dict[str, Any]
 # A bit for each minute of a week, from Monday 00:00 on.
 type Minutes = int
 
@@ -23,23 +25,6 @@ QUARTER = 15
 def fits_hours(available: int | None, required: int) -> bool | None:
     """Return whether ``required`` hours a week are available; ``None`` where the volunteer gave none."""
     return None if available is None else required <= available
-
-
-class MeetingTime(TypedDict):
-    """When a meeting is, on one clock; an end that is not after the start is on the next day."""
-
-    day: str
-    start: str
-    end: str
-    timezone: str
-
-
-class Meeting(MeetingTime):
-    """A meeting as it is posted, on the volunteer's clock, and whether the volunteer is free for the whole of it."""
-
-    name: str
-    local: MeetingTime | None
-    fits: bool | None
 
 
 class FreeTime:
@@ -66,17 +51,9 @@ class ComingWeek:
         return [self._meeting(slot, week["timezone"], free) for slot in week["slots"]] if week else []
 
     def _meeting(self, slot: dict[str, str], timezone: str, free: FreeTime) -> Meeting:
-        day, start, end = slot["day"], slot["start"], slot["end"]
-        local, minutes = self._on_clock(day, start, end, timezone, free.zone)
-        return {
-            "day": day,
-            "start": start,
-            "end": end,
-            "timezone": timezone,
-            "name": slot.get("name", ""),
-            "local": local,
-            "fits": free.includes(minutes) if local else None,
-        }
+        local, minutes = self._on_clock(slot["day"], slot["start"], slot["end"], timezone, free.zone)
+        posted = {key: slot.get(key, "") for key in MEETING_KEYS}
+        return {**posted, "timezone": timezone, "local": local, "fits": free.includes(minutes) if local else None}
 
 
 def fits_meetings(meetings: list[Meeting], enough: Callable[[Iterable[bool]], bool]) -> bool | None:
@@ -95,7 +72,7 @@ def _zone(timezone: str) -> ZoneInfo | None:
 
 def _on_clock(
     now: datetime, day: str, start: str, end: str, timezone: str, own: ZoneInfo | None
-) -> tuple[MeetingTime | None, Minutes]:
+) -> tuple[dict[str, str] | None, Minutes]:
     """Return when a meeting is on the clock of ``own``; nothing without one, and where the posted clock skips it."""
     zone = _zone(timezone)
     if not zone or not own:
@@ -105,7 +82,7 @@ def _on_clock(
     if begins >= ends:
         return None, 0
     first, last = begins.astimezone(own), ends.astimezone(own).strftime(CLOCK)
-    local: MeetingTime = {
+    local = {
         "day": DAYS[first.weekday()],
         "start": first.strftime(CLOCK),
         "end": END_OF_DAY if last == MIDNIGHT else last,
