@@ -32,7 +32,7 @@ class Row:
 
 
 class CatalogPlan:
-    """The changes of one catalog by the ids that rows have after the adoption; ``texts`` gets all of them in words."""
+    """The changes of one catalog, by the ids after the adoption; ``texts`` gets them in words."""
 
     def __init__(self, noun: str, ours: Iterable[Row], theirs: Iterable[Row], texts: Texts, *, adopts: bool) -> None:
         """Plan; with ``adopts`` all rows of ours take part, else those that came from PeopleDepot."""
@@ -78,11 +78,10 @@ class CatalogPlan:
 
     def _adopt(self) -> None:
         """Give our rows the ids of theirs of the same names, where exactly one of ours and of theirs is called so."""
-        counterparts = {key: rows[0].id for key, rows in _by_key(self._theirs.values()).items()}
-        shown = _by_key(self._shown.values())
-        counterparts |= {key: rows[0].id for key, rows in shown.items()}
+        theirs = _by_key(self._theirs.values()) | _by_key(self._shown.values())
+        counterparts = {key: rows[0].id for key, rows in theirs.items() if len(rows) == 1 or rows[0].gone}
         groups = _by_key(self._ours.values())
-        found = {key for key in groups.keys() & counterparts if len(groups[key]) == 1 and len(shown[key]) <= 1}
+        found = {key for key in groups.keys() & counterparts if len(groups[key]) == 1}
         ids = {groups[key][0].id: counterparts[key] for key in found}
         # Whose id goes to another row gets one that nobody has.
         ids |= {id_: uuid4() for id_ in set(ids.values()) & self._ours.keys() - ids.keys()}

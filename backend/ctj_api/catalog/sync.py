@@ -1,8 +1,7 @@
 """Brings the catalogs up to PeopleDepot's: fetches its lists, plans, and writes in one transaction or not at all."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,10 +40,6 @@ CATALOGS: dict[Any, tuple[str, Callable[[PeopleDepotClient], Sequence[NamedRow]]
 type Lists = dict[Any, list[Row]]
 
 
-class AnotherRunError(Exception):
-    """A synchronisation is on already."""
-
-
 class Plan:
     """The changes of all catalogs and communities, and all of them in words."""
 
@@ -69,19 +64,24 @@ class Plan:
         return reason and f"{reason}. If that is right: --allow-retire {taken_away}"
 
 
-def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | None = None) -> SyncRun:
-    """Return how the run went, recorded unless ``is_dry``; raises ``AnotherRunError`` while another one is on."""
+def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | None = None) -> SyncRun | None:
+    """Return how the run went, recorded unless ``is_dry``; nothing is done while another one is on."""
     run = SyncRun(started_at=timezone.now(), is_adoption=adopts)
-    with _alone():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SYNC_LOCK])
+        if not cursor.fetchone()[0]:
+            return None
         try:
             _run(run, _fetch(PeopleDepotClient()), is_dry=is_dry, allowed=allowed)
         except (PeopleDepotError, DatabaseError) as error:
             run.outcome, run.reason = SyncOutcome.FAILED, str(error)
-        run.ended_at = timezone.now()
-        if not is_dry:
-            run.save()
-            kept = SyncRun.objects.order_by("-started_at").values("pk")[:KEPT_RUNS]
-            SyncRun.objects.exclude(pk__in=kept).delete()
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [SYNC_LOCK])
+    run.ended_at = timezone.now()
+    if not is_dry:
+        run.save()
+        kept = SyncRun.objects.order_by("-started_at").values("pk")[:KEPT_RUNS]
+        SyncRun.objects.exclude(pk__in=kept).delete()
     return run
 
 
@@ -151,15 +151,3 @@ def _write_rows(model: Any, changes: CatalogPlan, now: datetime) -> None:
         row.seen_at = row.updated_at = now
     model.objects.bulk_update(rows.values(), [column, "retired_at", "seen_at", "updated_at"])
     model.objects.bulk_create(model(pk=pk, **{column: row.name}, **synced) for pk, row in changes.added.items())
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SYNC_LOCK])
-        if not cursor.fetchone()[0]:
-            raise AnotherRunError("Another synchronisation is on.")
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [SYNC_LOCK])

@@ -29,13 +29,7 @@ SALT = "ctj_api.numbered_skill_rows"  # another one for each form of what is sig
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60
 MAX_COMMUNITIES = 20
 DELIMITERS = ",;\t|"
-UTF_16 = 'in UTF-16, which spreadsheet programs call "Unicode text"'
-OTHER_FORMATS = {
-    b"PK\x03\x04": "a workbook, such as .xlsx",
-    b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
-    b"\xff\xfe": UTF_16,
-    b"\xfe\xff": UTF_16,
-}
+WORKBOOKS = {b"PK\x03\x04": "a workbook, such as .xlsx", b"\xd0\xcf\x11\xe0": "a workbook (.xls)"}
 MIN_LETTERS = 4
 MAX_LETTERS = 60
 ABOUT_FILES = {
@@ -65,9 +59,9 @@ def write_skills(skills: Iterable[Skill]) -> str:
 
 def decode_file(data: bytes) -> str:
     """Return the text of an uploaded file; raises a ``ValidationError`` that says what else it is."""
-    kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
+    kinds = [kind for start, kind in WORKBOOKS.items() if data.startswith(start)]
     if b"\0" in data[:4]:  # plain letters in UTF-16 are valid UTF-8, too
-        kinds.append(UTF_16)
+        kinds.append('in UTF-16, which spreadsheet programs call "Unicode text"')
     try:
         if not kinds:
             return data.decode("utf-8-sig")

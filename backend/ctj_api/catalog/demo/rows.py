@@ -32,7 +32,6 @@ HOURS = (3, 4, 5, 6, 8, 10)
 # How many of the skills that go with a role its listings choose from, and its volunteers.
 REQUIRED_FROM = 7
 LEARNED_FROM = 20
-OWN_MEETINGS_SHARE = 0.3
 
 
 @cache
@@ -116,12 +115,11 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
         status=STATUSES.get(row.number % CYCLE, Status.OPEN),
         created_by_id=managers[rng.randrange(manager_count(row.number))],
         created_at=created_at,
-        meeting_times=build_meeting_times(rng) if rng.random() < OWN_MEETINGS_SHARE else None,
     )
 
 
 def build_account(row: DemoRow, catalog: DemoCatalog, password: str) -> UserProfile:
-    """Return a project manager, who joined before the first listing, or a volunteer, of whom some have no skills."""
+    """Return a project manager, who joined before the first listing, or a volunteer; some have no skills yet."""
     rng = row.rng
     names = rng.choice(read_demo("people")["names"])
     role = catalog.pick_role(rng)
@@ -147,11 +145,10 @@ def build_account(row: DemoRow, catalog: DemoCatalog, password: str) -> UserProf
 
 
 def build_meeting_times(rng: Random) -> dict[str, Any]:
-    """Return two weekly meetings, of which one is for the whole team."""
+    """Return the weekly meeting of a team."""
     people = read_demo("people")
-    names = ("Team meeting", rng.choice(people["meetings"]))
-    days = _days(rng, len(names))
-    slots = [_slot(day, rng.choice(people["meeting_hours"]), name=name) for day, name in zip(days, names, strict=True)]
+    hours = rng.choice(people["meeting_hours"])
+    slots = [_slot(day, hours) | {"name": "Team meeting"} for day in _days(rng, 1)]
     return {"timezone": people["home_timezone"], "slots": slots}
 
 
@@ -174,8 +171,8 @@ def _days(rng: Random, count: int) -> list[str]:
     return [DAYS[place] for place in sorted(rng.sample(range(len(DAYS)), count))]
 
 
-def _slot(day: str, hours: tuple[str, str], **more: str) -> dict[str, str]:
-    return {"day": day, "start": hours[0], "end": hours[1], **more}
+def _slot(day: str, hours: tuple[str, str]) -> dict[str, str]:
+    return {"day": day, "start": hours[0], "end": hours[1]}
 
 
 def _text_of(role: Role) -> Any:
@@ -188,18 +185,14 @@ def _body(
     rng: Random, role: Role, project: str, experience: Experience, environment: WorkEnvironment, hours: int
 ) -> str:
     texts, role_text = read_demo("texts"), _text_of(role)
-    opening = [
-        rng.choice(texts["projects"].get(project, texts["other_project"])),
-        rng.choice(role_text["introductions"]),
-    ]
-    rng.shuffle(opening)
     tasks = rng.sample(role_text["tasks"], rng.randint(3, 4))
     paragraphs = [
-        *opening,
+        rng.choice(texts["projects"].get(project, texts["other_project"])),
+        rng.choice(role_text["introductions"]),
         "\n".join([rng.choice(texts["task_headings"]), *(f"- {task}" for task in tasks)]),
         rng.choice(texts["communities"][role.practice_area]),
         rng.choice(texts["experiences"][experience]),
         rng.choice(texts["work_environments"][environment]),
-        " ".join(rng.sample(texts["closings"], 2)),
+        rng.choice(texts["closings"]),
     ]
     return "\n\n".join(paragraphs).format(project=project, role=role.title, hours=hours)

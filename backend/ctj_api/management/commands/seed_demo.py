@@ -6,9 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from tqdm import tqdm
 
-from ctj_api.catalog.demo.rows import manager_count
 from ctj_api.catalog.demo.seeding import DemoSeeder, prepare_catalog
 
 MAX_ROWS = 1_000_000
@@ -43,9 +41,8 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {options[name]}.")
         opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
         used = secrets.token_urlsafe(12) if password is None else password
-        with tqdm(total=manager_count(opportunities) + volunteers + opportunities, unit=" rows", disable=None) as bar:
-            seeder = DemoSeeder(prepare_catalog(seed), seed, make_password(used), bar.update)
-            added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
+        seeder = DemoSeeder(prepare_catalog(seed), seed, make_password(used))
+        added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
         self.stdout.write(
             f"Demo: {added_opportunities} opportunities, {added_managers} project managers "
             f"and {added_volunteers} volunteers added."
