@@ -158,14 +158,21 @@ class MatchFilter(PagedFilterSet):
     )
     require_all = Setting(SwitchField(), True, "`true` lists only where every required skill is met.", default=False)
     fits = Setting(
-        SwitchField(), True, "`true` leaves out where `fits_hours` or `fits_meetings` is false.", default=False
+        SwitchField("all"),
+        True,
+        "`true` leaves out where `fits_hours` or `fits_meetings` is false, `all` where `fits_hours` or "
+        "`fits_all_meetings` is.",
+        default=False,
     )
     limit = Setting(WholeNumberField(1, MAX_MATCH_LIMIT), 10, "How many rows at most.", default=DEFAULT_MATCH_LIMIT)
 
     @property
     def narrowing(self) -> Narrowing:
         """What the request asks for."""
-        return Narrowing(Fraction(self.value_of("min_score")), self.value_of("require_all"), self.value_of("fits"))
+        fits = self.value_of("fits")
+        return Narrowing(
+            Fraction(self.value_of("min_score")), self.value_of("require_all"), fits=bool(fits), fits_all=fits == "all"
+        )
 
 
 class OpportunityMatchFilter(MatchFilter, OpportunityFilter):

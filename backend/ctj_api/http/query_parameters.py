@@ -67,15 +67,17 @@ class ChoicesField(forms.MultipleChoiceField):
 
 
 class SwitchField(ChoiceField):
-    """``true`` or ``false``."""
+    """``true``, ``false``, or one more word."""
 
-    def __init__(self) -> None:
-        super().__init__(["true", "false"])
-        self.schema = {"type": "boolean"}
+    def __init__(self, *more: str) -> None:
+        super().__init__(["true", "false", *more])
+        switch: Schema = {"type": "boolean"}
+        self.schema = {"anyOf": [switch, {"type": "string", "enum": list(more)}]} if more else switch
 
-    def clean(self, value: Any) -> bool:
-        """Return whether it is on; raises a ``ValidationError`` for anything but the two words."""
-        return bool(super().clean(value) == "true")
+    def clean(self, value: Any) -> bool | str:
+        """Return whether it is on, or the other word; raises a ``ValidationError`` for anything else."""
+        word: str = super().clean(value)
+        return {"true": True, "false": False}.get(word, word)
 
 
 class RowField(forms.ModelChoiceField[models.Model]):

@@ -1,5 +1,6 @@
 """The serializer fields of this API: values in one form of JSON only, and the two JSON shapes."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from ctj_api.matching import Levels
 from ctj_api.models import Skill
 from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
@@ -29,6 +31,7 @@ from ctj_api.validators import (
     is_uuid,
     normal_lines,
     normal_week,
+    validate_meeting_times,
     validate_week_slots,
 )
 
@@ -43,47 +46,75 @@ LEVELS_SCHEMA = {
 }
 
 
-def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
-    slot = {
-        "day": {"type": "string", "enum": list(DAYS)},
-        "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
-        "end": {"type": "string", "description": f"HH:MM; {MIDNIGHT} means {END_OF_DAY}", "examples": ["20:00"]},
-    }
-    slots = {
-        "type": "array",
-        "maxItems": MAX_SLOTS,
-        "items": {
-            "type": "object",
-            "required": list(slot),
-            "properties": {**slot, **more_of_a_slot},
-            "additionalProperties": False,
-        },
-    }
-    timezone = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
+SLOT_SCHEMA = {
+    "day": {"type": "string", "enum": list(DAYS)},
+    "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
+    "end": {"type": "string", "description": f"HH:MM; {MIDNIGHT} means {END_OF_DAY}", "examples": ["20:00"]},
+}
+TIMEZONE_SCHEMA = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
+
+
+def _object_schema(
+    properties: dict[str, Any], optional: dict[str, Any] | None = None, **more: object
+) -> dict[str, Any]:
     return {
         "type": "object",
-        "description": "Weekly slots in one time zone; null means not given.",
-        "required": ["timezone", "slots"],
-        "properties": {"timezone": timezone, "slots": slots},
+        "required": list(properties),
+        "properties": {**properties, **(optional or {})},
         "additionalProperties": False,
+        **more,
     }
 
 
-@extend_schema_field(_week_schema())
-class AvailabilityField(serializers.JSONField):
-    """When a volunteer is free, in weekly slots of one time zone."""
+def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
+    slots = {"type": "array", "maxItems": MAX_SLOTS, "items": _object_schema(SLOT_SCHEMA, more_of_a_slot)}
+    description = "Weekly slots in one time zone; null means not given."
+    return _object_schema({"timezone": TIMEZONE_SCHEMA, "slots": slots}, description=description)
+
+
+MEETING_SCHEMA = _object_schema(
+    {
+        **SLOT_SCHEMA,
+        "timezone": TIMEZONE_SCHEMA,
+        "name": {"type": "string"},
+        "local": _object_schema(
+            {**SLOT_SCHEMA, "timezone": TIMEZONE_SCHEMA},
+            type=["object", "null"],
+            description="The same on the volunteer's clock; an end that is not after the start is on the next day.",
+        ),
+        "fits": {
+            "type": ["boolean", "null"],
+            "description": "Whether the volunteer is free for the whole of it; null where either side didn't say.",
+        },
+    }
+)
+
+
+class WeekField(serializers.JSONField):
+    """Weekly slots of one time zone."""
+
+    validate: ClassVar[Callable[[object], None]]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+        super().__init__(allow_null=True, validators=[self.validate], **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored."""
         return normal_week(super().to_internal_value(data))
 
 
+@extend_schema_field(_week_schema())
+class AvailabilityField(WeekField):
+    """When a volunteer is free, in weekly slots of one time zone."""
+
+    validate = staticmethod(validate_week_slots)
+
+
 @extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
-class MeetingTimesField(serializers.JSONField):
-    """When a project meets, in weekly slots of one time zone."""
+class MeetingTimesField(WeekField):
+    """When people meet, in weekly slots of one time zone."""
+
+    validate = staticmethod(validate_meeting_times)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):
@@ -192,6 +223,27 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:
         """Return the levels as they are stored."""
         return value
+
+
+class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
+    """A skill with its level, as people read it."""
+
+    skill = serializers.UUIDField()
+    name = serializers.CharField()
+    level = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)
+
+
+@extend_schema_field(RatedSkillReadSerializer(many=True))
+class RatedSkillsField(serializers.Field[Any, Any, Any, Any]):
+    """The skills of a matrix as people read them."""
+
+    def to_representation(self, value: Levels) -> list[dict[str, Any]]:
+        """Return the skills, highest level first, then by name."""
+        names = all_skill_names(self.context)
+        rated = [
+            {"skill": skill, "name": names[skill], "level": level} for skill, level in value.items() if skill in names
+        ]
+        return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
 
 
 class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):

@@ -43,6 +43,7 @@ MIXED_NAME_SHARE = 0.15
 HOME_TIMEZONE_SHARE = 0.75
 WEEKEND_SHARE = 0.4
 SECOND_MEETING_SHARE = 0.6
+OWN_MEETINGS_SHARE = 0.3
 
 
 @cache
@@ -130,6 +131,7 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
         status=STATUSES.get(row.number % CYCLE, Status.OPEN),
         created_by_id=managers[rng.randrange(manager_count(row.number))],
         created_at=created_at,
+        meeting_times=build_meeting_times(rng) if rng.random() < OWN_MEETINGS_SHARE else None,
     )
 
 
@@ -157,7 +159,7 @@ def build_volunteer(row: DemoRow, catalog: DemoCatalog, password: str, now: date
 
 
 def build_meeting_times(rng: Random) -> dict[str, Any]:
-    """Return the weekly meetings of a project: one of the whole team, and often another one."""
+    """Return weekly meetings: one of the whole team, and often another one."""
     people = read_demo("people")
     team_day, side_day = rng.sample(WEEKDAYS[:4], 2)
     slots = [_slot(team_day, rng.choice(people["team_meetings"])) | {"name": "Team meeting"}]

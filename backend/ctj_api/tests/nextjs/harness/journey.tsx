@@ -142,9 +142,9 @@ async function readTheMatches() {
   await see("2 found");
   const items = [...document.querySelectorAll("article")].map((item) => (item.textContent ?? "").replace(/\s+/g, " "));
   assert.deepEqual(items, [
-    "Full Stack Developer at HomeUniteUs100 %: you meet 1 of 1 skills. It asks for more hours than you have." +
+    "Full Stack Developer at HomeUniteUs100 %: you meet 1 of 1 skill asked. It asks for more hours than you have." +
       "React at level 2: you have it",
-    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills. The meetings are at other times." +
+    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills asked.Meetings: Wed 18:00 yes, Mon 18:00 no" +
       "Python at level 4: you have lessDjango at level 1: new to youReact at level 3: you have it",
   ]);
   const { cookies, cache, revalidate } = lastCall("/api/users/me/matches/");

@@ -1,0 +1,1 @@
+from serving.tests.server_app import application
