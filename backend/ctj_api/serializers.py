@@ -9,8 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from .accounts.password_reset import locked_owner
+from .http.schema import PARTS
 from .http.serializer_fields import (
-    MEETING_SCHEMA,
     AvailabilityField,
     CurrentPasswordField,
     EmailTextField,
@@ -267,7 +267,7 @@ class MatchReadSerializer(serializers.Serializer[Any]):
         """Return the score, rounded to four places."""
         return round(match.score.value or 0.0, SCORE_PLACES)
 
-    @extend_schema_field({"type": "array", "items": MEETING_SCHEMA})
+    @extend_schema_field({"type": "array", "items": PARTS["meeting"]})
     def get_meetings(self, match: Match) -> list[Meeting]:
         """Return the meetings in the posted order."""
         return match.meetings

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.db.models import Model
-from psycopg.sql import SQL, Identifier
 
 from ctj_api.models import Project, Role, Skill
 
@@ -26,9 +25,9 @@ COLUMNS: dict[type[Model], tuple[tuple[str, str], ...]] = {
     Role: (("ctj_api_role", "id"),),
     Project: (("ctj_api_project", "id"),),
 }
-CHANGE_COLUMN = SQL("""
+CHANGE_COLUMN = """
     UPDATE {table} SET {column} = (%(ids)s::jsonb ->> {column}::text)::uuid WHERE %(ids)s::jsonb ? {column}::text
-""")
+"""
 CHANGE_LISTINGS = """
     UPDATE ctj_api_opportunity SET
         project_id = coalesce((%(project)s::jsonb ->> project_id::text)::uuid, project_id),
@@ -67,10 +66,9 @@ def change_ids(ids: dict[type[Model], Ids]) -> None:
 def _change_column(table: str, column: str, ids: Ids) -> None:
     """Go by ids that nobody has: the new ones may be those of other rows until now."""
     ways = {old: uuid4() for old in ids}
-    statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
     with connection.cursor() as cursor:
         for step in (ways, {way: ids[old] for old, way in ways.items()}):
-            cursor.execute(statement, {"ids": _as_json(step)})
+            cursor.execute(CHANGE_COLUMN.format(table=table, column=column), {"ids": _as_json(step)})
 
 
 def _as_json(ids: Ids) -> str:

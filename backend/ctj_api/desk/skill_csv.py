@@ -249,25 +249,14 @@ def _spellings(name: str) -> set[str]:
 
 
 def _parse(text: str) -> list[list[str]]:
-    """Return the cells of all rows, by the delimiter that finds the most columns in the first one."""
+    """Return the cells of all rows, by the delimiter that stands most often between the names of the columns."""
     text = re.sub(_DELIMITER_LINE, "", text)
-    delimiter = max(DELIMITERS, key=lambda delimiter: _count_columns(text, delimiter))
+    header = next((line for line in text.splitlines() if any(map(str.isalnum, line))), "")
+    delimiter = max(DELIMITERS, key=header.count)
     try:
-        return list(_reader(text, delimiter))
+        return list(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ValidationError(f"The file is not CSV: {error}.") from error
-
-
-def _reader(text: str, delimiter: str) -> Iterator[list[str]]:
-    return csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-
-
-def _count_columns(text: str, delimiter: str) -> int:
-    try:
-        header = next(filter(_is_filled, _reader(text, delimiter)), [])
-    except csv.Error:
-        return 0
-    return sum(cell.strip().lower() in COLUMNS for cell in header)
 
 
 def _is_filled(row: list[str]) -> bool:
@@ -276,20 +265,18 @@ def _is_filled(row: list[str]) -> bool:
 
 def _columns(header: list[str]) -> dict[str, int]:
     """Return the place of each named column; raises a ``ValidationError`` for the first that is wrong."""
-    places: dict[str, int] = {}
+    names = [cell.strip().lower() for cell in header]
     columns = ", ".join(COLUMNS)
-    for place, name in enumerate(cell.strip().lower() for cell in header):
-        if name and name not in COLUMNS:
+    for name in filter(None, names):
+        if name not in COLUMNS:
             raise ValidationError(
                 f"The file has a column {quote(name)}, which skills don't have. The columns are: {columns}."
             )
-        if name in places:
+        if names.count(name) > 1:
             raise ValidationError(f"The file has the column {quote(name)} more than once.")
-        if name:
-            places[name] = place
-    if "name" not in places:
+    if "name" not in names:
         raise ValidationError(f'The first row must name the columns, with "name" among them: {columns}.')
-    return places
+    return {name: names.index(name) for name in COLUMNS if name in names}
 
 
 def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:

@@ -16,14 +16,8 @@ from ctj_api.matching import Levels
 from ctj_api.models import Skill
 from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
-    DAYS,
-    END_OF_DAY,
     MAX_LEVEL,
     MAX_PASSWORD,
-    MAX_SKILLS,
-    MAX_SLOT_NAME,
-    MAX_SLOTS,
-    MIDNIGHT,
     MIN_LEVEL,
     RETIRED,
     clean_skill_levels,
@@ -35,59 +29,9 @@ from ctj_api.validators import (
     validate_week_slots,
 )
 
+from .schema import PARTS
+
 SKILL_NAMES = "skill_names"
-MISTYPED = "This is not your password."
-LEVELS_SCHEMA = {
-    "type": "object",
-    "description": "Skill id → level.",
-    "propertyNames": {"format": "uuid"},
-    "additionalProperties": {"type": "integer", "minimum": MIN_LEVEL, "maximum": MAX_LEVEL},
-    "maxProperties": MAX_SKILLS,
-}
-
-
-SLOT_SCHEMA = {
-    "day": {"type": "string", "enum": list(DAYS)},
-    "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
-    "end": {"type": "string", "description": f"HH:MM; {MIDNIGHT} means {END_OF_DAY}", "examples": ["20:00"]},
-}
-TIMEZONE_SCHEMA = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
-
-
-def _object_schema(
-    properties: dict[str, Any], optional: dict[str, Any] | None = None, **more: object
-) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": {**properties, **(optional or {})},
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
-    slots = {"type": "array", "maxItems": MAX_SLOTS, "items": _object_schema(SLOT_SCHEMA, more_of_a_slot)}
-    description = "Weekly slots in one time zone; null means not given."
-    return _object_schema({"timezone": TIMEZONE_SCHEMA, "slots": slots}, description=description)
-
-
-MEETING_SCHEMA = _object_schema(
-    {
-        **SLOT_SCHEMA,
-        "timezone": TIMEZONE_SCHEMA,
-        "name": {"type": "string"},
-        "local": _object_schema(
-            {**SLOT_SCHEMA, "timezone": TIMEZONE_SCHEMA},
-            type=["object", "null"],
-            description="The same on the volunteer's clock; an end that is not after the start is on the next day.",
-        ),
-        "fits": {
-            "type": ["boolean", "null"],
-            "description": "Whether the volunteer is free for the whole of it; null where either side didn't say.",
-        },
-    }
-)
 
 
 class WeekField(serializers.JSONField):
@@ -103,14 +47,14 @@ class WeekField(serializers.JSONField):
         return normal_week(super().to_internal_value(data))
 
 
-@extend_schema_field(_week_schema())
+@extend_schema_field(PARTS["availability"])
 class AvailabilityField(WeekField):
     """When a volunteer is free, in weekly slots of one time zone."""
 
     validate = staticmethod(validate_week_slots)
 
 
-@extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
+@extend_schema_field(PARTS["meeting_times"])
 class MeetingTimesField(WeekField):
     """When people meet, in weekly slots of one time zone."""
 
@@ -199,11 +143,11 @@ class CurrentPasswordField(PasswordField):
         password = super().run_validation(data)
         owner = authenticate(self.context["request"]._request, username=owner.email, password=password)
         if owner is None:
-            raise serializers.ValidationError(MISTYPED)
+            raise serializers.ValidationError("This is not your password.")
         return owner
 
 
-@extend_schema_field(LEVELS_SCHEMA)
+@extend_schema_field(PARTS["levels"])
 class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     """``{skill id: level}``."""
 

@@ -16,9 +16,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.accounts.limits import TooManyAttempts
-from ctj_api.accounts.linking import account_of
+from ctj_api.accounts.linking import Claims, account_of
 from ctj_api.accounts.password_reset import link_tokens
-from ctj_api.auth import Claims
 from ctj_api.models import UserProfile
 
 from .cognito import POOL, SUB, bearer, cognito, id_token, key_server

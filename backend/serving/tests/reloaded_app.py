@@ -1,1 +1,0 @@
-from serving.tests.server_app import application
