@@ -1,6 +1,5 @@
 """The serializer fields of this API: values in one form of JSON only, and the two JSON shapes."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -52,20 +51,14 @@ SLOT_SCHEMA = {
 TIMEZONE_SCHEMA = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
 
 
-def _object_schema(
-    properties: dict[str, Any], optional: dict[str, Any] | None = None, **more: object
-) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": {**properties, **(optional or {})},
-        "additionalProperties": False,
-        **more,
-    }
+def _object_schema(properties: dict[str, Any], **more: object) -> dict[str, Any]:
+    required = list(properties)
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False, **more}
 
 
 def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
-    slots = {"type": "array", "maxItems": MAX_SLOTS, "items": _object_schema(SLOT_SCHEMA, more_of_a_slot)}
+    slot = _object_schema({**SLOT_SCHEMA, **more_of_a_slot}, required=list(SLOT_SCHEMA))
+    slots = {"type": "array", "maxItems": MAX_SLOTS, "items": slot}
     description = "Weekly slots in one time zone; null means not given."
     return _object_schema({"timezone": TIMEZONE_SCHEMA, "slots": slots}, description=description)
 
@@ -91,11 +84,6 @@ MEETING_SCHEMA = _object_schema(
 class WeekField(serializers.JSONField):
     """Weekly slots of one time zone."""
 
-    validate: ClassVar[Callable[[object], None]]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, validators=[self.validate], **kwargs)
-
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored."""
         return normal_week(super().to_internal_value(data))
@@ -105,14 +93,16 @@ class WeekField(serializers.JSONField):
 class AvailabilityField(WeekField):
     """When a volunteer is free, in weekly slots of one time zone."""
 
-    validate = staticmethod(validate_week_slots)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
 
 
 @extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
 class MeetingTimesField(WeekField):
     """When people meet, in weekly slots of one time zone."""
 
-    validate = staticmethod(validate_meeting_times)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_meeting_times], **kwargs)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):
