@@ -29,7 +29,7 @@ from .common import (
 MY_MATCHES = "/api/users/me/matches/"
 PACIFIC, BERLIN = "America/Los_Angeles", "Europe/Berlin"
 (MONDAY,) = WEEK["slots"]
-BUSY = {"timezone": PACIFIC, "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
+BUSY: dict[str, Any] = {"timezone": PACIFIC, "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
 
 
 def matches_of(opportunity: Opportunity) -> str:
@@ -175,7 +175,7 @@ class OpportunityMatchReadTests(MatchAssertions):
         early, dawn, noon = (slot(f"tue {hours}") for hours in ("08:00-09:00", "08:30-09:30", "12:00-13:00"))
         client = browser(self.pm)
         payload = opportunity_payload(
-            project=str(self.project.pk), skills_required_matrix={str(self.react.pk): 3}, meeting_times=BUSY
+            project=str(make_project(meeting_times=BUSY).pk), skills_required_matrix={str(self.react.pk): 3}
         )
         url = f"/api/opportunities/{client.post('/api/opportunities/', payload).json()['id']}/"
         for zone, slots, expected, some, every in (
@@ -186,7 +186,7 @@ class OpportunityMatchReadTests(MatchAssertions):
             (BERLIN, [dawn], [told(dawn, BERLIN, "mon 23:30-00:30")], True, True),
             (BERLIN, [early], [told(early, BERLIN, "mon 23:00-24:00")], True, True),
             (PACIFIC, [], [], None, None),
-            (None, None, [told(MONDAY, PACIFIC)], True, True),
+            (None, None, [told(BUSY["slots"][0], PACIFIC, fits=False)], False, False),
         ):
             payload["meeting_times"] = zone and {"timezone": zone, "slots": slots}
             self.assertEqual(client.put(url, payload).json()["meeting_times"], payload["meeting_times"])
