@@ -115,10 +115,8 @@ class MatchFilter(PagedFilterSet):
     @property
     def narrowing(self) -> Narrowing:
         """What the request asks for."""
-        fits = self.value_of("fits")
-        return Narrowing(
-            Fraction(self.value_of("min_score")), self.value_of("require_all"), fits=bool(fits), fits_all=fits == "all"
-        )
+        minimum, fits = Fraction(self.value_of("min_score")), self.value_of("fits")
+        return Narrowing(minimum, self.value_of("require_all"), fits=bool(fits), fits_all=fits == "all")
 
 
 class OpportunityMatchFilter(MatchFilter, OpportunityFilter):

@@ -1,6 +1,5 @@
 """The serializer fields of this API: values in one form of JSON only, and the two JSON shapes."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -37,11 +36,6 @@ SKILL_NAMES = "skill_names"
 class WeekField(serializers.JSONField):
     """Weekly slots of one time zone."""
 
-    validate: ClassVar[Callable[[object], None]]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, validators=[self.validate], **kwargs)
-
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored."""
         return normal_week(super().to_internal_value(data))
@@ -51,14 +45,16 @@ class WeekField(serializers.JSONField):
 class AvailabilityField(WeekField):
     """When a volunteer is free, in weekly slots of one time zone."""
 
-    validate = staticmethod(validate_week_slots)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
 
 
 @extend_schema_field(PARTS["meeting_times"])
 class MeetingTimesField(WeekField):
     """When people meet, in weekly slots of one time zone."""
 
-    validate = staticmethod(validate_meeting_times)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_meeting_times], **kwargs)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):

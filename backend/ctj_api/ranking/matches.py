@@ -120,8 +120,8 @@ class OpportunityRanking(Ranking):
         clashing = {project for project, week in weeks if not self._suits(self._meetings(week))}
         # Many listings have the same week: as a text it is compared once.
         suits = cache(lambda own: own is None or self._suits(self._meetings(orjson.loads(own))))
-        rows = self._overlapping.exclude(project__in=clashing, meeting_times__isnull=True)
-        rows = rows.values_list("pk", "min_hours_required", Cast("meeting_times", TextField()))
+        others = self._overlapping.exclude(project__in=clashing, meeting_times__isnull=True)
+        rows = others.values_list("pk", "min_hours_required", Cast("meeting_times", TextField()))
         return {pk for pk, required, own in rows if fits_hours(available, required) is not False and suits(own)}
 
     def _meetings(self, week: WeekSlots | None) -> list[Meeting]:

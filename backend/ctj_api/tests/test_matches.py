@@ -29,7 +29,7 @@ from .common import (
 MY_MATCHES = "/api/users/me/matches/"
 PACIFIC, BERLIN = "America/Los_Angeles", "Europe/Berlin"
 (MONDAY,) = WEEK["slots"]
-BUSY = {"timezone": PACIFIC, "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
+BUSY: dict[str, Any] = {"timezone": PACIFIC, "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
 
 
 def matches_of(opportunity: Opportunity) -> str:
@@ -171,42 +171,35 @@ class OpportunityMatchReadTests(MatchAssertions):
         late = {"timezone": PACIFIC, "slots": [MONDAY, slot("mon 22:00-24:00"), slot("tue 00:00-02:00")]}
         UserProfile.objects.filter(pk=self.volunteer.pk).update(meeting_availability=late)
         self.volunteer.refresh_from_db()
-        sync, retro, dawn, noon = (
-            slot("mon 18:00-19:00", name="Sync"),
-            slot("thu 12:00-13:00", name="Retro"),
-            slot("tue 08:30-09:30"),
-            slot("tue 12:00-13:00"),
+        sync, retro = slot("mon 18:00-19:00", name="Sync"), slot("thu 12:00-13:00", name="Retro")
+        early, dawn, noon = (slot(f"tue {hours}") for hours in ("08:00-09:00", "08:30-09:30", "12:00-13:00"))
+        client = browser(self.pm)
+        payload = opportunity_payload(
+            project=str(make_project(meeting_times=BUSY).pk), skills_required_matrix={str(self.react.pk): 3}
         )
+        url = f"/api/opportunities/{client.post('/api/opportunities/', payload).json()['id']}/"
         for zone, slots, expected, some, every in (
             (PACIFIC, [sync], [told(sync, PACIFIC)], True, True),
             (PACIFIC, [retro, sync], [told(retro, PACIFIC, fits=False), told(sync, PACIFIC)], True, False),
             (PACIFIC, [retro], [told(retro, PACIFIC, fits=False)], False, False),
             (BERLIN, [noon], [told(noon, BERLIN, "tue 03:00-04:00", fits=False)], False, False),
             (BERLIN, [dawn], [told(dawn, BERLIN, "mon 23:30-00:30")], True, True),
-            (BERLIN, [slot("tue 08:00-09:00")], [told(slot("tue 08:00-09:00"), BERLIN, "mon 23:00-24:00")], True, True),
+            (BERLIN, [early], [told(early, BERLIN, "mon 23:00-24:00")], True, True),
             (PACIFIC, [], [], None, None),
-            (None, None, [told(MONDAY, PACIFIC)], True, True),
+            (None, None, [told(BUSY["slots"][0], PACIFIC, fits=False)], False, False),
         ):
-            week = zone and {"timezone": zone, "slots": slots}
-            payload = opportunity_payload(
-                project=str(self.project.pk), skills_required_matrix={str(self.react.pk): 3}, meeting_times=week
-            )
-            created = browser(self.pm).post("/api/opportunities/", payload).json()
-            self.assertEqual(created["meeting_times"], week)
+            payload["meeting_times"] = zone and {"timezone": zone, "slots": slots}
+            self.assertEqual(client.put(url, payload).json()["meeting_times"], payload["meeting_times"])
             with (
                 self.subTest(zone=zone, slots=slots),
                 patch("ctj_api.views.timezone.now", return_value=datetime(2026, 1, 14, tzinfo=UTC)),
             ):
-                for url, user in (
-                    (MY_MATCHES, self.volunteer),
-                    (f"/api/opportunities/{created['id']}/matches/", self.pm),
-                ):
-                    (match,) = self.listed(url, user)
+                for matches, user in ((MY_MATCHES, self.volunteer), (f"{url}matches/", self.pm)):
+                    (match,) = self.listed(matches, user)
                     self.assertEqual(match["meetings"], expected)
                     self.assertEqual((match["fits_meetings"], match["fits_all_meetings"]), (some, every))
-                    self.assertEqual(len(self.listed(url, user, fits="true")), some is not False)
-                    self.assertEqual(len(self.listed(url, user, fits="all")), every is not False)
-            Opportunity.objects.all().delete()
+                    self.assertEqual(len(self.listed(matches, user, fits="true")), some is not False)
+                    self.assertEqual(len(self.listed(matches, user, fits="all")), every is not False)
 
     def test_authenticated_user_can_narrow_by_score_and_to_what_is_met(self) -> None:
         """The exact score counts, neither rounded to places nor to a float; ``require_all`` leaves nothing unmet."""
