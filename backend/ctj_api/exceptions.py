@@ -97,7 +97,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     if isinstance(exc, exceptions.ValidationError):
         response.data = validation_envelope(flatten(exc.detail))
     elif isinstance(exc, exceptions.APIException):
-        response.data = envelope(ErrorCode(exc.get_codes()), str(exc.detail))
+        response.data = envelope(ErrorCode(str(exc.get_codes())), str(exc.detail))
     else:
         code, message = CODE_OF_STATUS[response.status_code]
         response.data = envelope(code, message)

@@ -32,7 +32,7 @@ class CsrfSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         return PARTS["securitySchemes"][self.name]
 
 
-class IdTokenScheme(CsrfSessionScheme):
+class IdTokenScheme(CsrfSessionScheme):  # type: ignore[no-untyped-call]
     """Describe the ID token of Cognito."""
 
     target_class = "ctj_api.auth.CognitoAuthentication"

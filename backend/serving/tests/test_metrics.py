@@ -6,13 +6,13 @@ import signal
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import yaml
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 from django.test import SimpleTestCase, TestCase, override_settings
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -132,9 +132,9 @@ class MetricsTests(TestCase):
         """The gauge counts a request of a user until its end, but not the scrape."""
         under_way = []
 
-        def read(*_: object) -> QuerySet[Skill]:
+        def read(*_: object) -> SimpleNamespace:
             under_way.append(self.read()["ctj_requests_in_progress"])
-            return Skill.objects.none()
+            return SimpleNamespace(qs=Skill.objects.none())
 
         with patch("ctj_api.views.SkillFilter.read", read):
             self.client.get("/api/skills/")
