@@ -15,7 +15,6 @@ CREATE OR REPLACE TRIGGER opportunity_update_notes_listing
 
 
 class Migration(migrations.Migration):
-    # 0018 is another branch's; this one needs nothing of it.
     dependencies = [("ctj_api", "0017_people_depot")]
 
     operations = [
