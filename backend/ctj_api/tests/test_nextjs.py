@@ -165,6 +165,7 @@ class JourneyTests(LiveServerTestCase):
         post("UX Writing", "Civic Tech Jobs", {"React": 1}, status="draft")
         post("Data Scientist", "311 Data", {"React": 1}, status="closed")
         post("Full Stack Developer", "HomeUniteUs", {"React": 2}, min_hours_required=20)
+        post("UX Researcher", "HomeUniteUs", {"Python": 5})
         post(
             "Front End Developer",
             "Food Oasis",
