@@ -15,16 +15,16 @@ MONDAY, LATE = ("mon", "18:00", "20:00", ""), ("fri", "22:00", "00:00", " Late "
 NONE = {"weekly_meetings_none": ["on"]}
 
 
-def sent(*rows: tuple[str, ...], timezone: str = WEEK["timezone"], **more: list[str]) -> dict[str, list[str]]:
+def sent(*rows: tuple[str, ...], timezone: str = "America/Los_Angeles") -> dict[str, list[str]]:
     """Return what a browser sends for rows of day, start, end and name."""
     parts = enumerate(("day", "start", "end", "name"))
     fields = {f"weekly_meetings_{part}": [row[number] for row in rows] for number, part in parts}
-    return {**fields, "weekly_meetings_timezone": [timezone], **more}
+    return {**fields, "weekly_meetings_timezone": [timezone]}
 
 
 def read(data: dict[str, list[str]]) -> tuple[Any, list[str]]:
     """Return the week that was sent, or the messages of its refusal, and what stands beside the rows."""
-    field = MeetingTimesFormField(required=False)
+    field: Any = MeetingTimesFormField(required=False)
     value = field.widget.value_from_datadict(MultiValueDict(data), {}, "weekly_meetings")
     problems = [row.problem for row in field.prepare_value(value).rows if row.problem]
     try:
@@ -43,8 +43,8 @@ class WeekEditorTests(OpportunityTestCase):
             ({}, None),
             (sent(("", "", "", " "), MONDAY), WEEK),
             (sent(LATE, timezone="Asia/Kolkata"), {"timezone": "Asia/Kolkata", "slots": [late]}),
-            (sent(**NONE), {**WEEK, "slots": []}),
-            (sent(MONDAY, **NONE), [NONE_AND_SOME]),
+            (sent() | NONE, {**WEEK, "slots": []}),
+            (sent(MONDAY) | NONE, [NONE_AND_SOME]),
             (sent(MONDAY, timezone="<i>"), ['The timezone must be an IANA name such as "America/Los_Angeles".']),
             (sent(*[MONDAY] * 101), ["The slots must be a list of at most 100."]),
         ]
@@ -69,7 +69,7 @@ class WeekEditorTests(OpportunityTestCase):
         url, history = change_url(listing), reverse("admin:ctj_api_opportunity_history", args=[listing.pk])
         page = self.client.get(url)
         self.assertContains(page, "the meetings of the project count: <ul")
-        kept = sent(timezone="Europe/Berlin", **NONE)
+        kept = sent(timezone="Europe/Berlin") | NONE
         for data, stored, entries in ((kept, week, 0), (sent(MONDAY), WEEK, 1), ({}, None, 2)):
             self.client.post(url, listing_form(project=str(project.pk), **data))
             listing.refresh_from_db()

@@ -217,7 +217,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         page.get_by_role("button", name="Remove Monday").click()
         expect(page.get_by_role("button", name="Add a meeting")).to_be_focused()
         page.keyboard.press("Enter")
-        fill_meeting(page, 0, "Wednesday", "21:00", "20:30", "Team")
+        fill_meeting(page, 0, "Wednesday", "21:00", "20:30")
         page.get_by_role("button", name="Save and continue editing").click()
         problem = page.locator(".row-problem").get_by_text("Wednesday: it must start before it ends, not 21:00 to")
         expect(problem).to_be_visible()
