@@ -57,7 +57,7 @@ def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:
     if not (settings["COGNITO_USER_POOL"] or "").startswith(f"{settings['COGNITO_AWS_REGION']}_"):
         yield "set COGNITO_USER_POOL to the id of a pool of COGNITO_AWS_REGION, such as us-west-2_AbCdEfGhI"
     addresses = {"COGNITO_JWKS_URL": settings["COGNITO_JWKS_URL"], "COGNITO_DOMAIN": settings["COGNITO_DOMAIN"]}
-    addresses |= {"COGNITO_ISSUERS": " ".join(settings["COGNITO_ISSUERS"] or ())}
+    addresses |= {"COGNITO_ISSUERS": " ".join(settings["COGNITO_ISSUERS"] or ["-"])}
     for name, urls in addresses.items():
         if not all(_is_safe_url(url, settings) for url in (urls or "").split()):
             yield f"set {name} to an address by https://"
@@ -77,11 +77,11 @@ def _unfit_people_depot(settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_safe_url(url: str, settings: dict[str, Any]) -> bool:
-    """Return whether ``url`` leads to a server by TLS, or to this machine while debugging."""
+    """Return whether ``url`` leads to a server by TLS, or to this machine while debugging, and holds no password."""
     try:
         parts = urlsplit(url)
         is_loopback = parts.scheme == "http" and is_local(parts.hostname or "example.org") and settings["DEBUG"]
-        return bool(parts.hostname) and not parts.query and (parts.scheme == "https" or is_loopback)
+        return bool(parts.hostname) and not set("@?# ") & set(url) and (parts.scheme == "https" or is_loopback)
     except ValueError:
         return False
 

@@ -121,6 +121,7 @@ def _cleaned(name: str, value: str) -> str:
     """Return the value as an account has it, or nothing for one that none may have."""
     field: Any = UserProfile._meta.get_field(name)
     try:
-        return str(field.clean(value.strip(), None))
+        field.run_validators(value.strip())  # in lower case, an address could be another one
+        return str(field.to_python(value.strip()))
     except ValidationError:
         return ""

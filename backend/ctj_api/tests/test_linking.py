@@ -64,6 +64,7 @@ class LinkingTests(APITestCase):
             ("nobody's, not verified", lambda: None, unverified, "Verify your e-mail address"),
             ("nobody's, without", lambda: None, {"email": ""}, "Verify your e-mail address"),
             ("nobody's, odd", lambda: None, {"email": '"a b"@example.org'}, "can't be used here"),
+            ("in lower case only", lambda: make(email="k@a.org"), {"email": "\u212a@a.org"}, "can't be used here"),
             ("somebody's", lambda: make(email=ANA), {}, "linked"),
             ("somebody's, not verified", lambda: make(email=ANA), unverified, "Verify your e-mail address"),
             ("project manager's", lambda: make_pm_user(email=ANA), {}, "linked"),

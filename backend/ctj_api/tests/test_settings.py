@@ -124,12 +124,15 @@ class SettingsTests(SimpleTestCase):
         secret = {"COGNITO_ADMIN_CLIENT_SECRET": "s"}
         wrong = {"COGNITO_ISSUERS": "https://a.invalid,http://a.invalid", "COGNITO_JWKS_URL": "http://127.0.0.1/keys"}
         wrong |= {"COGNITO_LEEWAY_SECONDS": "61", "COGNITO_USER_POOL": "eu_Abc", "PEOPLEDEPOT_URL": "http://a.invalid"}
+        unsafe = [("PEOPLEDEPOT_URL", "https://a:b@c.invalid"), ("COGNITO_JWKS_URL", "https://a@c.invalid")]
+        unsafe += [("PEOPLEDEPOT_URL", "https://c.invalid/#a"), ("COGNITO_ISSUERS", "")]
         for changes, names in (
             ({}, []),
             (bridge | secret, []),
             (bridge | secret | {"COGNITO_ADMIN_CLIENT_ID": "a"}, ["COGNITO_ADMIN_CLIENT_ID"]),
             (dict.fromkeys(needed, ""), needed),
             (wrong, wrong),
+            *(({name: url}, [name]) for name, url in unsafe),
             (bridge, ["COGNITO_ADMIN_CLIENT_SECRET"]),
             ({"IDENTITY_PROVIDER": "okta", "CATALOG_SOURCE": "csv"}, ["IDENTITY_PROVIDER", "CATALOG_SOURCE"]),
         ):

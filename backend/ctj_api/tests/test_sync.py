@@ -5,14 +5,15 @@ from copy import deepcopy
 from functools import partial
 from io import StringIO
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import DEFAULT, patch
 from uuid import UUID
 
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.test import TestCase, override_settings
 
 from ctj_api.catalog.sync import SYNC_LOCK
+from ctj_api.clients.peopledepot import PeopleDepotClient
 from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SkillMatrix, SyncRun
 from ctj_api.querysets import CatalogQuerySet
 
@@ -282,14 +283,16 @@ class GuardTests(SyncCase):
         self.assertIn("--every", sync(every=0)[1])
 
     def test_operator_has_it_run_again_and_again(self) -> None:
-        """After a failure as well; the newest records are kept."""
+        """After a failure as well, that of the database included; the newest records are kept."""
         self.depot.fail("skills", say(401), times=1)
         output = StringIO()
-        pauses = patch("time.sleep", side_effect=[None, None, KeyboardInterrupt])
+        pauses = patch("time.sleep", side_effect=[None, None, None, KeyboardInterrupt])
+        lost = [InterfaceError("the connection is closed"), DEFAULT, DEFAULT]
+        self.enterContext(patch.object(PeopleDepotClient, "practice_areas", side_effect=lost, return_value=[]))
         self.enterContext(patch("ctj_api.catalog.sync.KEPT_RUNS", 3))
         with pauses as slept, patch.object(connection, "close"), self.assertRaises(KeyboardInterrupt):
             call_command("sync_peopledepot", every=15, stdout=output, stderr=output)
-        self.assertEqual([call.args for call in slept.call_args_list], [(900,)] * 3)
+        self.assertEqual([call.args for call in slept.call_args_list], [(900,)] * 4)
         self.assertIn(
             "Failed: nothing was changed. PeopleDepot's skills: it refuses the token (401).", output.getvalue()
         )

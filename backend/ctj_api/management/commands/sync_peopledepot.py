@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import Error, connection
 
 from ctj_api.catalog.source import is_kept_elsewhere
 from ctj_api.catalog.sync import synchronise
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         while True:
             try:
                 self._synchronise(**options)
-            except CommandError as error:
+            except (CommandError, Error) as error:
                 self.stderr.write(str(error))
             connection.close()
             time.sleep(every * 60)
