@@ -20,7 +20,11 @@ RESET_PAGE = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)(:\d+)?/)[^?#
 
 def check_settings(settings: dict[str, Any], environment: Env) -> None:
     """Raise ``ImproperlyConfigured``, with a line for each setting that is missing or can't be used."""
-    problems = [*_unreadable(environment), *_missing(settings), *_unfit_stage_2(settings)]
+    problems = [*_unreadable(environment), *_missing(settings)]
+    if settings["IDENTITY_PROVIDER"] == "cognito":
+        problems += _unfit_cognito(settings)
+    if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
+        problems += _unfit_people_depot(settings)
     if not settings["DEBUG"]:
         problems += _unfit_for_production(settings)
     if problems:
@@ -46,13 +50,6 @@ def _missing(settings: dict[str, Any]) -> Iterator[str]:
         yield "set SQL_SSLROOTCERT to a file: the certificates of the authorities that vouch for the database"
 
 
-def _unfit_stage_2(settings: dict[str, Any]) -> Iterator[str]:
-    if settings["IDENTITY_PROVIDER"] == "cognito":
-        yield from _unfit_cognito(settings)
-    if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
-        yield from _unfit_people_depot(settings)
-
-
 def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:
     for name in ("COGNITO_AWS_REGION", "COGNITO_USER_POOL", "COGNITO_APP_CLIENT_ID"):
         if not settings[name]:
@@ -60,7 +57,7 @@ def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:
     if not (settings["COGNITO_USER_POOL"] or "").startswith(f"{settings['COGNITO_AWS_REGION']}_"):
         yield "set COGNITO_USER_POOL to the id of a pool of COGNITO_AWS_REGION, such as us-west-2_AbCdEfGhI"
     addresses = {"COGNITO_JWKS_URL": settings["COGNITO_JWKS_URL"], "COGNITO_DOMAIN": settings["COGNITO_DOMAIN"]}
-    addresses |= {"COGNITO_ISSUERS": " ".join(settings["COGNITO_ISSUERS"] or ())}
+    addresses |= {"COGNITO_ISSUERS": " ".join(settings["COGNITO_ISSUERS"] or ["-"])}
     for name, urls in addresses.items():
         if not all(_is_safe_url(url, settings) for url in (urls or "").split()):
             yield f"set {name} to an address by https://"
@@ -80,19 +77,18 @@ def _unfit_people_depot(settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_safe_url(url: str, settings: dict[str, Any]) -> bool:
-    """Return whether ``url`` leads to a server by TLS, or to this machine while debugging."""
+    """Return whether ``url`` leads to a server by TLS, or to this machine while debugging, and holds no password."""
     try:
         parts = urlsplit(url)
         is_loopback = parts.scheme == "http" and is_local(parts.hostname or "example.org") and settings["DEBUG"]
-        return bool(parts.hostname) and not parts.query and (parts.scheme == "https" or is_loopback)
+        return bool(parts.hostname) and not set("@?# ") & set(url) and (parts.scheme == "https" or is_loopback)
     except ValueError:
         return False
 
 
 def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
     yield from _weak_secrets(settings)
-    yield from _wrong_names(settings)
-    yield from _too_wide_networks(settings)
+    yield from _too_open(settings)
     if settings["SECURE_PROXY_SSL_HEADER"] and not settings["TRUSTED_PROXIES"]:
         yield (
             "set TRUSTED_PROXIES to the proxy's addresses, as DJANGO_BEHIND_PROXY says that there is one: "
@@ -121,7 +117,7 @@ def _is_weak_key(key: str) -> bool:
     return is_from_startproject or len(key) < MIN_SECRET_KEY or len(set(key)) < MIN_SECRET_CHARACTERS
 
 
-def _wrong_names(settings: dict[str, Any]) -> Iterator[str]:
+def _too_open(settings: dict[str, Any]) -> Iterator[str]:
     if not settings["ALLOWED_HOSTS"]:
         yield "set DJANGO_ALLOWED_HOSTS to the host names that the API is reached by"
     if "*" in (settings["ALLOWED_HOSTS"] or ()):
@@ -133,9 +129,6 @@ def _wrong_names(settings: dict[str, Any]) -> Iterator[str]:
             "set PASSWORD_RESET_URL to the front end's page for a new password, by https://, "
             "such as https://jobs.example.org/reset-password"
         )
-
-
-def _too_wide_networks(settings: dict[str, Any]) -> Iterator[str]:
     for name in ("TRUSTED_PROXIES", "METRICS_ALLOWED_NETWORKS"):
         if any(network.prefixlen == 0 for network in settings[name] or ()):
             yield f"set {name} to networks of your own: everybody is in this one"

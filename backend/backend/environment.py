@@ -5,7 +5,7 @@ import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from environs import FileAwareEnv
 from marshmallow import ValidationError
@@ -19,22 +19,6 @@ LONGEST_SOCKET_PATH = 100  # the limit is 108 on Linux and 104 on macOS
 SHORT_DIRECTORY = Path("/tmp")  # nosec B108
 LOCAL_HOST = re.compile(r"[/@].*|localhost|127(\.\d{1,3}){3}|::1")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class Rate(NamedTuple):
-    """So many attempts in so many seconds, which begin with the first one."""
-
-    attempts: int
-    seconds: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Rate":
-        """Return the rate that a text like ``5/15m`` means; raises ``ValidationError`` for any other."""
-        match = re.fullmatch(r"([1-9]\d{0,6})/([1-9]\d{0,3})([smhd])", text.strip(), re.ASCII)
-        if match is None:
-            raise ValidationError(f'"{text}" is no rate such as 5/15m: attempts, and a number of s, m, h or d')
-        attempts, number, unit = match.groups()
-        return cls(int(attempts), int(number) * SECONDS[unit])
 
 
 class Environment(FileAwareEnv):
@@ -54,7 +38,7 @@ def read_environment(*, eager: bool) -> Environment:
     """Return a reader of settings that raises for the first wrong value, or else for all of them when it is sealed."""
     environment = Environment(eager=eager, strip_whitespace=True)
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
-    environment.add_parser("rate", Rate.parse)
+    environment.add_parser("rate", parse_rate)
     environment.add_parser("networks", _networks)
     environment.add_parser("texts", _texts)
     return environment
@@ -77,6 +61,15 @@ def socket_directory(data_dir: Path) -> Path:
         return home
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     return SHORT_DIRECTORY / f"{EMBEDDED_DATABASE}-{digest}"
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """Return attempts and seconds of a text like ``5/15m``; raises ``ValidationError`` for any other."""
+    match = re.fullmatch(r"([1-9]\d{0,6})/([1-9]\d{0,3})([smhd])", text.strip(), re.ASCII)
+    if match is None:
+        raise ValidationError(f'"{text}" is no rate such as 5/15m: attempts, and a number of s, m, h or d')
+    attempts, number, unit = match.groups()
+    return int(attempts), int(number) * SECONDS[unit]
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -13,7 +12,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from .accounts.linking import account_of
+from .accounts.linking import Claims, account_of
 from .clients.signing_keys import signing_keys
 from .http.authentication import require_readable_body
 from .models import UserProfile
@@ -25,20 +24,6 @@ SUB = re.compile("[ -~]{1,255}")
 # What a token says of the key that it is to be verified with, or of extensions that whoever verifies it must know.
 UNTRUSTED = {"crit", "jku", "jwk", "x5c", "x5u"}
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What a verified ID token says of its owner; a text that it doesn't say is empty."""
-
-    pool: str
-    sub: str
-    email: str = ""
-    email_verified: bool = False
-    first_name: str = ""
-    last_name: str = ""
-    nonce: str = ""
-    auth_time: int = 0  # when the owner last proved who they are
 
 
 class CognitoAuthentication(BaseAuthentication):

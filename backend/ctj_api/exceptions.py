@@ -54,14 +54,6 @@ class ErrorCode(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
 
 
-class BadHeader(exceptions.APIException):
-    """A header is not what its grammar allows."""
-
-    status_code = HTTPStatus.BAD_REQUEST
-    default_code = ErrorCode.BAD_REQUEST
-    default_detail = 'If-Match is no list of entity tags, such as "a", "b".'
-
-
 class PreconditionFailed(exceptions.APIException):
     """The row has changed since the client read it."""
 
@@ -105,7 +97,7 @@ def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response
     if isinstance(exc, exceptions.ValidationError):
         response.data = validation_envelope(flatten(exc.detail))
     elif isinstance(exc, exceptions.APIException):
-        response.data = envelope(ErrorCode(exc.default_code), str(exc.detail))
+        response.data = envelope(ErrorCode(str(exc.get_codes())), str(exc.detail))
     else:
         code, message = CODE_OF_STATUS[response.status_code]
         response.data = envelope(code, message)

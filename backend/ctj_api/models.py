@@ -1,6 +1,6 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser
@@ -259,6 +259,8 @@ class Opportunity(TimestampedModel):
         "hours a week", default=0, validators=[MaxValueValidator(MAX_HOURS)]
     )
     work_environment = models.CharField(max_length=16, choices=WorkEnvironment, default=WorkEnvironment.REMOTE)
+    # Null where those of the project count.
+    meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
     skills_required_matrix = models.OneToOneField(SkillMatrix, on_delete=models.PROTECT, related_name="opportunity")
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
     created_by = models.ForeignKey(
@@ -296,10 +298,17 @@ class Opportunity(TimestampedModel):
             enum_constraint("min_experience_required", Experience, "opportunity_min_experience_enum"),
             weekly_hours_constraint("min_hours_required", "opportunity_min_hours_range"),
             filled_constraint("body", "opportunity_body_filled", at_most=MAX_BODY),
+            week_slots_constraint("meeting_times", "opportunity_meeting_times_shape", slot_keys=MEETING_KEYS),
         ]
 
     def __str__(self) -> str:
         return f"{self.role} for {self.project}"
+
+    @property
+    def meetings(self) -> dict[str, Any] | None:
+        """The weekly meetings that count: its own, or else those of its project."""
+        week: dict[str, Any] | None = self.project.meeting_times if self.meeting_times is None else self.meeting_times
+        return week
 
 
 class AccountSession(models.Model):

@@ -112,7 +112,10 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
 
     def lock_with_owners(self) -> "list[Skill]":
         """Lock these skills, after all who rate them as the API does, so that nobody else rates them meanwhile."""
-        _lock_owners([str(pk) for pk in self.values_list("pk", flat=True)])
+        matrices = _matrices().rating_any([str(pk) for pk in self.values_list("pk", flat=True)]).values("pk")
+        for model, field in (("Opportunity", "skills_required_matrix"), ("UserProfile", "skills_learned_matrix")):
+            owners = apps.get_model("ctj_api", model)._default_manager.filter(**{f"{field}__in": matrices})
+            list(owners.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
         return list(self.select_for_update().order_by("pk"))
 
     @transaction.atomic
@@ -126,7 +129,8 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
             raise ValidationError("One of these skills was deleted meanwhile.")
         if any(skill.retired_at for skill in locked if skill == kept):
             raise ValidationError(RETIRED.format(kept))
-        usage = _matrices().rating_any(dropped).count_owners()
+        matrices = _matrices().rating_any(dropped)
+        usage = Usage(**matrices.aggregate(opportunities=Count("opportunity"), volunteers=Count("volunteer")))
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
         kept.communities_of_practice.add(*communities)
@@ -151,10 +155,6 @@ class SkillMatrixQuerySet(models.QuerySet["SkillMatrix"]):
     def rating_any(self, skills: Iterable[str]) -> Self:
         """Return those that rate at least one of ``skills``, given by their ids."""
         return self.filter(levels__has_any_keys=list(skills))
-
-    def count_owners(self) -> Usage:
-        """Return how many of these matrices belong to opportunities, and how many to volunteers."""
-        return Usage(**self.aggregate(opportunities=Count("opportunity"), volunteers=Count("volunteer")))
 
     def replace_skills(self, dropped: list[str], kept: str) -> None:
         """Rate ``kept`` where any of ``dropped`` is rated, at the highest of the levels."""
@@ -294,11 +294,3 @@ class _UsesOfSkill(Func):
         """Take the model that owns the matrices, and its column with them."""
         skill = Cast("pk", models.TextField())
         super().__init__(skill, owner=owner, matrix=matrix, output_field=models.IntegerField())
-
-
-def _lock_owners(skills: list[str]) -> None:
-    """Lock the opportunities and the volunteers whose matrices rate any of ``skills``."""
-    matrices = _matrices().rating_any(skills).values("pk")
-    for model, field in (("Opportunity", "skills_required_matrix"), ("UserProfile", "skills_learned_matrix")):
-        owners = apps.get_model("ctj_api", model)._default_manager.filter(**{f"{field}__in": matrices})
-        list(owners.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))

@@ -9,12 +9,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from .accounts.password_reset import locked_owner
+from .http.schema import PARTS
 from .http.serializer_fields import (
     AvailabilityField,
     CurrentPasswordField,
     EmailTextField,
     MeetingTimesField,
     PasswordField,
+    RatedSkillsField,
     SkillLevelsField,
     StrictModelSerializer,
     TextField,
@@ -23,8 +25,9 @@ from .http.serializer_fields import (
     has_values,
     value_at,
 )
-from .matching import Levels, SkillStatus
+from .matching import SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
+from .ranking.availability import Meeting
 from .ranking.matches import Match
 from .validators import MAX_LEVEL, MIN_LEVEL, validate_plain_address
 
@@ -57,7 +60,7 @@ class RoleReadSerializer(serializers.ModelSerializer[Role]):
 class ProjectReadSerializer(serializers.ModelSerializer[Project]):
     """A project with the times of its weekly meetings."""
 
-    meeting_times = MeetingTimesField(read_only=True, allow_null=True)
+    meeting_times = MeetingTimesField(read_only=True)
 
     class Meta:
         model = Project
@@ -74,27 +77,6 @@ class SkillReadSerializer(serializers.ModelSerializer[Skill]):
         read_only_fields = fields
 
 
-class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
-    """A skill with its level, as people read it."""
-
-    skill = serializers.UUIDField()
-    name = serializers.CharField()
-    level = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)
-
-
-@extend_schema_field(RatedSkillReadSerializer(many=True))
-class RatedSkillsField(serializers.Field[Any, Any, Any, Any]):
-    """The skills of a matrix as people read them."""
-
-    def to_representation(self, value: Levels) -> list[dict[str, Any]]:
-        """Return the skills, highest level first, then by name."""
-        names = all_skill_names(self.context)
-        rated = [
-            {"skill": skill, "name": names[skill], "level": level} for skill, level in value.items() if skill in names
-        ]
-        return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
-
-
 class OpportunityReadSerializer(serializers.ModelSerializer[Opportunity]):
     """A listing with the names of what it refers to."""
 
@@ -103,6 +85,7 @@ class OpportunityReadSerializer(serializers.ModelSerializer[Opportunity]):
     project_name = serializers.CharField(source="project.name")
     role_title = serializers.CharField(source="role.title")
     community_of_practice = serializers.UUIDField(source="role.community_of_practice_id")
+    meeting_times = MeetingTimesField(read_only=True)
     skills_required_matrix = SkillLevelsField(source="skills_required_matrix.levels")
     skills_required = RatedSkillsField(source="skills_required_matrix.levels", read_only=True)
     created_by = serializers.EmailField(source="created_by.email", read_only=True, allow_null=True)
@@ -120,6 +103,7 @@ class OpportunityReadSerializer(serializers.ModelSerializer[Opportunity]):
             "min_experience_required",
             "min_hours_required",
             "work_environment",
+            "meeting_times",
             "skills_required_matrix",
             "skills_required",
             "status",
@@ -143,6 +127,7 @@ OpportunityReadSerializer.columns = columns_of(OpportunityReadSerializer(), but=
 class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
     """What a project manager says of a listing; the view stamps who that is."""
 
+    meeting_times = MeetingTimesField(required=False)
     skills_required_matrix = SkillLevelsField(required=False)
 
     class Meta:
@@ -154,6 +139,7 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
             "min_experience_required",
             "min_hours_required",
             "work_environment",
+            "meeting_times",
             "skills_required_matrix",
             "status",
         )
@@ -273,11 +259,18 @@ class MatchReadSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Whether the volunteer is free for at least one meeting; null where either side didn't say.",
     )
+    fits_all_meetings = serializers.BooleanField(allow_null=True, help_text="The same, of all meetings.")
+    meetings = serializers.SerializerMethodField()
 
     @extend_schema_field({"type": "number", "minimum": 0, "maximum": 1})
     def get_score(self, match: Match) -> float:
         """Return the score, rounded to four places."""
         return round(match.score.value or 0.0, SCORE_PLACES)
+
+    @extend_schema_field({"type": "array", "items": PARTS["meeting"]})
+    def get_meetings(self, match: Match) -> list[Meeting]:
+        """Return the meetings in the posted order."""
+        return match.meetings
 
     @extend_schema_field(SkillComparisonReadSerializer(many=True))
     def get_skills(self, match: Match) -> list[dict[str, Any]]:

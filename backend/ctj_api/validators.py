@@ -92,7 +92,13 @@ def normal_week(week: Any) -> Any:
     """Return week slots with midnight at the end of a day as ``24:00``; what has no slots stays as it is."""
     if not isinstance(week, dict) or not isinstance(week.get("slots"), list):
         return week
-    return {**week, "slots": [_normal_slot(slot) for slot in week["slots"]]}
+    return {**week, "slots": [normal_slot(slot) for slot in week["slots"]]}
+
+
+def normal_slot(slot: Any) -> Any:
+    """Return a slot that ends at midnight with ``24:00``; any other stays as it is."""
+    ends_at_midnight = isinstance(slot, dict) and slot.get("end") == MIDNIGHT
+    return {**slot, "end": END_OF_DAY} if ends_at_midnight else slot
 
 
 def validate_person_name(value: str) -> None:
@@ -153,28 +159,14 @@ def is_uuid(value: object) -> bool:
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
-def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
-    if not isinstance(value, dict) or set(value) != {"timezone", "slots"}:
-        raise ValidationError('Week slots must be an object with a "timezone" and a list of "slots".')
-    problems = []
-    if not isinstance(value["timezone"], str) or value["timezone"] not in _timezones():
-        problems.append('The timezone must be an IANA name such as "America/Los_Angeles".')
-    slots = value["slots"]
-    if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
-        problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")
-    else:
-        for number, slot in enumerate(slots, start=1):
-            problems += [f"Slot {number}: {problem}" for problem in _slot_problems(slot, slot_keys)]
-    if problems:
-        raise ValidationError(problems)
+@cache
+def timezones() -> frozenset[str]:
+    """Return the IANA names of all time zones."""
+    return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
 
 
-def _normal_slot(slot: Any) -> Any:
-    ends_at_midnight = isinstance(slot, dict) and slot.get("end") == MIDNIGHT
-    return {**slot, "end": END_OF_DAY} if ends_at_midnight else slot
-
-
-def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
+def slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
+    """Return what is wrong with a slot of a week, whose keys are to be among ``allowed``."""
     if not isinstance(slot, dict):
         return [f"it must be an object, not {describe(slot)}."]
     unknown = [key for key in slot if key not in allowed]
@@ -193,6 +185,22 @@ def _slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
     return problems
 
 
+def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
+    if not isinstance(value, dict) or set(value) != {"timezone", "slots"}:
+        raise ValidationError('Week slots must be an object with a "timezone" and a list of "slots".')
+    problems = []
+    if not isinstance(value["timezone"], str) or value["timezone"] not in timezones():
+        problems.append('The timezone must be an IANA name such as "America/Los_Angeles".')
+    slots = value["slots"]
+    if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
+        problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")
+    else:
+        for number, slot in enumerate(slots, start=1):
+            problems += [f"Slot {number}: {problem}" for problem in slot_problems(slot, slot_keys)]
+    if problems:
+        raise ValidationError(problems)
+
+
 def _level_problem(level: object, *, is_repeated: bool) -> str | None:
     if is_repeated:
         return "this skill is rated twice."
@@ -207,11 +215,6 @@ def _is_clock(value: object) -> bool:
 
 def _is_slot_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_SLOT_NAME and not _UNSTORABLE.search(value)
-
-
-@cache
-def _timezones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
 
 
 def describe(value: object) -> str:

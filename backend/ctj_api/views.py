@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
-from rest_framework.decorators import api_view, authentication_classes, permission_classes, throttle_classes
+from rest_framework.decorators import api_view, permission_classes, throttle_classes
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
@@ -28,7 +28,7 @@ from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
 from .http.caching import catalog_response, public_cache, public_read, require_match, revalidated, versioned
 from .http.pagination import paged_response, ranking_response
-from .http.schema import described
+from .http.query_parameters import described
 from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
@@ -58,18 +58,16 @@ from .serializers import (
 
 @public_read(SkillReadSerializer(many=True), SkillFilter)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def skill_list(request: Request) -> HttpResponseBase:
     """Return the skill catalog, by name."""
-    skills = SkillFilter.narrow(request, Skill.objects.current().prefetch_related("communities_of_practice"))
+    skills = SkillFilter.read(request, Skill.objects.current().prefetch_related("communities_of_practice")).qs
     tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
     return catalog_response(request, SkillReadSerializer(skills, many=True), *tables)
 
 
 @public_read(SkillReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def skill_detail(request: Request, pk: UUID) -> Response:
     """Return one skill."""
@@ -78,7 +76,6 @@ def skill_detail(request: Request, pk: UUID) -> Response:
 
 @public_read(CommunityOfPracticeReadSerializer(many=True))
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def community_of_practice_list(request: Request) -> HttpResponseBase:
     """Return the five communities of practice, by practice area."""
@@ -88,7 +85,6 @@ def community_of_practice_list(request: Request) -> HttpResponseBase:
 
 @public_read(CommunityOfPracticeReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def community_of_practice_detail(request: Request, pk: UUID) -> Response:
     """Return one community of practice."""
@@ -97,17 +93,15 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
 
 @public_read(RoleReadSerializer(many=True), RoleFilter)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def role_list(request: Request) -> HttpResponseBase:
     """Return the roles, by title, then by id."""
-    roles = RoleFilter.narrow(request, Role.objects.all().current())
+    roles = RoleFilter.read(request, Role.objects.all().current()).qs
     return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
 
 
 @public_read(RoleReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
@@ -116,17 +110,15 @@ def role_detail(request: Request, pk: UUID) -> Response:
 
 @public_read(ProjectReadSerializer(many=True), ProjectFilter)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def project_list(request: Request) -> HttpResponseBase:
     """Return the projects, by name."""
-    projects = ProjectFilter.narrow(request, Project.objects.current())
+    projects = ProjectFilter.read(request, Project.objects.current()).qs
     return catalog_response(request, ProjectReadSerializer(projects, many=True), Project)
 
 
 @public_read(ProjectReadSerializer)
 @api_view(["GET", "HEAD"])
-@authentication_classes([])
 @permission_classes([AllowAny])
 def project_detail(request: Request, pk: UUID) -> Response:
     """Return one project."""
@@ -218,19 +210,9 @@ def auth_change_password(request: Request) -> Response:
 
 
 @versioned
-@extend_schema(methods=["GET"], description="Return the signed-in user's own record.", responses=UserReadSerializer)
-@extend_schema(
-    methods=["PUT", "PATCH"],
-    description="Save the name and what the qualifier flow asks, by PUT all of that, and return the record.",
-    request=UserWriteSerializer,
-    responses=UserReadSerializer,
-)
-@extend_schema(
-    methods=["DELETE"],
-    description="Delete the signed-in user's account; its listings stay, without an author.",
-    request=AccountDeletionWriteSerializer,
-    responses={204: None},
-)
+@extend_schema(methods=["GET"], responses=UserReadSerializer)
+@extend_schema(methods=["PUT", "PATCH"], request=UserWriteSerializer, responses=UserReadSerializer)
+@extend_schema(methods=["DELETE"], request=AccountDeletionWriteSerializer, responses={204: None})
 @api_view(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 @permission_classes([IsAuthenticated])
 def user_me(request: Request) -> Response:
@@ -297,15 +279,8 @@ def user_detail(request: Request, pk: UUID) -> Response:
 
 
 @extend_schema_view(
-    list=extend_schema(
-        description="Return the opportunities that the user may see, newest first, then by id.",
-        parameters=OpportunityListFilter.documented(),
-    ),
-    retrieve=extend_schema(description="Return one opportunity; a draft is there for project managers only."),
-    create=extend_schema(
-        description="Post an opportunity, as a draft unless `status` says otherwise. Project managers only.",
-        responses={201: OpportunityReadSerializer},
-    ),
+    list=extend_schema(parameters=OpportunityListFilter.documented()),
+    create=extend_schema(responses={201: OpportunityReadSerializer}),
     update=extend_schema(responses=OpportunityReadSerializer),
 )
 @method_decorator([public_cache, versioned], name="dispatch")
@@ -358,9 +333,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""
-        if self.action in ("list", "retrieve"):
-            return OpportunityReadSerializer
-        return OpportunityWriteSerializer
+        return OpportunityReadSerializer if self.action in {"list", "retrieve"} else OpportunityWriteSerializer
 
     @transaction.atomic
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

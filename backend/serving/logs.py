@@ -1,6 +1,5 @@
 """How the log is written: a JSON object a line in production, a readable line in development."""
 
-import json
 import logging
 import logging.config
 import re
@@ -8,10 +7,8 @@ import sys
 from collections.abc import MutableMapping
 from smtplib import SMTPException
 from traceback import walk_tb
-from types import TracebackType
 from typing import Any
 
-import orjson
 import psycopg
 import structlog
 from django.core.exceptions import ImproperlyConfigured
@@ -40,9 +37,8 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         """Return the record's line, with each exception among its arguments replaced by its safe description."""
         if not record.exc_info and str(record.msg).startswith("Traceback"):  # Daphne logs its failures so
             record = logging.makeLogRecord(record.__dict__ | {"msg": "Failed", "exc_info": sys.exc_info()})
-        if isinstance(record.args, tuple) and any(isinstance(part, BaseException) for part in record.args):
-            safe = tuple(_safe_text(part) if isinstance(part, BaseException) else part for part in record.args)
-            record = logging.makeLogRecord(record.__dict__ | {"args": safe})
+        if isinstance(record.args, tuple):
+            record = logging.makeLogRecord(record.__dict__ | {"args": tuple(map(_safe, record.args))})
         return super().format(record)
 
 
@@ -88,7 +84,9 @@ def _formatter(form: str) -> logging.Formatter:
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
         return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[renderer])
-    return LineFormatter(foreign_pre_chain=before, processors=[_keep_first_line, _describe_exception, _to_json])
+    # It writes ASCII, so that no value can start another line or control a terminal.
+    to_json = structlog.processors.JSONRenderer(default=str, skipkeys=True)
+    return LineFormatter(foreign_pre_chain=before, processors=[_describe_exception, to_json])
 
 
 def _add_fields(_: Any, __: str, event: Event) -> Event:
@@ -97,14 +95,9 @@ def _add_fields(_: Any, __: str, event: Event) -> Event:
     return event
 
 
-def _keep_first_line(_: Any, __: str, event: Event) -> Event:
-    """Leave out the traceback that asyncio and others append to their message."""
-    event["event"] = str(event["event"]).partition("\n")[0]
-    return event
-
-
 def _describe_exception(_: Any, __: str, event: Event) -> Event:
-    """Replace the exception by its description."""
+    """Replace the exception by its description, and drop the traceback that asyncio and others append to a message."""
+    event["event"] = str(event["event"]).partition("\n")[0]
     exception = event.pop("exc_info", None)
     if isinstance(exception, tuple) and exception[1] is not None:
         event["exception"] = _description(exception[1])
@@ -115,12 +108,13 @@ def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str
     """Return the exception's type, safe message, place and causes."""
     diagnosis = getattr(exception, "diag", None)
     cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
+    frames = [(frame.f_code, line) for frame, line in walk_tb(exception.__traceback__)]
     parts = {
         "type": _kind(exception),
         "message": _message(exception),
         "sqlstate": getattr(diagnosis, "sqlstate", None),
         "constraint": getattr(diagnosis, "constraint_name", None),
-        "frames": _frames(exception.__traceback__),
+        "frames": [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-MAX_FRAMES:]],
         "cause": _description(cause, causes - 1) if cause and causes else None,
     }
     return {name: part for name, part in parts.items() if part}
@@ -135,20 +129,6 @@ def _message(exception: BaseException) -> str:
     return DETAIL.sub("", str(exception)) if is_telling else ""
 
 
-def _safe_text(exception: BaseException) -> str:
-    """Return the exception's safe message, or else its type."""
-    return _message(exception) or _kind(exception)
-
-
-def _frames(traceback: TracebackType | None) -> list[str]:
-    frames = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in walk_tb(traceback)]
-    return frames[-MAX_FRAMES:]
-
-
-def _to_json(_: Any, __: str, event: Event) -> str:
-    """Return one line of ASCII, so that no value can start another line or control a terminal."""
-    try:
-        line = orjson.dumps(event, default=str)
-    except TypeError:  # a lone surrogate, a number of more than 64 bits
-        line = b"\xff"
-    return line.decode() if line.isascii() else json.dumps(event, default=str, skipkeys=True)
+def _safe(part: object) -> object:
+    """Return an exception's safe message, or else its type; anything else as it is."""
+    return (_message(part) or _kind(part)) if isinstance(part, BaseException) else part

@@ -86,7 +86,8 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
     scope = getattr(request, "scope", {})
     arrived, outcome = scope.get(ARRIVED, began), scope.get(OUTCOME)
     seconds = time.perf_counter() - arrived
-    route, status = _route(request), response.status_code
+    route = request.resolver_match.view_name if request.resolver_match else "none"  # unlike paths, routes are few
+    status = response.status_code
     if outcome == CLIENT_LEFT and status == HTTPStatus.SERVICE_UNAVAILABLE:
         status = CLIENT_LEFT_STATUS  # its statement was cancelled
     if _is_from_machine(request):
@@ -126,11 +127,6 @@ def _log_slow_query(sql: Any, seconds: float) -> None:
     metrics.SLOW_QUERIES.inc()
     text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
     logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(seconds)}})
-
-
-def _route(request: HttpRequest) -> str:
-    """Return the name of the route; unlike paths, routes are few."""
-    return request.resolver_match.view_name if request.resolver_match else "none"
 
 
 def _path(request: HttpRequest) -> str:

@@ -10,12 +10,15 @@ from django.http import HttpRequest, HttpResponseBase
 
 logger = logging.getLogger(__name__)
 
-type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
 
 # One household or server is given all addresses of such a network.
 IPV6_PREFIX = 64
 WARNING_SECONDS = 60
+IGNORED = (
+    "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
+    "If that is a proxy, all of its clients share the limits of one address."
+)
 
 
 class ClientAddressMiddleware:
@@ -30,21 +33,11 @@ class ClientAddressMiddleware:
         peer, forwarded_for = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
         if not is_inside(peer, settings.TRUSTED_PROXIES):
             request.META.pop("HTTP_X_REQUEST_ID", None)
-            if forwarded_for:
-                self._warn()
+            if forwarded_for and time.monotonic() >= self._silent_until:
+                self._silent_until = time.monotonic() + WARNING_SECONDS
+                logger.warning(IGNORED)
         request.META["REMOTE_ADDR"] = client_address(peer, forwarded_for)
         return self.get_response(request)
-
-    def _warn(self) -> None:
-        """Log, once a minute at most, that a header is ignored."""
-        now = time.monotonic()
-        if now < self._silent_until:
-            return
-        self._silent_until = now + WARNING_SECONDS
-        logger.warning(
-            "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
-            "If that is a proxy, all of its clients share the limits of one address."
-        )
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
@@ -52,20 +45,19 @@ def client_address(peer: str, forwarded_for: str) -> str:
 
     Each proxy appends the address that it was called from, so what stands further left is only a claim.
     """
-    address = _parse(peer)
-    if address is None:
-        return ""
+    address = str(_parse(peer) or "")
     for text in reversed(forwarded_for.split(",")):
-        if not _is_in(address, settings.TRUSTED_PROXIES) or (before := _parse(text)) is None:
+        before = _parse(text)
+        if before is None or not is_inside(address, settings.TRUSTED_PROXIES):
             break
-        address = before
-    return str(address)
+        address = str(before)
+    return address
 
 
 def is_inside(address: str, networks: Iterable[Network]) -> bool:
     """Return whether the address lies in one of the networks."""
     parsed = _parse(address)
-    return parsed is not None and _is_in(parsed, networks)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
 def address_key(request: HttpRequest) -> str:
@@ -76,11 +68,7 @@ def address_key(request: HttpRequest) -> str:
     return str(address or "")
 
 
-def _is_in(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address in network for network in networks)
-
-
-def _parse(text: str) -> Address | None:
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address without its port, as IPv4 where it is an IPv4 address written as IPv6."""
     text = text.strip()
     if text.startswith("["):

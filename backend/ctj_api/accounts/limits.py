@@ -1,6 +1,7 @@
 """Limits on attempts, counted exactly in the database for all processes (``docs/decisions/0020-*.md``)."""
 
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -17,25 +18,7 @@ from ctj_api.models import AttemptCount
 
 from .client_address import address_key
 
-# An attempt after the end of a period begins the next one. Each call also deletes a few counts that ended long ago.
-COUNT_ATTEMPT = """
-    WITH ended AS (
-        DELETE FROM {table} WHERE key IN (
-            SELECT key FROM {table}
-            WHERE ends_at < statement_timestamp() - interval '1 hour' AND key <> %(key)s
-            ORDER BY ends_at LIMIT 10 FOR UPDATE SKIP LOCKED
-        )
-    )
-    INSERT INTO {table} AS counted (key, attempts, ends_at)
-    VALUES (%(key)s, 1, statement_timestamp() + make_interval(secs => %(seconds)s))
-    ON CONFLICT (key) DO UPDATE SET
-        attempts = CASE WHEN counted.ends_at > statement_timestamp() THEN counted.attempts + 1 ELSE 1 END,
-        ends_at = CASE WHEN counted.ends_at > statement_timestamp() THEN counted.ends_at ELSE excluded.ends_at END
-    RETURNING attempts, extract(epoch FROM ends_at - statement_timestamp())
-"""
-
-# So many attempts in so many seconds.
-type Rate = tuple[int, int]
+COUNT_ATTEMPT = Path(__file__).with_name("count_attempt.sql").read_text(encoding="utf-8")
 
 
 class TooManyAttempts(Throttled):
@@ -47,9 +30,9 @@ class TooManyAttempts(Throttled):
 
 
 class Limit:
-    """How often ``what`` may be attempted by, or on, ``whose``."""
+    """How often ``what`` may be attempted by, or on, ``whose``: a rate is so many attempts in so many seconds."""
 
-    def __init__(self, what: str, rate: Rate, *whose: str) -> None:
+    def __init__(self, what: str, rate: tuple[int, int], *whose: str) -> None:
         self.what = what
         self._allowed, self._period = rate
         # A keyed digest, so that the table holds nobody's address.
@@ -59,9 +42,8 @@ class Limit:
 
     def count(self) -> int:
         """Count an attempt, and return the seconds to wait where it is one too many, otherwise 0."""
-        table = connection.ops.quote_name(AttemptCount._meta.db_table)
         with connection.cursor() as cursor:
-            cursor.execute(COUNT_ATTEMPT.format(table=table), {"key": self._key, "seconds": self._period})
+            cursor.execute(COUNT_ATTEMPT, {"key": self._key, "seconds": self._period})
             attempts, seconds = cursor.fetchone()
         return max(1, ceil(seconds)) if attempts > self._allowed else 0
 

@@ -1,7 +1,8 @@
 """Which account a token of Cognito means (docs/decisions/0047-pool-and-sub.md)."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.backends import ModelBackend
@@ -15,15 +16,26 @@ from ctj_api.models import UserProfile
 
 from .sessions import end_sessions
 
-if TYPE_CHECKING:
-    from ctj_api.auth import Claims
-
 UNVERIFIED = "Verify your e-mail address where you sign in, then sign in anew."
 UNUSABLE = "Give a plain e-mail address where you sign in, then sign in anew: this one can't be used here."
 ADMINISTRATORS = "This address is an administrator's. Ask who runs the server for: manage.py link_cognito {} {}"
 ANOTHERS = "The account with this address belongs to another user of Cognito. Ask an administrator to unlink it."
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a verified ID token says of its owner; a text that it doesn't say is empty."""
+
+    pool: str
+    sub: str
+    email: str = ""
+    email_verified: bool = False
+    first_name: str = ""
+    last_name: str = ""
+    nonce: str = ""
+    auth_time: int = 0  # when the owner last proved who they are
 
 
 class CognitoBackend(ModelBackend):
@@ -33,7 +45,7 @@ class CognitoBackend(ModelBackend):
         """Leave passwords to the other backend."""
 
 
-def account_of(claims: "Claims") -> UserProfile:
+def account_of(claims: Claims) -> UserProfile:
     """Return the account of the token's owner, which may be inactive.
 
     Raises ``PermissionDenied``, which says what to do, for one who may have none.
@@ -59,7 +71,7 @@ def link(user: UserProfile, pool: str, sub: str) -> None:
     LogEntry.objects.log_actions(user.pk, [user], CHANGE, [{"changed": {"fields": told}}])
 
 
-def _account_of(claims: "Claims") -> UserProfile:
+def _account_of(claims: Claims) -> UserProfile:
     known = UserProfile.objects.filter(cognito_pool=claims.pool, cognito_sub=claims.sub)
     user = known.first() or _account_by_address(claims)
     if user.is_active:
@@ -68,7 +80,7 @@ def _account_of(claims: "Claims") -> UserProfile:
 
 
 @transaction.atomic
-def _account_by_address(claims: "Claims") -> UserProfile:
+def _account_by_address(claims: Claims) -> UserProfile:
     """Return the account that is made for a token's owner, or linked; an inactive one is left as it is."""
     if not (claims.email and claims.email_verified):
         raise PermissionDenied(UNVERIFIED)
@@ -88,7 +100,7 @@ def _account_by_address(claims: "Claims") -> UserProfile:
     return user
 
 
-def _take_over(user: UserProfile, claims: "Claims") -> None:
+def _take_over(user: UserProfile, claims: Claims) -> None:
     """Store the names of a token that may be names here, and its address where that is verified and free."""
     values = {name: _cleaned(name, getattr(claims, name)) for name in ("first_name", "last_name")}
     if claims.email and claims.email.lower() != user.email:
@@ -109,6 +121,7 @@ def _cleaned(name: str, value: str) -> str:
     """Return the value as an account has it, or nothing for one that none may have."""
     field: Any = UserProfile._meta.get_field(name)
     try:
-        return str(field.clean(value.strip(), None))
+        field.run_validators(value.strip())  # in lower case, an address could be another one
+        return str(field.to_python(value.strip()))
     except ValidationError:
         return ""

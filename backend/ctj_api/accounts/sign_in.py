@@ -37,7 +37,8 @@ class LimitedModelBackend(ModelBackend):
         user = super().authenticate(request, email, password)
         if user is not None:
             attempt.succeed()
-            _renew_session(request, user)
+            if request is not None and request.user == user:
+                request.session.cycle_key()  # Django keeps that of somebody who signs in again
         return user
 
 
@@ -82,9 +83,3 @@ class Attempt:
         """Let the owner, who proved in another way to be it, begin anew."""
         self._pair.reset()
         self._account.reset()
-
-
-def _renew_session(request: HttpRequest | None, user: UserProfile) -> None:
-    """Give a new session to somebody who signs in again, because Django keeps the old one."""
-    if request is not None and request.user == user:
-        request.session.cycle_key()

@@ -1,12 +1,12 @@
 """Gives rows of the catalogs other ids, in foreign keys, matrices and the admin's history as well."""
 
 import json
+from itertools import product
 from uuid import UUID, uuid4
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.db.models import Model
-from psycopg.sql import SQL, Identifier
 
 from ctj_api.models import Project, Role, Skill
 
@@ -26,9 +26,9 @@ COLUMNS: dict[type[Model], tuple[tuple[str, str], ...]] = {
     Role: (("ctj_api_role", "id"),),
     Project: (("ctj_api_project", "id"),),
 }
-CHANGE_COLUMN = SQL("""
+CHANGE_COLUMN = """
     UPDATE {table} SET {column} = (%(ids)s::jsonb ->> {column}::text)::uuid WHERE %(ids)s::jsonb ? {column}::text
-""")
+"""
 CHANGE_LISTINGS = """
     UPDATE ctj_api_opportunity SET
         project_id = coalesce((%(project)s::jsonb ->> project_id::text)::uuid, project_id),
@@ -55,22 +55,16 @@ def change_ids(ids: dict[type[Model], Ids]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(SWITCH_TRIGGERS.format("DISABLE"))  # nobody else notices, for the locks keep others from writing
         for model, pairs in moved.items():
-            for table, column in COLUMNS[model]:
-                _change_column(table, column, pairs)
+            # By way of ids that nobody has: the new ones may be those of other rows until now.
+            ways = {old: uuid4() for old in pairs}
+            steps = (ways, {way: pairs[old] for old, way in ways.items()})
+            for (table, column), step in product(COLUMNS[model], steps):
+                cursor.execute(CHANGE_COLUMN.format(table=table, column=column), {"ids": _as_json(step)})
             content_type = ContentType.objects.get_for_model(model)
             cursor.execute(CHANGE_HISTORY, {"ids": _as_json(pairs), "type": content_type.pk})
         cursor.execute(CHANGE_LISTINGS, {"project": _as_json(moved[Project]), "role": _as_json(moved[Role])})
         cursor.execute(CHANGE_MATRICES, {"skill": _as_json(moved[Skill])})
         cursor.execute(SWITCH_TRIGGERS.format("ENABLE"))
-
-
-def _change_column(table: str, column: str, ids: Ids) -> None:
-    """Go by ids that nobody has: the new ones may be those of other rows until now."""
-    ways = {old: uuid4() for old in ids}
-    statement = CHANGE_COLUMN.format(table=Identifier(table), column=Identifier(column)).as_string()
-    with connection.cursor() as cursor:
-        for step in (ways, {way: ids[old] for old, way in ways.items()}):
-            cursor.execute(statement, {"ids": _as_json(step)})
 
 
 def _as_json(ids: Ids) -> str:

@@ -2,12 +2,13 @@
 
 Loading deletes nothing, and leaves alone what is retired. It adds roles, skills and projects that are missing, a
 skill's missing communities and a blank skill's description; the names and descriptions of the five communities it
-replaces, unless its own are blank.
+replaces, unless its own are blank, and the meetings of projects where it has any. A skill that is stored under an
+alias is the entry's: ``merging.py`` gives it the entry's name.
 """
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rest_framework import serializers
 
 from ctj_api.enums import PracticeArea
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
-from ctj_api.validators import normal_name
+from ctj_api.validators import normal_name, normal_week, validate_meeting_times
 
 from .source import KEPT_ELSEWHERE, is_kept_elsewhere
 
@@ -47,6 +48,11 @@ class _NameField(serializers.CharField):
         return super().run_validation(normal_name(data) if isinstance(data, str) else data)
 
 
+class _MeetingTimesField(serializers.JSONField):
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation(normal_week(data))
+
+
 class _CommunitySerializer(_EntrySerializer):
     practice_area = serializers.ChoiceField(PracticeArea.choices)
     name = _NameField(max_length=MAX_NAME)
@@ -60,12 +66,14 @@ class _RoleSerializer(_EntrySerializer):
 
 class _SkillSerializer(_EntrySerializer):
     name = _NameField(max_length=MAX_NAME)
+    aliases = serializers.ListField(child=_NameField(max_length=MAX_NAME), default=list)
     description = serializers.CharField(allow_blank=True, default="")
     communities_of_practice = serializers.ListField(child=serializers.ChoiceField(PracticeArea.choices), default=list)
 
 
 class _ProjectSerializer(_EntrySerializer):
     name = _NameField(max_length=MAX_NAME)
+    meeting_times = _MeetingTimesField(required=False, allow_null=True, validators=[validate_meeting_times])
 
 
 class _CatalogSerializer(_EntrySerializer):
@@ -76,8 +84,8 @@ class _CatalogSerializer(_EntrySerializer):
 
     def validate(self, attrs: Catalog) -> Catalog:
         errors = {}
-        for part, key_of in KEYS.items():
-            counts = Counter(map(key_of, attrs[part]))
+        for part, keys_of in KEYS.items():
+            counts = Counter(key for entry in attrs[part] for key in keys_of(entry))
             errors[part] = [f'"{key}" is listed more than once.' for key, count in counts.items() if count > 1]
         if any(errors.values()):
             raise serializers.ValidationError(errors)
@@ -89,16 +97,12 @@ def lower_name(name: str) -> str:
     return "".join(character.lower()[0] for character in normal_name(name))
 
 
-def _name_key(entry: Entry) -> str:
-    return lower_name(entry["name"])
-
-
 # What tells the entries of each part from each other.
-KEYS: dict[str, Callable[[Entry], str]] = {
-    "communities_of_practice": lambda entry: entry["practice_area"],
-    "roles": lambda entry: f"{lower_name(entry['title'])} ({entry['community_of_practice']})",
-    "skills": _name_key,
-    "projects": _name_key,
+KEYS: dict[str, Callable[[Entry], list[str]]] = {
+    "communities_of_practice": lambda entry: [entry["practice_area"]],
+    "roles": lambda entry: [f"{lower_name(entry['title'])} ({entry['community_of_practice']})"],
+    "skills": lambda entry: [lower_name(name) for name in (entry["name"], *entry["aliases"])],
+    "projects": lambda entry: [lower_name(entry["name"])],
 }
 
 
@@ -144,27 +148,32 @@ def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, 
     """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed.
 
     Raises a ``CatalogError`` where PeopleDepot keeps the catalog; ``only_if_empty`` loads nothing then.
-    The number of queries is fixed. Loads at the same time wait for each other, because they lock the communities.
+    The number of queries is fixed.
     """
-    rows = CommunityOfPractice.objects.select_for_update(no_key=True)
-    communities = {row.practice_area: row for row in rows}
+    communities = locked_communities()
     if only_if_empty and (is_kept_elsewhere() or Skill.objects.exists()):
         catalog = {part: [] for part in catalog}
     elif is_kept_elsewhere():
         raise CatalogError(KEPT_ELSEWHERE)
-    skills_added, skills_updated = _load_skills(catalog["skills"], communities)
+    skills_added, skills_updated = _load_skills(catalog, communities)
     roles = [
         Role(title=entry["title"], community_of_practice=communities[entry["community_of_practice"]])
         for entry in catalog["roles"]
     ]
-    projects = [Project(name=entry["name"]) for entry in catalog["projects"]]
+    projects = [Project(**entry) for entry in catalog["projects"]]
     return {
         "skills added": skills_added,
         "skills updated": skills_updated,
         "roles added": _add_missing(Role, roles),
         "projects added": _add_missing(Project, projects),
+        "projects updated": _load_meetings(catalog["projects"]),
         "communities updated": _load_communities(catalog["communities_of_practice"], communities),
     }
+
+
+def locked_communities() -> Communities:
+    """Return the communities by practice area, after locking them, so that loads at the same time are one by one."""
+    return {row.practice_area: row for row in CommunityOfPractice.objects.select_for_update(no_key=True)}
 
 
 def _load_communities(entries: list[Entry], communities: Communities) -> int:
@@ -185,19 +194,52 @@ def _add_missing(model: type[Role | Project], rows: list[Any]) -> int:
     return model._default_manager.count() - stored
 
 
-def _load_skills(entries: list[Entry], communities: Communities) -> tuple[int, int]:
+def _load_meetings(entries: list[Entry]) -> int:
+    weeks = {lower_name(entry["name"]): entry["meeting_times"] for entry in entries if "meeting_times" in entry}
+    changed = []
+    for project in Project.objects.current().select_for_update(no_key=True):
+        week = weeks.get(lower_name(project.name), project.meeting_times)
+        if project.meeting_times != week:
+            project.meeting_times, project.updated_at = week, timezone.now()
+            changed.append(project)
+    return Project.objects.bulk_update(changed, ["meeting_times", "updated_at"])
+
+
+def stored_skills(catalog: Catalog, rows: Iterable[Skill]) -> list[tuple[Entry, list[Skill]]]:
+    """Return each skill of ``catalog``, with those of ``rows`` that bear its name, and then those that bear an alias.
+
+    Aliases of the shipped catalog count in any file, so that old files don't bring former names back.
+    """
+    known = catalog["skills"] + read_catalog(SHIPPED_CATALOG)["skills"]
+    names = {key: entry["name"] for entry in known for key in KEYS["skills"](entry)}
+    bearers = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row.retired_at is not None, row.name)):
+        bearers[names.get(lower_name(row.name))].append(row)
+    entries: dict[str, Entry] = {}
+    for entry in catalog["skills"]:
+        name = names[lower_name(entry["name"])]
+        whole = entries.setdefault(name, {"name": name, "description": "", "communities_of_practice": []})
+        whole["description"] = whole["description"] or entry["description"]
+        whole["communities_of_practice"] += entry["communities_of_practice"]
+    return [(entry, sorted(bearers[name], key=lambda row: not is_named(row, name))) for name, entry in entries.items()]
+
+
+def is_named(skill: Skill, name: str) -> bool:
+    """Return whether ``skill`` bears ``name``, in any case."""
+    return lower_name(skill.name) == lower_name(name)
+
+
+def _load_skills(catalog: Catalog, communities: Communities) -> tuple[int, int]:
     """Return how many skills were added and how many updated."""
     stored = Skill.objects.select_for_update(no_key=True).prefetch_related("communities_of_practice")
-    known = {lower_name(skill.name): skill for skill in stored}
     link = Skill.communities_of_practice.through
     added, updated, links = [], [], []
-    for entry in entries:
+    for entry, skills in stored_skills(catalog, stored):
         missing = {communities[area] for area in entry["communities_of_practice"]}
-        skill = known.get(_name_key(entry))
-        if skill is None:
+        if not skills:
             skill = Skill(name=entry["name"], description=entry["description"])
             added.append(skill)
-        elif skill.retired_at:
+        elif (skill := skills[0]).retired_at:
             continue
         else:
             missing -= set(skill.communities_of_practice.all())

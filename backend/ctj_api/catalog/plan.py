@@ -12,6 +12,8 @@ MAX_UNGUARDED = 5
 # Of PeopleDepot's practice areas those that mean one of our communities.
 COMMUNITIES = {"development": "engineering", "project management": "project_management", "design": "ui_ux"}
 
+type Texts = defaultdict[str, list[str]]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,28 +32,29 @@ class Row:
 
 
 class CatalogPlan:
-    """The changes of one catalog by the ids that rows have after the adoption, and all of them in words."""
+    """The changes of one catalog, by the ids after the adoption; ``texts`` gets them in words."""
 
-    def __init__(self, noun: str, ours: Iterable[Row], theirs: Iterable[Row], *, adopts: bool) -> None:
+    def __init__(self, noun: str, ours: Iterable[Row], theirs: Iterable[Row], texts: Texts, *, adopts: bool) -> None:
         """Plan; with ``adopts`` all rows of ours take part, else those that came from PeopleDepot."""
         self._noun = noun
+        self._texts = texts
         self._adopts = adopts
         self._ours = {row.id: row for row in ours}
         self._theirs = {row.id: row for row in sorted(theirs, key=lambda row: row.id)}
+        # What is to be added or goes on, but for what is in conflict.
         self._shown = {id_: row for id_, row in self._theirs.items() if not row.gone}
         # Names, as keys, that are in conflict: nothing that has them is changed.
         self._contested: set[str] = set()
-        self.texts: dict[str, list[str]] = defaultdict(list)
         self.adopted: dict[UUID, UUID] = {}
-        self.added: dict[UUID, Row] = {}
         self.changed: dict[UUID, Row] = {}
-        self._contest_twins()
         if adopts:
             self._adopt()
         self._taking_part = [row for row in self._ours.values() if row.is_synced or adopts]
-        self._contest_held_names()
-        self._add()
+        self._contest()
+        self.added = {id_: row for id_, row in self._shown.items() if id_ not in self._ours}
         self._change()
+        for row in self.added.values():
+            self._tell("added", row.name)
         for row in (self._ours | self.changed | self.added).values():
             if row.waits and not row.gone:
                 self._tell("waiting", row.name)
@@ -59,7 +62,7 @@ class CatalogPlan:
     @property
     def taken_away(self) -> int:
         """How many rows are retired or renamed."""
-        return len(self.texts["retired"]) + len(self.texts["renamed"])
+        return sum(bool(row.gone) or row.name != self._ours[id_].name for id_, row in self.changed.items())
 
     def objection(self, max_percent: int) -> str:
         """Return why this may be a mistake or malice, with the figures; empty where it is usual."""
@@ -71,22 +74,14 @@ class CatalogPlan:
         return ""
 
     def _tell(self, kind: str, name: str, more: str = "") -> None:
-        self.texts[kind].append(f'{self._noun} "{name}"{more}')
-
-    def _contest_twins(self) -> None:
-        for key, rows in _by_key(self._shown.values()).items():
-            if len(rows) > 1:
-                first, *others = sorted(row.name for row in rows)
-                names = " and ".join(f'"{name}"' for name in others)
-                self._tell("conflicts", first, f" and {names} differ in case only: rename one at PeopleDepot")
-                self._contested.add(key)
+        self._texts[kind].append(f'{self._noun} "{name}"{more}')
 
     def _adopt(self) -> None:
-        """Give our rows the ids of theirs of the same names, where exactly one of ours is called so."""
-        # Of several of a name the last one counts: one that is shown.
-        counterparts = {row.key: row.id for row in sorted(self._theirs.values(), key=lambda row: not row.gone)}
+        """Give our rows the ids of theirs of the same names, where exactly one of ours and of theirs is called so."""
+        theirs = _by_key(self._theirs.values()) | _by_key(self._shown.values())
+        counterparts = {key: rows[0].id for key, rows in theirs.items() if len(rows) == 1 or rows[0].gone}
         groups = _by_key(self._ours.values())
-        found = {key for key, rows in groups.items() if len(rows) == 1 and key in counterparts} - self._contested
+        found = {key for key in groups.keys() & counterparts if len(groups[key]) == 1}
         ids = {groups[key][0].id: counterparts[key] for key in found}
         # Whose id goes to another row gets one that nobody has.
         ids |= {id_: uuid4() for id_ in set(ids.values()) & self._ours.keys() - ids.keys()}
@@ -99,30 +94,32 @@ class CatalogPlan:
             if new in self._theirs:
                 self._tell("adopted", row.name, f" takes the id {new}")
 
-    def _contest_held_names(self) -> None:
-        """Take out what would get a name that another row of ours keeps, until nothing does."""
-        wanted = {
-            id_: row
-            for id_, row in self._shown.items()
-            if row.key not in self._contested and row.name != self._ours.get(id_, Row(id_, "")).name
-        }
-        held = _by_key(row for id_, row in self._ours.items() if id_ not in wanted or not row.is_synced)
-        while blocked := [row for row in wanted.values() if row.key in held]:
-            for row in blocked:
-                ids = sorted(str(holder.id) for holder in held[row.key])
-                way_out = "rename or merge ours" if self._adopts or len(ids) > 1 else "--adopt gives it theirs"
-                more = f" has the id {row.id}, and ours of this name {' and '.join(ids)}: {way_out}"
-                self._tell("conflicts", row.name, more)
-                self._contested.add(row.key)
-                del wanted[row.id]
-                if row.id in self._ours:
-                    held[self._ours[row.id].key].append(self._ours[row.id])
+    def _contest(self) -> None:
+        """Leave out what would get a name that another row has or gets, too, until nothing does."""
+        while clashes := [rows for rows in self._namesakes() if len(rows) > 1 and any(map(self._is_new, rows))]:
+            for rows in clashes:
+                theirs = [row for row in rows if row.id in self._shown]
+                self._tell("conflicts", *self._conflict(theirs, [row for row in rows if row not in theirs]))
+                self._contested.add(rows[0].key)
+                for row in theirs:
+                    del self._shown[row.id]
 
-    def _add(self) -> None:
-        for id_, row in self._shown.items():
-            if id_ not in self._ours and row.key not in self._contested:
-                self.added[id_] = row
-                self._tell("added", row.name)
+    def _namesakes(self) -> Iterable[list[Row]]:
+        return _by_key((self._ours | self._shown).values()).values()
+
+    def _is_new(self, row: Row) -> bool:
+        """Return whether the name is one that PeopleDepot's row of this id gets."""
+        return row.id not in self._ours or self._ours[row.id].name != row.name
+
+    def _conflict(self, theirs: list[Row], ours: list[Row]) -> tuple[str, str]:
+        """Return the name that is in conflict, and in words why, with the way out."""
+        first, *others = sorted(row.name for row in theirs)
+        if others:
+            names = " and ".join(f'"{name}"' for name in others)
+            return first, f" and {names} differ in case only: rename one at PeopleDepot"
+        ids = " and ".join(sorted(str(row.id) for row in ours))
+        way_out = "rename or merge ours" if self._adopts or len(ours) > 1 else "--adopt gives it theirs"
+        return first, f" has the id {theirs[0].id}, and ours of this name {ids}: {way_out}"
 
     def _change(self) -> None:
         for row in self._taking_part:
@@ -139,21 +136,14 @@ class CatalogPlan:
                 self._tell("returned", name)
 
 
-def plan_communities(
-    ours: dict[str, UUID | None], theirs: Iterable[Row]
-) -> tuple[dict[str, UUID], dict[str, list[str]]]:
-    """Return the communities that get another practice area's id, and in words also the areas that are none of ours."""
-    ids: dict[str, UUID] = {}
-    ignored = []
-    for row in sorted(theirs, key=lambda row: row.id):
-        community = COMMUNITIES.get(row.key)
-        if community and community not in ids:
-            ids[community] = row.id
-        else:
-            ignored.append(f'Practice area "{row.name}" is none of our communities')
-    changed = {community: id_ for community, id_ in ids.items() if ours[community] != id_}
-    adopted = [f"Community {community} takes the id {id_}" for community, id_ in changed.items()]
-    return changed, {"ignored": ignored, "adopted": adopted}
+def plan_communities(ours: dict[str, UUID | None], theirs: list[Row], texts: Texts) -> dict[str, UUID]:
+    """Return the communities that get another practice area's id; tell them, and the areas that are none of ours."""
+    areas = {COMMUNITIES.get(row.key, ""): row.id for row in sorted(theirs, key=lambda row: row.id)}
+    changed = {community: id_ for community, id_ in areas.items() if community and ours[community] != id_}
+    texts["adopted"] += [f"Community {community} takes the id {id_}" for community, id_ in changed.items()]
+    unknown = [row.name for row in theirs if row.key not in COMMUNITIES]
+    texts["ignored"] += [f'Practice area "{name}" is none of our communities' for name in unknown]
+    return changed
 
 
 def _by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:

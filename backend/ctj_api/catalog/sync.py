@@ -1,12 +1,13 @@
 """Brings the catalogs up to PeopleDepot's: fetches its lists, plans, and writes in one transaction or not at all."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+import stamina
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import F, Func, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -16,28 +17,17 @@ from ctj_api.enums import Source, SyncOutcome
 from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SyncRun
 
 from .adoption import change_ids
-from .plan import CatalogPlan, Row, plan_communities
+from .plan import CatalogPlan, Row, Texts, plan_communities
 
 # Any number will do, but for those of other locks.
 SYNC_LOCK = 6_000_017
 KEPT_RUNS = 500
-# Others only read meanwhile. A writer may hold one of these tables and wait for another: then this lets go of all, and
-# tries again. Autovacuum gives way after a second. A killed run's locks are free once PostgreSQL misses its client.
+# Others only read meanwhile. Autovacuum gives way after a second. A killed run's locks are free once PostgreSQL misses
+# its client.
 LOCK = """
     SET LOCAL client_connection_check_interval = '2s';
     SET LOCAL lock_timeout = '1.5s';
-    DO $$ BEGIN
-        FOR attempt IN 1..20 LOOP
-            BEGIN
-                LOCK TABLE ctj_api_skill, ctj_api_role, ctj_api_project, ctj_api_skillmatrix, ctj_api_opportunity
-                    IN EXCLUSIVE MODE;
-                RETURN;
-            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-                PERFORM pg_sleep(0.1);
-            END;
-        END LOOP;
-        RAISE lock_not_available USING MESSAGE = 'others write to the tables all the time';
-    END $$;
+    LOCK TABLE ctj_api_skill, ctj_api_role, ctj_api_project, ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE;
     SET LOCAL lock_timeout = 0;
 """
 # For each catalog the field with the name, and what reads PeopleDepot's.
@@ -50,24 +40,18 @@ CATALOGS: dict[Any, tuple[str, Callable[[PeopleDepotClient], Sequence[NamedRow]]
 type Lists = dict[Any, list[Row]]
 
 
-class AnotherRunError(Exception):
-    """A synchronisation is on already."""
-
-
 class Plan:
     """The changes of all catalogs and communities, and all of them in words."""
 
     def __init__(self, lists: Lists, *, adopts: bool) -> None:
         """Plan what makes our rows as these lists have them."""
+        texts: Texts = defaultdict(list)
         areas = dict(CommunityOfPractice.objects.values_list("practice_area", "people_depot_id"))
-        self.communities, texts = plan_communities(areas, lists[CommunityOfPractice])
+        self.communities = plan_communities(areas, lists[CommunityOfPractice], texts)
         self.catalogs = {
-            model: CatalogPlan(model.__name__, map(_ours, model.objects.all()), lists[model], adopts=adopts)
+            model: CatalogPlan(model.__name__, map(_ours, model.objects.all()), lists[model], texts, adopts=adopts)
             for model in CATALOGS
         }
-        for plan in self.catalogs.values():
-            for kind, lines in plan.texts.items():
-                texts[kind] = [*texts.get(kind, []), *lines]
         self.texts = {kind: sorted(lines) for kind, lines in sorted(texts.items()) if lines}
 
     def refusal(self, allowed: int | None) -> str:
@@ -80,27 +64,31 @@ class Plan:
         return reason and f"{reason}. If that is right: --allow-retire {taken_away}"
 
 
-def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | None = None) -> SyncRun:
-    """Return how the run went, recorded unless ``is_dry``; raises ``AnotherRunError`` while another one is on."""
+def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | None = None) -> SyncRun | None:
+    """Return how the run went, recorded unless ``is_dry``; nothing is done while another one is on."""
     run = SyncRun(started_at=timezone.now(), is_adoption=adopts)
-    with _alone():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SYNC_LOCK])
+        if not cursor.fetchone()[0]:
+            return None
         try:
             _run(run, _fetch(PeopleDepotClient()), is_dry=is_dry, allowed=allowed)
         except (PeopleDepotError, DatabaseError) as error:
             run.outcome, run.reason = SyncOutcome.FAILED, str(error)
-        run.ended_at = timezone.now()
-        if not is_dry:
-            run.save()
-            kept = SyncRun.objects.order_by("-started_at").values("pk")[:KEPT_RUNS]
-            SyncRun.objects.exclude(pk__in=kept).delete()
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [SYNC_LOCK])
+    run.ended_at = timezone.now()
+    if not is_dry:
+        run.save()
+        kept = SyncRun.objects.order_by("-started_at").values("pk")[:KEPT_RUNS]
+        SyncRun.objects.exclude(pk__in=kept).delete()
     return run
 
 
 @transaction.atomic
 def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> None:
     if not is_dry:
-        with connection.cursor() as cursor:
-            cursor.execute(LOCK)
+        _lock_tables()
     plan = Plan(lists, adopts=run.is_adoption)
     run.plan = plan.texts
     run.reason = plan.refusal(allowed)
@@ -109,6 +97,13 @@ def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> No
         run.outcome = SyncOutcome.REFUSED
     elif not is_dry:
         _write(plan, run.started_at)
+
+
+def _lock_tables() -> None:
+    """Lock all tables, or let go of all and try again: a writer may hold one of them and wait for another."""
+    for attempt in stamina.retry_context(on=OperationalError, attempts=20, timeout=None):
+        with attempt, transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LOCK)
 
 
 def _fetch(client: PeopleDepotClient) -> Lists:
@@ -131,9 +126,8 @@ def _ours(row: Any) -> Row:
 def _write(plan: Plan, now: datetime) -> None:
     communities = CommunityOfPractice.objects.filter(practice_area__in=plan.communities)
     communities.update(people_depot_id=None)  # theirs may be another one's
-    for community in communities:
-        community.people_depot_id = plan.communities[community.practice_area]
-    CommunityOfPractice.objects.bulk_update(communities, ["people_depot_id"])
+    for area, id_ in plan.communities.items():
+        communities.filter(practice_area=area).update(people_depot_id=id_)
     change_ids({model: changes.adopted for model, changes in plan.catalogs.items()})
     for model, changes in plan.catalogs.items():
         _write_rows(model, changes, now)
@@ -157,15 +151,3 @@ def _write_rows(model: Any, changes: CatalogPlan, now: datetime) -> None:
         row.seen_at = row.updated_at = now
     model.objects.bulk_update(rows.values(), [column, "retired_at", "seen_at", "updated_at"])
     model.objects.bulk_create(model(pk=pk, **{column: row.name}, **synced) for pk, row in changes.added.items())
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SYNC_LOCK])
-        if not cursor.fetchone()[0]:
-            raise AnotherRunError("Another synchronisation is on.")
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [SYNC_LOCK])

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from django.conf import settings
 from django.db import Error, connection
 from django.db.models import Max
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ctj_api.enums import Source, SyncOutcome
+from ctj_api.enums import SyncOutcome
 from ctj_api.models import SyncRun
+
+from .source import is_kept_elsewhere
 
 READ_SECONDS = 2
 
@@ -25,7 +26,7 @@ class SyncCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield a time for each outcome: zero where there was none, or where the catalogs are our own."""
         ended: dict[str, float] = {}
-        if settings.CATALOG_SOURCE == Source.PEOPLE_DEPOT:
+        if is_kept_elsewhere():
             asked = self._reader.submit(_last_ends)
             with suppress(TimeoutError, Error):
                 ended = asked.result(READ_SECONDS)

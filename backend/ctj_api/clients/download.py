@@ -1,4 +1,4 @@
-"""Fetches small documents in JSON from other servers, within limits."""
+"""Reads answers of other servers, within limits of time and size."""
 
 import asyncio
 import json
@@ -11,22 +11,30 @@ MAX_BYTES = 65_536
 FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OSError, TypeError, ValueError)
 
 
-async def download(method: str, url: str, seconds: float, **request: Any) -> dict[str, Any]:
-    """Return the object that an address answers with; raises one of ``FAILURES`` for anything else.
+async def receive(
+    method: str, url: str, seconds: float, max_bytes: int, **request: Any
+) -> tuple[httpx2.Response, bytes]:
+    """Return an answer and its body; raises a ``ValueError`` where that has more bytes, or one of httpx2's errors.
 
     The limit of time covers all of it, from the connection to the last byte. No redirect is followed.
     """
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    body = b""
+    body = bytearray()
     async with (
         asyncio.timeout(seconds),
         httpx2.AsyncClient(headers=headers, timeout=seconds, follow_redirects=False) as client,
         client.stream(method, url, **request) as response,
     ):
-        if response.status_code != HTTPStatus.OK:
-            raise ValueError(f"status {response.status_code}")
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > MAX_BYTES:
+            if len(body) > max_bytes:
                 raise ValueError("too long")
+    return response, bytes(body)
+
+
+async def download(method: str, url: str, seconds: float, **request: Any) -> dict[str, Any]:
+    """Return the small object in JSON that an address answers with; raises one of ``FAILURES`` for anything else."""
+    response, body = await receive(method, url, seconds, MAX_BYTES, **request)
+    if response.status_code != HTTPStatus.OK:
+        raise ValueError(f"status {response.status_code}")
     return dict(json.loads(body))

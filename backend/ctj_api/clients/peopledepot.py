@@ -20,6 +20,8 @@ from ctj_api.http.serializer_fields import TextField
 from ctj_api.models import MAX_NAME
 from ctj_api.validators import is_uuid, normal_name
 
+from .download import receive
+
 TIMEOUT = httpx2.Timeout(10, connect=2)
 ANSWER_SECONDS = 30  # for all of an answer, which may come slowly
 MAX_BYTES = 10 * 1024 * 1024
@@ -99,7 +101,7 @@ class PeopleDepotClient:
 
     def __init__(self) -> None:
         # A representation of these headers doesn't tell the token.
-        self._headers = httpx2.Headers({"Authorization": f"Bearer {_token()}", "Accept-Encoding": "identity"})
+        self._headers = httpx2.Headers({"Authorization": f"Bearer {_token()}"})
         if self._headers["Authorization"] == "Bearer ":
             raise PeopleDepotError("PEOPLEDEPOT_TOKEN, or the file PEOPLEDEPOT_TOKEN_FILE, holds no token.")
 
@@ -135,28 +137,19 @@ class PeopleDepotClient:
         raise PeopleDepotError(f"PeopleDepot's {path.partition('/')[0]}: {reason}.")
 
     def _get(self, url: str) -> bytes:
+        asked = receive("GET", url, ANSWER_SECONDS, MAX_BYTES, headers=self._headers, timeout=TIMEOUT)
         try:
-            return asyncio.run(self._read(url))
+            response, content = asyncio.run(asked)
+        except ValueError as error:
+            raise PeopleDepotError(f"its answer has more than {MAX_BYTES:,} bytes") from error
         except (httpx2.TimeoutException, TimeoutError) as error:
             raise PeopleDepotError("it takes too long to answer", retry=True) from error
         except (httpx2.ConnectError, httpx2.InvalidURL) as error:
             raise PeopleDepotError(f"there is no connection to it ({error})", retry=True) from error
         except httpx2.HTTPError as error:
             raise PeopleDepotError("it broke the connection off", retry=True) from error
-
-    async def _read(self, url: str) -> bytes:
-        content = bytearray()
-        async with (
-            asyncio.timeout(ANSWER_SECONDS),
-            httpx2.AsyncClient(headers=self._headers, timeout=TIMEOUT) as client,
-            client.stream("GET", url) as response,
-        ):
-            _check_head(response)
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if len(content) > MAX_BYTES:
-                    raise PeopleDepotError(f"its answer has more than {MAX_BYTES:,} bytes")
-        return bytes(content)
+        _check_head(response)
+        return content
 
 
 def _token() -> str:
@@ -184,13 +177,13 @@ def _check_head(response: httpx2.Response) -> None:
 
 def _retry(retry_after: str) -> bool | float:
     """Return whether another try makes sense, or after how many seconds where ``Retry-After`` names a time."""
-    if retry_after.isascii() and retry_after.isdecimal():
-        seconds = float(retry_after)
-    else:
-        try:
+    try:
+        if retry_after.isdecimal():
+            seconds = float(retry_after)
+        else:
             seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return True
+    except (TypeError, ValueError):
+        return True
     return seconds <= MAX_RETRY_AFTER and max(0.0, seconds)
 
 

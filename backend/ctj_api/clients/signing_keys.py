@@ -47,20 +47,15 @@ class SigningKeys:
         """Return the key, or ``None`` where there is no such one; raises ``ServiceUnavailable`` where nobody says."""
         keys, fetched_at = self._known
         age = monotonic() - fetched_at
-        key = keys.get(kid) if age < GOOD_FOR_SECONDS else None
-        if key is None:
-            return self._newest(kid).get(kid)
-        if age > REFRESH_AFTER_SECONDS:
-            self._begin_fetch(kid)
-        return key
-
-    def _newest(self, kid: str) -> Keys:
-        """Wait for a fetch and return its keys, or those of the last one while none may begin."""
+        if kid in keys and age < GOOD_FOR_SECONDS:
+            if age > REFRESH_AFTER_SECONDS:
+                self._begin_fetch(kid)
+            return keys[kid]
         fetch, deadline = self._begin_fetch(kid)
         wait([fetch], max(0, deadline - monotonic()))
         if not fetch.done() or fetch.exception():
             raise ServiceUnavailable
-        return fetch.result()
+        return fetch.result().get(kid)
 
     def _begin_fetch(self, kid: str) -> tuple[Future[Keys], float]:
         """Begin a fetch unless one runs or the last was in vain; return the last one, and until when to wait for it."""

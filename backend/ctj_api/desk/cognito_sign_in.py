@@ -21,9 +21,9 @@ from django.utils.crypto import constant_time_compare
 from rest_framework.exceptions import APIException
 
 from ctj_api.accounts.limits import Limit, require_from_address
-from ctj_api.accounts.linking import account_of
+from ctj_api.accounts.linking import Claims, account_of
 from ctj_api.accounts.sessions import ENTERED_AT
-from ctj_api.auth import Claims, verify_id_token
+from ctj_api.auth import verify_id_token
 from ctj_api.clients.download import FAILURES, download
 from ctj_api.models import UserProfile
 

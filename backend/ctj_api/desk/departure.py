@@ -1,7 +1,6 @@
 """What becomes of the listings and the history of somebody who leaves."""
 
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
@@ -14,7 +13,7 @@ from ctj_api.models import Opportunity, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR, OpportunityQuerySet, Requester
 from ctj_api.serializers import UserReadSerializer
 
-from .history import change_of, log_changes, log_deletion
+from .history import change_of, log_changes, log_deletion, unattended_account
 
 # Stands in the history for all who have deleted their accounts.
 FORMER_USER = "somebody.who.has.left@users.invalid"
@@ -48,9 +47,7 @@ def give_listings(user: Requester, listings: OpportunityQuerySet, new_author: Us
 
 def _keep_history(user: UserProfile, listings: list[Opportunity]) -> None:
     """Log the departure, and give what is logged to an account that nobody uses: Django deletes it with its author."""
-    somebody, _ = UserProfile.objects.get_or_create(
-        email=FORMER_USER, defaults={"password": make_password(None), "is_active": False}
-    )
+    somebody = unattended_account(FORMER_USER)
     log_changes(somebody, listings, ["author, who has deleted their account"])
     log_deletion(somebody, user)
     LogEntry.objects.filter(user=user).update(user=somebody)

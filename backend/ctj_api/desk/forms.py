@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, Signer
@@ -15,18 +16,28 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceIterator
 from django.urls import reverse_lazy
+from django.utils.html import format_html
 
 from ctj_api.catalog.source import hold_off_synchronisation
 from ctj_api.enums import SkillLevel, Status
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR
-from ctj_api.validators import RETIRED, clean_skill_levels, normal_lines, quote
+from ctj_api.validators import (
+    MEETING_KEYS,
+    RETIRED,
+    clean_skill_levels,
+    normal_lines,
+    quote,
+    slot_problems,
+    validate_meeting_times,
+)
 
+from .display import DAY_NAMES, week_text
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
-from .widgets import SkillPicker, SkillRow
+from .widgets import EditedWeek, MeetingRow, SkillPicker, SkillRow, WeekEditor
 
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
 VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
@@ -34,6 +45,12 @@ CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved.
 PUBLISH_ANYWAY = "_without_skills"
 NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or publish it without."
 NO_NAME = "A level stands without a skill: choose one, or leave both empty."
+MEETINGS_HELP = (
+    "Those of this role, each week. One past midnight takes two rows: until 12 AM, and from 12 AM of the next day on. "
+    "Left empty, the meetings of the project count"
+)
+NO_DAY = "A meeting stands without a day: choose one, or empty the whole row."
+NONE_AND_SOME = "There are meetings, and none at all is ticked: untick it, or empty the rows."
 
 
 class MultilineField(forms.CharField):
@@ -78,6 +95,40 @@ class SkillLevelsFormField(forms.Field):
         if row.level not in map(str, SkillLevel.values):
             return f"{row.name}: choose a level."
         return f"{self.widget.skills.names[skill]} is listed {times[skill]} times." if times[skill] > 1 else ""
+
+
+class MeetingTimesFormField(forms.Field):
+    """Weekly meetings as rows; its cleaned form is week slots, or ``None`` where nothing is filled in."""
+
+    widget = WeekEditor
+    timezone = ""  # which an empty editor proposes
+
+    def prepare_value(self, value: Any) -> EditedWeek:
+        """Return the editor to show: for stored week slots, or as it was sent, with what is wrong at each row."""
+        if isinstance(value, EditedWeek):
+            return value._replace(rows=[row._replace(problem=_meeting_problem(row)) for row in value.rows])
+        week = value or {"timezone": self.timezone, "slots": []}
+        rows = [MeetingRow(**slot) for slot in week["slots"]]
+        return EditedWeek(rows, week["timezone"], is_none=value is not None and not rows)
+
+    def to_python(self, value: Any) -> dict[str, Any] | None:
+        """Return the week slots in normal form; raises a ``ValidationError`` that names the wrong rows."""
+        if value.rows and value.is_none:
+            raise ValidationError(NONE_AND_SOME)
+        if problems := list(filter(None, map(_meeting_problem, value.rows)))[:MAX_MESSAGES]:
+            raise ValidationError(problems)
+        if not value.rows and not value.is_none:
+            return None
+        week = {"timezone": value.timezone, "slots": [row.slot for row in value.rows]}
+        validate_meeting_times(week)
+        return week
+
+
+def _meeting_problem(row: MeetingRow) -> str:
+    if not row.day:
+        return NO_DAY
+    problems = " ".join(slot_problems(row.slot, MEETING_KEYS))
+    return f"{DAY_NAMES.get(row.day, quote(row.day))}: {problems}" if problems else ""
 
 
 class GroupedRoleIterator(ModelChoiceIterator[Role]):
@@ -231,6 +282,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         help_text="What a volunteer must bring, each at the lowest level that will do. "
         "More than that neither helps nor harms anyone's ranking.",
     )
+    weekly_meetings = MeetingTimesFormField(required=False, label="Meeting times")
 
     class Meta:
         labels: ClassVar[dict[str, str]] = {
@@ -252,6 +304,11 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         for name in {"project", "role"} & self.fields.keys():
             field: Any = self.fields[name]
             field.queryset = field.queryset.current_or(getattr(self.instance, f"{name}_id"))
+        self.initial["weekly_meetings"] = self.instance.meeting_times
+        editor: Any = self.fields["weekly_meetings"]
+        week = None if self.instance._state.adding else self.instance.project.meeting_times
+        editor.timezone = week["timezone"] if week else settings.ADMIN_TIME_ZONE
+        editor.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
 
     @property
     def transitions(self) -> list[Transition]:

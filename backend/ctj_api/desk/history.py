@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth.hashers import make_password
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
 from django.forms import BaseFormSet
@@ -85,6 +86,12 @@ def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[s
 def log_deletion(user: Requester, instance: Model) -> None:
     """Log that ``user`` is about to delete ``instance``."""
     _log(user, [instance], DELETION)
+
+
+def unattended_account(email: str) -> UserProfile:
+    """Return the account of this address, which nobody uses: the history names it where it can name no person."""
+    defaults = {"password": make_password(None), "is_active": False}
+    return UserProfile.objects.get_or_create(email=email, defaults=defaults)[0]
 
 
 def newest_entry(instance: Model) -> int:

@@ -21,7 +21,7 @@ from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
-from .display import skill_chips, status_word
+from .display import skill_chips, status_word, week_text
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .reference import CommunityFilter
@@ -116,7 +116,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         ("What", {"fields": ("project", "role", "body")}),
         ("Who for", {"fields": ("min_experience_required",)}),
         ("Skills", {"fields": ("skill_levels",)}),
-        ("Conditions", {"fields": ("min_hours_required", "work_environment")}),
+        ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
         ("Status", {"fields": ("status",)}),
     )
 
@@ -194,6 +194,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
             return
         matrix = obj.skills_required_matrix if change else None
         obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
+        obj.meeting_times = form.cleaned_data["weekly_meetings"]
         if not change:
             obj.created_by_id = request.user.pk
         super().save_model(request, obj, form, change)
@@ -244,6 +245,13 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     def skill_levels(self, listing: Opportunity) -> str:
         """Return the skills for those who may only read the listing."""
         return skill_chips(SkillIndex().rated(listing.skills_required_matrix.levels))
+
+    @admin.display(description="meeting times")
+    def weekly_meetings(self, listing: Opportunity) -> str:
+        """Return the meetings in words for those who may only read the listing."""
+        if listing.meeting_times is None:
+            return format_html("Those of the project: {}", week_text(listing.project.meeting_times))
+        return week_text(listing.meeting_times)
 
 
 def _editable(request: HttpRequest) -> OpportunityQuerySet:

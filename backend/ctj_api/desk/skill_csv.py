@@ -29,13 +29,7 @@ SALT = "ctj_api.numbered_skill_rows"  # another one for each form of what is sig
 CONFIRM_WITHIN_SECONDS = 24 * 60 * 60
 MAX_COMMUNITIES = 20
 DELIMITERS = ",;\t|"
-UTF_16 = 'in UTF-16, which spreadsheet programs call "Unicode text"'
-OTHER_FORMATS = {
-    b"PK\x03\x04": "a workbook, such as .xlsx",
-    b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
-    b"\xff\xfe": UTF_16,
-    b"\xfe\xff": UTF_16,
-}
+WORKBOOKS = {b"PK\x03\x04": "a workbook, such as .xlsx", b"\xd0\xcf\x11\xe0": "a workbook (.xls)"}
 MIN_LETTERS = 4
 MAX_LETTERS = 60
 ABOUT_FILES = {
@@ -65,9 +59,9 @@ def write_skills(skills: Iterable[Skill]) -> str:
 
 def decode_file(data: bytes) -> str:
     """Return the text of an uploaded file; raises a ``ValidationError`` that says what else it is."""
-    kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
+    kinds = [kind for start, kind in WORKBOOKS.items() if data.startswith(start)]
     if b"\0" in data[:4]:  # plain letters in UTF-16 are valid UTF-8, too
-        kinds.append(UTF_16)
+        kinds.append('in UTF-16, which spreadsheet programs call "Unicode text"')
     try:
         if not kinds:
             return data.decode("utf-8-sig")
@@ -249,25 +243,14 @@ def _spellings(name: str) -> set[str]:
 
 
 def _parse(text: str) -> list[list[str]]:
-    """Return the cells of all rows, by the delimiter that finds the most columns in the first one."""
+    """Return the cells of all rows, by the delimiter that stands most often between the names of the columns."""
     text = re.sub(_DELIMITER_LINE, "", text)
-    delimiter = max(DELIMITERS, key=lambda delimiter: _count_columns(text, delimiter))
+    header = next((line for line in text.splitlines() if any(map(str.isalnum, line))), "")
+    delimiter = max(DELIMITERS, key=header.count)
     try:
-        return list(_reader(text, delimiter))
+        return list(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ValidationError(f"The file is not CSV: {error}.") from error
-
-
-def _reader(text: str, delimiter: str) -> Iterator[list[str]]:
-    return csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-
-
-def _count_columns(text: str, delimiter: str) -> int:
-    try:
-        header = next(filter(_is_filled, _reader(text, delimiter)), [])
-    except csv.Error:
-        return 0
-    return sum(cell.strip().lower() in COLUMNS for cell in header)
 
 
 def _is_filled(row: list[str]) -> bool:
@@ -276,20 +259,18 @@ def _is_filled(row: list[str]) -> bool:
 
 def _columns(header: list[str]) -> dict[str, int]:
     """Return the place of each named column; raises a ``ValidationError`` for the first that is wrong."""
-    places: dict[str, int] = {}
+    names = [cell.strip().lower() for cell in header]
     columns = ", ".join(COLUMNS)
-    for place, name in enumerate(cell.strip().lower() for cell in header):
-        if name and name not in COLUMNS:
+    for name in filter(None, names):
+        if name not in COLUMNS:
             raise ValidationError(
                 f"The file has a column {quote(name)}, which skills don't have. The columns are: {columns}."
             )
-        if name in places:
+        if names.count(name) > 1:
             raise ValidationError(f"The file has the column {quote(name)} more than once.")
-        if name:
-            places[name] = place
-    if "name" not in places:
+    if "name" not in names:
         raise ValidationError(f'The first row must name the columns, with "name" among them: {columns}.')
-    return places
+    return {name: names.index(name) for name in COLUMNS if name in names}
 
 
 def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
@@ -16,11 +15,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import Truncator
 
-from ctj_api.models import Opportunity, Skill
+from ctj_api.catalog.merging import merge_skills
+from ctj_api.models import Skill
 from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm, digest_of
-from .history import log_changes
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
@@ -138,15 +137,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
         return self._page(request, "merge", "Merge skills", context)
 
     def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
-        names = ", ".join(skill.name for skill in dropped)
-        merged = Skill.objects.filter(pk__in=[skill.pk for skill in dropped])
-        for skill in merged:
-            listings = Opportunity.objects.requiring_any([str(skill.pk)])
-            log_changes(request.user, list(listings), [f"{skill}, which became {kept}"])
-        usage = merged.merge_into(kept)
-        author: Any = request.user.pk
-        LogEntry.objects.log_actions(author, [kept], CHANGE, f"Merged into it: {names}.")
-        LogEntry.objects.log_actions(author, dropped, DELETION, f"Merged into {kept}.")
+        usage = merge_skills(request.user, kept, dropped)
         messages.success(request, _merged(kept, dropped, usage))
 
     def get_urls(self) -> list[URLPattern]:

@@ -10,7 +10,9 @@ from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.ranking.matches import Narrowing, VolunteerRanking
 from ctj_api.serializers import VolunteerMatchReadSerializer
 
+# So many are shown; where more than these meet everything, the skills don't say who is best.
 BEST = 10
+TOO_LITTLE = f" More than {BEST} are many: the listing probably asks too little. Is there a skill that it doesn't name?"
 
 
 def who_fits(listing: Opportunity) -> dict[str, Any]:
@@ -32,9 +34,8 @@ def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
         return "No volunteer has any of these skills yet."
     complete = _volunteers(coverage.complete)
     partly = coverage.overlapping - coverage.complete
-    if not partly:
-        return f"{complete} all of these requirements."
-    return f"{complete} all of these requirements, {partly} {'meets' if partly == 1 else 'meet'} them in part."
+    more = f", {partly} {'meets' if partly == 1 else 'meet'} them in part" if partly else ""
+    return f"{complete} all of these requirements{more}.{TOO_LITTLE if coverage.complete > BEST else ''}"
 
 
 def _volunteers(number: int) -> str:

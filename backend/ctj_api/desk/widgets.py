@@ -1,8 +1,8 @@
-"""The widget of the admin's forms that edits a skill matrix, and the catalog as the widget needs it."""
+"""The widgets of the admin's forms that edit a skill matrix and weekly meetings, row by row."""
 
 from collections.abc import Iterable
 from functools import cached_property
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 from django import forms
@@ -10,6 +10,9 @@ from django import forms
 from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import SkillLevel
 from ctj_api.models import Skill
+from ctj_api.validators import MEETING_KEYS, normal_slot, timezones
+
+from .display import DAY_NAMES
 
 
 class SkillIndex:
@@ -52,14 +55,81 @@ class SkillRow(NamedTuple):
     problem: str = ""
 
 
-class SkillPicker(forms.Widget):
+class MeetingRow(NamedTuple):
+    """One row of the week editor as it was filled in, and what is wrong with it."""
+
+    day: str = ""
+    start: str = ""
+    end: str = ""
+    name: str = ""
+    problem: str = ""
+
+    @property
+    def slot(self) -> Any:
+        """The slot that the row means, in normal form."""
+        return normal_slot({key: getattr(self, key) for key in MEETING_KEYS if getattr(self, key)})
+
+
+class EditedWeek(NamedTuple):
+    """The week editor as it was filled in; ``is_none`` says that there are no meetings at all."""
+
+    rows: list[MeetingRow]
+    timezone: str
+    is_none: bool
+
+
+class RowEditor(forms.Widget):
+    """Rows that are added and removed where JavaScript is on; without it, spare rows stand at the end."""
+
+    use_fieldset = True
+    empty_row: Any
+    spare_rows: int
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/row_editor.css"]}
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        """Return the rows that were sent, without those left empty."""
+        parts = [data.getlist(f"{name}_{part}") for part in self.empty_row._fields[:-1]]
+        rows = (self.empty_row._make([*map(str.strip, row), ""]) for row in zip_longest(*parts, fillvalue=""))
+        return [row for row in rows if row != self.empty_row]
+
+    def row_context(self, rows: list[Any]) -> dict[str, Any]:
+        """Return what the template needs to show ``rows``, spare ones behind them, and new ones."""
+        return {"rows": rows + [self.empty_row] * self.spare_rows, "template_row": self.empty_row}
+
+
+class WeekEditor(RowEditor):
+    """Rows of day, times and name, in one time zone."""
+
+    template_name = "ctj_api/widgets/week_editor.html"
+    empty_row = MeetingRow()
+    spare_rows = 3
+
+    class Media:
+        js: ClassVar[list[str]] = ["ctj_api/week_editor.js"]
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> EditedWeek:
+        """Return the week that was sent."""
+        rows = super().value_from_datadict(data, files, name)
+        return EditedWeek(rows, data.get(f"{name}_timezone", ""), f"{name}_none" in data)
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Return what the template shows: the rows, the days and the time zones."""
+        context = super().get_context(name, value, attrs)
+        zones = sorted({*timezones(), value.timezone})
+        context["widget"] |= {**self.row_context(value.rows), "week": value, "days": DAY_NAMES, "timezones": zones}
+        return context
+
+
+class SkillPicker(RowEditor):
     """Rows of skill and level. A skill is typed by its name, and found as the API finds it where JavaScript is on.
 
     Without JavaScript the browser suggests names, and spare rows stand at the end.
     """
 
     template_name = "ctj_api/widgets/skill_picker.html"
-    use_fieldset = True
+    empty_row = SkillRow("", "")
     spare_rows = 5
 
     def __init__(self, *, count_url: object = None) -> None:
@@ -75,20 +145,12 @@ class SkillPicker(forms.Widget):
         return copy
 
     class Media:
-        css: ClassVar[dict[str, list[str]]] = {"all": ["ctj_api/skill_picker.css"]}
         js: ClassVar[list[str]] = ["ctj_api/skill_picker.js"]
-
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[SkillRow]:
-        """Return the rows that were sent, without those left empty."""
-        names, levels = (data.getlist(f"{name}_{part}") for part in ("name", "level"))
-        rows = (SkillRow(skill.strip(), level) for skill, level in zip_longest(names, levels, fillvalue=""))
-        return [row for row in rows if row.name or row.level]
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
         context = super().get_context(name, value, attrs)
-        context["widget"]["rows"] = list(chain(value or [], [SkillRow("", "")] * self.spare_rows))
-        context["widget"]["template_row"] = SkillRow("", "")
+        context["widget"] |= self.row_context(value or [])
         context["widget"]["skills"] = self.skills.offered(value or [])
         context["widget"]["count_url"] = self.count_url
         context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]

@@ -15,16 +15,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
 from psycopg.sql import SQL, Identifier
+from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.encoders import JSONEncoder
 
-from ctj_api.exceptions import BadHeader, PreconditionFailed
+from ctj_api.exceptions import ErrorCode, PreconditionFailed
 from ctj_api.querysets import LINEAGE
 
-from .query_parameters import StrictFilterSet
-from .schema import described
+from .query_parameters import StrictFilterSet, described
 
 PUBLIC_MAX_AGE_SECONDS = 60
 VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
@@ -54,7 +54,12 @@ def public_cache(view: View) -> View:
 
 def public_read(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[View], View]:
     """Let caches keep what a function-based view reads for everybody alike, and describe it in the OpenAPI document."""
-    return lambda view: public_cache(described(shape, filters)(view))
+
+    def public(view: Any) -> View:
+        view.cls.authentication_classes = ()  # it asks nobody who they are
+        return public_cache(described(shape, filters)(view))
+
+    return public
 
 
 def revalidated(
@@ -98,7 +103,7 @@ def require_match(request: Request, serializer: BaseSerializer[Any]) -> None:
     if known == "*":
         return
     if len(known) > MAX_ENTITY_TAGS or not ENTITY_TAGS.fullmatch(known):
-        raise BadHeader
+        raise ParseError('If-Match is no list of entity tags, such as "a", "b".', ErrorCode.BAD_REQUEST)
     if entity_tag(serializer.to_representation(serializer.instance)) not in re.findall(ENTITY_TAG, known):
         raise PreconditionFailed
 

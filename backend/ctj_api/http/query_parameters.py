@@ -1,13 +1,13 @@
 """How query parameters are read: each by a form field, all of a list by a filter set, which ignores none of them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
 import django_filters
 from django import forms
 from django.db import models
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
@@ -16,6 +16,8 @@ from ctj_api.exceptions import NO_SUCH_PARAMETER
 from ctj_api.models import CommunityOfPractice, Skill
 from ctj_api.validators import MAX_QUOTE, clean_whole_number, is_uuid, unknown_skill
 
+from .schema import PARTS
+
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 MAX_OFFSET = 1_000_000_000
@@ -23,13 +25,6 @@ MAX_SEARCH = 200
 MAX_SCORE_DIGITS = 21
 # What Django makes of a byte that is no UTF-8.
 REPLACEMENT_CHARACTER = "\ufffd"
-PAGE_HEADERS = [
-    OpenApiParameter(name, shape, OpenApiParameter.HEADER, description=description, response=[200])
-    for name, shape, description in (
-        ("X-Total-Count", int, "How many rows there are in all."),
-        ("Link", str, "Relative (RFC 8288): first, prev, next, last."),
-    )
-]
 _UUID = {"type": "string", "format": "uuid"}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -54,28 +49,29 @@ class ChoiceField(forms.ChoiceField):
     """One of a few words."""
 
     def __init__(self, values: list[str]) -> None:
-        super().__init__(choices=[(value, value) for value in values], error_messages=_choice_messages(values))
+        names = ", ".join(value or '"" (any)' for value in values)
+        # Django fills in the value that was given.
+        messages = {"invalid_choice": f'"%(value).{MAX_QUOTE}s" is not one of {names}.'}
+        super().__init__(choices=[(value, value) for value in values], error_messages=messages)
         self.schema: Schema = {"type": "string", "enum": values}
 
 
-class ChoicesField(forms.MultipleChoiceField):
+class ChoicesField(ChoiceField, forms.MultipleChoiceField):
     """Any of a few words."""
-
-    def __init__(self, choices: type[models.TextChoices]) -> None:
-        super().__init__(choices=choices.choices, error_messages=_choice_messages(choices.values))
-        self.schema: Schema = {"type": "string", "enum": choices.values}
 
 
 class SwitchField(ChoiceField):
-    """``true`` or ``false``."""
+    """``true``, ``false``, or one more word."""
 
-    def __init__(self) -> None:
-        super().__init__(["true", "false"])
-        self.schema = {"type": "boolean"}
+    def __init__(self, *more: str) -> None:
+        super().__init__(["true", "false", *more])
+        switch: Schema = {"type": "boolean"}
+        self.schema = {"anyOf": [switch, {"type": "string", "enum": list(more)}]} if more else switch
 
-    def clean(self, value: Any) -> bool:
-        """Return whether it is on; raises a ``ValidationError`` for anything but the two words."""
-        return bool(super().clean(value) == "true")
+    def clean(self, value: Any) -> bool | str:
+        """Return whether it is on, or the other word; raises a ``ValidationError`` for anything else."""
+        word: str = super().clean(value)
+        return {"true": True, "false": False}.get(word, word)
 
 
 class RowField(forms.ModelChoiceField[models.Model]):
@@ -156,32 +152,18 @@ class ScoreField(forms.DecimalField):
 
 
 class Parameter(django_filters.Filter):
-    """A query parameter: a form field that reads it, an example and a description for the OpenAPI document."""
+    """A query parameter, read by a form field; ``places`` tells the OpenAPI document where a search looks."""
 
     def __init__(
-        self,
-        form_field: Any,
-        example: object,
-        description: str,
-        *,
-        default: object = None,
-        allow_empty: bool = False,
-        **lookup: Any,
+        self, form_field: Any, places: str = "", *, default: Any = None, allow_empty: bool = False, **lookup: Any
     ) -> None:
         super().__init__(**lookup)
         form_field.required = False
-        self._form_field = form_field
+        self._field = form_field
         self.is_repeatable = isinstance(form_field.widget, forms.SelectMultiple)
         self.default = default
-        self._example = example
-        self._description = description
+        self._places = places
         self._allow_empty = allow_empty
-
-    @property
-    def field(self) -> forms.Field:
-        """The form field."""
-        field: forms.Field = self._form_field
-        return field
 
     def problems(self, values: list[str]) -> list[str]:
         """Return what is wrong with the values that a request gives, whatever they mean."""
@@ -195,7 +177,8 @@ class Parameter(django_filters.Filter):
 
     def documented(self, name: str) -> OpenApiParameter:
         """Return what the OpenAPI document says of it."""
-        schema, example, description = self._form_field.schema, self._example, self._description
+        schema, told = self._field.schema, PARTS["parameters"][name]
+        example, description = told["example"], told["description"].format(self._places)
         if self.default is not None:
             schema = {**schema, "default": self.default}
         if self.is_repeatable:
@@ -245,11 +228,6 @@ class StrictFilterSet(django_filters.FilterSet):
             raise ValidationError(problems)
         return filters
 
-    @classmethod
-    def narrow(cls, request: Request, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Return the rows of ``queryset`` that a request asks for."""
-        return cls.read(request, queryset).qs
-
     def problems(self) -> dict[str, list[str]]:
         """Return parameter → messages for those that are unknown or can't be used."""
         problems = {name: list(messages) for name, messages in self.errors.items()}
@@ -272,21 +250,22 @@ class StrictFilterSet(django_filters.FilterSet):
 class PagedFilterSet(StrictFilterSet):
     """The query parameters of a list that comes in pages."""
 
-    limit = Setting(WholeNumberField(1, MAX_LIMIT), 10, "How many rows at most.", default=DEFAULT_LIMIT)
-    offset = Setting(WholeNumberField(0, MAX_OFFSET), 20, "Rows to skip.", default=0)
+    limit = Setting(WholeNumberField(1, MAX_LIMIT), default=DEFAULT_LIMIT)
+    offset = Setting(WholeNumberField(0, MAX_OFFSET), default=0)
 
     @property
     def page(self) -> Page:
         """The page that is asked for."""
         return Page(self.value_of("limit"), self.value_of("offset"))
 
-    @classmethod
-    def documented(cls) -> list[OpenApiParameter]:
-        """Return what the OpenAPI document says of the parameters, and of the headers of a page."""
-        return [*super().documented(), *PAGE_HEADERS]
 
+def described(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[Any], Any]:
+    """Say what a function-based view answers with, and by which filter set it reads query parameters."""
 
-def _choice_messages(values: Iterable[str]) -> dict[str, str]:
-    """Return the message for a value that is none of ``values``; Django fills in the value that was given."""
-    names = ", ".join(value or '"" (any)' for value in values)
-    return {"invalid_choice": f'"%(value).{MAX_QUOTE}s" is not one of {names}.'}
+    def describe(view: Any) -> Any:
+        if filters is None:
+            return extend_schema(responses=shape)(view)
+        view.cls.filterset_class = filters
+        return extend_schema(responses=shape, parameters=filters.documented())(view)
+
+    return describe

@@ -14,13 +14,4 @@ class OrjsonRenderer(JSONRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
         """Return ``data`` in UTF-8; nothing for ``None``."""
-        return b"" if data is None else orjson.dumps(data, default=_plain, option=orjson.OPT_UTC_Z)
-
-
-def _plain(value: Any) -> Any:
-    """Return dictionaries and lists of REST framework's own classes, and lazy texts, as orjson takes them."""
-    if isinstance(value, dict):
-        return dict(value)
-    if isinstance(value, list):
-        return list(value)
-    return str(value)
+        return b"" if data is None else orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)

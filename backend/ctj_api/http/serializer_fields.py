@@ -11,17 +11,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from ctj_api.matching import Levels
 from ctj_api.models import Skill
 from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
-    DAYS,
-    END_OF_DAY,
     MAX_LEVEL,
     MAX_PASSWORD,
-    MAX_SKILLS,
-    MAX_SLOT_NAME,
-    MAX_SLOTS,
-    MIDNIGHT,
     MIN_LEVEL,
     RETIRED,
     clean_skill_levels,
@@ -29,61 +24,37 @@ from ctj_api.validators import (
     is_uuid,
     normal_lines,
     normal_week,
+    validate_meeting_times,
     validate_week_slots,
 )
 
+from .schema import PARTS
+
 SKILL_NAMES = "skill_names"
-MISTYPED = "This is not your password."
-LEVELS_SCHEMA = {
-    "type": "object",
-    "description": "Skill id → level.",
-    "propertyNames": {"format": "uuid"},
-    "additionalProperties": {"type": "integer", "minimum": MIN_LEVEL, "maximum": MAX_LEVEL},
-    "maxProperties": MAX_SKILLS,
-}
 
 
-def _week_schema(**more_of_a_slot: dict[str, Any]) -> dict[str, Any]:
-    slot = {
-        "day": {"type": "string", "enum": list(DAYS)},
-        "start": {"type": "string", "description": "HH:MM", "examples": ["18:00"]},
-        "end": {"type": "string", "description": f"HH:MM; {MIDNIGHT} means {END_OF_DAY}", "examples": ["20:00"]},
-    }
-    slots = {
-        "type": "array",
-        "maxItems": MAX_SLOTS,
-        "items": {
-            "type": "object",
-            "required": list(slot),
-            "properties": {**slot, **more_of_a_slot},
-            "additionalProperties": False,
-        },
-    }
-    timezone = {"type": "string", "description": "IANA name.", "examples": ["America/Los_Angeles"]}
-    return {
-        "type": "object",
-        "description": "Weekly slots in one time zone; null means not given.",
-        "required": ["timezone", "slots"],
-        "properties": {"timezone": timezone, "slots": slots},
-        "additionalProperties": False,
-    }
-
-
-@extend_schema_field(_week_schema())
-class AvailabilityField(serializers.JSONField):
-    """When a volunteer is free, in weekly slots of one time zone."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+class WeekField(serializers.JSONField):
+    """Weekly slots of one time zone."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored."""
         return normal_week(super().to_internal_value(data))
 
 
-@extend_schema_field(_week_schema(name={"type": "string", "maxLength": MAX_SLOT_NAME}))
-class MeetingTimesField(serializers.JSONField):
-    """When a project meets, in weekly slots of one time zone."""
+@extend_schema_field(PARTS["availability"])
+class AvailabilityField(WeekField):
+    """When a volunteer is free, in weekly slots of one time zone."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+
+
+@extend_schema_field(PARTS["meeting_times"])
+class MeetingTimesField(WeekField):
+    """When people meet, in weekly slots of one time zone."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, validators=[validate_meeting_times], **kwargs)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):
@@ -168,11 +139,11 @@ class CurrentPasswordField(PasswordField):
         password = super().run_validation(data)
         owner = authenticate(self.context["request"]._request, username=owner.email, password=password)
         if owner is None:
-            raise serializers.ValidationError(MISTYPED)
+            raise serializers.ValidationError("This is not your password.")
         return owner
 
 
-@extend_schema_field(LEVELS_SCHEMA)
+@extend_schema_field(PARTS["levels"])
 class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     """``{skill id: level}``."""
 
@@ -192,6 +163,27 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:
         """Return the levels as they are stored."""
         return value
+
+
+class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
+    """A skill with its level, as people read it."""
+
+    skill = serializers.UUIDField()
+    name = serializers.CharField()
+    level = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)
+
+
+@extend_schema_field(RatedSkillReadSerializer(many=True))
+class RatedSkillsField(serializers.Field[Any, Any, Any, Any]):
+    """The skills of a matrix as people read them."""
+
+    def to_representation(self, value: Levels) -> list[dict[str, Any]]:
+        """Return the skills, highest level first, then by name."""
+        names = all_skill_names(self.context)
+        rated = [
+            {"skill": skill, "name": names[skill], "level": level} for skill, level in value.items() if skill in names
+        ]
+        return sorted(rated, key=lambda entry: (-entry["level"], entry["name"], entry["skill"]))
 
 
 class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):

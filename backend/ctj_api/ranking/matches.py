@@ -4,17 +4,19 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+import orjson
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
 from ctj_api import matching
 from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet
 
-from .availability import MeetingWeek, WeekSlots, fits_hours
+from .availability import ComingWeek, FreeTime, Meeting, WeekSlots, fits_hours, fits_meetings
 from .live_index import OPEN_OPPORTUNITIES, VOLUNTEERS, LiveIndex
 
 
@@ -25,6 +27,7 @@ class Narrowing:
     min_score: Fraction = Fraction(0)
     require_all: bool = False
     fits: bool = False
+    fits_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,17 @@ class Match:
     score: matching.Score
     skills: list[matching.SkillComparison]
     fits_hours: bool | None
-    fits_meetings: bool | None
+    meetings: list[Meeting]
+
+    @property
+    def fits_meetings(self) -> bool | None:
+        """Whether the volunteer is free for at least one meeting; ``None`` where either side gave nothing."""
+        return fits_meetings(self.meetings, any)
+
+    @property
+    def fits_all_meetings(self) -> bool | None:
+        """Whether the volunteer is free for all meetings; ``None`` where either side gave nothing."""
+        return fits_meetings(self.meetings, all)
 
 
 class Ranking(ABC):
@@ -49,7 +62,7 @@ class Ranking(ABC):
         """Take the skills that are had or required, how far to narrow the ranking, and when it is made."""
         self._skills = skills
         self._narrowing = narrowing
-        self._now = now
+        self._week = ComingWeek(now)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -69,6 +82,9 @@ class Ranking(ABC):
     @abstractmethod
     def _within(self) -> set[UUID] | None:
         """Return the ids of those who pass the filters and, where that is asked, have the time; ``None`` for all."""
+
+    def _suits(self, meetings: list[Meeting]) -> bool:
+        return fits_meetings(meetings, all if self._narrowing.fits_all else any) is not False
 
     @abstractmethod
     def _match(self, row: Any) -> Match:
@@ -91,6 +107,7 @@ class OpportunityRanking(Ranking):
         """Take ``filtered=False`` where ``opportunities`` are all that are open: their ids need not be looked up."""
         super().__init__(_learned(volunteer), narrowing, now)
         self._volunteer = volunteer
+        self._free = FreeTime(volunteer.meeting_availability)
         self._overlapping = opportunities.requiring_any(self._skills).order_by()
         self._detailed = self._overlapping.with_details()
         self._is_filtered = filtered
@@ -99,16 +116,19 @@ class OpportunityRanking(Ranking):
         if not self._narrowing.fits:
             return set(self._overlapping.values_list("pk", flat=True)) if self._is_filtered else None
         available = self._volunteer.max_available_hours
-        meetings = Project.objects.values_list("pk", "meeting_times")
-        clashing = {project for project, week in meetings if self._fits_meetings(week) is False}
-        rows = self._overlapping.exclude(project__in=clashing).values_list("pk", "min_hours_required")
-        return {pk for pk, required in rows if fits_hours(available, required) is not False}
+        weeks = Project.objects.values_list("pk", "meeting_times")
+        clashing = {project for project, week in weeks if not self._suits(self._meetings(week))}
+        # Many listings have the same week: as a text it is compared once.
+        suits = cache(lambda own: own is None or self._suits(self._meetings(orjson.loads(own))))
+        others = self._overlapping.exclude(project__in=clashing, meeting_times__isnull=True)
+        rows = others.values_list("pk", "min_hours_required", Cast("meeting_times", TextField()))
+        return {pk for pk, required, own in rows if fits_hours(available, required) is not False and suits(own)}
 
-    def _fits_meetings(self, week: WeekSlots | None) -> bool | None:
-        return MeetingWeek(week, self._now).fits(self._volunteer.meeting_availability)
+    def _meetings(self, week: WeekSlots | None) -> list[Meeting]:
+        return self._week.meetings(week, self._free)
 
     def _match(self, row: Opportunity) -> Match:
-        return _match(row, self._volunteer, self._fits_meetings(row.project.meeting_times))
+        return _match(row, self._volunteer, self._meetings(row.meetings))
 
 
 class VolunteerRanking(Ranking):
@@ -119,7 +139,6 @@ class VolunteerRanking(Ranking):
     def __init__(self, opportunity: Opportunity, narrowing: Narrowing, now: datetime) -> None:
         super().__init__(opportunity.skills_required_matrix.levels, narrowing, now)
         self._opportunity = opportunity
-        self._meetings = MeetingWeek(opportunity.project.meeting_times, now)
         self._overlapping = UserProfile.objects.volunteers().having_any(self._skills).order_by()
         self._detailed = self._overlapping.select_related("skills_learned_matrix")
 
@@ -131,14 +150,17 @@ class VolunteerRanking(Ranking):
         return {
             pk
             for pk, hours, availability in rows
-            if fits_hours(hours, required) is not False and self._meetings.fits(availability) is not False
+            if fits_hours(hours, required) is not False and self._suits(self._meetings(availability))
         }
 
+    def _meetings(self, availability: WeekSlots | None) -> list[Meeting]:
+        return self._week.meetings(self._opportunity.meetings, FreeTime(availability))
+
     def _match(self, row: UserProfile) -> Match:
-        return _match(self._opportunity, row, self._meetings.fits(row.meeting_availability))
+        return _match(self._opportunity, row, self._meetings(row.meeting_availability))
 
 
-def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool | None) -> Match:
+def _match(opportunity: Opportunity, volunteer: UserProfile, meetings: list[Meeting]) -> Match:
     required = opportunity.skills_required_matrix.levels
     learned = _learned(volunteer)
     return Match(
@@ -147,7 +169,7 @@ def _match(opportunity: Opportunity, volunteer: UserProfile, fits_meetings: bool
         score=matching.score(required, learned),
         skills=matching.compare(required, learned),
         fits_hours=fits_hours(volunteer.max_available_hours, opportunity.min_hours_required),
-        fits_meetings=fits_meetings,
+        meetings=meetings,
     )
 
 

@@ -57,18 +57,33 @@ def naive_ranking[Id](rows: Iterable[Row[Id]], pairing: Pairing, minimum: Fracti
     return [row.id for row in sorted(overlapping, key=order) if naive_fraction(*pairing(row.levels)) >= minimum]
 
 
-def naive_fit(meetings: WeekSlots | None, availability: WeekSlots | None, now: datetime) -> bool | None:
-    """Return whether each quarter of an hour of some meeting lies in a slot; all begin and end on quarters."""
-    if meetings is None or availability is None:
-        return None
-    zone, own_zone = ZoneInfo(meetings["timezone"]), ZoneInfo(availability["timezone"])
-    by_meeting = [quarters for slot in meetings["slots"] if (quarters := _quarters(slot, now.astimezone(zone)))]
-    if not by_meeting:
-        return None
-    return any(
-        all(_is_free(moment.astimezone(own_zone), availability["slots"]) for moment in quarters)
-        for quarters in by_meeting
-    )
+def naive_times(week: WeekSlots | None, availability: WeekSlots | None, now: datetime) -> dict[str, Any]:
+    """Return what a match tells of meetings, which begin and end on quarters: each of these has to lie in a slot."""
+    meetings = [naive_meeting(slot, week["timezone"], availability, now) for slot in week["slots"]] if week else []
+    fits = [meeting["fits"] for meeting in meetings if meeting["fits"] is not None]
+    return {
+        "meetings": meetings,
+        "fits_meetings": any(fits) if fits else None,
+        "fits_all_meetings": all(fits) if fits else None,
+    }
+
+
+def naive_meeting(slot: dict[str, str], zone: str, availability: WeekSlots | None, now: datetime) -> dict[str, Any]:
+    """Return a meeting as posted, its quarters read off the volunteer's clock, and whether all of them are free."""
+    meeting = {"name": "", **slot, "timezone": zone, "local": None, "fits": None}
+    quarters = _quarters(slot, now.astimezone(ZoneInfo(zone)))
+    if availability is None or not quarters:
+        return meeting
+    own = ZoneInfo(availability["timezone"])
+    first, end = quarters[0].astimezone(own), (quarters[-1] + QUARTER).astimezone(own)
+    local = {
+        "day": DAYS[first.weekday()],
+        "start": f"{first.hour:02}:{first.minute:02}",
+        "end": f"{end.hour or (0 if end.minute else 24):02}:{end.minute:02}",
+        "timezone": availability["timezone"],
+    }
+    fits = all(_is_free(moment.astimezone(own), availability["slots"]) for moment in quarters)
+    return {**meeting, "local": local, "fits": fits}
 
 
 def _quarters(slot: dict[str, str], today: datetime) -> list[datetime]:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.desk.transitions import TRANSITIONS
+from ctj_api.desk.who_fits import TOO_LITTLE
 from ctj_api.enums import Status
 from ctj_api.models import Opportunity, Skill, SkillMatrix
 
@@ -160,8 +161,12 @@ class OpportunityListTests(OpportunityTestCase):
     def test_pm_user_is_told_each_skill_in_words(self) -> None:
         """Met, below or missing, with the levels; a foreign listing has no form; all is escaped."""
         skills = {name: make_skill(name=name) for name in ("Go", "SQL", "<i>CSS</i>")}
-        listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=make_pm_user())
-        make_regular_user({skills["Go"]: 4, skills["SQL"]: 1}, first_name="<b>Vera</b>")
+        slots = [{"day": day, "start": "19:00", "end": "20:00"} for day in ("wed", "mon")]
+        week = {"timezone": "Asia/Kolkata", "slots": slots}
+        listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=make_pm_user(), meeting_times=week)
+        for free in ({**week, "slots": slots[:1]}, week, {**week, "slots": []}, None):
+            levels = {skills["Go"]: 4, skills["SQL"]: 1}
+            make_regular_user(levels, first_name="<b>Vera</b>", meeting_availability=free)
         page = self.client.get(change_url(listing))
         for text in (
             '<li class="chip">Go <b>3</b></li>',
@@ -170,10 +175,19 @@ class OpportunityListTests(OpportunityTestCase):
             "SQL: below (1 of 3)",
             "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
             "&lt;b&gt;Vera&lt;/b&gt;",
-            "44 %",
+            "44 % <small>1 of 3 skills asked</small>",
+            "meetings on the clock of Asia/Kolkata:",
         ):
             with self.subTest(text):
                 self.assertContains(page, text)
+        for words in (
+            'some, not all <ul class="week"><li>Wed 19:00 yes</li><li>Mon 19:00 no</li></ul>',
+            'all <ul class="week"><li>Wed 19:00 yes</li><li>Mon 19:00 yes</li></ul>',
+            'none <ul class="week"><li>Wed 19:00 no</li><li>Mon 19:00 no</li></ul>',
+            "not given",
+        ):
+            with self.subTest(words):
+                self.assertContains(page, f'<td role="cell" data-label="Meetings">{words}</td>', count=1, html=True)
         for button in ("_transition", "_save"):
             self.assertNotContains(page, f'name="{button}"')
 
@@ -190,7 +204,8 @@ class OpportunityListTests(OpportunityTestCase):
         response = self.client.get(COUNT, rows((Skill(name="Reakt"), 3)))
         told = {"text": 'There is no skill "Reakt". Choose one from the list.'}
         self.assertEqual((response.status_code, response.json()), (400, told))
-        for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}):
+        go = make_skill(name="Go")
+        for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}, {go: 1}, *[{go: 2}] * 10):
             make_regular_user(levels)
         counted = [
             ([(react, 5)], "No volunteer meets all of these requirements, 4 meet them in part."),
@@ -198,6 +213,8 @@ class OpportunityListTests(OpportunityTestCase):
             ([(react, 2)], "3 volunteers meet all of these requirements, 1 meets them in part."),
             ([(react, 1)], "4 volunteers meet all of these requirements."),
             ([(react, 1), (sql, 1)], "No volunteer meets all of these requirements, 5 meet them in part."),
+            ([(go, 2)], "10 volunteers meet all of these requirements, 1 meets them in part."),
+            ([(go, 1)], f"11 volunteers meet all of these requirements.{TOO_LITTLE}"),
         ]
         for rated, text in counted:
             with self.subTest(text):

@@ -5,7 +5,6 @@ from typing import Any
 from django.test import TestCase, override_settings
 from django.urls import reverse
 
-from backend.environment import Rate
 from ctj_api.accounts.sessions import ENTERED_AT
 from ctj_api.desk.reauthentication import MAX_AGE_SECONDS
 from ctj_api.desk.skill_csv import sign
@@ -71,7 +70,7 @@ class ReauthenticationTests(TestCase):
         session.save()
         self.assertContains(self.client.post(*self.forms[0]), QUESTION)
 
-    @override_settings(LOGIN_RATE=Rate(3, 900))
+    @override_settings(LOGIN_RATE=(3, 900))
     def test_attacker_at_a_screen_left_open_does_not_guess_the_password(self) -> None:
         """After a few guesses not even the right one counts, nor does that of another account."""
         before = self.state()

@@ -11,7 +11,6 @@ from django.core import mail
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
-from backend.environment import Rate
 from ctj_api.accounts.password_reset import link_tokens
 from ctj_api.models import Opportunity, Skill, UserProfile
 
@@ -137,7 +136,7 @@ class AdminSignInTests(TestCase):
         self.assertIn("signed_in_at", self.client.session)
 
 
-@override_settings(LOGIN_RATE=Rate(3, 900))
+@override_settings(LOGIN_RATE=(3, 900))
 class PasswordChangeTests(TestCase):
     """Choosing a new password for oneself."""
 

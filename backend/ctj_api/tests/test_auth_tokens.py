@@ -15,8 +15,8 @@ from jwt.utils import base64url_encode
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.test import APIClient, APITestCase
 
-from ctj_api.accounts.linking import UNVERIFIED
-from ctj_api.auth import Claims, verify_id_token
+from ctj_api.accounts.linking import UNVERIFIED, Claims
+from ctj_api.auth import verify_id_token
 from ctj_api.clients.signing_keys import JOIN_SECONDS, SigningKeys
 from ctj_api.exceptions import ServiceUnavailable
 

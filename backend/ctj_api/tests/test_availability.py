@@ -8,10 +8,10 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctj_api.ranking.availability import MeetingWeek, fits_hours
+from ctj_api.ranking.availability import ComingWeek, FreeTime, Meeting, fits_hours, fits_meetings
 from ctj_api.validators import DAYS, MIDNIGHT, normal_week, validate_week_slots
 
-from .matching_oracle import naive_fit
+from .matching_oracle import naive_times
 
 PACIFIC = "America/Los_Angeles"
 NEW_YORK = "America/New_York"
@@ -44,13 +44,18 @@ def week(timezone: str, *slots: str) -> dict[str, Any]:
     return {"timezone": timezone, "slots": parsed}
 
 
+def meetings_of(posted: Any, availability: Any, now: datetime = WINTER) -> list[Meeting]:
+    """Return what a match tells of each meeting."""
+    return ComingWeek(now).meetings(posted, FreeTime(availability))
+
+
 class MeetingTests(SimpleTestCase):
     """Meetings of a project."""
 
     def assert_fits(self, expected: bool | None, meetings: Any, availability: Any, now: datetime = WINTER) -> None:
         """Fail unless the availability leaves room for a meeting as it should."""
         with self.subTest(meetings=meetings, availability=availability, now=now):
-            self.assertIs(MeetingWeek(meetings, now).fits(availability), expected)
+            self.assertIs(fits_meetings(meetings_of(meetings, availability, now), any), expected)
 
     def test_meeting_fits_when_the_whole_of_it_is_free(self) -> None:
         """To the minute, on both ends; adjacent slots are one; one of several meetings is enough."""
@@ -118,6 +123,27 @@ class MeetingTests(SimpleTestCase):
                 self.assert_fits(True, week(PACIFIC, f"sun {hours}"), all_week, now)
         self.assert_fits(None, week(PACIFIC, "sun 02:30-03:00"), all_week, spring)
 
+    def test_each_meeting_is_told_on_the_clock_of_the_volunteer(self) -> None:
+        """The posted order stays; over midnight the end is before the start; where clocks change, both are as read."""
+        spring, autumn = datetime(2027, 3, 26, tzinfo=UTC), datetime(2026, 10, 23, tzinfo=UTC)
+        berlin, friday = "Europe/Berlin", datetime(2026, 3, 6, tzinfo=UTC)
+        for now, zone, slot, own, expected in (
+            (WINTER, PACIFIC, "mon 20:30-21:30", NEW_YORK, "mon 23:30-00:30"),
+            (WINTER, PACIFIC, "mon 20:00-21:00", NEW_YORK, "mon 23:00-24:00"),
+            (WINTER, PACIFIC, "sun 22:00-24:00", PACIFIC, "sun 22:00-24:00"),
+            (WINTER, PACIFIC, "sun 22:00-24:00", LONDON, "mon 06:00-08:00"),
+            (WINTER, "Asia/Kolkata", "mon 00:00-01:00", PACIFIC, "sun 10:30-11:30"),
+            (spring, "UTC", "sun 00:30-01:30", berlin, "sun 01:30-03:30"),
+            (autumn, "UTC", "sun 00:45-01:15", berlin, "sun 02:45-02:15"),
+            (friday, PACIFIC, "sun 01:30-03:30", LONDON, "sun 09:30-10:30"),
+            (friday, PACIFIC, "sun 02:30-03:00", LONDON, None),
+        ):
+            with self.subTest(zone=zone, slot=slot, own=own):
+                (meeting,) = meetings_of(week(zone, slot), week(own), now)
+                (local,) = week(own, expected)["slots"] if expected else (None,)
+                self.assertEqual(meeting["local"], local and {**local, "timezone": own})
+                self.assertIs(meeting["fits"], local and False)
+
     def test_nothing_given_fits_neither_way(self) -> None:
         """No meetings or hours, none in a list, an unknown zone; an empty availability is never free."""
         for available, required, expected in ((6, 6, True), (6, 7, False), (0, 0, True), (None, 0, None)):
@@ -130,6 +156,10 @@ class MeetingTests(SimpleTestCase):
         for zone in ("Mars/Olympus", "", "America", "../etc/passwd"):
             self.assert_fits(None, meeting, week(zone, "mon 18:00-19:00"))
             self.assert_fits(None, week(zone, "mon 18:00-19:00"), meeting)
+        self.assertEqual(
+            meetings_of(meeting, None),
+            [{**meeting["slots"][0], "name": "", "timezone": PACIFIC, "local": None, "fits": None}],
+        )
 
     @given(st.lists(until(MIDNIGHT), min_size=1), st.permutations(["timezone", "slots"]))
     def test_normal_form_of_weeks_changes_midnight_only(self, given_slots: list[str], keys: list[str]) -> None:
@@ -152,5 +182,11 @@ class MeetingTests(SimpleTestCase):
     ) -> None:
         """A volunteer is free when each quarter of an hour of a meeting, on their clock, lies in a slot."""
         now = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(days=days)
-        meetings, availability = week(meeting_zone, *meeting_slots), week(own_zone, *free)
-        self.assertIs(MeetingWeek(meetings, now).fits(availability), naive_fit(meetings, availability, now))
+        posted, availability = week(meeting_zone, *meeting_slots), week(own_zone, *free)
+        meetings = meetings_of(posted, availability, now)
+        told = {
+            "meetings": meetings,
+            "fits_meetings": fits_meetings(meetings, any),
+            "fits_all_meetings": fits_meetings(meetings, all),
+        }
+        self.assertEqual(told, naive_times(posted, availability, now))

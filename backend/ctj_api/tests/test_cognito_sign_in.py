@@ -22,7 +22,6 @@ from django.urls import reverse
 from django.utils import timezone
 from oidc_provider_mock import User, run_server_in_thread
 
-from backend.environment import Rate
 from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.sessions import MAX_SESSIONS
 from ctj_api.desk import cognito_sign_in
@@ -185,7 +184,7 @@ class CognitoSignInTests(TestCase):
         with patch.object(cognito_sign_in, "PENDING_SECONDS", 0):
             self.assert_refused(self.answer(self.begin()), "no such sign-in")
 
-    @override_settings(LOGIN_ADDRESS_RATE=Rate(2, 900))
+    @override_settings(LOGIN_ADDRESS_RATE=(2, 900))
     def test_attacker_asks_the_pool_only_so_often(self) -> None:
         """The limit is that of sign-ins from an address."""
         self.assertEqual([self.client.get(CALLBACK).status_code for _ in range(3)], [403, 403, 429])

@@ -150,6 +150,7 @@ class ConstraintTests(TestCase):
             "opportunity_min_experience_enum": self.change(self.opportunity, min_experience_required="guru"),
             "opportunity_min_hours_range": self.change(self.opportunity, min_hours_required=169),
             "opportunity_body_filled": self.change(self.opportunity, body=""),
+            "opportunity_meeting_times_shape": self.change(self.opportunity, meeting_times={}),
         }
         declared = {
             constraint.name

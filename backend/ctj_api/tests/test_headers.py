@@ -25,9 +25,9 @@ class HeaderTests(TestCase):
         opportunity, client = make_opportunity(), self.client
         client.raise_request_exception = False
         etag = client.get("/api/skills/", secure=True)["ETag"]
-        with patch("ctj_api.views.SkillFilter.narrow", side_effect=ZeroDivisionError):
+        with patch("ctj_api.views.SkillFilter.read", side_effect=ZeroDivisionError):
             broken = client.get("/api/skills/", secure=True)
-        with patch("ctj_api.views.SkillFilter.narrow", side_effect=OperationalError):
+        with patch("ctj_api.views.SkillFilter.read", side_effect=OperationalError):
             away = client.get("/api/skills/", secure=True)
         answers = {
             "list": client.get("/api/skills/", secure=True),

@@ -130,6 +130,7 @@ class HistoryTests(HistoryTestCase):
             ({"min_experience_required": "mid_level"}, "Changed experience from Any to Mid level."),
             ({"min_hours_required": 0}, "Changed hours a week from 4 to 0."),
             ({"work_environment": "in_person"}, "Changed work environment from Remote to In person."),
+            ({"meeting_times": WEEK}, "Changed meeting times."),
             ({"skills_required_matrix": {}}, "Changed Java removed and React removed."),
         ]
         for fields, expected in cases:

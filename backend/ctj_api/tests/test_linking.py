@@ -13,9 +13,8 @@ from django.test import TransactionTestCase
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.test import APIClient, APITestCase
 
-from ctj_api.accounts.linking import account_of
+from ctj_api.accounts.linking import Claims, account_of
 from ctj_api.accounts.password_reset import link_tokens
-from ctj_api.auth import Claims
 from ctj_api.models import UserProfile
 
 from .cognito import POOL, SUB, bearer, id_token, using_cognito
@@ -50,6 +49,7 @@ class LinkingTests(APITestCase):
             ("nobody's, not verified", lambda: None, unverified, "Verify your e-mail address"),
             ("nobody's, without", lambda: None, {"email": ""}, "Verify your e-mail address"),
             ("nobody's, odd", lambda: None, {"email": '"a b"@example.org'}, "can't be used here"),
+            ("in lower case only", lambda: make(email="k@a.org"), {"email": "\u212a@a.org"}, "can't be used here"),
             ("somebody's", lambda: make(email=ANA), {}, "linked"),
             ("somebody's, not verified", lambda: make(email=ANA), unverified, "Verify your e-mail address"),
             ("project manager's", lambda: make_pm_user(email=ANA), {}, "linked"),

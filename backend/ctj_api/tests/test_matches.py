@@ -23,15 +23,30 @@ from .common import (
     make_regular_user,
     make_role,
     make_skill,
+    opportunity_payload,
 )
 
 MY_MATCHES = "/api/users/me/matches/"
-BUSY = {"timezone": "America/Los_Angeles", "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
+PACIFIC, BERLIN = "America/Los_Angeles", "Europe/Berlin"
+(MONDAY,) = WEEK["slots"]
+BUSY: dict[str, Any] = {"timezone": PACIFIC, "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
 
 
 def matches_of(opportunity: Opportunity) -> str:
     """Return the address of the volunteers ranked for an opportunity."""
     return f"/api/opportunities/{opportunity.pk}/matches/"
+
+
+def slot(text: str, **more: str) -> dict[str, str]:
+    """Return a slot that is given as ``mon 18:00-20:00``."""
+    return {"day": text[:3], "start": text[4:9], "end": text[10:], **more}
+
+
+def told(posted: Any, zone: str, local: str = "", fits: bool | None = True) -> dict[str, Any]:
+    """Return a meeting as matches tell of it, ``local`` on a clock of Los Angeles where that is another one."""
+    clock = slot(local) if local else {key: posted[key] for key in ("day", "start", "end")}
+    on_clock = None if fits is None else {**clock, "timezone": PACIFIC}
+    return {"name": "", **posted, "timezone": zone, "local": on_clock, "fits": fits}
 
 
 class MatchAssertions(APITestCase):
@@ -94,6 +109,8 @@ class OpportunityMatchReadTests(MatchAssertions):
                 ],
                 "fits_hours": True,
                 "fits_meetings": True,
+                "fits_all_meetings": True,
+                "meetings": [told(MONDAY, PACIFIC)],
             },
         )
 
@@ -145,8 +162,44 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.opportunity({self.react: 3})
         UserProfile.objects.filter(pk=self.volunteer.pk).update(max_available_hours=None, meeting_availability=None)
         self.volunteer.refresh_from_db()
-        (match,) = self.mine(fits="true")
-        self.assertEqual((match["fits_hours"], match["fits_meetings"]), (None, None))
+        (match,) = self.mine(fits="all")
+        self.assertEqual((match["fits_hours"], match["fits_meetings"], match["fits_all_meetings"]), (None, None, None))
+        self.assertEqual(match["meetings"], [told(MONDAY, PACIFIC, fits=None)])
+
+    def test_authenticated_user_sees_which_meetings_of_a_role_fit(self) -> None:
+        """As posted, and on their own clock; those of the project count where the listing names none of its own."""
+        late = {"timezone": PACIFIC, "slots": [MONDAY, slot("mon 22:00-24:00"), slot("tue 00:00-02:00")]}
+        UserProfile.objects.filter(pk=self.volunteer.pk).update(meeting_availability=late)
+        self.volunteer.refresh_from_db()
+        sync, retro = slot("mon 18:00-19:00", name="Sync"), slot("thu 12:00-13:00", name="Retro")
+        early, dawn, noon = (slot(f"tue {hours}") for hours in ("08:00-09:00", "08:30-09:30", "12:00-13:00"))
+        client = browser(self.pm)
+        payload = opportunity_payload(
+            project=str(make_project(meeting_times=BUSY).pk), skills_required_matrix={str(self.react.pk): 3}
+        )
+        url = f"/api/opportunities/{client.post('/api/opportunities/', payload).json()['id']}/"
+        for zone, slots, expected, some, every in (
+            (PACIFIC, [sync], [told(sync, PACIFIC)], True, True),
+            (PACIFIC, [retro, sync], [told(retro, PACIFIC, fits=False), told(sync, PACIFIC)], True, False),
+            (PACIFIC, [retro], [told(retro, PACIFIC, fits=False)], False, False),
+            (BERLIN, [noon], [told(noon, BERLIN, "tue 03:00-04:00", fits=False)], False, False),
+            (BERLIN, [dawn], [told(dawn, BERLIN, "mon 23:30-00:30")], True, True),
+            (BERLIN, [early], [told(early, BERLIN, "mon 23:00-24:00")], True, True),
+            (PACIFIC, [], [], None, None),
+            (None, None, [told(BUSY["slots"][0], PACIFIC, fits=False)], False, False),
+        ):
+            payload["meeting_times"] = zone and {"timezone": zone, "slots": slots}
+            self.assertEqual(client.put(url, payload).json()["meeting_times"], payload["meeting_times"])
+            with (
+                self.subTest(zone=zone, slots=slots),
+                patch("ctj_api.views.timezone.now", return_value=datetime(2026, 1, 14, tzinfo=UTC)),
+            ):
+                for matches, user in ((MY_MATCHES, self.volunteer), (f"{url}matches/", self.pm)):
+                    (match,) = self.listed(matches, user)
+                    self.assertEqual(match["meetings"], expected)
+                    self.assertEqual((match["fits_meetings"], match["fits_all_meetings"]), (some, every))
+                    self.assertEqual(len(self.listed(matches, user, fits="true")), some is not False)
+                    self.assertEqual(len(self.listed(matches, user, fits="all")), every is not False)
 
     def test_authenticated_user_can_narrow_by_score_and_to_what_is_met(self) -> None:
         """The exact score counts, neither rounded to places nor to a float; ``require_all`` leaves nothing unmet."""
@@ -292,7 +345,7 @@ class MatchReadTests(MatchAssertions):
         bad = {
             "min_score": [*scores, "0." + "1" * 30],
             "require_all": ["True", "1", "yes", ""],
-            "fits": ["False", "0", ""],
+            "fits": ["False", "0", "", "ALL"],
             "limit": ["0", "101", "x", ""],
             "offset": ["-1", "x", ""],
             "ordering": ["created_at"],

@@ -13,7 +13,7 @@ from rest_framework.test import APITestCase
 from ctj_api.models import UserProfile
 
 from .common import make_pm_user
-from .matching_oracle import Pairing, Row, naive_fit, naive_fraction, naive_ranking, with_opportunity, with_volunteer
+from .matching_oracle import Pairing, Row, naive_fraction, naive_ranking, naive_times, with_opportunity, with_volunteer
 
 ROWS = 500
 SAMPLE = 50
@@ -45,7 +45,9 @@ def expected_match(opportunity: Record, volunteer: Record, project: Record, name
         "required_count": len(skills),
         "skills": sorted(skills, key=lambda skill: (min(skill["have"] - skill["required"], 0), skill["name"])),
         "fits_hours": None if hours is None else opportunity["min_hours_required"] <= hours,
-        "fits_meetings": naive_fit(project["meeting_times"], volunteer["meeting_availability"], timezone.now()),
+        **naive_times(
+            opportunity["meeting_times"] or project["meeting_times"], volunteer["meeting_availability"], timezone.now()
+        ),
     }
 
 

@@ -155,11 +155,13 @@ class JourneyTests(LiveServerTestCase):
     def setUp(self) -> None:
         """Load the catalog and post what the journey finds."""
         call_command("load_catalog", stdout=StringIO())
-        meetings = {"timezone": "America/Los_Angeles", "slots": [{"day": "mon", "start": "18:00", "end": "19:00"}]}
+        slots = [{"day": day, "start": "18:00", "end": "19:00"} for day in ("wed", "mon")]
+        meetings = {"timezone": "America/Los_Angeles", "slots": slots}
         Project.objects.filter(name="Food Oasis").update(meeting_times=meetings)
         post("UX Writing", "Civic Tech Jobs", {"React": 1}, status="draft")
         post("Data Scientist", "311 Data", {"React": 1}, status="closed")
         post("Full Stack Developer", "HomeUniteUs", {"React": 2}, min_hours_required=20)
+        post("UX Researcher", "HomeUniteUs", {"Python": 5})
         post(
             "Front End Developer",
             "Food Oasis",

@@ -11,6 +11,7 @@ from ctj_api.models import Opportunity, SkillMatrix
 
 from .common import (
     UNKNOWN_ID,
+    WEEK,
     browser,
     error_of,
     make_opportunity,
@@ -55,6 +56,7 @@ class OpportunityReadTests(APITestCase):
                 "min_experience_required": "",
                 "min_hours_required": 0,
                 "work_environment": "remote",
+                "meeting_times": None,
                 "skills_required_matrix": {str(self.react.pk): 3, str(self.css.pk): 3},
                 "skills_required": [
                     {"skill": str(self.css.pk), "name": "CSS", "level": 3},
@@ -161,15 +163,20 @@ class OpportunityWriteTests(APITestCase):
 
     def test_pm_user_can_update_own_opportunity(self) -> None:
         """The matrix is replaced in place: its row stays the only one; nothing that is left out is lost."""
-        payload = opportunity_payload(skills_required_matrix={str(self.css.pk): 4}, body="New words.")
+        late = {"day": "mon", "start": "22:00", "end": "00:00", "name": "Sync"}
+        payload = opportunity_payload(
+            skills_required_matrix={str(self.css.pk): 4}, body="New words.", meeting_times={**WEEK, "slots": [late]}
+        )
         body = self.client.put(self.url, payload).json()
         self.assertEqual((body["body"], body["skills_required_matrix"]), ("New words.", {str(self.css.pk): 4}))
         self.assertEqual(body["created_at"], self.client.get(self.url).json()["created_at"])
         self.assertGreater(body["updated_at"], body["created_at"])
         self.assertEqual(SkillMatrix.objects.count(), 1)
-        del payload["skills_required_matrix"], payload["status"]
+        del payload["skills_required_matrix"], payload["status"], payload["meeting_times"]
         body = self.client.put(self.url, payload).json()
         self.assertEqual((body["skills_required_matrix"], body["status"]), ({str(self.css.pk): 4}, "open"))
+        self.assertEqual(body["meeting_times"], {**WEEK, "slots": [{**late, "end": "24:00"}]})
+        self.assertIsNone(self.client.put(self.url, {**payload, "meeting_times": None}).json()["meeting_times"])
 
     def test_former_pm_cannot_write_own_draft(self) -> None:
         """The right to edit ends with the role: every write is a 403, and the draft can't be read."""
@@ -219,6 +226,7 @@ def bad_values(first: Any, second: Any) -> list[tuple[str, Any]]:
         "role": reference,
         "min_hours_required": [-1, 169, 10**20, "x", "5", "1_0", None, True, 1.5, []],
         "body": ["", " ", None, "a\x00b", "x" * 20_001, [], {}, 0, True],
+        "meeting_times": [[], "x", {}, {**WEEK, "timezone": "Mars/Olympus"}, {**WEEK, "slots": [{"day": "mon"}]}],
         "skills_required_matrix": [*no_matrices, *({one: level} for level in levels), *({id_: 3} for id_ in ids)],
     }
     return [(field, value) for field, bad in values.items() for value in bad]

@@ -13,8 +13,9 @@ from rest_framework.test import APITestCase
 from rest_framework.utils.serializer_helpers import ReturnDict, ReturnList
 
 from ctj_api.http.renderers import OrjsonRenderer
+from ctj_api.http.serializer_fields import RatedSkillReadSerializer
 from ctj_api.models import Opportunity
-from ctj_api.serializers import OpportunityReadSerializer, RatedSkillReadSerializer, SkillReadSerializer
+from ctj_api.serializers import OpportunityReadSerializer, SkillReadSerializer
 
 from .common import make_opportunity, make_pm_user, make_skill
 

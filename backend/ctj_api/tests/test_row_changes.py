@@ -12,6 +12,7 @@ from ctj_api.ranking.row_changes import Kind, version_of
 from ctj_api.serializers import OpportunityReadSerializer
 
 from .common import (
+    WEEK,
     browser,
     execute,
     in_another_thread,
@@ -63,6 +64,7 @@ class ListingVersionTests(TransactionTestCase):
             "min_experience_required": "senior",
             "min_hours_required": 9,
             "work_environment": "hybrid",
+            "meeting_times": WEEK,
             "status": "filled",
             **others,
         }

@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
 from ctj_api.exceptions import NO_SUCH_PARAMETER, ErrorCode
+from ctj_api.http.schema import PARTS
+from ctj_api.validators import DAYS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL
 
 from .common import (
     UNKNOWN_ID,
@@ -107,6 +109,14 @@ class SchemaTests(SimpleTestCase):
                 self.assertEqual(has_tag, "304" in row["responses"] or f"{method} {path}" in answered)
         for name in ("TooManyRequests", "ServiceUnavailable"):
             self.assertIn("Retry-After", self.schema["components"]["responses"][name]["headers"])
+
+    def test_client_finds_the_limits_of_matrices_and_weeks_described(self) -> None:
+        """The document's own numbers and days are those that values are checked by."""
+        levels, slots = PARTS["levels"], PARTS["meeting_times"]["properties"]["slots"]
+        level, slot = levels["additionalProperties"], slots["items"]["properties"]
+        described = [level["minimum"], level["maximum"], levels["maxProperties"], slots["maxItems"]]
+        self.assertEqual(described, [MIN_LEVEL, MAX_LEVEL, MAX_SKILLS, MAX_SLOTS])
+        self.assertEqual((slot["name"]["maxLength"], tuple(slot["day"]["enum"])), (MAX_SLOT_NAME, DAYS))
 
     def test_client_gets_a_type_for_error_codes_and_enums(self) -> None:
         """Clients get a type for each closed set of values."""

@@ -56,7 +56,7 @@ class SearchTests(TestCase):
                 self.assertEqual(self.finds(text), text in found)
 
     def test_anyone_searching_finds_other_forms_but_no_longer_words(self) -> None:
-        """ "React develop" finds developers and developing; "planning" finds no "planet"."""
+        """With "React develop" developers and developing are found; with "planning" no "planet"."""
         title = make_opportunity(role=make_role(title="React developer"), body="Another planet with plants.")
         body = make_opportunity(body="You will be developing in React, and like to plan.")
         self.assertEqual(set(Opportunity.objects.search("react develop")), {title, body})

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.test import SimpleTestCase
 from marshmallow import ValidationError
 
-from backend.environment import Rate, env
+from backend.environment import env, parse_rate
 
 PRODUCTION = {
     "DJANGO_DEBUG": "false",
@@ -124,12 +124,15 @@ class SettingsTests(SimpleTestCase):
         secret = {"COGNITO_ADMIN_CLIENT_SECRET": "s"}
         wrong = {"COGNITO_ISSUERS": "https://a.invalid,http://a.invalid", "COGNITO_JWKS_URL": "http://127.0.0.1/keys"}
         wrong |= {"COGNITO_LEEWAY_SECONDS": "61", "COGNITO_USER_POOL": "eu_Abc", "PEOPLEDEPOT_URL": "http://a.invalid"}
+        unsafe = [("PEOPLEDEPOT_URL", "https://a:b@c.invalid"), ("COGNITO_JWKS_URL", "https://a@c.invalid")]
+        unsafe += [("PEOPLEDEPOT_URL", "https://c.invalid/#a"), ("COGNITO_ISSUERS", "")]
         for changes, names in (
             ({}, []),
             (bridge | secret, []),
             (bridge | secret | {"COGNITO_ADMIN_CLIENT_ID": "a"}, ["COGNITO_ADMIN_CLIENT_ID"]),
             (dict.fromkeys(needed, ""), needed),
             (wrong, wrong),
+            *(({name: url}, [name]) for name, url in unsafe),
             (bridge, ["COGNITO_ADMIN_CLIENT_SECRET"]),
             ({"IDENTITY_PROVIDER": "okta", "CATALOG_SOURCE": "csv"}, ["IDENTITY_PROVIDER", "CATALOG_SOURCE"]),
         ):
@@ -210,11 +213,11 @@ class RateTests(SimpleTestCase):
         cases = {"5/15m": (5, 900), "60/1h": (60, 3600), "1/1s": (1, 1), "9/2d": (9, 172_800), " 5/15m ": (5, 900)}
         for text, rate in cases.items():
             with self.subTest(text):
-                self.assertEqual(Rate.parse(text), rate)
+                self.assertEqual(parse_rate(text), rate)
 
     def test_anything_else_is_refused(self) -> None:
         """The message says what a rate looks like."""
         wrong = ("", "5", "5/m", "0/1m", "5/0m", "-1/1m", "5/15", "5/15 minutes", "5/15w", "\uff15/1m")
         for text in (*wrong, "9999999999/1m"):
             with self.subTest(text), self.assertRaisesRegex(ValidationError, "no rate such as 5/15m"):
-                Rate.parse(text)
+                parse_rate(text)

@@ -9,18 +9,19 @@ from copy import deepcopy
 from functools import partial
 from io import StringIO
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import DEFAULT, patch
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, connection, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from rest_framework.test import APIClient
 
 from ctj_api.catalog.sync import SYNC_LOCK
 from ctj_api.catalog.sync_metrics import SyncCollector
+from ctj_api.clients.peopledepot import PeopleDepotClient
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 from . import common as make
@@ -246,6 +247,7 @@ class SyncRunTests(TestCase):
         with make.other_connection() as other:
             other.execute("SELECT pg_advisory_lock(%s)", [SYNC_LOCK])
             self.assertEqual(sync(), (3, "Another synchronisation is on."))
+            other.execute("SELECT pg_advisory_unlock_all()")
         self.assertEqual(SyncRun.objects.count(), runs)
         self.assertEqual(sync()[0], 0)
 
@@ -260,14 +262,16 @@ class SyncRunTests(TestCase):
         self.assertIn("--every", sync(every=0)[1])
 
     def test_operator_has_it_run_again_and_again(self) -> None:
-        """After a failure as well; the newest records are kept."""
+        """After a failure as well, that of the database included; the newest records are kept."""
         self.depot.fail("skills", say(401), times=1)
         output = StringIO()
-        pauses = patch("time.sleep", side_effect=[None, None, KeyboardInterrupt])
+        pauses = patch("time.sleep", side_effect=[None, None, None, KeyboardInterrupt])
+        lost = [InterfaceError("the connection is closed"), DEFAULT, DEFAULT]
+        self.enterContext(patch.object(PeopleDepotClient, "practice_areas", side_effect=lost, return_value=[]))
         self.enterContext(patch("ctj_api.catalog.sync.KEPT_RUNS", 3))
         with pauses as slept, patch.object(connection, "close"), self.assertRaises(KeyboardInterrupt):
             call_command("sync_peopledepot", every=15, stdout=output, stderr=output)
-        self.assertEqual([call.args for call in slept.call_args_list], [(900,)] * 3)
+        self.assertEqual([call.args for call in slept.call_args_list], [(900,)] * 4)
         told = "Failed: nothing was changed. PeopleDepot's skills: it refuses the token (401)."
         self.assertIn(told, output.getvalue())
         self.assertEqual([run.outcome for run in SyncRun.objects.all()], ["done", "done", "failed"])

@@ -54,7 +54,7 @@ class TimeoutTests(TransactionTestCase):
                 execute("SET LOCAL statement_timeout = '50ms'")
                 execute("SELECT pg_sleep(10)")
 
-        with patch("ctj_api.views.SkillFilter.narrow", sleep), self.assertLogs("serving", "ERROR") as logs:
+        with patch("ctj_api.views.SkillFilter.read", sleep), self.assertLogs("serving", "ERROR") as logs:
             response = self.client.get("/api/skills/")
         self.assertEqual((response.status_code, error_of(response)["code"]), (503, "service_unavailable"))
         self.assertIn("Retry-After", response)

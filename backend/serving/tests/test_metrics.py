@@ -6,19 +6,18 @@ import signal
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import yaml
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 from django.test import SimpleTestCase, TestCase, override_settings
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend import __version__
-from backend.environment import Rate
 from ctj_api.models import Skill
 from ctj_api.tests.common import browser, execute, wait_until
 from ctj_api.tests.test_live_index import fresh_index
@@ -109,7 +108,7 @@ class MetricsTests(TestCase):
             self.assertEqual(grown[f'ctj_machine_requests_total{{route="{route}",status="200"}}'], 1)
             self.assertNotRegex(" ".join(grown), rf'ctj_requests?_\w+{{[^}}]*route="{route}"')
 
-    @override_settings(LOGIN_RATE=Rate(1, 900))
+    @override_settings(LOGIN_RATE=(1, 900))
     def test_failed_queries_rebuilds_and_lockouts_are_counted(self) -> None:
         """Queries are counted by their exception, rebuilds by their index, and each lockout."""
 
@@ -119,7 +118,7 @@ class MetricsTests(TestCase):
 
         before, client = self.read(), browser()
         self.client.raise_request_exception = False
-        with patch("ctj_api.views.SkillFilter.narrow", fail):
+        with patch("ctj_api.views.SkillFilter.read", fail):
             self.client.get("/api/skills/")
         fresh_index().read(len)
         for _ in range(3):
@@ -133,11 +132,11 @@ class MetricsTests(TestCase):
         """The gauge counts a request of a user until its end, but not the scrape."""
         under_way = []
 
-        def read(*_: object) -> QuerySet[Skill]:
+        def read(*_: object) -> SimpleNamespace:
             under_way.append(self.read()["ctj_requests_in_progress"])
-            return Skill.objects.none()
+            return SimpleNamespace(qs=Skill.objects.none())
 
-        with patch("ctj_api.views.SkillFilter.narrow", read):
+        with patch("ctj_api.views.SkillFilter.read", read):
             self.client.get("/api/skills/")
         self.assertEqual((under_way, self.read()["ctj_requests_in_progress"]), ([1], 0))
 

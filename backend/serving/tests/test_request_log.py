@@ -121,7 +121,7 @@ class RequestLogTests(TestCase):
         """The line has type, message, frames, SQLSTATE and constraint, but not the row's values."""
         self.client.raise_request_exception = False
         broken = partial(make_regular_user, email=make_regular_user(email="ana@example.org").email)
-        with patch("ctj_api.views.SkillFilter.narrow", lambda *_: broken()), logged() as lines:
+        with patch("ctj_api.views.SkillFilter.read", lambda *_: broken()), logged() as lines:
             self.client.get("/api/skills/")
         (line,) = lines
         exception = line["exception"]
@@ -165,7 +165,7 @@ class RequestLogTests(TestCase):
             client.post("/admin/login/", {"username": make_admin_user().email, "password": "wrong-passphrase"})
             client.post("/admin/login/", {"username": make_admin_user().email, "password": PASSWORD})
             client.raise_request_exception = False
-            with patch("ctj_api.views.SkillFilter.narrow", side_effect=ValueError("confidential of ana@example.org")):
+            with patch("ctj_api.views.SkillFilter.read", side_effect=ValueError("confidential of ana@example.org")):
                 client.get("/api/skills/")
         written = json.dumps(lines)
         self.assertGreaterEqual(len(lines), 6)

@@ -2,8 +2,7 @@
 
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 from django.core.management import call_command
@@ -60,11 +59,13 @@ class Command(BaseCommand):
         """Migrate; raises ``CommandError`` where another one is not done, or a table not free, in time."""
         until = time.monotonic() + wait
         _check_session()
-        with self._locked(until), connection.cursor() as cursor:
-            for name, value in SESSION.items():
-                cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
-            self._migrate(until, options["verbosity"])
-            self._warn_of_unknown_migrations()
+        # The lock ends with this process. A query that waits for it would keep a migration's from ending.
+        while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
+            self._wait(until, "Another server migrates the database")
+        for name, value in SESSION.items():
+            _ask("SELECT set_config(%s, %s, false)", name, value)
+        self._migrate(until, options["verbosity"])
+        self._warn_of_unknown_migrations()
 
     def _migrate(self, until: float, verbosity: int) -> None:
         while True:
@@ -99,17 +100,6 @@ class Command(BaseCommand):
                 "same, as in a rollout. Otherwise update this code, or reverse them with the code that has them."
             )
 
-    @contextmanager
-    def _locked(self, until: float) -> Iterator[None]:
-        """Hold the lock, asking again and again: a query that waits would keep a migration's from ending."""
-        while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
-            self._wait(until, "Another server migrates the database")
-        try:
-            yield
-        finally:
-            if connection.connection is not None and not connection.connection.broken:
-                _ask("SELECT pg_advisory_unlock(%s)", MIGRATE_LOCK)
-
 
 def _check_session() -> None:
     """Raise ``CommandError`` unless each of two connections, the second used twice as often, keeps its own process."""
@@ -120,7 +110,7 @@ def _check_session() -> None:
         raise CommandError(POOLED)
 
 
-def _ask(query: str, *parameters: int, using: Any = connection) -> Any:
+def _ask(query: str, *parameters: int | str, using: Any = connection) -> Any:
     """Return the first value of the first row, if there is one."""
     with using.cursor() as cursor:
         cursor.execute(query, parameters)

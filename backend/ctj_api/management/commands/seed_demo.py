@@ -4,10 +4,9 @@ import secrets
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from tqdm import tqdm
 
-from ctj_api.catalog.demo.rows import manager_count
 from ctj_api.catalog.demo.seeding import DemoSeeder, prepare_catalog
 
 MAX_ROWS = 1_000_000
@@ -28,12 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--opportunities", type=int, default=40, metavar="N", help="default: 40")
         parser.add_argument("--volunteers", type=int, default=30, metavar="N", help="default: 30")
         parser.add_argument("--seed", type=int, default=1, metavar="K", help="default: 1")
-        parser.add_argument(
-            "--password",
-            metavar="P",
-            help="of all accounts of this demo, also those that are there already; default: a random one, "
-            "printed at the end, for the accounts that are added",
-        )
+        parser.add_argument("--password", metavar="P", help="of the added accounts; default: a random one, printed")
 
     def handle(self, *args: Any, password: str | None, **options: Any) -> None:
         """Add the rows; raises ``CommandError`` in production and for a size out of range."""
@@ -47,10 +41,8 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {options[name]}.")
         opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
         used = secrets.token_urlsafe(12) if password is None else password
-        with tqdm(total=manager_count(opportunities) + volunteers + opportunities, unit=" rows", disable=None) as bar:
-            catalog = prepare_catalog(seed)
-            seeder = DemoSeeder(catalog, seed, used, reset_passwords=password is not None, progress=bar.update)
-            added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
+        seeder = DemoSeeder(prepare_catalog(seed), seed, make_password(used))
+        added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
         self.stdout.write(
             f"Demo: {added_opportunities} opportunities, {added_managers} project managers "
             f"and {added_volunteers} volunteers added."

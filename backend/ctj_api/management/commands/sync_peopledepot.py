@@ -5,9 +5,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import Error, connection
 
-from ctj_api.catalog.sync import AnotherRunError, synchronise
+from ctj_api.catalog.source import is_kept_elsewhere
+from ctj_api.catalog.sync import synchronise
 from ctj_api.enums import SyncOutcome
 
 ANOTHER_RUN, CONFLICTS = 3, 4
@@ -40,28 +41,22 @@ class Command(BaseCommand):
         while True:
             try:
                 self._synchronise(**options)
-            except CommandError as error:
+            except (CommandError, Error) as error:
                 self.stderr.write(str(error))
             connection.close()
             time.sleep(every * 60)
 
     def _synchronise(self, *, dry_run: bool, adopt: bool, allow_retire: int | None, **_: Any) -> None:
-        _check_settings(adopt)
-        try:
-            run = synchronise(adopts=adopt, is_dry=dry_run, allowed=allow_retire)
-        except AnotherRunError as error:
-            raise CommandError(str(error), returncode=ANOTHER_RUN) from error
+        if not is_kept_elsewhere() and not adopt:
+            raise CommandError("CATALOG_SOURCE is local: the catalogs are ours. Only --adopt runs before the switch.")
+        if not settings.PEOPLEDEPOT_URL:
+            raise CommandError("Set PEOPLEDEPOT_URL, and PEOPLEDEPOT_TOKEN or PEOPLEDEPOT_TOKEN_FILE.")
+        run = synchronise(adopts=adopt, is_dry=dry_run, allowed=allow_retire)
+        if run is None:
+            raise CommandError("Another synchronisation is on.", returncode=ANOTHER_RUN)
         for kind, lines in run.plan.items():
             self.stdout.write("\n  ".join([f"{kind.capitalize()}:", *lines]))
         if run.outcome == SyncOutcome.CONFLICTS:
             raise CommandError("There are conflicts.", returncode=CONFLICTS)
         if run.outcome != SyncOutcome.DONE:
             raise CommandError(f"{run.get_outcome_display()}. {run.reason}")
-
-
-def _check_settings(adopt: bool) -> None:
-    """Raise ``CommandError`` unless the settings say to do this; an adoption precedes the switch."""
-    if settings.CATALOG_SOURCE != "peopledepot" and not adopt:
-        raise CommandError("CATALOG_SOURCE is local: the catalogs are ours. Only --adopt runs before the switch.")
-    if not settings.PEOPLEDEPOT_URL:
-        raise CommandError("Set PEOPLEDEPOT_URL, and PEOPLEDEPOT_TOKEN or PEOPLEDEPOT_TOKEN_FILE.")

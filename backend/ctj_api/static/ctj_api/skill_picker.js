@@ -1,6 +1,7 @@
 /*
- * Makes the rows of the skill picker convenient: finds skills as the API's search does, grouped by community, adds
- * and removes rows, keeps skills from being chosen twice, and says how many volunteers there are for the rows.
+ * Makes the rows of the skill picker convenient: finds skills as the API's search does, grouped by community, and by
+ * their descriptions only where no name holds what is typed, adds and removes rows, keeps skills from being chosen
+ * twice, and says how many volunteers there are for the rows.
  * The text field follows the combobox pattern of the WAI-ARIA Authoring Practices (list autocomplete with manual
  * selection). Without this script the rows are an ordinary form.
  */
@@ -73,7 +74,10 @@
     async found(text, field) {
       const names = text.trim() ? await this.search(text) : null;
       const chosen = this.chosenBesides(field);
-      return this.skills.filter(({ name }) => (names?.has(name) ?? true) && !chosen.has(fold(name)));
+      const skills = this.skills.filter(({ name }) => (names?.has(name) ?? true) && !chosen.has(fold(name)));
+      const words = fold(text).split(/\s+/);
+      const named = skills.filter(({ name }) => words.every((word) => fold(name).includes(word)));
+      return named.length ? named : skills;
     }
 
     async search(text) {

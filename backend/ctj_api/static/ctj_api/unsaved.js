@@ -139,7 +139,7 @@
       const line = this.form.querySelector(".errors");
       const wrong = line?.querySelector('[aria-invalid="true"]')?.closest("li, .errors") ?? line;
       const fields = fieldsOf(this.form).filter((field) => wrong?.contains(field));
-      return fields.find(({ value }) => !value) ?? fields[0];
+      return fields.find((field) => !field.value && field.hasAttribute("aria-invalid")) ?? fields[0];
     }
   }
 

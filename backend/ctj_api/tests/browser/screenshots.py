@@ -63,7 +63,7 @@ class Screenshots(BrowserTestCase):
         )
         choose_skill(self.page, 0, "react", "React", 2)
         self.page.get_by_role("button", name="Add a skill").click()
-        choose_skill(self.page, 1, "css", "CSS", 1)
+        choose_skill(self.page, 1, "css", "HTML/CSS", 1)
         self.page.get_by_label("Hours a week").fill("6")
         expect(self.page.get_by_text("these requirements")).to_be_visible()
         height = self.page.evaluate("document.scrollingElement.scrollHeight")

@@ -8,6 +8,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from ctj_api.models import Opportunity, Skill
 from ctj_api.tests.common import (
+    WEEK,
     change_url,
     make_admin_user,
     make_cop,
@@ -25,6 +26,7 @@ ADD = reverse("admin:ctj_api_opportunity_add")
 LIST = reverse("admin:ctj_api_opportunity_changelist")
 API = reverse("opportunity-list")
 REQUIRED = {"React": 3, "SQL": 2, "Figma": 1, "TypeScript": 4}
+WEDNESDAY = {"day": "wed", "start": "19:00", "end": "20:30", "name": "Team"}
 
 
 class JourneyTestCase(BrowserTestCase):
@@ -69,6 +71,23 @@ def choose_skill(page: Page, number: int, typed: str, name: str, level: int) -> 
     row(page, number).get_by_label("Level").select_option(str(level))
 
 
+def fill_meeting(page: Page, number: int, day: str, start: str, end: str, name: str = "") -> None:
+    """Fill in a row of the editor of weekly meetings, counted from 0; there is one."""
+    meeting = page.locator(".week-editor li").nth(number)
+    meeting.get_by_label("Day", exact=True).select_option(day)
+    for label, text in (("from", start), ("to", end), ("Name of the meeting", name)):
+        meeting.get_by_label(label).fill(text)
+
+
+def tab_to(page: Page, button: str) -> None:
+    """Press Tab until a button has the focus."""
+    wanted = page.get_by_role("button", name=button)
+    for _ in range(20):
+        if wanted.evaluate("button => button === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+
+
 class OpportunityJourneyTests(JourneyTestCase):
     """From nothing to a published listing, in several ways."""
 
@@ -109,7 +128,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         self.assertEqual(self.listed()[0]["status"], "on_hold")
 
     def test_pm_user_posts_by_keyboard_only(self) -> None:
-        """Project, role, description, two skills, and the button that publishes."""
+        """Project, role, description, two skills, a weekly meeting, and the button that publishes."""
         page = self.open_page(user=self.pm)
         page.goto(ADD)
         keyboard = page.keyboard
@@ -131,17 +150,17 @@ class OpportunityJourneyTests(JourneyTestCase):
         keyboard.type("figm")
         keyboard.press("Enter")
         keyboard.type("1")
-        publish = page.get_by_role("button", name="Save and publish")
-        for _ in range(20):
-            if publish.evaluate("button => button === document.activeElement"):
-                break
-            keyboard.press("Tab")
+        tab_to(page, "Add a meeting")
+        for key in ("Enter", "W", "Tab", *"0700P", "Tab", "Tab", *"0830P", "Tab", "Tab", *"Team"):
+            keyboard.press(key)
+        tab_to(page, "Save and publish")
         keyboard.press("Enter")
         expect(page.get_by_text("was added successfully")).to_be_visible()
         [public] = self.listed()
         self.assertEqual(
             {skill["name"]: skill["level"] for skill in public["skills_required"]}, {"JavaScript": 4, "Figma": 1}
         )
+        self.assertEqual(public["meeting_times"], {"timezone": "America/Los_Angeles", "slots": [WEDNESDAY]})
 
     def test_pm_user_posts_on_a_phone(self) -> None:
         """Nothing stands out of the window, also with the suggestions open."""
@@ -151,6 +170,8 @@ class OpportunityJourneyTests(JourneyTestCase):
         page.get_by_label("Project").select_option("VRMS")
         page.get_by_label("Role").select_option("Front End Developer")
         page.get_by_label("Description").fill("Help us.")
+        page.get_by_role("button", name="Add a meeting").click()
+        fill_meeting(page, 0, "Wednesday", "19:00", "20:30", "Team")
         row(page, 0).get_by_label("Skill", exact=True).fill("s")
         self.assert_no_horizontal_scrolling(page)
         self.assert_accessible(page)
@@ -159,6 +180,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         expect(page.get_by_text("was added successfully")).to_be_visible()
         self.assert_no_horizontal_scrolling(page)
         self.assertEqual(self.listed()[0]["skills_required"][0]["name"], "SQL")
+        self.assertEqual(self.listed()[0]["meeting_times"]["slots"], [WEDNESDAY])
 
     def test_pm_user_posts_without_javascript(self) -> None:
         """Spare rows, names as text with the browser's suggestions, and the same messages."""
@@ -168,16 +190,43 @@ class OpportunityJourneyTests(JourneyTestCase):
         page.get_by_label("Role").select_option("Front End Developer")
         page.get_by_label("Description").fill("Help us.")
         expect(page.locator(".skill-row")).to_have_count(5)
-        expect(page.get_by_text("Empty rows are left out.")).to_be_visible()
+        expect(page.locator(".week-editor li")).to_have_count(3)
+        expect(page.get_by_text("Empty rows are left out.")).to_have_count(2)
         row(page, 0).get_by_label("Skill", exact=True).fill("Reakt")
         row(page, 2).get_by_label("Skill", exact=True).fill("sql")
         row(page, 2).get_by_label("Level").select_option("2")
+        fill_meeting(page, 0, "Thursday", "09:00", "08:00")
+        fill_meeting(page, 2, "Wednesday", "19:00", "20:30", "Team")
+        page.get_by_label("Time zone").select_option("Asia/Kolkata")
         page.get_by_role("button", name="Save", exact=True).click()
         expect(page.locator(".skill-problem").get_by_text('There is no skill "Reakt".')).to_be_visible()
+        expect(page.locator(".row-problem").get_by_text("Thursday: it must start before it ends")).to_be_visible()
         row(page, 0).get_by_label("Skill", exact=True).fill("")
+        fill_meeting(page, 0, "Choose a day", "", "")
         page.get_by_role("button", name="Save", exact=True).click()
         expect(page.get_by_text("was added successfully")).to_be_visible()
-        self.assertEqual(Opportunity.objects.get().skills_required_matrix.levels, {str(self.skills["SQL"].pk): 2})
+        listing = Opportunity.objects.get()
+        self.assertEqual(listing.skills_required_matrix.levels, {str(self.skills["SQL"].pk): 2})
+        self.assertEqual(listing.meeting_times, {"timezone": "Asia/Kolkata", "slots": [WEDNESDAY]})
+
+    def test_pm_user_replaces_a_meeting(self) -> None:
+        """Removing the last row keeps the focus; a wrong row is told where it stands until it is changed."""
+        listing = make_opportunity(created_by=self.pm, meeting_times=WEEK)
+        page = self.open_page(user=self.pm)
+        page.goto(change_url(listing))
+        page.get_by_role("button", name="Remove Monday").click()
+        expect(page.get_by_role("button", name="Add a meeting")).to_be_focused()
+        page.keyboard.press("Enter")
+        fill_meeting(page, 0, "Wednesday", "21:00", "20:30")
+        page.get_by_role("button", name="Save and continue editing").click()
+        problem = page.locator(".row-problem").get_by_text("Wednesday: it must start before it ends, not 21:00 to")
+        expect(problem).to_be_visible()
+        expect(page.get_by_label("Day", exact=True)).to_be_focused()
+        self.assert_accessible(page)
+        fill_meeting(page, 0, "Wednesday", "19:00", "20:30", "Team")
+        expect(problem).to_have_count(0)
+        page.get_by_role("button", name="Save", exact=True).click()
+        self.assertEqual(self.listed()[0]["meeting_times"], {**WEEK, "slots": [WEDNESDAY]})
 
     def test_pm_user_closes_several_and_finds_them_in_the_archive(self) -> None:
         """By ticking, choosing a step, and a click on the filter."""
@@ -209,7 +258,7 @@ class SkillPickerTests(JourneyTestCase):
         return names
 
     def test_pm_user_sees_suggestions_by_community(self) -> None:
-        """What is chosen already is not suggested again; what is typed is found as the API finds it."""
+        """What is chosen already is not suggested again; what is typed is found as the API finds it, in names first."""
         self.page.get_by_role("button", name="Add a skill").click()
         row(self.page, 2).get_by_label("Skill", exact=True).press("ArrowDown")
         expect(self.page.get_by_role("group", name="UI/UX").get_by_role("option")).to_have_text(["Figma"])
@@ -218,6 +267,9 @@ class SkillPickerTests(JourneyTestCase):
         )
         row(self.page, 2).get_by_label("Skill", exact=True).fill("Jáva-script")
         expect(self.page.get_by_role("listbox").get_by_role("option")).to_have_text(["JavaScript"])
+        Skill.objects.update(description="Typed by many.")
+        row(self.page, 2).get_by_label("Skill", exact=True).fill("type")
+        expect(self.page.get_by_role("listbox").get_by_role("option")).to_have_text(["TypeScript"])
         self.assert_accessible(self.page)
 
     def test_pm_user_sees_at_once_what_is_wrong_and_not_what_is_gone(self) -> None:

@@ -7,7 +7,7 @@ from playwright.sync_api import Dialog, expect
 from ctj_api.models import UserProfile
 from ctj_api.tests.common import PASSWORD, change_url, make_admin_user, make_opportunity, make_regular_user
 
-from .test_journeys import ADD, LIST, JourneyTestCase, choose_skill, row
+from .test_journeys import ADD, LIST, WEDNESDAY, JourneyTestCase, choose_skill, fill_meeting, row
 
 LOST = "What you typed here was not saved"
 SINCE = "and what is stored has been changed since."
@@ -59,6 +59,8 @@ class UnsavedFormTests(JourneyTestCase):
         choose_skill(page, 0, "figma", "Figma", 1)
         page.get_by_role("button", name="Add a skill").click()
         choose_skill(page, 1, "sql", "SQL", 4)
+        page.get_by_role("button", name="Add a meeting").click()
+        fill_meeting(page, 0, "Wednesday", "19:00", "20:30", "Team")
         page.goto(LIST)
         page.locator(".action-select").first.check()
         page.go_back()
@@ -74,6 +76,7 @@ class UnsavedFormTests(JourneyTestCase):
         page.get_by_role("button", name="Save and publish").click()
         expect(page.get_by_text("was added successfully")).to_be_visible()
         self.assertEqual([skill["level"] for skill in self.listed()[0]["skills_required"]], [4, 1])
+        self.assertEqual(self.listed()[0]["meeting_times"]["slots"], [WEDNESDAY])
         page.go_back()
         self.assert_skills(**{"": ""})
         expect(self.offer).to_have_count(0)

@@ -7,7 +7,8 @@ export const instant = false;
 export default async function OpportunitiesPage({ searchParams }: { searchParams: Promise<SearchParams> }) {
   const params = await searchParams;
   const [search, hours] = [valueOf(params, "search"), valueOf(params, "max_hours")];
-  const filters = { ...(search && { search }), ...(hours && { max_hours: Number(hours) }) };
+  const junior = valueOf(params, "experience") === "junior" && { min_experience_required: ["junior" as const] };
+  const filters = { ...(search && { search }), ...(hours && { max_hours: Number(hours) }), ...junior };
   const query = { status: ["open" as const], ...filters, ...pageOf(params) };
   const answer = await publicApi.GET("/api/opportunities/", { params: { query } });
   return (
@@ -18,6 +19,9 @@ export default async function OpportunitiesPage({ searchParams }: { searchParams
         </label>
         <label>
           Hours a week, at most <input type="number" name="max_hours" min={0} max={168} defaultValue={hours} />
+        </label>
+        <label>
+          <input type="checkbox" name="experience" value="junior" defaultChecked={Boolean(junior)} /> Junior roles only
         </label>
         <button>Search</button>
       </form>

@@ -101,14 +101,14 @@ async function fillInTheQualifier() {
 
 async function readTheListing() {
   await open("/opportunities");
-  await see("24 found");
+  await see("25 found");
   assert.equal(articles(), 20);
   assert(!text().includes("UX Writing"), "A draft is shown.");
   const { cookies, revalidate } = lastCall("/api/opportunities/");
   assert.deepEqual({ cookies, revalidate }, { cookies: [], revalidate: 60 });
 
   await press("Next");
-  assert.equal(articles(), 4);
+  assert.equal(articles(), 5);
   await press("Previous");
   assert.equal(articles(), 20);
   await search({ Search: "analyst" }, "22 found");
@@ -139,14 +139,23 @@ function articles() {
 
 async function readTheMatches() {
   await open("/matches");
-  await see("2 found");
-  const items = [...document.querySelectorAll("article")].map((item) => (item.textContent ?? "").replace(/\s+/g, " "));
+  await see("3 found");
+  const items = [...document.querySelectorAll("h2, article")].map((item) => (item.textContent ?? "").replace(/\s+/g, " "));
   assert.deepEqual(items, [
-    "Full Stack Developer at HomeUniteUs100 %: you meet 1 of 1 skills. It asks for more hours than you have." +
+    "In your community",
+    "UX Researcher at HomeUniteUs40 %: you meet 0 of 1 skill asked.Python at level 5: you have less",
+    "Elsewhere",
+    "Full Stack Developer at HomeUniteUs100 %: you meet 1 of 1 skill asked. It asks for more hours than you have." +
       "React at level 2: you have it",
-    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills. The meetings are at other times." +
+    "Front End Developer at Food Oasis62 %: you meet 1 of 3 skills asked.Meetings: Wed 18:00 yes, Mon 18:00 no" +
       "Python at level 4: you have lessDjango at level 1: new to youReact at level 3: you have it",
   ]);
+  await press("junior roles");
+  await see("0 found");
+  await open("/matches");
+  pick("Only those that I have time for", "all meetings");
+  await press("Show");
+  await see("1 found");
   const { cookies, cache, revalidate } = lastCall("/api/users/me/matches/");
   assert.deepEqual(
     { cookies, cache, revalidate },
