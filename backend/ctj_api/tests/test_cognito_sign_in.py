@@ -15,17 +15,19 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import httpx2
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.sessions.models import Session
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 from django.utils import timezone
 from oidc_provider_mock import User, run_server_in_thread
 
+from ctj_api.accounts.limits import TooManyAttempts
 from ctj_api.accounts.sessions import MAX_SESSIONS
 from ctj_api.desk import cognito_sign_in
 from ctj_api.models import UserProfile
 
-from .cognito import CLIENT, POOL, cognito, id_token, key_server
+from .cognito import CLIENT, POOL, KeyServer, id_token, using_cognito
 from .common import PASSWORD, make_admin_user, make_pm_user, make_regular_user
 from .test_nextjs import install_packages
 
@@ -88,9 +90,8 @@ class CognitoSignInTests(TestCase):
 
     def setUp(self) -> None:
         """Run a server of keys, another one in the place of the pool, and make a manager and an administrator."""
-        keys, self.server = self.enterContext(key_server()), self.enterContext(key_server())
-        self.domain = f"http://127.0.0.1:{self.server.server_port}"
-        self.enterContext(cognito(keys, COGNITO_DOMAIN=self.domain, **ADMIN_CLIENT))
+        self.server = self.enterContext(KeyServer())
+        self.enterContext(using_cognito(COGNITO_DOMAIN=self.server.url, **ADMIN_CLIENT))
         self.pm = make_pm_user(email="pm@example.org", cognito_pool=POOL, cognito_sub="pm")
         self.admin = make_admin_user(cognito_pool=POOL, cognito_sub="admin")
 
@@ -152,7 +153,7 @@ class CognitoSignInTests(TestCase):
 
     @patch.object(cognito_sign_in, "ANSWER_SECONDS", 0.5)
     def test_attacker_with_another_token_is_refused_and_everyone_while_the_pool_fails(self) -> None:
-        """One for another client, of another kind or person, or too old; HTML, redirects, and what never ends."""
+        """One for another client, of another kind or person, or too old; no answer, an error, and no token."""
         for mood, claims, reason in (
             ("", {"aud": CLIENT}, "authentication_failed"),
             ("", {"aud": [ADMIN, CLIENT]}, "authentication_failed"),
@@ -162,13 +163,8 @@ class CognitoSignInTests(TestCase):
             ("", {"sub": "eve", "email_verified": False}, "user eve is refused"),
             ("", {"sub": "eve", "email": "pm@example.org"}, "user eve is refused"),
             ("hang", {}, "TimeoutError"),
-            ("drip", {}, "TimeoutError"),
-            ("reset", {}, "ReadError"),
             ("error", {}, "status 500"),
-            ("redirect", {}, "status 302"),
-            ("html", {}, "JSONDecodeError"),
             ("empty", {}, "authentication_failed"),
-            ("huge", {}, "too long"),
         ):
             with self.subTest(mood, claims=claims):
                 self.server.mood = mood
@@ -246,13 +242,19 @@ class CognitoSignInTests(TestCase):
                     self.assertEqual(self.client.get(path).status_code == 404, button not in shown)
 
     def test_administrator_comes_by_password_and_pm_user_does_not(self) -> None:
-        """Who has come by the pool signs out there as well."""
-        for user, is_let_in in ((self.pm, False), (self.admin, True)):
-            self.client.post(LOGIN, {"username": user.email, "password": PASSWORD})
+        """Guesses are limited as before; who has come by the pool signs out there as well."""
+        for email, is_let_in in ((self.pm.email, False), ("nobody@example.org", False), (self.admin.email, True)):
+            self.client.post(LOGIN, {"username": email, "password": PASSWORD})
             self.assertEqual(SESSION in self.client.cookies, is_let_in)
         self.assert_enters(self.answer(self.begin(), sub="admin"))
         self.assertNotIn("Refresh", self.client.get(LOGOUT))
         page = self.client.post(LOGOUT)
-        self.assertRegex(page["Refresh"], rf"^0; url={self.domain}/logout\?client_id={ADMIN}&logout_uri=.*login%2F$")
+        self.assertRegex(
+            page["Refresh"], rf"^0; url={self.server.url}/logout\?client_id={ADMIN}&logout_uri=.*login%2F$"
+        )
         self.client.post(LOGIN, {"username": self.admin.email, "password": PASSWORD})
         self.assertNotIn("Refresh", self.client.post(LOGOUT))
+        with self.settings(LOGIN_RATE=(3, 900)):
+            for _ in range(3):
+                authenticate(username=self.admin.email, password="wrong")
+            self.assertRaises(TooManyAttempts, authenticate, username=self.admin.email, password=PASSWORD)

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,18 +16,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import httpx2
 from django.conf import settings
-from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
-from django.utils.encoding import force_bytes
-from django.utils.http import urlencode, urlsafe_base64_encode
-from moto.server import ThreadedMotoServer
+from django.utils.http import urlencode
 
 from ctj_api.accounts.linking import UNVERIFIED
 from ctj_api.models import Project, Role, Skill, UserProfile
+from ctj_api.tests.cognito import moto_pool
 from ctj_api.tests.common import make_opportunity, make_regular_user
+from ctj_api.tests.test_password_reset import ask, mailed_link
 
 HERE = Path(__file__).parent / "nextjs"
 FILES = Path(settings.BASE_DIR).parent / "docs" / "nextjs"
@@ -36,7 +33,6 @@ PAGE = FILES.with_suffix(".md")
 SCHEMA = Path(settings.BASE_DIR) / "openapi-schema.yml"
 NODE_MODULES = HERE / "node_modules"
 OLDEST_NODE = 18
-POOL_PASSWORD = "Violets-4-tin"
 FRONT_END = {
     "IDENTITY_PROVIDER": "cognito",
     "SITE_URL": "http://localhost:3000",
@@ -179,13 +175,13 @@ class JourneyTests(LiveServerTestCase):
 
     def test_volunteer_following_the_page_gets_from_sign_up_to_the_ranked_list(self) -> None:
         """Every page and action works, says what is wrong, and is closed after signing out."""
-        reset_link = f"/reset-password?{reset_query(make_regular_user(email='ben@example.org'))}"
-        self.travel("journey", RESET_LINK=reset_link)
+        ask(make_regular_user(email="ben@example.org").email)
+        self.travel("journey", RESET_LINK=f"/reset-password?{urlencode(mailed_link())}")
 
     def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:
         """The server holds the tokens of the hosted sign-in, passes them on and refreshes them in time."""
         with moto_pool() as environment:
-            self.travel("cognito", REFUSAL=UNVERIFIED, **environment)
+            self.travel("cognito", REFUSAL=UNVERIFIED, **FRONT_END, **environment)
             self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, environment["POOL"])
 
     def travel(self, journey: str, **environment: str) -> None:
@@ -204,42 +200,3 @@ def post(title: str, project: str, levels: dict[str, int], **fields: Any) -> Non
         project=Project.objects.get(name=project),
         **fields,
     )
-
-
-@contextmanager
-def moto_pool() -> Iterator[dict[str, str]]:
-    """Run a pool of moto's whose tokens the API takes, and give what the harness needs to know of it."""
-    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    moto.start()
-    url = "http://{}:{}".format(*moto.get_host_and_port())
-
-    def call(action: str, **body: Any) -> Any:
-        target = {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{action}"}
-        return httpx2.post(url, headers=target, content=json.dumps(body)).raise_for_status().json()
-
-    pool = call("CreateUserPool", PoolName="volunteers", UsernameAttributes=["email"])["UserPool"]["Id"]
-    told = {"ClientName": "web", "ReadAttributes": ["email_verified", "nonce"]}
-    client = call("CreateUserPoolClient", UserPoolId=pool, **told)["UserPoolClient"]["ClientId"]
-    for email, is_verified in (("ana@example.org", "true"), ("eve@example.org", "false")):
-        user = {"UserPoolId": pool, "Username": email}
-        call("AdminCreateUser", **user, UserAttributes=[{"Name": "email_verified", "Value": is_verified}])
-        call("AdminSetUserPassword", **user, Password=POOL_PASSWORD, Permanent=True)
-    changes = {
-        "IDENTITY_PROVIDER": "cognito",
-        "AUTHENTICATION_BACKENDS": settings.BACKENDS_OF["cognito"],
-        "COGNITO_USER_POOL": pool,
-        "COGNITO_APP_CLIENT_ID": [client],
-        "COGNITO_ISSUERS": [f"https://cognito-idp.us-east-1.amazonaws.com/{pool}"],
-        "COGNITO_JWKS_URL": f"{url}/{pool}/.well-known/jwks.json",
-    }
-    try:
-        with override_settings(**changes):
-            yield {"MOTO_URL": url, "POOL": pool, "PASSWORD": POOL_PASSWORD, "COGNITO_CLIENT_ID": client, **FRONT_END}
-    finally:
-        moto.stop()
-
-
-def reset_query(user: UserProfile) -> str:
-    """Return the query of the link that lets a user choose a new password."""
-    uid = urlsafe_base64_encode(force_bytes(user.pk))
-    return urlencode({"uid": uid, "token": default_token_generator.make_token(user)})
