@@ -83,7 +83,7 @@ def id_token(bench: Bench) -> Iterator[Row]:
     from ctj_api.auth import verify_id_token  # noqa: PLC0415 (after the setup)
     from ctj_api.tests import cognito  # noqa: PLC0415
 
-    with cognito.key_server() as server, cognito.cognito(server):
+    with cognito.using_cognito():
         verify = partial(verify_id_token, cognito.id_token(), [cognito.CLIENT])
         seconds, _ = alternate(bench.plan.rounds, (verify, verify))
     yield compare("verification of an ID token", "the limit", (seconds, 0.0005), 1, is_most=True)
