@@ -56,10 +56,9 @@ def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:
             yield f"set {name}, as IDENTITY_PROVIDER is cognito"
     if not (settings["COGNITO_USER_POOL"] or "").startswith(f"{settings['COGNITO_AWS_REGION']}_"):
         yield "set COGNITO_USER_POOL to the id of a pool of COGNITO_AWS_REGION, such as us-west-2_AbCdEfGhI"
-    addresses = {"COGNITO_JWKS_URL": settings["COGNITO_JWKS_URL"], "COGNITO_DOMAIN": settings["COGNITO_DOMAIN"]}
-    addresses |= {"COGNITO_ISSUERS": " ".join(settings["COGNITO_ISSUERS"] or ["-"])}
-    for name, urls in addresses.items():
-        if not all(_is_safe_url(url, settings) for url in (urls or "").split()):
+    addresses = {name: (settings[name] or "").split() for name in ("COGNITO_JWKS_URL", "COGNITO_DOMAIN")}
+    for name, urls in {**addresses, "COGNITO_ISSUERS": settings["COGNITO_ISSUERS"] or [""]}.items():
+        if not all(_is_safe_url(url, settings) for url in urls):
             yield f"set {name} to an address by https://"
     bridge = ("COGNITO_DOMAIN", "COGNITO_ADMIN_CLIENT_ID", "COGNITO_ADMIN_CLIENT_SECRET")
     if any(settings[name] for name in bridge):

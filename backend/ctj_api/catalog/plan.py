@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from uuid import UUID, uuid4
+from uuid import UUID, uuid5
 
 from .loading import lower_name
 
@@ -83,8 +83,8 @@ class CatalogPlan:
         groups = _by_key(self._ours.values())
         found = {key for key in groups.keys() & counterparts if len(groups[key]) == 1}
         ids = {groups[key][0].id: counterparts[key] for key in found}
-        # Whose id goes to another row gets one that nobody has.
-        ids |= {id_: uuid4() for id_ in set(ids.values()) & self._ours.keys() - ids.keys()}
+        # Whose id goes to another row gets one that nobody has, and that each dry run foresees.
+        ids |= {id_: uuid5(id_, self._ours[id_].name) for id_ in set(ids.values()) & self._ours.keys() - ids.keys()}
         ids |= {id_: id_ for id_ in self._ours.keys() & self._theirs.keys() - ids.keys()}
         self.adopted = {id_: new for id_, new in ids.items() if id_ != new or not self._ours[id_].is_synced}
         rows = {id_: self._ours.pop(id_) for id_ in self.adopted}

@@ -155,7 +155,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         try:
             return self._unless_too_many(request, lambda: HttpResponseRedirect(finish(request, may_enter)))
         except cognito_sign_in.SignInError as refusal:
-            logger.warning("A sign-in by Cognito failed: %s", refusal)
+            logger.warning("A sign-in by Cognito failed: %s", str(refusal))
         sign_out_url = cognito_sign_in.sign_out_url(request)
         context = {**self.each_context(request), "title": "You are not signed in", "sign_out_url": sign_out_url}
         return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)

@@ -128,7 +128,8 @@ class CognitoSignInTests(TestCase):
             page = (browser or self.client).get(back)
         self.assertContains(page, "You are not signed in", status_code=403)
         self.assertEqual(self.client.cookies.get(SESSION), before)
-        [line] = logs.output
+        [line], arguments = logs.output, logs.records[0].args
+        self.assertEqual([type(each) for each in arguments or ()], [str])  # of exceptions the JSON tells the class only
         self.assertIn(reason, line)
         for secret in filter(None, map(query_of(back).get, ("code", "state"))):
             self.assertNotIn(secret, f"{line} {page.content!r}")
