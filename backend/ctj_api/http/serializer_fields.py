@@ -133,8 +133,8 @@ class CurrentPasswordField(PasswordField):
     def run_validation(self, data: Any = empty) -> Any:
         """Return the account; raises ``ValidationError`` for a wrong password, ``TooManyAttempts`` after several."""
         owner = self.context["request"].user
-        # Who signs in by a token knows no password here.
-        if settings.IDENTITY_PROVIDER == "cognito" and owner.cognito_sub:
+        # Who signs in by a token knows no password here; administrators keep theirs.
+        if settings.IDENTITY_PROVIDER == "cognito" and owner.cognito_sub and not owner.is_superuser:
             return owner
         password = super().run_validation(data)
         owner = authenticate(self.context["request"]._request, username=owner.email, password=password)
