@@ -85,7 +85,7 @@ def _formatter(form: str) -> logging.Formatter:
         renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
         return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=[renderer])
     # It writes ASCII, so that no value can start another line or control a terminal.
-    to_json = structlog.processors.JSONRenderer(default=str, skipkeys=True)
+    to_json = structlog.processors.JSONRenderer(default=str, skipkeys=True, separators=(",", ":"))
     return LineFormatter(foreign_pre_chain=before, processors=[_describe_exception, to_json])
 
 

@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from ctj_api.catalog.source import is_kept_elsewhere
 from ctj_api.matching import Levels
 from ctj_api.models import Skill
 from ctj_api.querysets import CatalogQuerySet, RetiredName
@@ -150,14 +151,14 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> dict[str, int]:
         """Return the levels in normal form; raises ``ValidationError`` for wrong entries and new retired skills."""
         names = all_skill_names(self.context)
-        rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
         try:
             levels = clean_skill_levels(data, names)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
-        added = [names[skill] for skill in sorted(levels.keys() - rated.keys())]
-        if told := [RETIRED.format(name) for name in added if isinstance(name, RetiredName)]:
-            raise serializers.ValidationError(told)
+        if retired := {skill for skill in levels if isinstance(names[skill], RetiredName)}:
+            rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
+            if added := sorted(retired - rated.keys()):
+                raise serializers.ValidationError([RETIRED.format(names[skill]) for skill in added])
         return levels
 
     def to_representation(self, value: dict[str, int]) -> dict[str, int]:
@@ -204,6 +205,14 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         """Return the fields that are taken."""
         kept = self.kept_by_cognito if settings.IDENTITY_PROVIDER == "cognito" else ()
         return {name: field for name, field in super().get_fields().items() if name not in kept}
+
+    def take_locked(self, row: Any) -> None:
+        """Go on with the locked row; if it or a catalog may have changed since, raise what is wrong with that."""
+        has_changed = is_kept_elsewhere() or row.updated_at != self.instance.updated_at
+        self.instance = row
+        if has_changed:
+            self.context.pop(SKILL_NAMES, None)
+            self._validated_data = self.run_validation(self.initial_data)
 
 
 def all_skill_names(context: Any) -> dict[str, str]:

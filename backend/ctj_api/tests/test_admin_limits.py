@@ -11,13 +11,25 @@ from django.db import connection
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from ctj_api.desk.site import MAX_QUERY, UNUSABLE_FILTER
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import Skill
 
-from .common import execute, make_admin_user, make_cop, make_opportunity, make_pm_user, make_skill, other_connection
+from .common import (
+    execute,
+    make_admin_user,
+    make_cop,
+    make_opportunity,
+    make_pm_user,
+    make_project,
+    make_role,
+    make_skill,
+    make_sync_run,
+    other_connection,
+)
 
 LISTINGS = reverse("admin:ctj_api_opportunity_changelist")
 CATASTROPHIC = "(.*)(.*)(.*)x"
@@ -48,6 +60,9 @@ class AdminListTests(TestCase):
         community = make_cop("engineering")
         make_skill().communities_of_practice.add(community)
         make_opportunity(created_by=make_pm_user(community_of_practice=community))
+        make_sync_run()
+        for make in (make_skill, make_role, make_project):
+            make(retired_at=timezone.now())
         self.client.force_login(make_admin_user())
 
     def test_attacker_asking_by_a_lookup_that_no_filter_offers_is_refused(self) -> None:
