@@ -222,12 +222,13 @@ def user_me(request: Request) -> Response:
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
-    serializer = UserWriteSerializer(request.user, data=request.data, partial=request.method == "PATCH")
+    known: Any = request.user
+    serializer = UserWriteSerializer(known, data=request.data, partial=request.method == "PATCH")
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():
         hold_off_synchronisation()
         owners = UserProfile.objects.select_for_update(no_key=True)
-        serializer.take_locked(get_object_or_404(owners, pk=request.user.pk))
+        serializer.take_locked(get_object_or_404(owners, pk=known.pk))
         require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
@@ -347,7 +348,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        serializer = self.get_serializer(self.get_object(), data=request.data)
+        serializer: Any = self.get_serializer(self.get_object(), data=request.data)
         serializer.is_valid(raise_exception=True)
         with transaction.atomic():
             listing = self.get_locked_object()

@@ -154,11 +154,11 @@ class PeopleDepotClient:
 
 def _token() -> str:
     """Return the token as it is now, or an empty text where there is none that a header can hold."""
-    token = settings.PEOPLEDEPOT_TOKEN
-    if settings.PEOPLEDEPOT_TOKEN_FILE:
-        token = ""
-        with suppress(OSError, UnicodeError):
-            token = Path(settings.PEOPLEDEPOT_TOKEN_FILE).read_text("ascii").strip()
+    try:
+        file = settings.PEOPLEDEPOT_TOKEN_FILE
+        token = Path(file).read_text("ascii").strip() if file else settings.PEOPLEDEPOT_TOKEN
+    except (OSError, UnicodeError):
+        return ""
     return token if re.fullmatch("[!-~]+", token) else ""
 
 

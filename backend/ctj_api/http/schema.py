@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from ctj_api.exceptions import ErrorCode
 
 UNSAFE_METHODS = {"post", "put", "patch", "delete"}
-ID_TOKEN = "idToken"
+BEARER = "idToken"
 ABSENT = "Where Cognito keeps accounts, this is a 404."
 FOR_ALL_ACCOUNTS = ("/api/auth/csrf/", "/api/auth/logout/")
 VERSIONED = ("/api/opportunities/{id}/", "/api/users/me/", "/api/users/{id}/")
@@ -36,7 +36,7 @@ class IdTokenScheme(CsrfSessionScheme):  # type: ignore[no-untyped-call]
     """Describe the ID token of Cognito."""
 
     target_class = "ctj_api.auth.CognitoAuthentication"
-    name = ID_TOKEN
+    name = BEARER
 
 
 class CommittedSchemaGenerator(SchemaGenerator):
@@ -67,7 +67,7 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             _describe_errors(path, method, operation)
             if _is_local_only(path):
                 operation["description"] += f" {ABSENT}"
-                operation["security"].remove({ID_TOKEN: []})
+                operation["security"].remove({BEARER: []})
             _describe_headers(path, method, operation)
     return result
 
@@ -79,7 +79,7 @@ def _is_local_only(path: str) -> bool:
 def _require_csrf_token(method: str, operation: dict[str, Any]) -> None:
     if method in UNSAFE_METHODS:
         for requirement in operation["security"]:
-            if ID_TOKEN not in requirement:
+            if BEARER not in requirement:
                 requirement["csrfToken"] = []
 
 
@@ -87,7 +87,7 @@ def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses = {"400", "406", "500", "503"}
     if method in UNSAFE_METHODS:
         statuses |= {"403", "415", "429"}
-    if {ID_TOKEN: []} in operation["security"]:
+    if {BEARER: []} in operation["security"]:
         statuses |= {"401", "403"}
     if "{" in path or _is_local_only(path):
         statuses.add("404")

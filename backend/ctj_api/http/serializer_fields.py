@@ -208,10 +208,11 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
 
     def take_locked(self, row: Any) -> None:
         """Go on with the locked row; if it or a catalog may have changed since, raise what is wrong with that."""
-        has_changed = is_kept_elsewhere() or row.updated_at != self.instance.updated_at
+        checked: Any = self.instance
+        context: Any = self.context
         self.instance = row
-        if has_changed:
-            self.context.pop(SKILL_NAMES, None)
+        if is_kept_elsewhere() or row.updated_at != checked.updated_at:
+            context.pop(SKILL_NAMES, None)
             self._validated_data = self.run_validation(self.initial_data)
 
 

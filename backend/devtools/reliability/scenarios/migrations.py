@@ -68,7 +68,7 @@ def extract_version_before(folder: Path) -> None:
     newest = f"{APP}/migrations/{migrations_of(BASE_DIR)[-1]}.py"
     folder.mkdir(exist_ok=True)
     try:
-        added = _git("log", "--diff-filter=A", "--max-count=1", "--format=%H", "--", newest).decode().strip()
+        added = _git("log", "--follow", "--diff-filter=A", "-1", "--format=%H", "--", newest).decode().strip()
         archive = _git("archive", f"{added}~1" if added else "HEAD", ".")
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         reason = f"Git lacks the version before ({error}); a shallow clone gets it by: git fetch --unshallow"
