@@ -61,9 +61,9 @@ class Screenshots(BrowserTestCase):
         self.page.get_by_label("Description").fill(
             "Help us to rebuild the check-in page, so that volunteers find their meeting with one tap."
         )
-        choose_skill(self.page, 0, "react", "React", 2)
+        choose_skill(self.page, 0, "react", "React (also UI/UX)", 2)
         self.page.get_by_role("button", name="Add a skill").click()
-        choose_skill(self.page, 1, "css", "HTML/CSS", 1)
+        choose_skill(self.page, 1, "html", "HTML/CSS (also UI/UX)", 1)
         self.page.get_by_label("Hours a week").fill("6")
         expect(self.page.get_by_text("these requirements")).to_be_visible()
         height = self.page.evaluate("document.scrollingElement.scrollHeight")
