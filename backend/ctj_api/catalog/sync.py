@@ -114,13 +114,14 @@ def _fetch(client: PeopleDepotClient) -> Lists:
 def _theirs(row: NamedRow, model: Any) -> Row:
     gone = ""
     if isinstance(row, ProjectRow):
-        gone = f"completed on {row.completed_on}" if row.completed_on else "hidden" * row.hide
+        gone = f"completed on {row.completed_on}" if row.completed_on else ("hidden" if row.hide else "")
     return Row(row.uuid, row.name, gone, waits=model is Role)
 
 
 def _ours(row: Any) -> Row:
     waits = isinstance(row, Role) and row.community_of_practice_id is None
-    return Row(row.pk, str(row), "retired" * bool(row.retired_at), row.source == Source.PEOPLE_DEPOT, waits)
+    gone = "retired" if row.retired_at else ""
+    return Row(row.pk, str(row), gone, row.source == Source.PEOPLE_DEPOT, waits)
 
 
 def _write(plan: Plan, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from io import StringIO
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -10,9 +11,9 @@ from django.test import override_settings
 from django.utils import timezone
 from rest_framework.test import APITestCase
 
-from ctj_api.models import UserProfile
+from ctj_api.models import Opportunity, Project, UserProfile
 
-from .common import make_pm_user
+from .common import WEEK, make_pm_user
 from .matching_oracle import Pairing, Row, naive_fraction, naive_ranking, naive_times, with_opportunity, with_volunteer
 
 ROWS = 500
@@ -64,8 +65,11 @@ class MatchOracleReadTests(APITestCase):
     @classmethod
     @override_settings(DEBUG=True, PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
     def setUpTestData(cls) -> None:
-        """Seed the demo."""
+        """Seed the demo, and give a third of its listings meetings of their own: those of any project, or none."""
         call_command("seed_demo", opportunities=ROWS, volunteers=ROWS, stdout=StringIO())
+        weeks = [*Project.objects.order_by("name").values_list("meeting_times", flat=True), {**WEEK, "slots": []}]
+        for listing, week in zip(Opportunity.objects.order_by("pk")[: ROWS // 3], cycle(weeks)):
+            Opportunity.objects.filter(pk=listing.pk).update(meeting_times=week)
 
     def setUp(self) -> None:
         """Read the catalogs and the listings, as a project manager sees them."""
