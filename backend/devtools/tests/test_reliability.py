@@ -200,7 +200,7 @@ class ScenarioTests(TestCase):
         author = ("-c", "user.name=A", "-c", "user.email=a@example.org")
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         for name in ("0001_initial", "0002_second"):
-            (folder / "ctj_api" / "migrations" / f"{name}.py").touch()
+            (folder / "ctj_api" / "migrations" / f"{name}.py").write_text(name)  # of the same text one is a copy
             subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
             subprocess.run(["git", *author, "commit", "--quiet", "--no-verify", "-mA commit"], cwd=folder, check=True)
             with patch.object(migrations, "BASE_DIR", folder):
