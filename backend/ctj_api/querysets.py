@@ -99,9 +99,11 @@ class ProjectQuerySet(CatalogQuerySet[Any]):
 
 
 class SkillQuerySet(CatalogQuerySet["Skill"]):
-    """Skills of the catalog, found by name and description."""
+    """Skills of the catalog, found by name, other names and description."""
 
-    document = lexemes("name", "description")
+    document = lexemes(
+        Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField()), "description"
+    )
 
     def with_usage(self) -> Self:
         """Count for each skill the opportunities that require it and the volunteers who rate it."""
