@@ -33,7 +33,7 @@ REACT, ANGULAR, VUE, CPP, DEVELOPER, DATA, OTHER = (UUID(int=number) for number 
 SKILLS = {"React": REACT, "Angular": ANGULAR, "Vue": VUE, "C++": CPP}
 IGNORED = {"ignored": ['Practice area "Professional Development" is none of our communities']}
 KINDS = ("skills", "roles", "projects")
-ADOPTING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE django_admin_log%'"
+ADOPTING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%TRIGGER skill_rated_stays%'"
 TRIGGERS = "SELECT array_agg((tgname, tgenabled)::text ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal"
 HOLDING_LOCK = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
 
