@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
-from ctj_api.catalog.demo.rows import read_demo
+from ctj_api.catalog.demo import read_demo
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
 from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
@@ -112,7 +112,7 @@ class DemoTests(TestCase):
         seed(opportunities=15, volunteers=10)
         for small_rows, large_rows in zip(demo_rows(), large, strict=True):
             self.assertLessEqual(small_rows.items(), large_rows.items())
-        with patch("ctj_api.catalog.demo.seeding.BATCH_SIZE", 7):
+        with patch("ctj_api.catalog.demo.BATCH_SIZE", 7):
             seed(opportunities=60, volunteers=50)
         self.assertEqual(demo_rows(), large)
 
@@ -172,7 +172,7 @@ class DemoTests(TestCase):
         counts = []
         for size in (1, 200):
             delete_demo()
-            with patch("ctj_api.catalog.demo.seeding.reset_queries"):
+            with patch("ctj_api.catalog.demo.reset_queries"):
                 counts.append(count_queries(partial(seed, opportunities=size, volunteers=size)))
         self.assertEqual(counts[0], counts[1])
         self.assertLess(counts[1], 40)

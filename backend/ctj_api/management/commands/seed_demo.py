@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ctj_api.catalog.demo.seeding import DemoSeeder, prepare_catalog
+from ctj_api.catalog.demo import Demo
 
 MAX_ROWS = 1_000_000
 
@@ -39,13 +39,11 @@ class Command(BaseCommand):
         for name in ("opportunities", "volunteers"):
             if not 0 <= options[name] <= MAX_ROWS:
                 raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {options[name]}.")
-        opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
         used = secrets.token_urlsafe(12) if password is None else password
-        seeder = DemoSeeder(prepare_catalog(seed), seed, make_password(used))
-        added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
+        demo = Demo(options["seed"], make_password(used))
+        managers, volunteers, listings = demo.add(options["opportunities"], options["volunteers"])
         self.stdout.write(
-            f"Demo: {added_opportunities} opportunities, {added_managers} project managers "
-            f"and {added_volunteers} volunteers added."
+            f"Demo: {listings} opportunities, {managers} project managers and {volunteers} volunteers added."
         )
-        if password is None and added_managers + added_volunteers:
+        if password is None and managers + volunteers:
             self.stdout.write(f"The added accounts have the password {used}")
