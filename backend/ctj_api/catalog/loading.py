@@ -18,13 +18,13 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from ctj_api.enums import PracticeArea
+from ctj_api.http.serializer_fields import MeetingTimesField
 from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
-from ctj_api.validators import normal_name, normal_week, validate_meeting_times
+from ctj_api.validators import normal_name
 
 from .source import KEPT_ELSEWHERE, is_kept_elsewhere
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
-MAX_PROBLEMS = 10
 
 type Entry = dict[str, Any]
 type Catalog = dict[str, list[Entry]]
@@ -48,11 +48,6 @@ class _NameField(serializers.CharField):
         return super().run_validation(normal_name(data) if isinstance(data, str) else data)
 
 
-class _MeetingTimesField(serializers.JSONField):
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        return super().run_validation(normal_week(data))
-
-
 class _CommunitySerializer(_EntrySerializer):
     practice_area = serializers.ChoiceField(PracticeArea.choices)
     name = _NameField(max_length=MAX_NAME)
@@ -73,7 +68,7 @@ class _SkillSerializer(_EntrySerializer):
 
 class _ProjectSerializer(_EntrySerializer):
     name = _NameField(max_length=MAX_NAME)
-    meeting_times = _MeetingTimesField(required=False, allow_null=True, validators=[validate_meeting_times])
+    meeting_times = MeetingTimesField(required=False)
 
 
 class _CatalogSerializer(_EntrySerializer):
@@ -118,9 +113,7 @@ def read_catalog(path: Path) -> Catalog:
         content.pop("source", None)  # tells readers of the file where the names come from
     serializer = _CatalogSerializer(data=content)
     if not serializer.is_valid():
-        problems = list(_problems(serializer.errors, content))
-        more = [f"and {len(problems) - MAX_PROBLEMS} more."] if len(problems) > MAX_PROBLEMS else []
-        raise CatalogError("\n".join([f"{path} is not a catalog:", *problems[:MAX_PROBLEMS], *more]))
+        raise CatalogError("\n".join([f"{path} is not a catalog:", *_problems(serializer.errors, content)]))
     catalog: Catalog = serializer.validated_data
     return catalog
 
@@ -135,12 +128,9 @@ def _problems(errors: Any, data: Any, place: tuple[str, ...] = ()) -> Iterator[s
         elif isinstance(key, str):
             yield from _problems(error, data.get(key), (*place, key))
         else:
-            yield from _problems(error, data[key], (*place, f"entry {key + 1}{_quoted_name(data[key])}"))
-
-
-def _quoted_name(entry: object) -> str:
-    name = entry.get("name") or entry.get("title") if isinstance(entry, dict) else None
-    return f' ("{name}")' if name else ""
+            entry = data[key] if isinstance(data[key], dict) else {}
+            name = entry.get("name") or entry.get("title")
+            yield from _problems(error, data[key], (*place, f"entry {key + 1}" + (f' ("{name}")' if name else "")))
 
 
 @transaction.atomic

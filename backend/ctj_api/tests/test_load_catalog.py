@@ -284,12 +284,6 @@ class CatalogTests(TestCase):
                 self.assertIn(expected, message)
                 self.assertFalse(Skill.objects.exists())
 
-    def test_operator_is_told_of_ten_problems(self) -> None:
-        """Ten problems are told, the others counted."""
-        message = self.refusal({"projects": [{}] * 25})
-        self.assertEqual(len(message.splitlines()), 12)
-        self.assertTrue(message.endswith("and 15 more."))
-
 
 class ShippedCatalogTests(SimpleTestCase):
     """The file that comes with the program."""

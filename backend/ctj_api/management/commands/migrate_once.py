@@ -3,6 +3,7 @@
 import time
 from argparse import ArgumentParser
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
@@ -14,35 +15,14 @@ from psycopg.errors import LockNotAvailable
 # Any number will do, but for those of other locks.
 MIGRATE_LOCK = 6_000_028
 STEP_SECONDS = 0.2
-SESSION = {
-    # A migration that waited longer for a table would have all readers wait behind it.
-    "lock_timeout": "2s",
-    "statement_timeout": "0",
-    # The locks of one that was killed, or whose machine is gone, are free soon: PostgreSQL looks whether it is there.
-    "client_connection_check_interval": "2s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
+SESSION = Path(__file__).with_name("migrate_session.sql").read_text(encoding="utf-8")
+IN_THE_WAY = Path(__file__).with_name("migrate_waits_for.sql").read_text(encoding="utf-8")
 PROCESS = "SELECT pg_backend_pid()"
 POOLED = (
     "A connection pooler gives each transaction another session, as PgBouncer does in the modes transaction and "
     "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
     "to PostgreSQL itself: a process holds few connections."
 )
-# Tells which process of PostgreSQL holds the lock, or else has the oldest transaction.
-IN_THE_WAY = """
-    SELECT concat(
-        'Process ', pid, ' of PostgreSQL, for ', coalesce(client_addr::text, 'its machine'), ', is in the way since ',
-        date_trunc('second', CASE WHEN is_holder THEN backend_start ELSE xact_start END),
-        '. Where nobody waits for it, end it: SELECT pg_terminate_backend(', pid, ')'
-    )
-    FROM pg_stat_activity LEFT JOIN (
-        SELECT pid, true AS is_holder FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted
-    ) AS held USING (pid)
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND (is_holder OR xact_start IS NOT NULL)
-    ORDER BY is_holder, xact_start LIMIT 1
-"""
 
 
 class Command(BaseCommand):
@@ -62,8 +42,8 @@ class Command(BaseCommand):
         # The lock ends with this process. A query that waits for it would keep a migration's from ending.
         while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
             self._wait(until, "Another server migrates the database")
-        for name, value in SESSION.items():
-            _ask("SELECT set_config(%s, %s, false)", name, value)
+        with connection.cursor() as cursor:
+            cursor.execute(SESSION)
         self._migrate(until, options["verbosity"])
         self._warn_of_unknown_migrations()
 
