@@ -50,10 +50,7 @@ class CognitoAuthentication(BaseAuthentication):
 
 @sensitive_variables()
 def verify_id_token(token: str, audiences: Collection[str]) -> Claims:
-    """Return what an ID token of the pool says that was made for one of these clients.
-
-    Raises REST framework's ``AuthenticationFailed`` for any other, and ``ServiceUnavailable`` without the keys.
-    """
+    """Return what an ID token for one of these clients says; raises ``AuthenticationFailed`` for any other."""
     try:
         claims = _verified(token, audiences)
     except (jwt.PyJWTError, UnicodeError):
@@ -72,7 +69,6 @@ def verify_id_token(token: str, audiences: Collection[str]) -> Claims:
 
 @sensitive_variables()
 def _verified(token: str, audiences: Collection[str]) -> dict[str, Any]:
-    """Return the claims; raises ``PyJWTError`` unless all that is asked of them holds."""
     claimed = jwt.decode_complete(token, options={"verify_signature": False})
     issuer = claimed["payload"].get("iss")
     if issuer not in settings.COGNITO_ISSUERS:
@@ -91,7 +87,6 @@ def _verified(token: str, audiences: Collection[str]) -> dict[str, Any]:
 
 
 def _has_bearer(request: Request) -> bool:
-    """Return whether the request comes with a bearer token, where tokens count."""
     scheme = request.headers.get("Authorization", "").split()[:1]
     return settings.IDENTITY_PROVIDER == "cognito" and [part.lower() for part in scheme] == ["bearer"]
 

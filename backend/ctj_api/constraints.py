@@ -16,11 +16,7 @@ _WORD = f"[^{WHITE_SPACE}{UNSEEN}]+"
 
 
 def _json_path(name: str, **parts: str) -> str:
-    """Return the SQL/JSON path that a file of ``jsonpath/`` holds, on one line and with these parts filled in.
-
-    A filter that meets an error is "unknown", which is a violation, too; "strict" keeps arrays from being unwrapped.
-    https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH
-    """
+    """Return the SQL/JSON path that a file of ``jsonpath/`` holds, on one line and with these parts filled in."""
     path = " ".join(Path(__file__).with_name("jsonpath").joinpath(f"{name}.jsonpath").read_text("utf-8").split())
     for part, text in parts.items():
         path = path.replace(f"<{part}>", text)

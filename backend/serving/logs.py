@@ -90,7 +90,6 @@ def _formatter(form: str) -> logging.Formatter:
 
 
 def _add_fields(_: Any, __: str, event: Event) -> Event:
-    """Add what was logged with ``extra={"fields": …}``."""
     event.update(getattr(event["_record"], "fields", {}))
     return event
 
@@ -105,7 +104,6 @@ def _describe_exception(_: Any, __: str, event: Event) -> Event:
 
 
 def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str, Any]:
-    """Return the exception's type, safe message, place and causes."""
     diagnosis = getattr(exception, "diag", None)
     cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
     frames = [(frame.f_code, line) for frame, line in walk_tb(exception.__traceback__)]
@@ -130,5 +128,4 @@ def _message(exception: BaseException) -> str:
 
 
 def _safe(part: object) -> object:
-    """Return an exception's safe message, or else its type; anything else as it is."""
     return (_message(part) or _kind(part)) if isinstance(part, BaseException) else part

@@ -82,7 +82,6 @@ class RequestLogMiddleware:
 
 
 def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, watch: QueryWatch) -> None:
-    """Write the request's line and count the request."""
     scope = getattr(request, "scope", {})
     arrived, outcome = scope.get(ARRIVED, began), scope.get(OUTCOME)
     seconds = time.perf_counter() - arrived
@@ -118,7 +117,6 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
 
 
 def _is_from_machine(request: HttpRequest) -> bool:
-    """Return whether a load balancer or Prometheus asks, as they do every few seconds."""
     return request.path in settings.MACHINE_PATHS
 
 
@@ -136,7 +134,6 @@ def _path(request: HttpRequest) -> str:
 
 
 def _size(request: HttpRequest, response: HttpResponseBase) -> int | None:
-    """Return the size of the response's body, if it is known."""
     if request.method == "HEAD":
         return 0
     return len(response.content) if isinstance(response, HttpResponse) else None

@@ -84,7 +84,6 @@ class Demo:
         return int(model.objects.count()) - stored
 
     def _generator(self, kind: str, key: int | str) -> Random:
-        """Return the random numbers of one row, which are the same each time."""
         # Demo data holds no secret.
         return Random(f"{self._seed}:{kind}:{key}")  # nosec B311
 
@@ -96,11 +95,9 @@ class Demo:
         Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
 
     def _manager(self, rng: Random, number: int) -> UserProfile:
-        """Return a project manager, who joined before the first listing."""
         return self._account(rng, f"pm{number}", self._pick_role(rng), timezone.now() - PERIOD)
 
     def _volunteer(self, rng: Random, number: int) -> UserProfile:
-        """Return a volunteer, of whom some have no skills yet."""
         role, joined_at = self._pick_role(rng), _past(rng)
         account = self._account(rng, f"volunteer{number}", role, joined_at)
         if number % 10 != STOPPED_BEFORE_SKILLS:
@@ -146,7 +143,6 @@ class Demo:
         return opportunity
 
     def _pick_role(self, rng: Random) -> Role:
-        """Return a role of one of the communities that have any."""
         return rng.choice(self.roles[rng.choice(sorted(self.roles))])
 
     def _skills_for(self, role: Role) -> list[str]:
@@ -185,7 +181,6 @@ def _week(rng: Random, kind: str, zone: str, days: int) -> dict[str, Any]:
 
 
 def _text_of(role: Role) -> Any:
-    """Return the words of a role, or general ones."""
     texts = read_demo("texts")
     return texts["roles"][role.practice_area].get(role.title, texts["other_role"])
 

@@ -135,11 +135,7 @@ def _problems(errors: Any, data: Any, place: tuple[str, ...] = ()) -> Iterator[s
 
 @transaction.atomic
 def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, int]:
-    """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed.
-
-    Raises a ``CatalogError`` where PeopleDepot keeps the catalog; ``only_if_empty`` loads nothing then.
-    The number of queries is fixed.
-    """
+    """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed."""
     communities = locked_communities()
     if only_if_empty and (is_kept_elsewhere() or Skill.objects.exists()):
         catalog = {part: [] for part in catalog}

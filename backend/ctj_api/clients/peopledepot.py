@@ -157,7 +157,6 @@ def _token() -> str:
 
 
 def _check_head(response: httpx2.Response) -> None:
-    """Raise ``PeopleDepotError`` for an answer whose status or type says that it is no list."""
     status = response.status_code
     if status in PASSING:
         asked = response.headers.get("Retry-After", "")
@@ -173,7 +172,6 @@ def _check_head(response: httpx2.Response) -> None:
 
 
 def _checked(content: bytes, serializer: type[serializers.Serializer[Any]]) -> list[dict[str, Any]]:
-    """Return the rows of an answer; raises ``PeopleDepotError`` that names the first wrong one."""
     rows = None
     with suppress(orjson.JSONDecodeError):
         rows = orjson.loads(content)

@@ -43,10 +43,7 @@ def snapshot(instance: Model) -> dict[str, Any]:
 
 
 def changes(instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> list[str]:
-    """Return a text for each difference since ``before``: first fields in the model's order, then skills by name.
-
-    Rows and skills whose ``names`` are given, by id, are not looked up.
-    """
+    """Return a text for each difference since ``before``; rows whose ``names`` are given are not looked up."""
     fields: list[str] = []
     skills: list[str] = []
     after = snapshot(instance)
@@ -117,20 +114,14 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
-        """Lock these rows, by id, so that they stay as they are read from now on.
-
-        What is to be deleted gets the whole lock at once: who raised theirs later could wait for each other.
-        """
+        """Lock these rows; wholly for a deletion, since who raised their locks later could wait for each other."""
         is_deletion = request.path.endswith("/delete/") or "delete_selected" in request.POST.getlist("action")
         rows = self.model._default_manager.select_for_update(no_key=not is_deletion)
         rows = rows.filter(pk__in=pks).order_by("pk")
         list(rows.values_list("pk"))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
-        """Return the row, after locking one that is about to be changed.
-
-        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
-        """
+        """Return the row, after locking one that is about to be changed by a query of its own, without joins."""
         if request.method == "POST":
             self.lock(request, [object_id])
         return super().get_object(request, object_id, from_field)
@@ -226,7 +217,6 @@ def _text(field: Field[Any, Any], value: Any) -> str:
 
 
 def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> list[str]:
-    """Return the changed levels, then the added skills, then the removed ones, each by name."""
     changed = {skill for skill in old | new if old.get(skill) != new.get(skill)}
     names = {skill: known[skill] for skill in changed & known.keys()} | Skill.objects.names_of(changed - known.keys())
     by_name = sorted(names.items(), key=lambda item: (item[1], item[0]))

@@ -97,10 +97,7 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights, and what else was changed here.
-
-        Another address ends the account's sessions, as the end of its activity does.
-        """
+        """Save what was changed; another address ends the account's sessions, as the end of its activity does."""
         obj.is_staff = obj.is_superuser or form.cleaned_data["user_permissions"].exists() or obj.groups.exists()
         corrected = [name for name in IDENTITY if name in form.changed_data]
         obj.save(
@@ -142,7 +139,6 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     def _set(
         self, request: HttpRequest, chosen: QuerySet[UserProfile], became: str, **values: Any
     ) -> list[UserProfile]:
-        """Give or take a right or a link, and return those who are different now."""
         changed = list(chosen.exclude(**values).order_by("pk"))
         UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**values, updated_at=timezone.now())
         log_changes(request.user, changed, [change_of(UserProfile, name, not now, now) for name, now in values.items()])

@@ -91,7 +91,6 @@ def _check_session() -> None:
 
 
 def _ask(query: str, *parameters: int | str, using: Any = connection) -> Any:
-    """Return the first value of the first row, if there is one."""
     with using.cursor() as cursor:
         cursor.execute(query, parameters)
         row = cursor.fetchone()
