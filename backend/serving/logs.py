@@ -65,11 +65,7 @@ def configure_logging(settings: dict[str, str]) -> None:
     logging.config.dictConfig(logging_settings(**settings))
     logging.captureWarnings(True)
     if settings["form"] == "json":
-        sys.excepthook = _log_uncaught
-
-
-def _log_uncaught(*exception: Any) -> None:
-    logger.critical("Failed", exc_info=exception)
+        sys.excepthook = lambda *exception: logger.critical("Failed", exc_info=exception)
 
 
 def _formatter(form: str) -> logging.Formatter:

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from math import ceil
 from pathlib import Path
 from random import Random
@@ -61,11 +61,13 @@ class Demo:
     def add(self, opportunities: int, volunteers: int) -> tuple[int, int, int]:
         """Add what is missing of a demo of this size; return how many managers, volunteers and listings that was."""
         managers = _manager_count(opportunities)
-        added_managers = self._in_batches(UserProfile, "pm", managers, self._manager)
+        added_managers = self._in_batches(UserProfile, "pm", managers, partial(self._account, is_manager=True))
         numbers = {f"pm{number}@example.org": number for number in range(1, managers + 1)}
         known = UserProfile.objects.filter(email__in=numbers)
         self._managers = sorted(known, key=lambda manager: numbers[manager.email])
-        added_volunteers = self._in_batches(UserProfile, "volunteer", volunteers, self._volunteer)
+        added_volunteers = self._in_batches(
+            UserProfile, "volunteer", volunteers, partial(self._account, is_manager=False)
+        )
         added_opportunities = self._in_batches(Opportunity, "opportunity", opportunities, self._opportunity)
         return added_managers, added_volunteers, added_opportunities
 
@@ -94,52 +96,49 @@ class Demo:
             project.updated_at = timezone.now()
         Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
 
-    def _manager(self, rng: Random, number: int) -> UserProfile:
-        return self._account(rng, f"pm{number}", self._pick_role(rng), timezone.now() - PERIOD)
-
-    def _volunteer(self, rng: Random, number: int) -> UserProfile:
-        role, joined_at = self._pick_role(rng), _past(rng)
-        account = self._account(rng, f"volunteer{number}", role, joined_at)
-        if number % 10 != STOPPED_BEFORE_SKILLS:
-            levels = _levels(rng, self._skills_for(role)[:20], 12, (1, 5))
-            account.skills_learned_matrix = SkillMatrix(id=_draw_id(rng), levels=levels, created_at=joined_at)
-            account.max_available_hours = rng.choice(read_demo("rows")["hours"])
-            zone = rng.choice([HOME, rng.choice(read_demo("rows")["other_timezones"])])
-            account.meeting_availability = _week(rng, "free", zone, rng.randint(1, 4))
-        return account
-
-    def _account(self, rng: Random, name: str, role: Role, joined_at: datetime) -> UserProfile:
-        names = rng.choice(read_demo("rows")["names"])
-        return UserProfile(
-            id=_draw_id(rng),
-            email=f"{name}@example.org",
+    def _account(self, rng: Random, number: int, *, is_manager: bool) -> UserProfile:
+        """Return a project manager, who joined before the first listing, or a volunteer; some have no skills yet."""
+        pk, matrix_pk, rows = _draw_id(rng), _draw_id(rng), read_demo("rows")
+        names, role = rng.choice(rows["names"]), self._pick_role(rng)
+        joined_at = timezone.now() - PERIOD * (1 if is_manager else rng.random())
+        account = UserProfile(
+            id=pk,
+            email=f"{'pm' if is_manager else 'volunteer'}{number}@example.org",
             password=self._password,
             first_name=rng.choice(names["first"]),
             last_name=rng.choice(names["last"]),
-            is_project_manager=name.startswith("pm"),
+            is_project_manager=is_manager,
             community_of_practice_id=role.community_of_practice_id,
             created_at=joined_at,
             date_joined=joined_at,
         )
+        if not is_manager and number % 10 != STOPPED_BEFORE_SKILLS:
+            skills = _sample(rng, self._skills_for(role)[:20], 12)
+            account.skills_learned_matrix = _matrix(rng, matrix_pk, skills, (1, 5), joined_at)
+            account.max_available_hours = rng.choice(rows["hours"])
+            zone = rng.choice([HOME, rng.choice(rows["other_timezones"])])
+            account.meeting_availability = _week(rng, "free", zone, 4)
+        return account
 
     def _opportunity(self, rng: Random, number: int) -> Opportunity:
         """Return a listing with its matrix, by one of those managers that a smaller demo has as well."""
-        rows, role, created_at = read_demo("rows"), self._pick_role(rng), _past(rng)
-        experience = rng.choice(list(Experience))
-        levels = _levels(rng, self._skills_for(role)[:7], 7, rows["levels"][experience])
+        pk, matrix_pk, rows = _draw_id(rng), _draw_id(rng), read_demo("rows")
+        role = self._pick_role(rng)
         opportunity = Opportunity(
-            id=_draw_id(rng),
+            id=pk,
             project=rng.choice(self.projects),
             role=role,
-            min_experience_required=experience,
-            min_hours_required=rng.choice(rows["hours"]),
+            min_experience_required=rng.choice(list(Experience)),
             work_environment=rng.choices(list(WorkEnvironment), weights=(7, 2, 1))[0],
-            skills_required_matrix=SkillMatrix(id=_draw_id(rng), levels=levels, created_at=created_at),
+            min_hours_required=rng.choice(rows["hours"]),
             status=rows["statuses"][number % 10],
-            created_by=rng.choice(self._managers[: _manager_count(number)] or [None]),
-            created_at=created_at,
         )
+        skills = _sample(rng, self._skills_for(role)[:7], 7)
+        opportunity.created_at = timezone.now() - PERIOD * rng.random()
         opportunity.body = _body(rng, opportunity)
+        levels = rows["levels"][opportunity.min_experience_required]
+        opportunity.skills_required_matrix = _matrix(rng, matrix_pk, skills, levels, opportunity.created_at)
+        opportunity.created_by = rng.choice(self._managers[: _manager_count(number)] or [None])
         return opportunity
 
     def _pick_role(self, rng: Random) -> Role:
@@ -160,22 +159,23 @@ def _matrix_of(row: Opportunity | UserProfile) -> SkillMatrix | None:
     return row.skills_required_matrix if isinstance(row, Opportunity) else row.skills_learned_matrix
 
 
-def _past(rng: Random) -> datetime:
-    return timezone.now() - PERIOD * rng.random()
-
-
 def _draw_id(rng: Random) -> UUID:
     return UUID(int=rng.getrandbits(128), version=4)
 
 
-def _levels(rng: Random, skills: list[str], at_most: int, levels: tuple[int, int]) -> dict[str, int]:
-    chosen = rng.sample(skills, min(len(skills), rng.randint(3, at_most)))
-    return {skill: rng.randint(*levels) for skill in chosen}
+def _sample(rng: Random, skills: list[str], at_most: int) -> list[str]:
+    count = rng.randint(3, at_most)
+    return rng.sample(skills, min(len(skills), count))
 
 
-def _week(rng: Random, kind: str, zone: str, days: int) -> dict[str, Any]:
-    """Return a week with one of the ``free`` times, or of the ``meetings``, on so many days."""
+def _matrix(rng: Random, pk: UUID, skills: list[str], levels: tuple[int, int], created_at: datetime) -> SkillMatrix:
+    return SkillMatrix(id=pk, levels={skill: rng.randint(*levels) for skill in skills}, created_at=created_at)
+
+
+def _week(rng: Random, kind: str, zone: str, at_most: int) -> dict[str, Any]:
+    """Return a week with one of the ``free`` times, or of the ``meetings``, on at most so many days."""
     slot = rng.choice(read_demo("rows")[kind])
+    days = rng.randint(1, at_most) if at_most > 1 else 1
     chosen = sorted(rng.sample(DAYS, days), key=DAYS.index)
     return {"timezone": zone, "slots": [{"day": day, **slot} for day in chosen]}
 

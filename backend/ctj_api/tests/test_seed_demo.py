@@ -3,7 +3,6 @@
 from datetime import timedelta
 from functools import partial
 from io import StringIO
-from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -32,6 +31,7 @@ def seed(**options: Any) -> str:
 def rows_of(model: type[Model], *related: str) -> dict[object, dict[str, Any]]:
     """Return the rows by id, without the times, which follow the clock, and the password."""
     left_out = {"created_at", "updated_at", "date_joined", "last_login", "password", "search_document"}
+    left_out |= {"opened_at", "filled_at"}
     fields = [field.attname for field in model._meta.concrete_fields if field.attname not in left_out]
     return {row["id"]: row for row in model._default_manager.values(*fields, *related)}
 
@@ -155,12 +155,8 @@ class DemoTests(TestCase):
         self.assertTrue(UserProfile.objects.get(email="volunteer2@example.org").check_password("second"))
         self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
 
-    def test_maintainer_with_a_size_out_of_range_is_refused_and_so_is_production(self) -> None:
-        """Nothing is added; accounts with well-known addresses never come into production."""
-        for name, value in product(("opportunities", "volunteers"), (-1, 1_000_001)):
-            message = f"--{name} must be from 0 to 1,000,000, not {value}."
-            with self.subTest(name, value=value), self.assertRaisesMessage(CommandError, message):
-                seed(**{name: value})
+    def test_maintainer_in_production_is_refused(self) -> None:
+        """Accounts with well-known addresses never come there."""
         message = "seed_demo runs in development only (DJANGO_DEBUG=true)"
         with self.settings(DEBUG=False), self.assertRaisesMessage(CommandError, message):
             seed()

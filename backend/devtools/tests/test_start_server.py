@@ -1,17 +1,13 @@
-"""What ``startServer.sh``, ``manage.py`` and ``migrate_once`` say where they refuse something or lack a database."""
+"""What ``startServer.sh`` and ``manage.py`` say where they refuse something or lack a database."""
 
 import os
 import shutil
 import subprocess
 import sys
 import unittest
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.recorder import MigrationRecorder
 from django.test import TestCase
 
 from backend.environment import BASE_DIR
@@ -82,17 +78,7 @@ class StartServerTests(unittest.TestCase):
 
 
 class ManageTests(TestCase):
-    """``manage.py`` without a database, or with one that a newer version of the code has migrated."""
-
-    def test_code_older_than_the_database_says_so_and_goes_on(self) -> None:
-        """As the previous version does in a rollout; an up-to-date one says nothing."""
-        for unknown in ("", "9999_future"):
-            if unknown:
-                MigrationRecorder(connection).record_applied("ctj_api", unknown)
-            errors = StringIO()
-            call_command("migrate_once", verbosity=0, stderr=errors)
-            self.assertEqual("newer than this code" in errors.getvalue(), bool(unknown))
-            self.assertIn(unknown, errors.getvalue())
+    """``manage.py`` without a database."""
 
     def test_command_without_a_database_says_how_to_get_one(self) -> None:
         """Also ``runserver``, which asks the database in a thread."""

@@ -9,7 +9,6 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
-from django.db.migrations.loader import MigrationLoader
 from psycopg.errors import LockNotAvailable
 
 # Any number will do, but for those of other locks.
@@ -45,7 +44,6 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             cursor.execute(SESSION)
         self._migrate(until, options["verbosity"])
-        self._warn_of_unknown_migrations()
 
     def _migrate(self, until: float, verbosity: int) -> None:
         while True:
@@ -67,18 +65,6 @@ class Command(BaseCommand):
             self.stderr.write(f"Waiting ... {told}")
             self._told = told
         time.sleep(STEP_SECONDS)
-
-    def _warn_of_unknown_migrations(self) -> None:
-        """Say so where the database is newer than this code, which goes on serving while a newer version rolls out."""
-        loader = MigrationLoader(connection)
-        applied = {key for key in loader.applied_migrations if key[0] in loader.migrated_apps}
-        unknown = sorted(applied - loader.disk_migrations.keys())
-        if unknown:
-            names = ", ".join(f"{app}.{name}" for app, name in unknown)
-            self.stderr.write(
-                f"The database is newer than this code, which lacks its migrations {names}. The server starts all the "
-                "same, as in a rollout. Otherwise update this code, or reverse them with the code that has them."
-            )
 
 
 def _check_session() -> None:
