@@ -93,7 +93,9 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         metrics.MACHINE_REQUESTS.labels(route, status).inc()
     else:
         metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
-    level = _level(status, is_quiet=_is_from_machine(request))
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_quiet = _is_from_machine(request) and status < HTTPStatus.BAD_REQUEST
+    level = logging.ERROR if is_failure else logging.DEBUG if is_quiet else logging.INFO
     if not logger.isEnabledFor(level):
         return
     fields = {
@@ -110,7 +112,6 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         "bytes": _size(request, response),
         "user_id": _user_id(request),
     }
-    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     exception = getattr(request, "unhandled_exception", None) if is_failure else None
     known = {name: value for name, value in fields.items() if value is not None}
     logger.log(level, "request", exc_info=exception, extra={"fields": known})
@@ -145,12 +146,6 @@ def _user_id(request: HttpRequest) -> str | None:
     if isinstance(user, SimpleLazyObject):
         user = getattr(request, "_cached_user", None)
     return str(user.pk) if user is not None and user.is_authenticated else None
-
-
-def _level(status: int, *, is_quiet: bool) -> int:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return logging.ERROR
-    return logging.DEBUG if is_quiet and status < HTTPStatus.BAD_REQUEST else logging.INFO
 
 
 def _milliseconds(seconds: float) -> float:

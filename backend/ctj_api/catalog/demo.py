@@ -2,9 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from math import ceil
 from pathlib import Path
 from random import Random
@@ -61,21 +60,19 @@ class Demo:
     def add(self, opportunities: int, volunteers: int) -> tuple[int, int, int]:
         """Add what is missing of a demo of this size; return how many managers, volunteers and listings that was."""
         managers = _manager_count(opportunities)
-        added_managers = self._in_batches(UserProfile, "pm", managers, partial(self._account, is_manager=True))
+        added_managers = self._in_batches("pm", managers)
         numbers = {f"pm{number}@example.org": number for number in range(1, managers + 1)}
         known = UserProfile.objects.filter(email__in=numbers)
         self._managers = sorted(known, key=lambda manager: numbers[manager.email])
-        added_volunteers = self._in_batches(
-            UserProfile, "volunteer", volunteers, partial(self._account, is_manager=False)
-        )
-        added_opportunities = self._in_batches(Opportunity, "opportunity", opportunities, self._opportunity)
-        return added_managers, added_volunteers, added_opportunities
+        return added_managers, self._in_batches("volunteer", volunteers), self._in_batches("opportunity", opportunities)
 
-    def _in_batches(self, model: Any, kind: str, count: int, build: Callable[[Random, int], Any]) -> int:
+    def _in_batches(self, kind: str, count: int) -> int:
+        model: Any = Opportunity if kind == "opportunity" else UserProfile
+        build: Any = self._opportunity if kind == "opportunity" else self._account
         stored = model.objects.count()
         for first in tqdm(range(1, count + 1, BATCH_SIZE), kind, disable=None):
             numbers = range(first, min(first + BATCH_SIZE, count + 1))
-            rows = [build(self._generator(kind, number), number) for number in numbers]
+            rows = [build(self._generator(kind, number), kind, number) for number in numbers]
             matrices = list(filter(None, map(_matrix_of, rows)))
             with transaction.atomic():
                 SkillMatrix.objects.bulk_create(matrices, ignore_conflicts=True)
@@ -96,14 +93,14 @@ class Demo:
             project.updated_at = timezone.now()
         Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
 
-    def _account(self, rng: Random, number: int, *, is_manager: bool) -> UserProfile:
+    def _account(self, rng: Random, kind: str, number: int) -> UserProfile:
         """Return a project manager, who joined before the first listing, or a volunteer; some have no skills yet."""
-        pk, matrix_pk, rows = _draw_id(rng), _draw_id(rng), read_demo("rows")
+        pk, matrix_pk, rows, is_manager = _draw_id(rng), _draw_id(rng), read_demo("rows"), kind == "pm"
         names, role = rng.choice(rows["names"]), self._pick_role(rng)
         joined_at = timezone.now() - PERIOD * (1 if is_manager else rng.random())
         account = UserProfile(
             id=pk,
-            email=f"{'pm' if is_manager else 'volunteer'}{number}@example.org",
+            email=f"{kind}{number}@example.org",
             password=self._password,
             first_name=rng.choice(names["first"]),
             last_name=rng.choice(names["last"]),
@@ -120,7 +117,7 @@ class Demo:
             account.meeting_availability = _week(rng, "free", zone, 4)
         return account
 
-    def _opportunity(self, rng: Random, number: int) -> Opportunity:
+    def _opportunity(self, rng: Random, _kind: str, number: int) -> Opportunity:
         """Return a listing with its matrix, by one of those managers that a smaller demo has as well."""
         pk, matrix_pk, rows = _draw_id(rng), _draw_id(rng), read_demo("rows")
         role = self._pick_role(rng)
