@@ -121,8 +121,6 @@ def _too_open(settings: dict[str, Any]) -> Iterator[str]:
         yield "set DJANGO_ALLOWED_HOSTS to the host names that the API is reached by"
     if "*" in (settings["ALLOWED_HOSTS"] or ()):
         yield "set DJANGO_ALLOWED_HOSTS to names: with * a link could lead to any host"
-    if any("://" not in origin for origin in settings["CSRF_TRUSTED_ORIGINS"] or ()):
-        yield "set DJANGO_CSRF_TRUSTED_ORIGINS to origins with their scheme, such as https://jobs.example.org"
     if not RESET_PAGE.fullmatch(settings["PASSWORD_RESET_URL"] or ""):
         yield (
             "set PASSWORD_RESET_URL to the front end's page for a new password, by https://, "

@@ -1,10 +1,12 @@
 """How the log is written: a JSON object a line in production, a readable line in development."""
 
+import json
 import logging
 import logging.config
 import re
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 from smtplib import SMTPException
 from traceback import walk_tb
 from typing import Any
@@ -17,9 +19,6 @@ from django.db import utils
 logger = logging.getLogger(__name__)
 
 type Event = MutableMapping[str, Any]
-
-# The line of each request (serving.request_log) says what these loggers would repeat.
-SAID_ELSEWHERE = ("django.request", "django.security", "django.server", "daphne.access")
 
 # The messages of TELLING exceptions name parts of the program; those of all others may quote personal data.
 TELLING = (AttributeError, ImportError, NameError, OSError, ImproperlyConfigured, utils.Error, psycopg.Error)
@@ -44,20 +43,11 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 
 def logging_settings(form: str, level: str) -> dict[str, Any]:
     """Return what ``logging.config.dictConfig`` takes, for ``json`` or ``console`` lines of ``level`` and above."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": _formatter, "form": form}},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "root": {"handlers": ["console"], "level": level},
-        "loggers": {
-            "django": {"level": level},
-            "twisted": {"level": "ERROR"},
-            "httpx2": {"level": "WARNING"},  # else a line with the address of each request
-            **{name: {"level": "CRITICAL"} for name in SAID_ELSEWHERE},
-            **{name: {"handlers": ["console"], "propagate": False} for name in ("gunicorn.error", "gunicorn.access")},
-        },
-    }
+    settings: dict[str, Any] = json.loads(Path(__file__).with_name("logging.json").read_text(encoding="utf-8"))
+    # Whose level is CRITICAL there, would repeat the line of each request.
+    settings["formatters"]["line"]["form"] = form
+    settings["root"]["level"] = settings["loggers"]["django"]["level"] = level
+    return settings
 
 
 def configure_logging(settings: dict[str, str]) -> None:
@@ -68,7 +58,8 @@ def configure_logging(settings: dict[str, str]) -> None:
         sys.excepthook = lambda *exception: logger.critical("Failed", exc_info=exception)
 
 
-def _formatter(form: str) -> logging.Formatter:
+def make_formatter(form: str) -> logging.Formatter:
+    """Return what writes ``json`` or ``console`` lines."""
     before: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

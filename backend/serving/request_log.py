@@ -96,8 +96,6 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
     is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     is_quiet = _is_from_machine(request) and status < HTTPStatus.BAD_REQUEST
     level = logging.ERROR if is_failure else logging.DEBUG if is_quiet else logging.INFO
-    if not logger.isEnabledFor(level):
-        return
     fields = {
         "request_id": response["X-Request-ID"],
         "method": request.method,

@@ -138,10 +138,8 @@ class PeopleDepotClient:
             raise PeopleDepotError(f"its answer has more than {MAX_BYTES:,} bytes") from error
         except (httpx2.TimeoutException, TimeoutError) as error:
             raise PeopleDepotError("it takes too long to answer", retry=True) from error
-        except (httpx2.ConnectError, httpx2.InvalidURL) as error:
-            raise PeopleDepotError(f"there is no connection to it ({error})", retry=True) from error
-        except httpx2.HTTPError as error:
-            raise PeopleDepotError("it broke the connection off", retry=True) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise PeopleDepotError(f"there is no connection to it, or it broke off ({error})", retry=True) from error
         _check_head(response)
         return content
 

@@ -1,7 +1,7 @@
 """The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,6 @@ from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.hashers import make_password
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
-from django.forms import BaseFormSet
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.text import capfirst, get_text_list
@@ -138,9 +137,7 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
             form.fields[wrong].widget.attrs["autofocus"] = True
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def construct_change_message(
-        self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
-    ) -> list[dict[str, dict[str, list[str]]]]:
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Return the differences between the row as it was stored before and as it is stored now."""
         if add:
             return super().construct_change_message(request, form, formsets, add)

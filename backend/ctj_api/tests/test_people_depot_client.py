@@ -28,7 +28,7 @@ from .stand_in import Answer, drip, hang, reset, say
 LONG_AGO = UUID(int=1)
 ROW = {"uuid": str(LONG_AGO), "name": "Python"}
 NO_LIST = "its answer is no list, or a truncated one"
-BROKE_OFF = "it broke the connection off"
+BROKE_OFF = "there is no connection to it, or it broke off ("
 SLOW = {
     "a hang": hang,
     "a slow drip of headers": drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
@@ -118,7 +118,7 @@ class PeopleDepotClientTests(SimpleTestCase):
             closed = gone.url
         for url in (closed, self.depot.url.replace("http", "https"), "https://a b"):
             with self.subTest(url), override_settings(PEOPLEDEPOT_URL=url):
-                self._assert_refused("skills", "PeopleDepot's skills: there is no connection to it (")
+                self._assert_refused("skills", f"PeopleDepot's skills: {BROKE_OFF}")
 
     def test_client_has_no_token_and_asks_nothing(self) -> None:
         """A token that a header can't hold, or a file that can't be read, is refused before any request."""

@@ -30,7 +30,7 @@ from ctj_api.tests.common import (
     refresh_csrf_token,
 )
 from serving.handlers import ThreadPoolHandler
-from serving.logs import logging_settings
+from serving.logs import make_formatter
 from serving.metrics import OVERLOADED
 
 from .test_handlers import Visitor, close
@@ -53,10 +53,9 @@ urlpatterns = [route("tell/<name>/", tell)]
 @contextmanager
 def logged() -> Iterator[list[dict[str, Any]]]:
     """Give the lines that the root handler of production writes meanwhile, once they are all there."""
-    formatter = logging_settings("json", "DEBUG")["formatters"]["line"]
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter["()"](formatter["form"]))
+    handler.setFormatter(make_formatter("json"))
     root = logging.getLogger()
     level = root.level
     lines: list[dict[str, Any]] = []
@@ -306,10 +305,9 @@ class FormatTests(SimpleTestCase):
 
     def line(self, form: str, event: str, **fields: Any) -> str:
         """Return the line of an event."""
-        formatter = logging_settings(form, "INFO")["formatters"]["line"]
         record = logging.LogRecord("x", logging.INFO, "", 1, event, None, None)
         record.fields = fields
-        return str(formatter["()"](formatter["form"]).format(record))
+        return make_formatter(form).format(record)
 
     def test_lines_hold_any_text(self) -> None:
         """Control characters are escaped in production, and what JSON lacks has another form."""
