@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,7 +19,9 @@ RESET_PAGE = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)(:\d+)?/)[^?#
 
 def check_settings(settings: dict[str, Any], environment: Env) -> None:
     """Raise ``ImproperlyConfigured``, with a line for each setting that is missing or can't be used."""
-    problems = [*_unreadable(environment), *_missing(settings)]
+    problems = list(_unreadable(environment))
+    if not settings["SECRET_KEY"]:
+        problems.append("set DJANGO_SECRET_KEY to a long random string")
     if settings["IDENTITY_PROVIDER"] == "cognito":
         problems += _unfit_cognito(settings)
     if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
@@ -41,13 +42,6 @@ def _unreadable(environment: Env) -> Iterator[str]:
     except EnvValidationError as error:
         for name, messages in cast("Mapping[str, list[str]]", error.error_messages).items():
             yield f"{name}: {' '.join(map(str, messages))}"
-
-
-def _missing(settings: dict[str, Any]) -> Iterator[str]:
-    if not settings["SECRET_KEY"]:
-        yield "set DJANGO_SECRET_KEY to a long random string"
-    if settings["SQL_SSLROOTCERT"] and not Path(settings["SQL_SSLROOTCERT"]).is_file():
-        yield "set SQL_SSLROOTCERT to a file: the certificates of the authorities that vouch for the database"
 
 
 def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:

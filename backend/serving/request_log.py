@@ -96,6 +96,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
     is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     is_quiet = _is_from_machine(request) and status < HTTPStatus.BAD_REQUEST
     level = logging.ERROR if is_failure else logging.DEBUG if is_quiet else logging.INFO
+    has_body = isinstance(response, HttpResponse) and request.method != "HEAD"
     fields = {
         "request_id": response["X-Request-ID"],
         "method": request.method,
@@ -107,7 +108,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         "waited_ms": _milliseconds(began - arrived),
         "queries": watch.count,
         "query_ms": _milliseconds(watch.seconds),
-        "bytes": _size(request, response),
+        "bytes": len(response.content) if has_body else None,
         "user_id": _user_id(request),
     }
     exception = getattr(request, "unhandled_exception", None) if is_failure else None
@@ -130,12 +131,6 @@ def _path(request: HttpRequest) -> str:
     """Return the path in ASCII, without what may be an e-mail address."""
     path = ADDRESS.sub("@", request.path) if "@" in request.path else request.path
     return escape_uri_path(path[:MAX_PATH])
-
-
-def _size(request: HttpRequest, response: HttpResponseBase) -> int | None:
-    if request.method == "HEAD":
-        return 0
-    return len(response.content) if isinstance(response, HttpResponse) else None
 
 
 def _user_id(request: HttpRequest) -> str | None:

@@ -69,11 +69,12 @@ class Demo:
     def _in_batches(self, kind: str, count: int) -> int:
         model: Any = Opportunity if kind == "opportunity" else UserProfile
         build: Any = self._opportunity if kind == "opportunity" else self._account
+        matrix_name = "skills_required_matrix" if kind == "opportunity" else "skills_learned_matrix"
         stored = model.objects.count()
         for first in tqdm(range(1, count + 1, BATCH_SIZE), kind, disable=None):
             numbers = range(first, min(first + BATCH_SIZE, count + 1))
             rows = [build(self._generator(kind, number), kind, number) for number in numbers]
-            matrices = list(filter(None, map(_matrix_of, rows)))
+            matrices = [matrix for row in rows if (matrix := getattr(row, matrix_name))]
             with transaction.atomic():
                 SkillMatrix.objects.bulk_create(matrices, ignore_conflicts=True)
                 model.objects.bulk_create(rows, ignore_conflicts=True)
@@ -150,10 +151,6 @@ class Demo:
 
 def _manager_count(opportunities: int) -> int:
     return max(2, ceil(opportunities / 10))
-
-
-def _matrix_of(row: Opportunity | UserProfile) -> SkillMatrix | None:
-    return row.skills_required_matrix if isinstance(row, Opportunity) else row.skills_learned_matrix
 
 
 def _draw_id(rng: Random) -> UUID:
