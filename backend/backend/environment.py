@@ -26,7 +26,7 @@ def read_environment(*, eager: bool) -> FileAwareEnv:
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
     environment.add_parser("rate", parse_rate)
     environment.add_parser("networks", _networks)
-    environment.add_parser("texts", _texts)
+    environment.add_parser("texts", lambda text: [part.strip() for part in text.split(",") if part.strip()])
     return environment
 
 
@@ -63,10 +63,6 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(part) for part in text.replace(",", " ").split())
     except ValueError as error:
         raise ValidationError(str(error)) from error
-
-
-def _texts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 env = read_environment(eager=True)

@@ -37,7 +37,10 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         if not record.exc_info and str(record.msg).startswith("Traceback"):  # Daphne logs its failures so
             record = logging.makeLogRecord(record.__dict__ | {"msg": "Failed", "exc_info": sys.exc_info()})
         if isinstance(record.args, tuple):
-            record = logging.makeLogRecord(record.__dict__ | {"args": tuple(map(_safe, record.args))})
+            safe = [
+                (_message(part) or _kind(part)) if isinstance(part, BaseException) else part for part in record.args
+            ]
+            record = logging.makeLogRecord(record.__dict__ | {"args": tuple(safe)})
         return super().format(record)
 
 
@@ -112,7 +115,3 @@ def _kind(exception: BaseException) -> str:
 def _message(exception: BaseException) -> str:
     is_telling = isinstance(exception, TELLING) and not isinstance(exception, QUOTING)
     return DETAIL.sub("", str(exception)) if is_telling else ""
-
-
-def _safe(part: object) -> object:
-    return (_message(part) or _kind(part)) if isinstance(part, BaseException) else part

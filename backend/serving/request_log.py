@@ -56,7 +56,10 @@ class QueryWatch:
             self.count += 1
             self.seconds += taken
             if taken * 1000 >= settings.SLOW_QUERY_MS:
-                _log_slow_query(sql, taken)
+                metrics.SLOW_QUERIES.inc()
+                # Not that of a composed query, which contains its values.
+                text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
+                logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(taken)}})
 
 
 class RequestLogMiddleware:
@@ -118,13 +121,6 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
 
 def _is_from_machine(request: HttpRequest) -> bool:
     return request.path in settings.MACHINE_PATHS
-
-
-def _log_slow_query(sql: Any, seconds: float) -> None:
-    """Log a slow query's text, but not that of a composed query, which contains its values."""
-    metrics.SLOW_QUERIES.inc()
-    text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
-    logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(seconds)}})
 
 
 def _path(request: HttpRequest) -> str:

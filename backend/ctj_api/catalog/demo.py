@@ -46,7 +46,11 @@ class Demo:
         if not all(rows.exists() for rows in catalogs):
             load_catalog(read_catalog(SHIPPED_CATALOG))
         self.projects = list(Project.objects.current())
-        self._add_meetings()
+        without_meetings = [project for project in self.projects if project.meeting_times is None]
+        for project in without_meetings:
+            project.meeting_times = _week(self._generator("project", project.name), "meetings", HOME, 1)
+            project.updated_at = timezone.now()
+        Project.objects.bulk_update(without_meetings, ["meeting_times", "updated_at"])
         self.roles: dict[str, list[Role]] = defaultdict(list)
         for role in Role.objects.current().select_related("community_of_practice"):
             self.roles[role.practice_area].append(role)
@@ -86,13 +90,6 @@ class Demo:
     def _generator(self, kind: str, key: int | str) -> Random:
         # Demo data holds no secret.
         return Random(f"{self._seed}:{kind}:{key}")  # nosec B311
-
-    def _add_meetings(self) -> None:
-        projects = [project for project in self.projects if project.meeting_times is None]
-        for project in projects:
-            project.meeting_times = _week(self._generator("project", project.name), "meetings", HOME, 1)
-            project.updated_at = timezone.now()
-        Project.objects.bulk_update(projects, ["meeting_times", "updated_at"])
 
     def _account(self, rng: Random, kind: str, number: int) -> UserProfile:
         """Return a project manager, who joined before the first listing, or a volunteer; some have no skills yet."""

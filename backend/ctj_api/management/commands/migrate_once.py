@@ -43,18 +43,15 @@ class Command(BaseCommand):
             self._wait(until, "Another server migrates the database")
         with connection.cursor() as cursor:
             cursor.execute(SESSION)
-        self._migrate(until, options["verbosity"])
-
-    def _migrate(self, until: float, verbosity: int) -> None:
-        while True:
+        is_migrated = False
+        while not is_migrated:
             try:
-                call_command("migrate", interactive=False, verbosity=verbosity)
+                call_command("migrate", interactive=False, verbosity=options["verbosity"])
+                is_migrated = True
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
                 self._wait(until, "A table is in use")
-            else:
-                return
 
     def _wait(self, until: float, situation: str) -> None:
         """Tell once what is waited for and who is in the way; raises ``CommandError`` when it is late."""
