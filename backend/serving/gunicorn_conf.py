@@ -56,7 +56,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(server: Any, _worker: Any) -> None:
     """Let a full disk cost metrics only: to write to a mapped file without room is the end of a process."""
-    if shutil.disk_usage(tempfile.gettempdir()).free < METRICS_BYTES and os.environ.pop(METRICS_FOLDER, None):
+    if shutil.disk_usage(tempfile.gettempdir()).free < METRICS_BYTES and os.environ.pop(METRICS_FOLDER, ""):
         server.log.warning("The metrics of this process are told by itself alone, as their files have no room.")
 
 

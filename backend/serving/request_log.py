@@ -99,7 +99,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
     is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     is_quiet = _is_from_machine(request) and status < HTTPStatus.BAD_REQUEST
     level = logging.ERROR if is_failure else logging.DEBUG if is_quiet else logging.INFO
-    has_body = isinstance(response, HttpResponse) and request.method != "HEAD"
+    size = len(response.content) if isinstance(response, HttpResponse) and request.method != "HEAD" else None
     fields = {
         "request_id": response["X-Request-ID"],
         "method": request.method,
@@ -111,7 +111,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         "waited_ms": _milliseconds(began - arrived),
         "queries": watch.count,
         "query_ms": _milliseconds(watch.seconds),
-        "bytes": len(response.content) if has_body else None,
+        "bytes": size,
         "user_id": _user_id(request),
     }
     exception = getattr(request, "unhandled_exception", None) if is_failure else None

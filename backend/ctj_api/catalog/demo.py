@@ -85,7 +85,7 @@ class Demo:
                 unowned = SkillMatrix.objects.filter(volunteer=None, opportunity=None)  # their account was there
                 unowned.filter(pk__in=[matrix.pk for matrix in matrices]).delete()
             reset_queries()  # which Django keeps while debugging
-        return int(model.objects.count()) - stored
+        return int(model.objects.count() - stored)
 
     def _generator(self, kind: str, key: int | str) -> Random:
         # Demo data holds no secret.
