@@ -23,6 +23,7 @@ from ctj_api.ranking.live_index import count_volunteers
 
 from .deleted import keep_deleted, tell_where_deleted
 from .display import skill_chips, status_word, week_text
+from .first_page import AttentionFilter
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .reference import CommunityFilter
@@ -106,6 +107,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     list_filter = (
         PostedByFilter,
         StatusFilter,
+        AttentionFilter,
         ("role__community_of_practice", CommunityFilter),
         ("project", CurrentProjectFilter),
     )
