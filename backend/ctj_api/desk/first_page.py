@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.enums import Status
-from ctj_api.models import Opportunity, UserProfile
+from ctj_api.models import Opportunity
+from ctj_api.querysets import Requester
 from ctj_api.ranking.live_index import count_volunteers
 
 LONG_OPEN = timedelta(days=60)
@@ -63,10 +64,10 @@ class AttentionFilter(admin.SimpleListFilter):
         return select(queryset.filter(created_by=request.user.pk)) if select else queryset
 
 
-def overview(user: UserProfile) -> list[dict[str, Any]]:
+def overview(user: Requester) -> list[dict[str, Any]]:
     """Return for each group its label, how many of the user's listings are in it, and the URL of their list."""
     changelist = "admin:ctj_api_opportunity_changelist"
-    own = Opportunity.objects.filter(created_by=user)
+    own = Opportunity.objects.filter(created_by=user.pk)
     return [
         {"label": label, "count": select(own).count(), "url": reverse(changelist, query={"own": key})}
         for key, (label, select) in GROUPS.items()

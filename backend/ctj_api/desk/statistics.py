@@ -42,7 +42,8 @@ class Plot:
     @property
     def greatest(self) -> int:
         """The greatest number of all, at least 1."""
-        return max([1, *(number for _, *numbers in self.rows for number in numbers)])
+        greatest: int = max([1, *(number for _, *numbers in self.rows for number in numbers)])
+        return greatest
 
 
 def required_skills() -> Plot:
