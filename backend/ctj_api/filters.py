@@ -1,7 +1,6 @@
 """The filters of each list, which its view applies and the OpenAPI document describes."""
 
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any
 
 from .enums import Experience, Ordering, Status, WorkEnvironment
@@ -114,7 +113,7 @@ class MatchFilter(PagedFilterSet):
     @property
     def narrowing(self) -> Narrowing:
         """What the request asks for."""
-        minimum, fits = Fraction(self.value_of("min_score")), self.value_of("fits")
+        minimum, fits = self.value_of("min_score"), self.value_of("fits")
         return Narrowing(minimum, self.value_of("require_all"), fits=bool(fits), fits_all=fits == "all")
 
 

@@ -34,7 +34,7 @@ from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
-from .ranking.matches import Narrowing, OpportunityRanking, VolunteerRanking
+from .ranking.matches import OpportunityRanking, VolunteerRanking, match_of
 from .ranking.row_changes import Kind, version_of
 from .serializers import (
     AccountDeletionWriteSerializer,
@@ -267,9 +267,8 @@ def user_me_matches(request: Request) -> Response:
 def user_me_match(request: Request, pk: UUID) -> Response:
     """Return the signed-in user's match with one opportunity, in any status, also where nothing overlaps."""
     volunteer: Any = request.user
-    opportunities = Opportunity.objects.visible_to(volunteer)
-    ranking = OpportunityRanking(volunteer, opportunities, Narrowing(), timezone.now())
-    match = ranking.match_with(get_object_or_404(opportunities.with_details(), pk=pk))
+    opportunity = get_object_or_404(Opportunity.objects.visible_to(volunteer).with_details(), pk=pk)
+    match = match_of(opportunity, volunteer, timezone.now())
     return Response(OpportunityMatchReadSerializer(match).data)
 
 

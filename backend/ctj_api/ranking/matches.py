@@ -71,7 +71,7 @@ class Ranking(ABC):
         """Return the matches of a slice, without those that are none any more since they were ranked."""
         ids = self._ids[page]
         rows = self._detailed.in_bulk(ids)
-        return [self.match_with(rows[id_]) for id_ in ids if id_ in rows]
+        return [self._match(rows[id_]) for id_ in ids if id_ in rows]
 
     @cached_property
     def _ids(self) -> matching.IndexRanking[UUID]:
@@ -87,8 +87,8 @@ class Ranking(ABC):
         return fits_meetings(meetings, all if self._narrowing.fits_all else any) is not False
 
     @abstractmethod
-    def match_with(self, row: Any) -> Match:
-        """Return the match with a row, ranked or not."""
+    def _match(self, row: Any) -> Match:
+        """Return the match with a row."""
 
 
 class OpportunityRanking(Ranking):
@@ -136,8 +136,7 @@ class OpportunityRanking(Ranking):
     def _meetings(self, week: WeekSlots | None) -> list[Meeting]:
         return self._week.meetings(week, self._free)
 
-    def match_with(self, row: Opportunity) -> Match:
-        """Return the match with an opportunity, ranked or not."""
+    def _match(self, row: Opportunity) -> Match:
         return _match(row, self._volunteer, self._meetings(row.meetings))
 
 
@@ -166,9 +165,14 @@ class VolunteerRanking(Ranking):
     def _meetings(self, availability: WeekSlots | None) -> list[Meeting]:
         return self._week.meetings(self._opportunity.meetings, FreeTime(availability))
 
-    def match_with(self, row: UserProfile) -> Match:
-        """Return the match with a volunteer, ranked or not."""
+    def _match(self, row: UserProfile) -> Match:
         return _match(self._opportunity, row, self._meetings(row.meeting_availability))
+
+
+def match_of(opportunity: Opportunity, volunteer: UserProfile, now: datetime) -> Match:
+    """Return the match of these two, however little they overlap."""
+    meetings = ComingWeek(now).meetings(opportunity.meetings, FreeTime(volunteer.meeting_availability))
+    return _match(opportunity, volunteer, meetings)
 
 
 def _match(opportunity: Opportunity, volunteer: UserProfile, meetings: list[Meeting]) -> Match:
