@@ -38,21 +38,23 @@ SKILL_NAMES = "skill_names"
 class AvailabilityField(serializers.JSONField):
     """When a volunteer is free, in weekly slots of one time zone, or null."""
 
-    default_validators: ClassVar = [validate_week_slots]
+    check = staticmethod(validate_week_slots)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the slots in the form that is stored."""
-        return normal_week(super().to_internal_value(data))
+        """Return the slots in the form that is stored; raises ``ValidationError`` for wrong ones."""
+        week = normal_week(super().to_internal_value(data))
+        self.check(week)
+        return week
 
 
 @extend_schema_field(PARTS["meeting_times"])
 class MeetingTimesField(AvailabilityField):
     """When people meet, in weekly slots of one time zone, or null."""
 
-    default_validators: ClassVar = [validate_meeting_times]
+    check = staticmethod(validate_meeting_times)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):
