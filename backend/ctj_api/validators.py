@@ -126,7 +126,7 @@ def validate_plain_address(value: str) -> None:
     """Raise a ``ValidationError`` for an address that could mean something else in a link, or in lower case."""
     if not (value.isascii() and re.fullmatch(PLAIN_ADDRESS, value.lower())):
         raise ValidationError(
-            "Use letters from a to z, digits and signs but quotes, ?, & and %, and a domain with a dot, in Punycode."
+            "Use letters from a to z, digits and plain signs (no quotes, ?, & or %), and a domain with a dot."
         )
 
 
@@ -191,7 +191,7 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
         raise ValidationError('Week slots must be an object with a "timezone" and a list of "slots".')
     problems = []
     if not isinstance(value["timezone"], str) or value["timezone"] not in timezones():
-        problems.append('The timezone must be an IANA name such as "America/Los_Angeles".')
+        problems.append('Choose a time zone such as "America/Los_Angeles".')
     slots = value["slots"]
     if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
         problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")

@@ -206,7 +206,7 @@ class UserWriteTests(APITestCase):
                 ],
                 "max_available_hours": ["Give a whole number from 0 to 168."],
                 "meeting_availability": [
-                    'The timezone must be an IANA name such as "America/Los_Angeles".',
+                    'Choose a time zone such as "America/Los_Angeles".',
                     "slots[1].end: it must start before it ends, not 20:00 to 18:00.",
                     'slots[2]: it has an unknown part "name".',
                     "slots[2].day: the day must be one of mon, tue, wed, thu, fri, sat, sun.",
