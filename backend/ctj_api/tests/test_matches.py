@@ -255,11 +255,13 @@ class OpportunityMatchReadTests(MatchAssertions):
         (listed,) = self.mine()
         self.assertEqual(self.one(open_).json(), listed)
         self.assertEqual(self.one(open_)["Cache-Control"], "private, no-store")
-        body = self.one(filled).json()
-        self.assertEqual(body.pop("opportunity"), self.client.get(f"/api/opportunities/{filled.pk}/").json())
-        self.assertEqual(body, {name: value for name, value in listed.items() if name != "opportunity"})
-        newcomer = make_regular_user()
-        for levels, user, missing in (({self.sql: 2}, None, 1), ({}, None, 0), ({self.react: 3}, newcomer, 1)):
+        detail = self.client.get(f"/api/opportunities/{filled.pk}/").json()
+        self.assertEqual(self.one(filled).json(), {**listed, "opportunity": detail})
+        for levels, user, missing in (
+            ({self.sql: 2}, None, 1),
+            ({}, None, 0),
+            ({self.react: 3}, make_regular_user(), 1),
+        ):
             with self.subTest(levels=levels, user=user):
                 body = self.one(self.opportunity(levels, status="closed"), user).json()
                 self.assertEqual((body["score"], body["met_count"], body["required_count"]), (0, 0, missing))
