@@ -257,11 +257,8 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual(self.one(open_)["Cache-Control"], "private, no-store")
         detail = self.client.get(f"/api/opportunities/{filled.pk}/").json()
         self.assertEqual(self.one(filled).json(), {**listed, "opportunity": detail})
-        for levels, user, missing in (
-            ({self.sql: 2}, None, 1),
-            ({}, None, 0),
-            ({self.react: 3}, make_regular_user(), 1),
-        ):
+        newcomer = make_regular_user()
+        for levels, user, missing in (({self.sql: 2}, None, 1), ({}, None, 0), ({self.react: 3}, newcomer, 1)):
             with self.subTest(levels=levels, user=user):
                 body = self.one(self.opportunity(levels, status="closed"), user).json()
                 self.assertEqual((body["score"], body["met_count"], body["required_count"]), (0, 0, missing))
