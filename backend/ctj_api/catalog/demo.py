@@ -14,7 +14,7 @@ from django.db import reset_queries, transaction
 from django.utils import timezone
 from tqdm import tqdm
 
-from ctj_api.enums import Experience, WorkEnvironment
+from ctj_api.enums import Experience, Status, WorkEnvironment
 from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.validators import DAYS
 
@@ -133,6 +133,8 @@ class Demo:
         opportunity.body = _body(rng, opportunity)
         levels = rows["levels"][opportunity.min_experience_required]
         opportunity.skills_required_matrix = _matrix(rng, matrix_pk, skills, levels, opportunity.created_at)
+        if opportunity.status == Status.FILLED:
+            opportunity.filled_at = opportunity.created_at + (timezone.now() - opportunity.created_at) * rng.random()
         opportunity.created_by = rng.choice(self._managers[: _manager_count(number)] or [None])
         return opportunity
 
