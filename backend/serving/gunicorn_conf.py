@@ -32,7 +32,6 @@ logconfig_dict = logging_settings(
 
 # The folder in which the processes add up their metrics; prometheus_client reads its name when it is imported.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-METRICS_BYTES = 2**24
 # A process that ends so soon has its successor start later, and the next one later still.
 SOON_SECONDS = 10
 LONGEST_PAUSE_SECONDS = 5
@@ -54,10 +53,11 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.began = time.monotonic()
 
 
-def post_fork(server: Any, _worker: Any) -> None:
-    """Let a full disk cost metrics only: to write to a mapped file without room is the end of a process."""
-    if shutil.disk_usage(tempfile.gettempdir()).free < METRICS_BYTES and os.environ.pop(METRICS_FOLDER, ""):
-        server.log.warning("The metrics of this process are told by itself alone, as their files have no room.")
+def post_fork(_server: Any, _worker: Any) -> None:
+    """Let a full disk cost metrics only."""
+    from serving import metric_files  # noqa: PLC0415 (it reads the folder's name)
+
+    metric_files.reserve_room()
 
 
 def child_exit(server: Any, worker: Any) -> None:

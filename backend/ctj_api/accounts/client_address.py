@@ -67,9 +67,14 @@ def address_key(request: HttpRequest) -> str:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the address, as IPv4 where it is an IPv4 address written as IPv6."""
+    """Return the address without its port, as IPv4 where it is an IPv4 address written as IPv6."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        address = ip_address(text.strip().partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
