@@ -32,6 +32,12 @@ UPDATE ctj_api_skillmatrix SET levels = (
 )
 WHERE levels ?| ARRAY(SELECT jsonb_object_keys(%(ids)s::jsonb -> 'skill'));
 
+-- Their skills are found by name, too.
+UPDATE ctj_api_deletedopportunity SET contents = contents || jsonb_build_object(
+    'project_id', coalesce(%(ids)s::jsonb -> 'project' ->> (contents ->> 'project_id'), contents ->> 'project_id'),
+    'role_id', coalesce(%(ids)s::jsonb -> 'role' ->> (contents ->> 'role_id'), contents ->> 'role_id')
+);
+
 UPDATE django_admin_log SET object_id = new FROM moved, django_content_type AS kind
 WHERE content_type_id = kind.id AND app_label = 'ctj_api' AND kind.model = moved.model AND object_id = old::text;
 
