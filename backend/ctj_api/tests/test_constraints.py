@@ -13,12 +13,11 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 from django.test import TestCase
-from django.utils import timezone
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as HypothesisTestCase
 
-from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
+from ctj_api.models import CommunityOfPractice, Skill, SkillMatrix, UserProfile
 from ctj_api.validators import (
     NO_PART_OF_A_NAME,
     clean_skill_levels,
@@ -33,6 +32,7 @@ from .common import (
     PASSWORD,
     UNKNOWN_ID,
     WEEK,
+    execute,
     make_cop,
     make_matrix,
     make_opportunity,
@@ -40,6 +40,7 @@ from .common import (
     make_regular_user,
     make_role,
     make_skill,
+    make_sync_run,
 )
 
 SLOT: dict[str, Any] = {"day": "mon", "start": "18:00", "end": "20:00"}
@@ -57,7 +58,6 @@ BAD_WEEKS: list[Any] = [
     *({**WEEK, "slots": slots} for slots in (None, {}, SLOT, "mon", [SLOT] * 101)),
     *({**WEEK, "slots": [SLOT, slot]} for slot in BAD_SLOTS),
 ]
-BAD_NAMES: list[Any] = [None, 3, [], ["Sync"], "x" * 256]
 GOOD_WEEKS: list[Any] = [
     WEEK,
     {"timezone": "Etc/GMT+8", "slots": []},
@@ -96,37 +96,32 @@ class ConstraintTests(TestCase):
         """Return an update that no validator sees."""
         return lambda: type(row)._default_manager.filter(pk=row.pk).update(**values)
 
-    def write_levels(self, levels: str) -> Callable[[], None]:
+    def write(self, row: models.Model, column: str, value: str) -> Callable[[], Any]:
+        """Return an update that goes past the field's normal form."""
+        return partial(execute, f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", value, row.pk)
+
+    def write_levels(self, levels: str) -> Callable[[], Any]:
         """Return an update of a matrix with JSON text, as somebody at the SQL prompt would write it."""
-
-        def write() -> None:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE ctj_api_skillmatrix SET levels = %s::jsonb WHERE id = %s",
-                    [levels, self.opportunity.skills_required_matrix_id],
-                )
-
-        return write
+        return self.write(self.opportunity.skills_required_matrix, "levels", levels)
 
     def test_sql_write_against_any_constraint_fails(self) -> None:
         """Every constraint of every model bites; one that is missing here fails the test."""
+        linked = {"cognito_pool": "us-west-2_Pool", "cognito_sub": "of-ana"}
         make_project(name="VRMS")
         make_regular_user(email="ben@example.org")
         make_role(title="Developer", community_of_practice=self.cop)
         cases: dict[str, Callable[[], Any]] = {
             "community_practice_area_enum": self.change(self.cop, practice_area="gardening"),
             "community_name_filled": self.change(self.cop, name=""),
-            "role_title_unique_in_any_case": lambda: Role.objects.create(
-                title="DEVELOPER", community_of_practice=self.cop
-            ),
+            "role_title_unique_in_any_case": partial(make_role, title="DEVELOPER", community_of_practice=self.cop),
             "role_title_normal": self.write(self.role, "title", "Web\u00a0developer"),
             "role_source_enum": self.change(self.role, source="elsewhere"),
             "project_source_enum": self.change(self.project, source="elsewhere"),
             "skill_source_enum": self.change(self.skill, source=""),
-            "project_name_unique_in_any_case": lambda: Project.objects.create(name="vrms"),
+            "project_name_unique_in_any_case": partial(make_project, name="vrms"),
             "project_name_normal": self.write(self.project, "name", ""),
             "project_meeting_times_shape": self.change(self.project, meeting_times=[]),
-            "skill_name_unique_in_any_case": lambda: Skill.objects.create(name="rEACT"),
+            "skill_name_unique_in_any_case": partial(make_skill, name="rEACT"),
             "skill_name_normal": self.write(self.skill, "name", "Cafe\u0301"),
             "skill_matrix_levels_shape": self.write_levels("[]"),
             "skill_matrix_levels_size": self.write_levels(json.dumps({str(uuid4()): 1 for _ in range(251)})),
@@ -139,12 +134,8 @@ class ConstraintTests(TestCase):
             "user_max_available_hours_range": self.change(self.user, max_available_hours=169),
             "user_meeting_availability_shape": self.change(self.user, meeting_availability={}),
             "user_cognito_pool_with_sub": self.change(self.user, cognito_sub="of-ana"),
-            "user_cognito_sub_unique_in_pool": lambda: UserProfile.objects.update(
-                cognito_pool="us-west-2_Pool", cognito_sub="of-ana"
-            ),
-            "sync_run_outcome_enum": lambda: SyncRun.objects.create(
-                started_at=timezone.now(), ended_at=timezone.now(), outcome="lost"
-            ),
+            "user_cognito_sub_unique_in_pool": partial(UserProfile.objects.update, **linked),
+            "sync_run_outcome_enum": partial(make_sync_run, outcome="lost"),
             "opportunity_status_enum": self.change(self.opportunity, status="lost"),
             "opportunity_work_environment_enum": self.change(self.opportunity, work_environment="moon"),
             "opportunity_min_experience_enum": self.change(self.opportunity, min_experience_required="guru"),
@@ -152,24 +143,12 @@ class ConstraintTests(TestCase):
             "opportunity_body_filled": self.change(self.opportunity, body=""),
             "opportunity_meeting_times_shape": self.change(self.opportunity, meeting_times={}),
         }
-        declared = {
-            constraint.name
-            for model in apps.get_app_config("ctj_api").get_models()
-            for constraint in model._meta.constraints
-        }
+        own_models = apps.get_app_config("ctj_api").get_models()
+        declared = {constraint.name for model in own_models for constraint in model._meta.constraints}
         self.assertEqual(set(cases), declared)
         for constraint, write in cases.items():
             with self.subTest(constraint):
                 self.assert_refused(constraint, write)
-
-    def write(self, row: models.Model, column: str, value: str) -> Callable[[], None]:
-        """Return an update that goes past the field's normal form."""
-
-        def write() -> None:
-            with connection.cursor() as cursor:
-                cursor.execute(f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", [value, row.pk])
-
-        return write
 
     def test_sql_write_of_addresses_is_refused_as_by_the_validator(self) -> None:
         """Quotes, literals, what means something in links, controls, no dot in the domain; createsuperuser as well."""
@@ -192,10 +171,9 @@ class ConstraintTests(TestCase):
         stored = [chr(code) for code in range(1, 0x3000)]
         refused = {sign for sign in stored if unicodedata.category(sign) in {"Cc", "Zl", "Zp"}} | bidirectional
         self.assertEqual({sign for sign in stored if is_refused(f"A{sign}")}, refused)
-        with connection.cursor() as cursor:
-            query = "SELECT chr(code) FROM unnest(%s::int[]) AS code WHERE chr(code) ~ %s"
-            cursor.execute(query, [[ord(sign) for sign in stored], NO_PART_OF_A_NAME])
-            self.assertEqual({sign for (sign,) in cursor.fetchall()}, refused)
+        query = "SELECT array_agg(chr(code)) FROM unnest(%s::int[]) AS code WHERE chr(code) ~ %s"
+        (found,) = execute(query, [ord(sign) for sign in stored], NO_PART_OF_A_NAME)
+        self.assertEqual(set(found), refused)
         for name in ("José María", "O'Neill-Smith Jr.", "మన్\u200cహా", "ක්\u200dෂ", "李小龍", "a\u00a0b"):
             validate_person_name(name)
             self.change(self.user, first_name=name, last_name=name)()
@@ -219,9 +197,8 @@ class ConstraintTests(TestCase):
             with self.subTest(json.dumps(week)[:80]):
                 stored = models.Value(None, models.JSONField()) if week is None else week
                 self.assert_refused("project_meeting_times_shape", self.change(self.project, meeting_times=stored))
-                self.assert_refused(
-                    "user_meeting_availability_shape", self.change(self.user, meeting_availability=stored)
-                )
+                write = self.change(self.user, meeting_availability=stored)
+                self.assert_refused("user_meeting_availability_shape", write)
                 for validate in (validate_meeting_times, validate_week_slots):
                     self.assertRaises(ValidationError, validate, week)
 
@@ -232,7 +209,7 @@ class ConstraintTests(TestCase):
         validate_meeting_times(named)
         self.assert_refused("user_meeting_availability_shape", self.change(self.user, meeting_availability=named))
         self.assertRaises(ValidationError, validate_week_slots, named)
-        for name in BAD_NAMES:
+        for name in (None, 3, [], ["Sync"], "x" * 256):
             with self.subTest(name=name):
                 bad = {**WEEK, "slots": [{**SLOT, "name": name}]}
                 self.assert_refused("project_meeting_times_shape", self.change(self.project, meeting_times=bad))
@@ -240,18 +217,15 @@ class ConstraintTests(TestCase):
 
     def test_sql_write_of_good_weeks_succeeds(self) -> None:
         """From midnight to midnight, no slot at all, and null for not given."""
-        for week in (*GOOD_WEEKS, None):
+        for week in (None, *GOOD_WEEKS):
             self.change(self.project, meeting_times=week)()
             self.change(self.user, meeting_availability=week)()
-            if week is not None:
-                validate_meeting_times(week)
-                validate_week_slots(week)
+        for week in GOOD_WEEKS:
+            validate_meeting_times(week)
+            validate_week_slots(week)
 
     def test_week_in_unknown_timezone_is_refused_by_validators(self) -> None:
-        """The zones of the world change without a migration, so that the database checks their form only.
-
-        Browsers still tell the names that the time zone database has replaced.
-        """
+        """Their names change without a migration: the database checks the form only; replaced ones are taken."""
         for zone in ("Mars/Olympus", "../etc/passwd", "utc ", "localtime", "Factory"):
             self.assertRaises(ValidationError, validate_week_slots, {**WEEK, "timezone": zone})
         for zone in ("Asia/Calcutta", "US/Pacific", "UTC"):
@@ -264,23 +238,17 @@ class ConstraintTests(TestCase):
 
     def test_sql_write_works_without_a_search_path(self) -> None:
         """As in a restore, which names every table in full."""
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL search_path = ''")
-            cursor.execute(
-                "UPDATE public.ctj_api_skillmatrix SET levels = %s::jsonb", [json.dumps({str(self.skill.pk): 3})]
-            )
-            cursor.execute("DELETE FROM public.ctj_api_opportunity")
-            cursor.execute("SELECT count(*) FROM public.ctj_api_skillmatrix")
-            self.assertEqual(cursor.fetchone(), (0,))
+        execute("SET LOCAL search_path = ''")
+        execute("UPDATE public.ctj_api_skillmatrix SET levels = %s", json.dumps({self.key: 3}))
+        execute("DELETE FROM public.ctj_api_opportunity")
+        self.assertEqual(execute("SELECT count(*) FROM public.ctj_api_skillmatrix"), (0,))
 
     def test_good_matrices_are_accepted(self) -> None:
         """All five levels, none at all, and 250 skills, which is the most."""
-        for level in (1, 2, 3, 4, 5):
-            self.write_levels(f'{{"{self.key}": {level}}}')()
-        self.write_levels("{}")()
         levels = {str(make_skill().pk): 5 for _ in range(250)}
+        for good in ({}, *({self.key: level} for level in range(1, 6)), levels):
+            self.write_levels(json.dumps(good))()
         self.assertEqual(clean_skill_levels(levels), levels)
-        self.write_levels(json.dumps(levels))()
         connection.check_constraints()
 
     def test_model_validation_says_the_same_as_the_database(self) -> None:
@@ -297,12 +265,10 @@ class NormalNameTests(HypothesisTestCase):
 
     def refused(self, constraint: str, column: str, values: Iterable[str]) -> set[str]:
         """Return those of ``values`` that a constraint of the database refuses in its column."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = %s", [constraint])
-            ((expression,),) = cursor.fetchall()
-            rows = f"SELECT unnest(%s::text[])::varchar COLLATE pg_c_utf8 AS {column}"
-            cursor.execute(f"SELECT {column} FROM ({rows}) AS rows WHERE NOT ({expression})", [list(values)])
-            return {value for (value,) in cursor.fetchall()}
+        check = execute("SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = %s", constraint)[0]
+        rows = f"SELECT unnest(%s::text[])::varchar COLLATE pg_c_utf8 AS {column}"
+        (found,) = execute(f"SELECT array_agg({column}) FROM ({rows}) AS rows WHERE NOT ({check})", list(values))
+        return set(found or ())
 
     @given(st.text(st.characters(exclude_categories=("Cs", "Cn"), exclude_characters="\0"), min_size=1))
     @example("Cafe\u0301")
@@ -320,9 +286,8 @@ class NormalNameTests(HypothesisTestCase):
         """No sign of any of Unicode's categories is part of a name for one and not for the other."""
         signs = [sign for sign in map(chr, range(1, sys.maxunicode)) if unicodedata.category(sign) not in ("Cs", "Cn")]
         names = {f"a{sign}" for sign in signs}
-        self.assertEqual(
-            self.refused("skill_name_normal", "name", names), {name for name in names if normal_name(name) != name}
-        )
+        changed = {name for name in names if normal_name(name) != name}
+        self.assertEqual(self.refused("skill_name_normal", "name", names), changed)
         unseen = {sign for sign in signs if unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp"}}
         self.assertEqual({sign for sign in unseen if sign in normal_name(f"a{sign}a")}, set())
         letters = {sign for sign in signs if not is_refused(sign)}
@@ -348,8 +313,7 @@ class IntegrityTests(TestCase):
         self.user.delete()
         self.assertEqual(SkillMatrix.objects.count(), 2)
         self.opportunity.delete()
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM ctj_api_opportunity")
+        execute("DELETE FROM ctj_api_opportunity")
         connection.check_constraints()
         self.assertFalse(SkillMatrix.objects.exists())
 
