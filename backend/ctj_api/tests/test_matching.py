@@ -24,15 +24,7 @@ from ctj_api.matching import (
     score,
 )
 
-from .matching_oracle import (
-    Pairing,
-    Row,
-    naive_fraction,
-    naive_ranking,
-    naive_unmet,
-    with_opportunity,
-    with_volunteer,
-)
+from .matching_oracle import Pairing, Row, naive_fraction, naive_ranking, naive_unmet, with_opportunity, with_volunteer
 
 VECTORS = json.loads((Path(__file__).parent / "matching_vectors.json").read_text(encoding="utf-8"))
 SKILLS = [f"skill-{number}" for number in range(8)]
@@ -108,33 +100,14 @@ class MatchingPropertyTests(SimpleTestCase):
     def test_score_equals_a_naive_fraction(self, required: Levels, learned: Levels) -> None:
         """It is exact for all matrices, 1 exactly when all is met, 0 exactly when nothing overlaps."""
         result = score(required, learned)
-        exact = naive_fraction(required, learned)
-        self.assertEqual(Fraction(result.covered, result.required or 1), exact)
+        total, exact = sum(required.values()), naive_fraction(required, learned)
+        self.assertEqual((result.required, Fraction(result.covered, result.required or 1)), (total, exact))
         self.assertEqual(result.value, float(exact) if required else None)
         self.assertEqual(result.required_count, len(required))
         self.assertEqual(result.met_count, len(required) - len(naive_unmet(required, learned)))
-        if result.value is not None:  # nothing and everything
-            self.assertTrue(0 <= result.value <= 1)
+        if result.value is not None:
             self.assertEqual(result.value == 1, not naive_unmet(required, learned))
             self.assertEqual(result.value == 0, not set(required) & set(learned))
-
-    @given(matrices, matrices, st.sampled_from(SKILLS), st.integers(1, 5))
-    def test_score_never_falls_when_a_skill_grows(
-        self, required: Levels, learned: Levels, skill: str, growth: int
-    ) -> None:
-        """Nor when one is added."""
-        grown = {**learned, skill: min(learned.get(skill, 0) + growth, 5)}
-        before, after = score(required, learned), score(required, grown)
-        self.assertGreaterEqual(after.covered, before.covered)
-        self.assertGreaterEqual(after.met_count, before.met_count)
-
-    @given(matrices, matrices, matrices)
-    def test_score_ignores_what_is_not_required(self, required: Levels, learned: Levels, others: Levels) -> None:
-        """Neither other skills, however many a volunteer has, nor surplus make a difference."""
-        foreign = {f"other-{skill}": level for skill, level in others.items()}
-        capped = {skill: min(level, required.get(skill, level)) for skill, level in learned.items()}
-        self.assertEqual(score(required, {**learned, **foreign}), score(required, learned))
-        self.assertEqual(score(required, capped), score(required, learned))
 
     @given(matrices, matrices)
     def test_compare_explains_the_score(self, required: Levels, learned: Levels) -> None:
@@ -223,8 +196,6 @@ class MatchingPurityTests(SimpleTestCase):
         """Neither Django nor anything else of this project is loaded with it."""
         source = "import sys; before = set(sys.modules); import ctj_api.matching; print(*set(sys.modules) - before)"
         command = [sys.executable, "-c", source]
-        loaded = subprocess.run(
-            command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
-        ).stdout.split()
+        loaded = subprocess.check_output(command, cwd=settings.BASE_DIR, text=True).split()
         foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
         self.assertEqual(foreign, {"ctj_api", "ctj_api.matching"})
