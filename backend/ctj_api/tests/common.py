@@ -215,3 +215,9 @@ def error_of(response: Any) -> dict[str, Any]:
     assert set(error) - {"fields"} == {"code", "message"}, error
     assert ("fields" in error) == (error["code"] == "validation_error"), error
     return error
+
+
+def wrong_fields(response: Any) -> list[str]:
+    """Return the fields that an enveloped 400 names, sorted; fails for any other response."""
+    assert response.status_code == 400, response.status_code
+    return sorted(error_of(response)["fields"])

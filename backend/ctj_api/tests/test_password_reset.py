@@ -18,14 +18,22 @@ from ctj_api.accounts.password_reset import link_tokens
 from ctj_api.models import UserProfile
 from serving.logs import logging_settings
 
-from .common import PASSWORD, at_once, browser, error_of, make_regular_user, refresh_csrf_token, wait_until
+from .common import (
+    PASSWORD,
+    at_once,
+    browser,
+    error_of,
+    make_regular_user,
+    refresh_csrf_token,
+    wait_until,
+    wrong_fields,
+)
 
 FORGOT, RESET, LOGIN = (f"/api/auth/{name}/" for name in ("forgot-password", "reset-password", "login"))
 ME = "/api/users/me/"
 ANA = "ana@example.org"
 STRANGERS = ("nobody@example.org", "gone@example.org")
 NEW = "another-long-passphrase"
-RESET_FIELDS = ("uid", "token", "password")
 SEND_LATER = "ctj_api.accounts.password_reset.send_later"
 
 
@@ -140,10 +148,6 @@ class ResetPasswordTests(APITestCase):
         ask()
         self.link = mailed_link()
 
-    def assert_refused(self, response: Any, *fields: str) -> None:
-        """Fail unless the response is a 400 that names these fields."""
-        self.assertEqual((response.status_code, set(error_of(response)["fields"])), (400, set(fields)))
-
     def test_owner_changes_the_password_and_is_not_signed_in(self) -> None:
         """The new password counts from now on; the old one and the sessions, also a thief's, are worth nothing."""
         thief = browser()
@@ -163,7 +167,7 @@ class ResetPasswordTests(APITestCase):
             with self.subTest(change):
                 before = UserProfile.objects.values(*change).get()
                 UserProfile.objects.update(**change)
-                self.assert_refused(reset(self.link), "token")
+                self.assertEqual(wrong_fields(reset(self.link)), ["token"])
                 UserProfile.objects.update(**before)
         self.assertEqual(sign_in().status_code, 200)
         for minutes, status in ((61, 400), (59, 204)):
@@ -182,19 +186,20 @@ class ResetPasswordTests(APITestCase):
         links += [{**self.link, "token": token} for token in (other["token"], "x", self.link["token"][:-1])]
         answers = [reset(link) for link in links]
         for answer in answers:
-            self.assert_refused(answer, "token")
+            self.assertEqual(wrong_fields(answer), ["token"])
         self.assertEqual(len({answer.content for answer in answers}), 1)
 
     def test_anonymous_with_bad_input_gets_400(self) -> None:
         """Each wrong field is named, passwords by the rules of sign-up, and the link stays good."""
         for value in ("", "ana", None, ["a@example.org"], "a\x00@example.org", f"{'a' * 300}@example.org", 5):
             with self.subTest(value):
-                self.assert_refused(browser().post(FORGOT, {"email": value}), "email")
-        self.assert_refused(browser().post(RESET, {"uid": "\x00", "token": 5, "password": None}), *RESET_FIELDS)
+                self.assertEqual(wrong_fields(browser().post(FORGOT, {"email": value})), ["email"])
+        wrong = {"uid": "\x00", "token": 5, "password": None}
+        self.assertEqual(wrong_fields(browser().post(RESET, wrong)), sorted(wrong))
         body = f'{{"uid": "{self.link["uid"]}", "token": "\\ud800", "password": "{NEW}"}}'
         self.assertEqual(browser().post(RESET, body, content_type="application/json").status_code, 400)
         for password in ("short", ANA, "12345678901"):
-            self.assert_refused(reset(self.link, password), "password")
+            self.assertEqual(wrong_fields(reset(self.link, password)), ["password"])
         self.assertEqual(reset(self.link).status_code, 204)
 
     @override_settings(LOGIN_RATE=(2, 900), LOGIN_ACCOUNT_RATE=(2, 900))
@@ -265,16 +270,6 @@ class SessionTests(APITestCase):
             self.assertEqual(self.first.post("/api/auth/logout/").status_code, 204)
         self.assertEqual(self.statuses(), (403, 200, 403))
         self.assertEqual((error_of(self.first.get(ME))["code"], Session.objects.count()), ("not_authenticated", 1))
-
-    def test_inactive_user_and_one_with_a_changed_password_have_no_session(self) -> None:
-        """All sessions end with the next request, however the password was changed."""
-        UserProfile.objects.update(is_active=False)
-        self.assertEqual(self.statuses(), (403, 403, 403))
-        UserProfile.objects.update(is_active=True)
-        self.assertEqual(self.statuses(), (200, 200, 200))
-        self.user.set_password(NEW)
-        self.user.save()
-        self.assertEqual(self.statuses(), (403, 403, 403))
 
 
 class HashingTests(APITestCase):
