@@ -8,7 +8,6 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Model
 from django.test import Client, TestCase, TransactionTestCase
 from django.urls import reverse
-from rest_framework.test import APIClient
 
 from ctj_api.desk.forms import CHANGED_MEANWHILE
 from ctj_api.desk.history import snapshot
@@ -17,6 +16,7 @@ from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from .common import (
     at_once,
     change_url,
+    client_of,
     execute,
     form_client,
     make_admin_user,
@@ -61,69 +61,42 @@ class FormVersionTests(TestCase):
         self.react, self.area = make_skill(name="React", description="Old"), make_cop("devops")
         self.listing = make_opportunity({self.react: 3}, created_by=self.pm, body="Old", status="open")
         self.volunteer = make_regular_user({self.react: 3})
-        self.tabs = {user.pk: form_client(user) for user in (self.pm, self.administrator)}
 
     def save(self, user: UserProfile, row: Model, **typed: Any) -> Any:
         """Open the form of ``row``, and save it at once."""
         client = form_client(user)
         return client.post(change_url(row), {**fields_of(client.get(change_url(row))), **typed})
 
-    def cases(self) -> list[tuple[UserProfile, Model, dict[str, Any], Callable[[], Any], list[str]]]:
-        """Return who types what into the form of which row, what happens meanwhile, and what is told of that."""
-        pm, administrator, listing, volunteer = self.pm, self.administrator, self.listing, self.volunteer
+    def cases(self) -> list[tuple[Model, dict[str, Any], Callable[[], Any], list[str]]]:
+        """Return what is typed into the form of which row, what happens meanwhile, and what is told of that."""
+        listing, volunteer, name, body = self.listing, self.volunteer, {"first_name": "Typed"}, {"body": "Typed"}
         other = make_admin_user(email="bo@example.org")
         off = {"action": "make_inactive", "_selected_action": [str(volunteer.pk)]}
-        fill = {"action": "fill", "_selected_action": [str(listing.pk)]}
-        answers = APIClient()
-        answers.force_authenticate(volunteer)
+        filling = partial(form_client(self.pm).post, LIST, {"action": "fill", "_selected_action": [str(listing.pk)]})
         rate = {"skills_learned_matrix": {str(self.react.pk): 5}, "max_available_hours": 7}
         curate = {"description": "Corrected", "communities_of_practice": [str(self.area.pk)]}
-        body = {"body": "Typed"}
+        deactivate = partial(form_client(other).post, ACCOUNTS, off)
+        answer = partial(client_of(volunteer).patch, "/api/users/me/", rate)
+        correct = partial(self.save, self.administrator, listing, body="Corrected", skill_levels_level=["4"])
         rename = partial(Opportunity.objects.filter(pk=listing.pk).update, body="By SQL")
+        curates = ["Description", "Corrected", "Communities of practice", str(self.area), "bo@example.org"]
+        answers = ["Skills", "React 5", "Hours a week, at most", 'class="stored">7</td>', "the volunteer"]
+        corrects = ["Description", "Corrected", "Required skills", "React 4", "Ada King"]
         return [
-            (
-                administrator,
-                volunteer,
-                {"first_name": "Typed"},
-                partial(form_client(other).post, ACCOUNTS, off),
-                ["Active", 'class="stored">no</td>', "bo@example.org"],
-            ),
-            (
-                administrator,
-                volunteer,
-                {"first_name": "Typed", "is_active": "on"},
-                partial(answers.patch, "/api/users/me/", rate),
-                ["Skills", "React 5", "Hours a week, at most", 'class="stored">7</td>', "the volunteer"],
-            ),
-            (
-                pm,
-                listing,
-                body,
-                partial(form_client(pm).post, LIST, fill),
-                ["Status", "Filled", "you, on another page"],
-            ),
-            (
-                pm,
-                listing,
-                {**body, "_transition": "close"},
-                partial(self.save, administrator, listing, body="Corrected", skill_levels_level=["4"]),
-                ["Description", "Corrected", "Required skills", "React 4", "Ada King"],
-            ),
-            (pm, listing, body, rename, ["Description", "By SQL", "somebody", "not known"]),
-            (
-                administrator,
-                self.react,
-                {"description": "Typed"},
-                partial(self.save, other, self.react, **curate),
-                ["Description", "Corrected", "Communities of practice", str(self.area), "bo@example.org"],
-            ),
+            (volunteer, name, deactivate, ["Active", 'class="stored">no</td>', "bo@example.org"]),
+            (volunteer, {**name, "is_active": "on"}, answer, answers),
+            (listing, body, filling, ["Status", "Filled", "you, on another page"]),
+            (listing, {**body, "_transition": "close"}, correct, corrects),
+            (listing, body, rename, ["Description", "By SQL", "somebody", "not known"]),
+            (self.react, {"description": "Typed"}, partial(self.save, other, self.react, **curate), curates),
         ]
 
     def test_pm_user_and_administrator_overwrite_nothing_unseen(self) -> None:
         """Each change since is told, with who it was; one button saves on top, unless there was a third."""
-        for user, row, typed, happen, told in self.cases():
+        for row, typed, happen, told in self.cases():
             with self.subTest(row=row, typed=typed, told=told):
-                url, client = change_url(row), self.tabs[user.pk]
+                url, client = change_url(row), form_client(self.pm if row == self.listing else self.administrator)
+                another = {"opportunity": "body", "userprofile": "last_name"}.get(str(row._meta.model_name), "name")
                 form = {**fields_of(client.get(url)), **typed}
                 happen()
                 before, entries = stored(row), LogEntry.objects.count()
@@ -132,24 +105,19 @@ class FormVersionTests(TestCase):
                     self.assertContains(page, text)
                 knowing = {**form, **hidden(page, "_pressed"), "_overwrite": page.context["adminform"].form.version}
                 knowing.pop("_transition", None)
-                type(row)._default_manager.filter(pk=row.pk).update(**{self.another(row): "A third"})
+                type(row)._default_manager.filter(pk=row.pk).update(**{another: "A third"})
                 page = client.post(url, knowing)
                 self.assertContains(page, CHANGED_MEANWHILE)
-                third = {**before, self.another(row): "A third"}
-                self.assertEqual((stored(row), LogEntry.objects.count()), (third, entries))
+                self.assertEqual((stored(row), LogEntry.objects.count()), ({**before, another: "A third"}, entries))
                 knowing["_overwrite"] = page.context["adminform"].form.version
                 self.assertEqual(client.post(url, knowing).status_code, 302)
                 self.assertIn("Typed", stored(row).values())
                 if "_transition" in typed:
                     self.assertEqual(stored(row)["status"], "closed")
 
-    def another(self, row: Model) -> str:
-        """Return the name of a text that a third change is about."""
-        return {"opportunity": "body", "userprofile": "last_name", "skill": "name"}[str(row._meta.model_name)]
-
     def test_attacker_sending_an_odd_version_changes_nothing(self) -> None:
         """What says no version is taken as it is, as the API takes it; one that can't be read is refused."""
-        client, url = self.tabs[self.pm.pk], change_url(self.listing)
+        client, url = form_client(self.pm), change_url(self.listing)
         form = {**fields_of(client.get(url)), "body": "Typed"}
         for version in ("", "x", "\x00", "é:x", "[" * 10_000, form["_version"][:-1]):
             with self.subTest(version[:10]):
@@ -166,7 +134,7 @@ class FormVersionTests(TestCase):
             (self.administrator, skill, {"name": "Vue"}, Skill),
         ):
             with self.subTest(url):
-                client, count = self.tabs[user.pk], model._default_manager.count()
+                client, count = form_client(user), model._default_manager.count()
                 form = {**typed, **hidden(client.get(url))}
                 client.post(url, form)
                 again = client.post(url, form)
