@@ -13,11 +13,12 @@ from django.urls import reverse
 from rest_framework.test import APITestCase
 
 from ctj_api.desk.history import changes, log_changes, snapshot
-from ctj_api.models import Opportunity, Skill
+from ctj_api.models import Opportunity, Skill, SkillMatrix
 
 from .common import (
     WEEK,
     at_once,
+    change_url,
     client_of,
     count_queries,
     form_client,
@@ -83,8 +84,7 @@ class HistoryTestCase(APITestCase):
         """Send the admin's form of ``instance`` as an administrator."""
         self.client.force_authenticate(None)
         self.client.force_login(self.administrator)
-        url = reverse(f"admin:ctj_api_{instance._meta.model_name}_change", args=[instance.pk])
-        return self.client.post(url, data, format="multipart")
+        return self.client.post(change_url(instance), data, format="multipart")
 
     def levels(self, levels: dict[Skill, int]) -> dict[str, int]:
         """Return a matrix as it is sent."""
@@ -99,20 +99,17 @@ class HistoryTests(HistoryTestCase):
         levels = self.levels({self.react: 4, self.vue: 2})
         return {"min_hours_required": 6, "status": "open", "skills_required_matrix": levels}
 
-    words = (
-        "Changed hours a week from 4 to 6, status from Draft to Open, React from level 3 to 4, Vue added at level 2 "
-        "and Java removed."
-    )
-
     def test_pm_user_and_administrator_change_is_told_field_by_field(self) -> None:
         """With old and new value, skills by name, and the author; the form leads to the text of the API."""
         before = payload_of(self.listing)
-        self.assertEqual(self.put(**self.changed()), self.words)
+        words = "Changed hours a week from 4 to 6, status from Draft to Open, React from level 3 to 4, "
+        words += "Vue added at level 2 and Java removed."
+        self.assertEqual(self.put(**self.changed()), words)
         entry = LogEntry.objects.get()
         self.assertEqual((entry.user_id, entry.action_flag, entry.object_repr), (self.pm.pk, CHANGE, str(self.listing)))
         self.put(**before)
         response = self.submit(self.listing, form_of(payload_of(self.listing, **self.changed())))
-        self.assertEqual((response.status_code, messages(self.listing)[2:]), (302, [self.words]))
+        self.assertEqual((response.status_code, messages(self.listing)[2:]), (302, [words]))
         self.assertEqual(LogEntry.objects.latest("action_time").user_id, self.administrator.pk)
 
     def test_pm_user_change_of_each_field_is_told(self) -> None:
@@ -169,7 +166,7 @@ class HistoryTests(HistoryTestCase):
         self.client.raise_request_exception = False
         before = list(Opportunity.objects.values())
         url, payload = f"{URL}{self.listing.pk}/", payload_of(self.listing, **self.changed())
-        post, put, delete = (partial(getattr(self.client, method)) for method in ("post", "put", "delete"))
+        post, put, delete = self.client.post, self.client.put, self.client.delete
         for broken, send, address in (
             (LOG, post, URL),
             (LOG, put, url),
@@ -177,11 +174,10 @@ class HistoryTests(HistoryTestCase):
             ("ctj_api.models.Opportunity.delete", delete, url),
             ("ctj_api.serializers.OpportunityReadSerializer.to_representation", put, url),
         ):
-            with self.subTest(broken, send=send), patch(broken, side_effect=RuntimeError):
+            with self.subTest(broken, send=send.__name__), patch(broken, side_effect=RuntimeError):
                 self.assertEqual(send(address, payload).status_code, 500)
-        form = form_of(payload)
         with patch(LOG, side_effect=RuntimeError):
-            self.assertEqual(self.submit(self.listing, form).status_code, 500)
+            self.assertEqual(self.submit(self.listing, form_of(payload)).status_code, 500)
         self.assertEqual((list(Opportunity.objects.values()), LogEntry.objects.count()), (before, 0))
         self.listing.skills_required_matrix.refresh_from_db()
         self.assertEqual(self.listing.skills_required_matrix.levels, self.levels({self.react: 3, self.java: 1}))
@@ -248,15 +244,11 @@ class UserHistoryTests(HistoryTestCase):
 
     def test_administrator_change_of_rights_is_told(self) -> None:
         """Rights with both values, in plain words; a volunteer's levels aren't kept, whoever changes them."""
-        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "email": self.user.email}
-        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
+        form = {"is_project_manager": "on", "is_superuser": "on", "email": self.user.email}
+        for level in ("3", "3", "5"):
+            self.submit(self.user, {**form, "skill_levels_name": ["React"], "skill_levels_level": [level]})
         text = "Changed administrator from no to yes, active from yes to no and project manager from no to yes."
-        self.assertEqual(messages(self.user), [text])
-        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
-        self.assertEqual(len(messages(self.user)), 1)
-        rows["skill_levels_level"] = ["5"]
-        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
-        self.assertEqual(messages(self.user)[1:], ["Changed rated skills."])
+        self.assertEqual(messages(self.user), [text, "Changed rated skills."])
 
     def test_administrator_never_reads_a_password_in_the_history(self) -> None:
         """Nor an address or a name; which of them was changed is told."""
@@ -270,18 +262,20 @@ class HistoryConcurrencyTests(TransactionTestCase):
     """Changes of several people at once, really committed."""
 
     def test_pm_users_changing_at_once_are_told_one_after_the_other(self) -> None:
-        """Each entry starts from the value that the one before has led to, through the API and in the admin."""
+        """Each entry starts from the value that the one before has led to, and hours and skills are of one write."""
         pm, administrator = make_pm_user(), make_admin_user()
-        listing = make_opportunity(created_by=pm, min_hours_required=0)
+        listing, skills = make_opportunity(created_by=pm, min_hours_required=0), [make_skill() for _ in range(9)]
         calls: list[Callable[[], Any]] = []
         for hours in range(1, 9):
-            payload = payload_of(listing, min_hours_required=hours)
+            levels = {str(skills[hours].pk): 3}
+            payload = payload_of(listing, min_hours_required=hours, skills_required_matrix=levels)
             if hours % 2:
                 calls.append(partial(client_of(pm).put, f"{URL}{listing.pk}/", payload))
             else:
-                url = reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
-                calls.append(partial(form_client(administrator).post, url, form_of(payload)))
+                calls.append(partial(form_client(administrator).post, change_url(listing), form_of(payload)))
         self.assertEqual({answer.status_code for answer in at_once(*calls)}, {200, 302})
-        told = [re.findall(r"\d+", message) for message in messages(listing)]
+        last = Opportunity.objects.get()
+        self.assertEqual(SkillMatrix.objects.get().levels, {str(skills[last.min_hours_required].pk): 3})
+        told = [re.findall(r"hours a week from (\d+) to (\d+)", message)[0] for message in messages(listing)]
         self.assertEqual(sorted(new for _, new in told), [str(hours) for hours in range(1, 9)])
         self.assertEqual([old for old, _ in told], ["0", *(new for _, new in told[:-1])])
