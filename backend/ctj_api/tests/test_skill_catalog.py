@@ -61,9 +61,33 @@ class SkillTestCase(TestCase):
         self.administrator = make_admin_user()
         self.client.force_login(self.administrator)
 
-    def listed(self, query: str = "") -> list[str]:
-        """Return the names of the skills of the list, in its order."""
-        return [skill.name for skill in self.client.get(f"{LIST}{query}").context["cl"].result_list]
+    def upload(self, content: str | bytes) -> Any:
+        """Return the preview of a file."""
+        data = content.encode() if isinstance(content, str) else content
+        return self.client.post(IMPORT, {"import_file": SimpleUploadedFile("skills.csv", data)})
+
+    def confirm(self, page: Any) -> Any:
+        """Return the answer to the confirmation of a preview."""
+        return self.client.post(IMPORT, {"previewed": page.context["previewed"]}, follow=True)
+
+    def import_file(self, content: str | bytes) -> Any:
+        """Return the answer to an import, previewed and confirmed."""
+        return self.confirm(self.upload(content))
+
+    def export(self, query: str = "") -> bytes:
+        """Return the exported file."""
+        response = self.client.get(EXPORT + query)
+        self.assertEqual((response.status_code, response["Content-Type"]), (200, "text/csv; charset=utf-8"))
+        self.assertIn("attachment", response["Content-Disposition"])
+        return bytes(response.content)
+
+    def exported_rows(self, query: str = "") -> list[list[str]]:
+        """Return the exported cells without the names of the columns."""
+        return list(csv.reader(StringIO(self.export(query).decode("utf-8-sig"), newline="")))[1:]
+
+    def areas(self, skill: Skill) -> list[str]:
+        """Return the practice areas of a skill."""
+        return list(skill.communities_of_practice.values_list("practice_area", flat=True))
 
 
 class SkillMergeTests(SkillTestCase):
@@ -128,18 +152,16 @@ class SkillMergeTests(SkillTestCase):
         changed, same = make_opportunity({self.reactjs: 3}), make_opportunity({self.react: 3})
         for _ in range(2):
             make_regular_user({self.reactjs: 3})
-        told = (
-            "React.js was merged into React: 1 opportunity and 2 volunteers changed; "
-            "where both were rated, the higher level was kept."
-        )
+        told = "React.js was merged into React: 1 opportunity and 2 volunteers changed; "
+        told += "where both were rated, the higher level was kept."
         self.assertContains(self.merge_into_react(), told)
-        logged = {
-            str(self.react.pk): (self.administrator.pk, CHANGE, "React", "Merged into it: React.js."),
-            str(self.reactjs.pk): (self.administrator.pk, DELETION, "React.js", "Merged into React."),
-        }
-        for pk, expected in logged.items():
-            entry = LogEntry.objects.get(object_id=pk)
-            self.assertEqual((entry.user_id, entry.action_flag, entry.object_repr, entry.change_message), expected)
+        for skill, flag, name, message in (
+            (self.react, CHANGE, "React", "Merged into it: React.js."),
+            (self.reactjs, DELETION, "React.js", "Merged into React."),
+        ):
+            logged = LogEntry.objects.filter(object_id=skill.pk)
+            told = logged.values_list("user", "action_flag", "object_repr", "change_message").get()
+            self.assertEqual(told, (self.administrator.pk, flag, name, message))
         pages = [reverse("admin:ctj_api_opportunity_history", args=[listing.pk]) for listing in (changed, same)]
         self.assertContains(self.client.get(pages[0]), "Changed React.js, which became React.")
         self.assertNotContains(self.client.get(pages[1]), "which became")
@@ -275,39 +297,7 @@ class SkillConcurrencyTests(TransactionTestCase):
             other.execute("SELECT FROM ctj_api_skill WHERE id = %s FOR KEY SHARE NOWAIT", [skill.pk])  # to rate it
 
 
-class SkillFileTestCase(SkillTestCase):
-    """Uploads of files."""
-
-    def upload(self, content: str | bytes) -> Any:
-        """Return the preview of a file."""
-        data = content.encode() if isinstance(content, str) else content
-        return self.client.post(IMPORT, {"import_file": SimpleUploadedFile("skills.csv", data)})
-
-    def confirm(self, page: Any) -> Any:
-        """Return the answer to the confirmation of a preview."""
-        return self.client.post(IMPORT, {"previewed": page.context["previewed"]}, follow=True)
-
-    def import_file(self, content: str | bytes) -> Any:
-        """Return the answer to an import, previewed and confirmed."""
-        return self.confirm(self.upload(content))
-
-    def export(self, query: str = "") -> bytes:
-        """Return the exported file."""
-        response = self.client.get(EXPORT + query)
-        self.assertEqual((response.status_code, response["Content-Type"]), (200, "text/csv; charset=utf-8"))
-        self.assertIn("attachment", response["Content-Disposition"])
-        return bytes(response.content)
-
-    def exported_rows(self, query: str = "") -> list[list[str]]:
-        """Return the exported cells without the names of the columns."""
-        return list(csv.reader(StringIO(self.export(query).decode("utf-8-sig"), newline="")))[1:]
-
-    def areas(self, skill: Skill) -> list[str]:
-        """Return the practice areas of a skill."""
-        return list(skill.communities_of_practice.values_list("practice_area", flat=True))
-
-
-class SkillTests(SkillFileTestCase):
+class SkillTests(SkillTestCase):
     """Files that are right, the catalog as a file, and as a list."""
 
     def test_administrator_importing_adds_and_changes_skills(self) -> None:
@@ -318,24 +308,18 @@ class SkillTests(SkillFileTestCase):
         self.assertRedirects(page, LIST)
         self.assertContains(page, "Skills imported: 2 new, 1 changed, 1 as they were.")
         stored = {skill.name: (skill.description, self.areas(skill)) for skill in Skill.objects.all()}
-        expected = {
-            "react": ("New", ["engineering", "ui_ux"]),
-            "Django": ("", ["engineering"]),
-            "Soft, skills": ("Two\nlines", []),
-            "Figma": ("Old", []),
-            "Vue": ("Old", []),
-        }
-        self.assertEqual(stored, expected)
+        new = {"react": ("New", ["engineering", "ui_ux"]), "Django": ("", ["engineering"])}
+        new["Soft, skills"] = ("Two\nlines", [])
+        self.assertEqual(stored, {**new, **dict.fromkeys(("Figma", "Vue"), ("Old", []))})
         times = {skill.pk: skill.updated_at for skill in Skill.objects.all()}
         self.assertGreater(times[react.pk], react.updated_at)
         self.assertEqual((times[figma.pk], times[vue.pk]), (figma.updated_at, vue.updated_at))
-        entries = LogEntry.objects.filter(user=self.administrator).order_by("object_repr")
         areas = f"{make_cop('engineering')} and {make_cop('ui_ux')}"
         change = f"Changed name from React to react, description and communities of practice from nothing to {areas}."
-        self.assertEqual(
-            [(entry.object_repr, entry.action_flag, entry.get_change_message()) for entry in entries],
-            [("Django", ADDITION, "Added."), ("Soft, skills", ADDITION, "Added."), ("react", CHANGE, change)],
-        )
+        entries = LogEntry.objects.filter(user=self.administrator).order_by("object_repr")
+        told = [(entry.object_repr, entry.action_flag, entry.get_change_message()) for entry in entries]
+        added = [(name, ADDITION, "Added.") for name in ("Django", "Soft, skills")]
+        self.assertEqual(told, [*added, ("react", CHANGE, change)])
 
     def test_administrator_previewing_sees_the_changes_and_writes_nothing(self) -> None:
         """The old text is struck out and the new one follows it, with what is new and what stays."""
@@ -446,10 +430,9 @@ class SkillTests(SkillFileTestCase):
         skill = make_skill(name="Café", description='He said "hi",\nand left')
         skill.communities_of_practice.set([make_cop("ui_ux"), make_cop("engineering")])
         make_skill(name="Unused")
-        self.assertTrue(self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice"\r\n'))
-        expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux"], ["Unused", "", ""]]
-        self.assertEqual(self.exported_rows(), expected)
-        self.assertIn(b'"Unused","",""', self.export())
+        names, rows = b'"name","description","communities_of_practice"\r\n', '"Café","He said ""hi"",\nand left",'
+        rows += '"engineering|ui_ux"\r\n"Unused","",""\r\n'
+        self.assertEqual(self.export(), b"\xef\xbb\xbf" + names + rows.encode())
 
     def test_administrator_exports_what_the_list_shows(self) -> None:
         """Searched, filtered and sorted alike; an unusable filter leads back to the list."""
@@ -467,9 +450,8 @@ class SkillTests(SkillFileTestCase):
         starts = ("=", "+", "-", "@", "\t", "'=", "\uff1d")
         for number, start in enumerate(starts):
             make_skill(name=f"{start}{number}", description=f"{start}cmd|' /C calc'!A0")
-            make_skill(
-                name=f"a,{start}{number};{start}1", description=f"a,{start}1;{start}1\t{start}1\n{start}1|{start}"
-            )
+            text = f"a,{start}1;{start}1\t{start}1\n{start}1|{start}"
+            make_skill(name=f"a,{start}{number};{start}1", description=text)
         text = self.export().decode("utf-8-sig")
         for delimiter in ",;\t|":
             for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
@@ -522,10 +504,11 @@ class SkillTests(SkillFileTestCase):
         community = f"?communities_of_practice__id__exact={make_cop('engineering').pk}"
         for query, names in {**both, community: ["Required"], "?q=PAGES": ["Required"], "?q=rat": ["Rated"]}.items():
             with self.subTest(query):
-                self.assertEqual(self.listed(query), names)
+                listed = self.client.get(LIST + query).context["cl"].result_list
+                self.assertEqual([skill.name for skill in listed], names)
 
 
-class SkillImportErrorTests(SkillFileTestCase):
+class SkillImportErrorTests(SkillTestCase):
     """A file that is wrong: nothing is written, and the page says what to mend."""
 
     def test_attacker_uploading_thousands_of_errors_gets_a_short_answer(self) -> None:
@@ -631,33 +614,25 @@ class SkillImportErrorTests(SkillFileTestCase):
 class SkillPermissionTests(TestCase):
     """Administrators may do all of it, staff what Django's permissions say, project managers read."""
 
-    def setUp(self) -> None:
-        """Make two skills."""
-        self.skills = [make_skill(), make_skill()]
-
-    def statuses(self, user: UserProfile) -> dict[str, int]:
-        """Return the status of each page that is opened by ``user``, and of each form that is sent."""
-        self.client.force_login(user)
-        pk, other = (str(skill.pk) for skill in self.skills)
+    def statuses(self, pk: str, other: str) -> dict[str, int]:
+        """Return the status of each page that is opened, and of each form that is sent, with two skills."""
         change, delete = (reverse(f"admin:ctj_api_skill_{page}", args=[pk]) for page in ("change", "delete"))
         file = SimpleUploadedFile("skills.csv", b"name\nReact\n")
         merge = {"action": "merge_selected", "_selected_action": [pk, other], "post": "yes", "kept": pk}
-        requests: dict[str, Callable[[], Any]] = {
-            "list": partial(self.client.get, LIST),
-            "view": partial(self.client.get, change),
-            "add": partial(self.client.post, ADD, {"name": "Added"}),
-            "change": partial(self.client.post, change, {"name": "Changed"}),
-            "delete": partial(self.client.get, delete),
-            "import": partial(self.client.get, IMPORT),
-            "upload": partial(self.client.post, IMPORT, {"import_file": file}),
-            "confirm": partial(self.client.post, IMPORT, {"previewed": sign([(2, {"name": "Imported"})])}),
-            "export": partial(self.client.get, EXPORT),
-            "merge": partial(self.client.post, LIST, merge),
+        get = {"list": LIST, "view": change, "delete": delete, "import": IMPORT, "export": EXPORT}
+        post: dict[str, tuple[str, dict[str, Any]]] = {
+            "add": (ADD, {"name": "Added"}),
+            "change": (change, {"name": "Changed"}),
+            "upload": (IMPORT, {"import_file": file}),
+            "confirm": (IMPORT, {"previewed": sign([(2, {"name": "Imported"})])}),
+            "merge": (LIST, merge),
         }
-        return {name: send().status_code for name, send in requests.items()}
+        statuses = {name: self.client.get(url).status_code for name, url in get.items()}
+        return statuses | {name: self.client.post(url, data).status_code for name, (url, data) in post.items()}
 
     def test_everyone_does_what_permissions_say(self) -> None:
         """Each permission opens its own pages and links; importing and merging take two each."""
+        skills = [str(make_skill().pk) for _ in range(2)]
         read, change, delete = {"list": 200, "view": 200}, {"change": 302}, {"delete": 200}
         files = {"import": 200, "upload": 200, "confirm": 302, "export": 200, "add": 302}
         cases: list[tuple[UserProfile, dict[str, int]]] = [
@@ -677,12 +652,12 @@ class SkillPermissionTests(TestCase):
                 self.client.force_login(user)
                 page = self.client.get(LIST).content.decode()
                 shown = {link for link in LINKS if LINKS[link] in page}
-                statuses = self.statuses(user)
+                statuses = self.statuses(*skills)
                 self.assertEqual(statuses, dict.fromkeys(statuses, 403) | allowed)
                 self.assertEqual(shown, set(LINKS) & set(allowed) if "list" in allowed else set())
                 if 302 not in allowed.values():
                     self.assertEqual(list(Skill.objects.values()), before)
                 if user.is_superuser:
-                    names = set(Skill.objects.values_list("name", flat=True))
-                    self.assertEqual(names, {"Added", "Changed", "Imported"})
+                    names = Skill.objects.values_list("name", flat=True)
+                    self.assertEqual(set(names), {"Added", "Changed", "Imported"})
                 transaction.set_rollback(True)
