@@ -67,14 +67,9 @@ class DatabaseTestCase(unittest.TestCase):
 
     def launch_command(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         """Start any command with the settings of the command line."""
-        process = subprocess.Popen(
-            command,
-            cwd=BASE_DIR,
-            env=os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        settings = os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""} | environment
+        output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=BASE_DIR, env=settings, **output)
         self.addCleanup(process.communicate, timeout=PATIENCE_SECONDS)
         self.addCleanup(process.terminate)
         return process

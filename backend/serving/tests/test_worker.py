@@ -21,20 +21,10 @@ from django.test import SimpleTestCase
 
 from ctj_api.tests.common import wait_until
 
-from .server import PATIENCE_SECONDS, Server, started
+from .server import PATIENCE_SECONDS, Server, gunicorn_after, started
 
-WITHOUT_HEARTBEAT = """
-import runpy
-import serving.worker
-serving.worker.HEARTBEAT_SECONDS = 3600
-runpy.run_module("gunicorn", run_name="__main__")
-"""
-DYING = """
-import os, runpy
-import serving.worker
-serving.worker.DaphneWorker.run = lambda _: os.kill(os.getpid(), 9)
-runpy.run_module("gunicorn", run_name="__main__")
-"""
+WITHOUT_HEARTBEAT = gunicorn_after("import serving.worker\nserving.worker.HEARTBEAT_SECONDS = 3600")
+DYING = gunicorn_after("import os, serving.worker\nserving.worker.DaphneWorker.run = lambda _: os.kill(os.getpid(), 9)")
 
 
 class ServerProcessesTests(SimpleTestCase):
@@ -103,7 +93,7 @@ class ServerProcessesTests(SimpleTestCase):
 
     def test_processes_that_die_at_once_are_replaced_later_and_later(self) -> None:
         """Each pause is longer than the one before, and the server ends when it is told to."""
-        server = self.enterContext(started(launch=("-c", DYING), LOG_FORMAT="json"))
+        server = self.enterContext(started(launch=DYING, LOG_FORMAT="json"))
         wait_until(lambda: server.log.count("was sent SIGKILL") == 4)
         lines = [json.loads(line) for line in server.log.splitlines()]
         died = [datetime.fromisoformat(line["timestamp"]) for line in lines if "was sent SIGKILL" in line["event"]]
@@ -170,7 +160,7 @@ class ServerProcessesTests(SimpleTestCase):
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_processes_notice_at_once_that_the_server_was_killed(self) -> None:
         """They end without waiting for the next heartbeat."""
-        server = self.start(1, launch=("-c", WITHOUT_HEARTBEAT))
+        server = self.start(1, launch=WITHOUT_HEARTBEAT)
         server.kill()
         wait_until(self.is_refused)
 
