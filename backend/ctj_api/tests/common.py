@@ -1,10 +1,12 @@
 """Factory helpers: each call saves new rows, but for communities, of which there are five and no more."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -189,6 +191,11 @@ def at_once[T](*calls: Callable[[], T]) -> list[T]:
 def in_another_thread[T](call: Callable[[], T]) -> T:
     """Return what ``call`` gives in a thread with a connection of its own."""
     return at_once(call)[0]
+
+
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and return how it went."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

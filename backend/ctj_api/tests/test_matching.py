@@ -13,18 +13,11 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctj_api.matching import (
-    MANY_REMOVED,
-    IndexRanking,
-    Levels,
-    OpportunityIndex,
-    SkillStatus,
-    VolunteerIndex,
-    compare,
-    score,
-)
+from ctj_api import matching
+from ctj_api.matching import IndexRanking, Levels, OpportunityIndex, SkillStatus, VolunteerIndex, score
 
-from .matching_oracle import Pairing, Row, naive_fraction, naive_ranking, naive_unmet, with_opportunity, with_volunteer
+from . import matching_oracle as oracle
+from .matching_oracle import Row, naive_fraction, naive_ranking, naive_unmet
 
 VECTORS = json.loads((Path(__file__).parent / "matching_vectors.json").read_text(encoding="utf-8"))
 SKILLS = [f"skill-{number}" for number in range(8)]
@@ -52,9 +45,9 @@ def write[Index: AnyIndex](index: Index, writes: Iterable[Write]) -> Index:
     return index
 
 
-def both_ways(levels: Levels) -> list[tuple[AnyIndex, Pairing]]:
+def both_ways(levels: Levels) -> list[tuple[AnyIndex, oracle.Pairing]]:
     """Return an empty index of each kind, with what the oracle needs to rank by ``levels``."""
-    return [(OpportunityIndex(), with_volunteer(levels)), (VolunteerIndex(), with_opportunity(levels))]
+    return [(OpportunityIndex(), oracle.with_volunteer(levels)), (VolunteerIndex(), oracle.with_opportunity(levels))]
 
 
 def written(writes: list[Write]) -> list[Row[int]]:
@@ -76,7 +69,7 @@ class MatchingVectorTests(SimpleTestCase):
                 self.assertEqual(result.value if result.value is None else round(result.value, 4), case["score"])
                 self.assertEqual((result.met_count, result.required_count), (case["met"], len(required)))
                 of_status: dict[str, list[str]] = {status: [] for status in SkillStatus}
-                for comparison in compare(required, learned):
+                for comparison in matching.compare(required, learned):
                     of_status[comparison.status].append(comparison.skill)
                 self.assertEqual((of_status["below"], of_status["missing"]), (case["below"], case["missing"]))
                 self.assertEqual(len(of_status["met"]), case["met"])
@@ -112,7 +105,7 @@ class MatchingPropertyTests(SimpleTestCase):
     @given(matrices, matrices)
     def test_compare_explains_the_score(self, required: Levels, learned: Levels) -> None:
         """What is compared adds up to the score, and each status says what the levels say."""
-        comparisons = compare(required, learned)
+        comparisons = matching.compare(required, learned)
         result = score(required, learned)
         self.assertEqual([comparison.skill for comparison in comparisons], list(required))
         self.assertEqual(sum(comparison.required - comparison.gap for comparison in comparisons), result.covered)
@@ -163,21 +156,25 @@ class IndexTests(SimpleTestCase):
         index = write(OpportunityIndex[int](), writes)
         ranking = index.rank(learned, ANY, None)
         write(index, later)
-        for _ in range(MANY_REMOVED):
+        for _ in range(matching.MANY_REMOVED):
             index.put(0, {}, 0)
-        self.assert_is_naive(ranking, written(writes), with_volunteer(learned))
+        self.assert_is_naive(ranking, written(writes), oracle.with_volunteer(learned))
 
     def test_index_that_is_rewritten_over_and_over_stays_small(self) -> None:
         """It forgets candidates that were replaced, and ranks the last one."""
         index = OpportunityIndex[int]()
-        for level in range(3 * MANY_REMOVED):
+        for level in range(3 * matching.MANY_REMOVED):
             index.put(1, {SKILLS[0]: level % 5 + 1}, 0)
         kept = [candidate for row in index._postings[SKILLS[0]].values() for candidate in row]
-        self.assertLessEqual(len(kept), MANY_REMOVED + 1)
+        self.assertLessEqual(len(kept), matching.MANY_REMOVED + 1)
         self.assertEqual((len(index), index.rank({SKILLS[0]: 1}, ANY, None)[:]), (1, [1]))
 
     def assert_is_naive(
-        self, ranking: IndexRanking[int], rows: list[Row[int]], pairing: Pairing, minimum: Fraction = ANY
+        self,
+        ranking: IndexRanking[int],
+        rows: list[Row[int]],
+        pairing: oracle.Pairing,
+        minimum: Fraction = ANY,
     ) -> None:
         """Compare with what the oracle gives of the rows that are selected."""
         expected = naive_ranking(rows, pairing, minimum)

@@ -15,6 +15,8 @@ from marshmallow import ValidationError
 
 from backend.environment import env, parse_rate
 
+from .common import run
+
 PRODUCTION = {
     "DJANGO_DEBUG": "false",
     "DJANGO_SECRET_KEY": "only-for-tests-0123456789" * 2,
@@ -26,14 +28,7 @@ PRODUCTION = {
     "LOG_FORMAT": "json",
     "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
 }
-NEEDED = (
-    "DJANGO_SECRET_KEY",
-    "DJANGO_ALLOWED_HOSTS",
-    "SQL_HOST",
-    "EMAIL_HOST",
-    "DEFAULT_FROM_EMAIL",
-    "PASSWORD_RESET_URL",
-)
+NEEDED = PRODUCTION.keys() - {"DJANGO_DEBUG", "EMAIL_BACKEND", "LOG_FORMAT"}
 
 
 class SettingsTests(SimpleTestCase):
@@ -41,11 +36,7 @@ class SettingsTests(SimpleTestCase):
 
     def run_with(self, *command: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Return how Python runs ``command`` in production with some settings changed."""
-        environment = os.environ | PRODUCTION | changes
-        command = (sys.executable, *command)
-        return subprocess.run(
-            command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False
-        )
+        return run(sys.executable, *command, cwd=settings.BASE_DIR, env=os.environ | PRODUCTION | changes)
 
     def assert_told(self, names: Collection[str], *words: str, **changes: str) -> None:
         """Fail unless ``manage.py check`` has a line for each of these settings, or starts where there is none."""
@@ -171,14 +162,10 @@ class RateTests(SimpleTestCase):
     """How settings say how often something may be tried."""
 
     def test_rate_is_attempts_and_a_time(self) -> None:
-        """The time is in seconds, minutes, hours or days."""
+        """The time is in seconds, minutes, hours or days; anything else is told what a rate looks like."""
         cases = {"5/15m": (5, 900), "60/1h": (60, 3600), "1/1s": (1, 1), "9/2d": (9, 172_800), " 5/15m ": (5, 900)}
         for text, rate in cases.items():
-            with self.subTest(text):
-                self.assertEqual(parse_rate(text), rate)
-
-    def test_anything_else_is_refused(self) -> None:
-        """The message says what a rate looks like."""
+            self.assertEqual(parse_rate(text), rate)
         wrong = ("", "5", "5/m", "0/1m", "5/0m", "-1/1m", "5/15", "5/15 minutes", "5/15w", "\uff15/1m")
         for text in (*wrong, "9999999999/1m"):
             with self.subTest(text), self.assertRaisesRegex(ValidationError, "no rate such as 5/15m"):

@@ -62,10 +62,8 @@ def proxy_to(port: int, **settings: str) -> Iterator[Proxy]:
             **settings,
         }
         command = [caddy, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
-        with (
-            (Path(folder) / "log").open("wb") as log,
-            running(command, env=os.environ | environment, stdout=log, stderr=log) as process,
-        ):
+        log = (Path(folder) / "log").open("wb")
+        with log, running(command, env=os.environ | environment, stdout=log) as process:
             proxy = Proxy(https_port, Path(folder), process.pid)
             wait_until(proxy.is_there)
             yield proxy

@@ -71,5 +71,5 @@ def started(
         folder = Path(name)
         given = {"HOST": host, "PORT": str(port), "TMPDIR": name, "GATE": str(folder / "gate"), **environment}
         command = [sys.executable, *launch, "--config", "python:serving.gunicorn_conf", *arguments, application]
-        with running(command, cwd=settings.BASE_DIR, env=os.environ | given, stdout=log, stderr=log) as process:
+        with running(command, cwd=settings.BASE_DIR, env=os.environ | given, stdout=log) as process:
             yield Server(process, host, port, folder)

@@ -28,11 +28,7 @@ from serving.tests.ports import ADDRESS, reserved_port, running
 
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
-NO_DATABASE = [
-    "waiting for the database: connection",
-    "the database did not answer within 1 s",
-    'database "nowhere" does not exist',
-]
+NO_DATABASE = ["waiting for the database: connect", "did not answer within 1 s", '"nowhere" does not exist']
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 CONFIGURATION = """
 [databases]
@@ -63,10 +59,7 @@ class EntrypointTests(TransactionTestCase):
             "DJANGO_ALLOWED_HOSTS": "localhost",
             "EMAIL_BACKEND": "console",
             "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
-            "SQL_HOST": used["HOST"],
-            "SQL_PORT": str(used["PORT"]),
-            "SQL_USER": used["USER"],
-            "SQL_PASSWORD": used["PASSWORD"],
+            **{f"SQL_{name}": str(used[name]) for name in ("HOST", "PORT", "USER", "PASSWORD")},
             "SQL_DATABASE": database,
             **changes,
         }
@@ -183,6 +176,7 @@ class EntrypointTests(TransactionTestCase):
 
     def test_missing_or_unusable_setting_or_database_is_named(self) -> None:
         """It ends with 1 and a line for each setting that is missing or wrong, without a traceback."""
+        processes = "WEB_CONCURRENCY must be a number from 1 to 99, not '{}'."
         numbers = ("0", "-1", "two", "1.5", "100", "1 2")
         cases: list[tuple[dict[str, str], list[str]]] = [
             ({"DJANGO_SECRET_KEY": "", "PASSWORD_RESET_URL": ""}, ["set DJANGO_SECRET_KEY", "set PASSWORD_RESET_URL"]),
@@ -190,10 +184,7 @@ class EntrypointTests(TransactionTestCase):
             ({"DATABASE_WAIT_SECONDS": "1"}, NO_DATABASE),
             ({"PORT": "70000"}, ["PORT must be a "]),
             ({"DJANGO_SECRET_KEY_FILE": "/nowhere"}, ["DJANGO_SECRET_KEY_FILE must be a "]),
-            *(
-                ({"WEB_CONCURRENCY": number}, [f"WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'."])
-                for number in numbers
-            ),
+            *(({"WEB_CONCURRENCY": number}, [processes.format(number)]) for number in numbers),
         ]
         for changes, told in cases:
             with self.subTest(changes), self.started("nowhere", **changes) as process:

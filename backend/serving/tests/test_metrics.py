@@ -155,13 +155,8 @@ class SeveralProcessesTests(SimpleTestCase):
 
     def setUp(self) -> None:
         """Start two, also where another server hands the folder of its own metrics down."""
-        server = started(
-            application="backend.asgi:application",
-            METRICS_TOKEN=TOKEN,
-            WEB_CONCURRENCY=str(PROCESSES),
-            PROMETHEUS_MULTIPROC_DIR="/x",
-            RELEASE_COMMIT=COMMIT,
-        )
+        environment = {"WEB_CONCURRENCY": str(PROCESSES), "PROMETHEUS_MULTIPROC_DIR": "/x", "RELEASE_COMMIT": COMMIT}
+        server = started(application="backend.asgi:application", METRICS_TOKEN=TOKEN, **environment)
         self.server = self.enterContext(server)
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
 

@@ -160,21 +160,17 @@ class ServerProcessesTests(SimpleTestCase):
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_processes_notice_at_once_that_the_server_was_killed(self) -> None:
         """They end without waiting for the next heartbeat."""
-        server = self.start(1, launch=WITHOUT_HEARTBEAT)
-        server.kill()
+        self.start(1, launch=WITHOUT_HEARTBEAT).kill()
         wait_until(self.is_refused)
 
     def test_process_in_development_is_replaced_when_a_file_changes(self) -> None:
         """Code that can't be loaded is logged, and tried again when the file has changed."""
-        module = "serving/tests/reloaded_app.py"
-        path = Path(settings.BASE_DIR) / module
+        path = Path(settings.BASE_DIR) / "serving/tests/reloaded_app.py"
         code = "from serving.tests.server_app import application\n"
         path.write_text(code)
         self.addCleanup(path.unlink)
-        server = started(
-            application="serving.tests.reloaded_app:application", DJANGO_DEBUG="true", PYTHONDONTWRITEBYTECODE="1"
-        )
-        self.server = self.enterContext(server)
+        environment = {"DJANGO_DEBUG": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.server = self.enterContext(started(application="serving.tests.reloaded_app:application", **environment))
         (first,) = self.wait_for_processes(1)
         wait_until(lambda: bool(path.write_text(f"{code}misspelt\n")) and "NameError" in self.server.log)
         wait_until(lambda: bool(path.write_text(code)) and self.is_there(without=first))
