@@ -1,9 +1,11 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import MaxLengthValidator, MaxValueValidator
@@ -25,6 +27,7 @@ from .constraints import (
 from .enums import Experience, PracticeArea, Source, Status, SyncOutcome, WorkEnvironment
 from .fields import LowercaseEmailField, NameField, SkillLevelsField
 from .querysets import (
+    DeletedOpportunityQuerySet,
     OpportunityManager,
     OpportunityQuerySet,
     ProjectQuerySet,
@@ -47,6 +50,7 @@ MAX_NAME = 255
 MAX_PERSON_NAME = 150
 MAX_POOL = 64
 MAX_BODY = 20_000
+MAX_ALIASES = 20
 
 
 class TimestampedModel(models.Model):
@@ -150,6 +154,15 @@ class Skill(CatalogModel):
     """A skill of the catalog; a trigger keeps one that a matrix rates from being deleted."""
 
     name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
+    # It is found by these as well, in the search and in the skill picker.
+    aliases = ArrayField(
+        NameField(max_length=MAX_NAME),
+        verbose_name="other names",
+        size=MAX_ALIASES,
+        blank=True,
+        default=list,
+        db_default=models.Value([], output_field=ArrayField(models.TextField())),
+    )
     description = models.TextField(blank=True)
     communities_of_practice = models.ManyToManyField(CommunityOfPractice, blank=True, related_name="skills")
 
@@ -263,6 +276,9 @@ class Opportunity(TimestampedModel):
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
     skills_required_matrix = models.OneToOneField(SkillMatrix, on_delete=models.PROTECT, related_name="opportunity")
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
+    # When it was last published, and last marked as filled. A trigger keeps both; until migration 0019 nobody did.
+    opened_at = models.DateTimeField(null=True, blank=True, editable=False)
+    filled_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by = models.ForeignKey(
         "UserProfile", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="opportunities"
     )
@@ -309,6 +325,31 @@ class Opportunity(TimestampedModel):
         """The weekly meetings that count: its own, or else those of its project."""
         week: dict[str, Any] | None = self.project.meeting_times if self.meeting_times is None else self.meeting_times
         return week
+
+
+class DeletedOpportunity(models.Model):
+    """A listing that was deleted, under the same id: it can be restored until ``manage.py prune`` ends it."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    title = models.CharField(max_length=2 * MAX_NAME + len(" for "))
+    contents = models.JSONField()
+    deleted_at = models.DateTimeField(default=timezone.now, db_index=True)
+    deleted_by = models.ForeignKey("UserProfile", null=True, on_delete=models.SET_NULL, related_name="+")
+
+    objects = DeletedOpportunityQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "deleted opportunity"
+        verbose_name_plural = "deleted opportunities"
+        ordering = ("-deleted_at", "id")
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed: nobody changes what is deleted."""
+        return self.deleted_at
 
 
 class AccountSession(models.Model):

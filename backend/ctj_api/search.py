@@ -12,7 +12,7 @@ class TextQuery(SearchQuery):
     template = "(SELECT ctj_search_query(%(expressions)s))"  # as a subquery, evaluated once
 
 
-def lexemes(*columns: str) -> models.Func:
+def lexemes(*columns: str | models.Func) -> models.Func:
     """Return the words of ``columns`` as the search indexes hold them."""
     return models.Func(*columns, function="ctj_search_lexemes", output_field=SearchVectorField())
 
