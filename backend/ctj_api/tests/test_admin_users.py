@@ -191,7 +191,7 @@ class AdminUserTests(TestCase):
         self.administrator = make.make_admin_user(email="admin@example.org")
         self.client.force_login(self.administrator)
 
-    def save(self, user: UserProfile, *rights: str, rated: tuple[tuple[str, int], ...] = (), **fields: str) -> Any:
+    def save(self, user: UserProfile, *rights: str, rated: Any = (), **fields: str) -> Any:
         """Return the answer to a user's form, after its redirect."""
         form: dict[str, Any] = {name: getattr(user, name) for name in ("email", "first_name", "last_name")}
         for number, part in enumerate(("name", "level")):

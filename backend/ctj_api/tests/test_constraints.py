@@ -170,10 +170,10 @@ class ConstraintTests(TestCase):
                 self.assert_refused("skill_matrix_levels_shape", self.write_levels(levels))
         unknown = json.dumps({self.key: 3, make.UNKNOWN_ID: 1})
         self.assert_refused("skill_matrix_rated_skills_exist", self.write_levels(unknown))
-        levels = {str(make.make_skill().pk): 5 for _ in range(250)}
-        for good in ({}, *({self.key: level} for level in range(1, 6)), levels):
+        most = {str(make.make_skill().pk): 5 for _ in range(250)}
+        for good in ({}, *({self.key: level} for level in range(1, 6)), most):
             self.write_levels(json.dumps(good))()
-        self.assertEqual(validators.clean_skill_levels(levels), levels)
+        self.assertEqual(validators.clean_skill_levels(most), most)
         connection.check_constraints()
 
     def test_sql_write_of_weeks_is_refused_as_by_the_validators(self) -> None:

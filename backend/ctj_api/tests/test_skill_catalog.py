@@ -142,8 +142,8 @@ class SkillMergeTests(SkillTestCase):
             (self.reactjs, DELETION, "React.js", "Merged into React."),
         ):
             logged = LogEntry.objects.filter(object_id=skill.pk)
-            told = logged.values_list("user", "action_flag", "object_repr", "change_message").get()
-            self.assertEqual(told, (self.administrator.pk, flag, name, message))
+            entry = logged.values_list("user", "action_flag", "object_repr", "change_message").get()
+            self.assertEqual(entry, (self.administrator.pk, flag, name, message))
         pages = [reverse("admin:ctj_api_opportunity_history", args=[listing.pk]) for listing in (changed, same)]
         self.assertContains(self.client.get(pages[0]), "Changed React.js, which became React.")
         self.assertNotContains(self.client.get(pages[1]), "which became")

@@ -61,7 +61,7 @@ class DatabaseTestCase(unittest.TestCase):
         if self.has_cluster:
             subprocess.run(["cp", "-a", template(), self.cluster.home], check=True)
 
-    def launch(self, *arguments: str, command: tuple[str, ...] = COMMAND, **environment: str) -> subprocess.Popen[str]:
+    def launch(self, *arguments: str, command: Any = COMMAND, **environment: str) -> subprocess.Popen[str]:
         """Start the command line, or another command with its settings; it is ended after the test."""
         settings = os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""} | environment
         output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

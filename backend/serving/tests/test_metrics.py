@@ -155,8 +155,9 @@ class SeveralProcessesTests(SimpleTestCase):
 
     def setUp(self) -> None:
         """Start two, also where another server hands the folder of its own metrics down."""
-        environment = {"WEB_CONCURRENCY": str(PROCESSES), "PROMETHEUS_MULTIPROC_DIR": "/x", "RELEASE_COMMIT": COMMIT}
-        server = started(application="backend.asgi:application", METRICS_TOKEN=TOKEN, **environment)
+        environment: dict[str, Any] = {"WEB_CONCURRENCY": str(PROCESSES), "PROMETHEUS_MULTIPROC_DIR": "/x"}
+        environment |= {"METRICS_TOKEN": TOKEN, "RELEASE_COMMIT": COMMIT}
+        server = started(application="backend.asgi:application", **environment)
         self.server = self.enterContext(server)
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.test import SimpleTestCase
@@ -169,7 +170,7 @@ class ServerProcessesTests(SimpleTestCase):
         code = "from serving.tests.server_app import application\n"
         path.write_text(code)
         self.addCleanup(path.unlink)
-        environment = {"DJANGO_DEBUG": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment: dict[str, Any] = {"DJANGO_DEBUG": "true", "PYTHONDONTWRITEBYTECODE": "1"}
         self.server = self.enterContext(started(application="serving.tests.reloaded_app:application", **environment))
         (first,) = self.wait_for_processes(1)
         wait_until(lambda: bool(path.write_text(f"{code}misspelt\n")) and "NameError" in self.server.log)
