@@ -147,19 +147,16 @@ class PeopleDepotClientTests(SimpleTestCase):
         self.assertEqual(PeopleDepotClient().users_by_username("user"), [])
         self.assertFalse(logging.getLogger("httpx2").isEnabledFor(logging.INFO))  # the address has the username
 
-    def test_client_waits_as_long_as_it_is_asked(self) -> None:
-        """Another try comes no earlier than ``Retry-After`` says."""
+    def test_client_tries_three_times_more_and_waits_as_long_as_it_is_asked(self) -> None:
+        """The fourth try is read, nothing is printed of others, and none is before ``Retry-After``."""
+        self.assertEqual(stamina.instrumentation.get_on_retry_hooks(), ())
+        self.depot.fail("skills", say(502), times=3)
+        self.assertEqual(PeopleDepotClient().skills(), [])
         self.enterContext(stamina.set_testing(False))
         self.depot.fail("skills", say(429, Retry_After="1"), times=1)
         started = time.monotonic()
         self.assertEqual(PeopleDepotClient().skills(), [])
         self.assertGreaterEqual(time.monotonic() - started, 1)
-
-    def test_client_tries_three_times_more(self) -> None:
-        """A list that comes at the fourth try is read, and nothing is printed or counted of the first three."""
-        self.assertEqual(stamina.instrumentation.get_on_retry_hooks(), ())
-        self.depot.fail("skills", say(502), times=3)
-        self.assertEqual(PeopleDepotClient().skills(), [])
 
     def test_client_reads_the_token_from_its_file_at_each_run(self) -> None:
         """The file counts, with or without a newline at its end, and a new token in it is the next run's."""

@@ -150,11 +150,9 @@ class CatalogTests(TestCase):
         """A catalog file that names them neither changes nor repeats them, and no demo has them."""
         skill, role, project = self.retired.values()
         area = role.practice_area
-        catalog = {
-            "skills": [{"name": skill.name.upper(), "description": "New", "communities_of_practice": [area]}],
-            "roles": [{"title": role.title, "community_of_practice": area}],
-            "projects": [{"name": project.name}],
-        }
+        skills = [{"name": skill.name.upper(), "description": "New", "communities_of_practice": [area]}]
+        roles = [{"title": role.title, "community_of_practice": area}]
+        catalog = {"skills": skills, "roles": roles, "projects": [{"name": project.name}]}
         before = [list(type(row).objects.values()) for row in self.retired.values()]
         with NamedTemporaryFile(suffix=".json") as file:
             Path(file.name).write_text(json.dumps(catalog))
