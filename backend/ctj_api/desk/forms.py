@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -33,12 +33,13 @@ from ctj_api.validators import (
     validate_meeting_times,
 )
 
-from .display import DAY_NAMES, week_text
+from .display import DAY_NAMES, status_word, week_text
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
-from .transitions import TRANSITIONS, Transition
+from .transitions import PUBLISH, TRANSITIONS, Transition
 from .widgets import EditedWeek, MeetingRow, SkillPicker, SkillRow, WeekEditor
 
+PROJECT_MANAGERS = UserProfile.objects.filter(is_active=True, is_project_manager=True)
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
 VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
 CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved. What you typed still stands here."
@@ -160,11 +161,29 @@ class NewAuthorForm(forms.Form):
     """Who takes over the listings of somebody who has left, if anybody."""
 
     new_author = forms.ModelChoiceField(
-        UserProfile.objects.filter(is_active=True, is_project_manager=True),
+        PROJECT_MANAGERS,
         required=False,
         empty_label="Nobody: put them on hold",
         label="Who takes them over?",
     )
+
+
+class NewOwnerForm(forms.Form):
+    """The address of the project manager who looks after a listing from now on."""
+
+    new_owner = forms.ModelChoiceField(
+        PROJECT_MANAGERS,
+        to_field_name="email",
+        widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
+        label="New owner",
+        help_text="A project manager. Type a part of the name or of the address, and choose from the list.",
+        error_messages={"invalid_choice": "No other project manager has this address: choose one from the list."},
+    )
+
+    def __init__(self, listing: Opportunity, *args: Any) -> None:
+        """Offer everybody but the present owner."""
+        super().__init__(*args)
+        self.fields["new_owner"].queryset = PROJECT_MANAGERS.exclude(pk=listing.created_by_id)
 
 
 class SkillFileForm(forms.Form):
@@ -250,15 +269,16 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
-        self.initial["skill_levels"] = matrix.levels if matrix else {}
+        if not self.instance._state.adding:
+            matrix: SkillMatrix | None = getattr(self.instance, self.matrix_field)
+            self.initial["skill_levels"] = matrix.levels if matrix else {}
         if self.is_bound:
             hold_off_synchronisation()
 
     def clean_skill_levels(self) -> dict[str, int]:
         """Return the levels; raises a ``ValidationError`` for a retired skill that the stored matrix doesn't rate."""
         levels: dict[str, int] = self.cleaned_data["skill_levels"]
-        added = levels.keys() - self.initial["skill_levels"].keys()
+        added = levels.keys() - self.initial.get("skill_levels", {}).keys()
         if names := Skill.objects.retired().names_of(added):
             raise ValidationError([RETIRED.format(name) for name in sorted(names.values())][:MAX_MESSAGES])
         return levels
@@ -291,60 +311,71 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             "min_experience_required": "Experience, at least",
         }
         help_texts: ClassVar[dict[str, str]] = {
-            "body": "What the volunteer will do, and for whom. Everybody can read it.",
+            "body": "What the volunteer will do, and for whom. Everybody can read it, as plain text: "
+            "lines and empty lines stay, nothing is set bold or linked.",
             "min_experience_required": "Shown to volunteers; it doesn't change who is matched.",
             "min_hours_required": "How many hours a week you need from this person; 0 if it doesn't matter.",
-            "status": "A draft is seen by project managers only. Open: volunteers can find it and are matched with it. "
-            "On hold, filled and closed: public still, but nobody is matched with it any more.",
         }
+
+    class Media:
+        js: ClassVar[list[str]] = ["ctj_api/letter_count.js"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Offer the current projects and roles, and those that the listing has."""
         super().__init__(*args, **kwargs)
+        self.status = Status(self.instance.status)
         for name in {"project", "role"} & self.fields.keys():
             field: Any = self.fields[name]
             field.queryset = field.queryset.current_or(getattr(self.instance, f"{name}_id"))
-        self.initial["weekly_meetings"] = self.instance.meeting_times
         editor: Any = self.fields["weekly_meetings"]
-        week = None if self.instance._state.adding else self.instance.project.meeting_times
+        week = None
+        if not self.instance._state.adding:
+            self.initial["weekly_meetings"] = self.instance.meeting_times
+            week = self.instance.project.meeting_times
         editor.timezone = week["timezone"] if week else settings.ADMIN_TIME_ZONE
         editor.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
 
     @property
+    def status_word(self) -> str:
+        """The stored status, or that of a new listing, as a coloured word."""
+        return status_word(self.status, self.status.label)
+
+    @property
     def transitions(self) -> list[Transition]:
-        """The steps that make sense from the stored status, for a new listing from a draft; none for a reader."""
-        if "status" not in self.fields:
-            return []
-        return [step for step in TRANSITIONS if self["status"].initial in step.sources]
+        """The steps that make sense from the stored status."""
+        return [step for step in TRANSITIONS if self.status in step.sources]
+
+    @property
+    def main_step(self) -> Transition | None:
+        """The step that the strong button takes; without one it saves."""
+        return PUBLISH if self.status == Status.DRAFT else None
 
     @property
     def pressed(self) -> Transition | None:
-        """The step whose button was pressed, also where a question about it was answered by another button."""
-        is_answer = OVERWRITE in self.data or PUBLISH_ANYWAY in self.data
-        name = self.data.get("_transition") or (self.data.get("_pressed") if is_answer else None)
-        return next((step for step in TRANSITIONS if step.name == name), None)
-
-    def clean_status(self) -> str:
-        """Return the status that the pressed button leads to, else the chosen one.
-
-        Raises a ``ValidationError`` where the step makes no sense any more, because the status was changed meanwhile.
-        """
-        pressed = self.pressed
-        if pressed is None:
-            return str(self.cleaned_data["status"])
-        if pressed not in self.transitions:
-            stored = Status(self["status"].initial).label.lower()
-            raise ValidationError(f"It can't be {pressed.done}: it is {stored} by now.")
-        return pressed.target.value
+        """The step whose button was pressed."""
+        return pressed_step(self.data)
 
     def clean(self) -> dict[str, Any]:
-        """Return the values, and ask before a listing that requires no skills is published."""
+        """Return the values, and ask before a listing that requires no skills is published.
+
+        Raises a ``ValidationError`` for a step that makes no sense any more, because the status was changed meanwhile.
+        """
         values = super().clean()
-        was_so = self["status"].initial == Status.OPEN and not self.initial["skill_levels"]
-        self.is_without_skills = values.get("status") == Status.OPEN and values.get("skill_levels") == {} and not was_so
+        if self.pressed and self.pressed not in self.transitions:
+            raise ValidationError(self.pressed.refusal(self.status))
+        is_open = (self.pressed.target if self.pressed else self.status) == Status.OPEN
+        was_so = self.status == Status.OPEN and not self.initial["skill_levels"]
+        self.is_without_skills = is_open and values.get("skill_levels") == {} and not was_so
         if self.is_without_skills and PUBLISH_ANYWAY not in self.data:
             self.add_error("skill_levels", NO_SKILLS)
         return values
+
+
+def pressed_step(data: Mapping[str, Any]) -> Transition | None:
+    """Return the step whose button was pressed, also where a question about it was answered by another button."""
+    is_answer = OVERWRITE in data or PUBLISH_ANYWAY in data
+    name = data.get("_transition") or (data.get("_pressed") if is_answer else None)
+    return next((step for step in TRANSITIONS if step.name == name), None)
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):

@@ -124,7 +124,14 @@ ADMIN_MODELS = {
         "import": admins(200),
         "export": admins(200),
     },
-    "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
+    "opportunity": {
+        **READ,
+        "add": site_page(200),
+        "delete": site_page(200),
+        "volunteer_count": site_page(200),
+        "preview": site_page(200),
+        "give": {"other_pm": 403, "creator": 200, "administrator": 200},
+    },
     "communityofpractice": VIEW_ONLY,
     "role": VIEW_ONLY,
     "project": VIEW_ONLY,
@@ -158,6 +165,8 @@ ADMIN_POSTS = {
     "opportunity_add": site_page(200),
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),
+    "opportunity_preview": site_page(405),
+    "opportunity_give": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_volunteer_count": site_page(405),
 }
 
