@@ -4,10 +4,10 @@
 document.addEventListener("DOMContentLoaded", () => {
   for (const field of document.querySelectorAll("textarea[maxlength]")) {
     const most = field.maxLength.toLocaleString("en");
-    const told = document.createElement("p");
-    told.className = "letter-count";
+    const told = document.createElement("div");
+    told.className = "help letter-count";
     const count = () => (told.textContent = `${[...field.value].length.toLocaleString("en")} of at most ${most} letters`);
-    field.after(told);
+    (field.closest(".flex-container") ?? field).after(told);
     field.addEventListener("input", count);
     // After the script that brings back what was typed.
     field.form.addEventListener("restore", () => setTimeout(count));

@@ -163,7 +163,11 @@ class BrowserTestCase(StaticLiveServerTestCase):
     def count_clicks(self, page: Page) -> list[str]:
         """Return a list that gets a text for each press of the mouse from now on; ``select_option`` presses nothing."""
         clicks: list[str] = []
-        page.expose_function("tellClick", clicks.append)
+
+        def tell_click(pressed: str) -> None:
+            clicks.append(pressed)
+
+        page.expose_function("tellClick", tell_click)
         listen = "addEventListener('pointerdown', ({ target }) => tellClick(target.outerHTML.slice(0, 99)), true)"
         page.add_init_script(listen)
         page.evaluate(listen)
