@@ -33,13 +33,12 @@ from ctj_api.validators import (
     validate_meeting_times,
 )
 
-from .display import DAY_NAMES, status_word, week_text
+from .display import DAY_NAMES, week_text
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
-from .transitions import PUBLISH, TRANSITIONS, Transition
+from .transitions import TRANSITIONS, Transition
 from .widgets import EditedWeek, MeetingRow, SkillPicker, SkillRow, WeekEditor
 
-PROJECT_MANAGERS = UserProfile.objects.filter(is_active=True, is_project_manager=True)
 SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api", content_type__model="skill")
 VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
 CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved. What you typed still stands here."
@@ -158,32 +157,16 @@ class PermissionField(forms.ModelMultipleChoiceField[Permission]):
 
 
 class NewAuthorForm(forms.Form):
-    """Who takes over the listings of somebody who has left, if anybody."""
+    """The address of the project manager who takes listings over, if anybody does."""
 
     new_author = forms.ModelChoiceField(
-        PROJECT_MANAGERS,
+        UserProfile.objects.filter(is_active=True, is_project_manager=True),
         required=False,
-        empty_label="Nobody: put them on hold",
-        label="Who takes them over?",
-    )
-
-
-class NewOwnerForm(forms.Form):
-    """The address of the project manager who looks after a listing from now on."""
-
-    new_owner = forms.ModelChoiceField(
-        PROJECT_MANAGERS,
         to_field_name="email",
         widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
         label="New owner",
-        help_text="A project manager. Type a part of the name or of the address, and choose from the list.",
-        error_messages={"invalid_choice": "No other project manager has this address: choose one from the list."},
+        error_messages={"invalid_choice": "No project manager has this address: choose one from the list."},
     )
-
-    def __init__(self, listing: Opportunity, *args: Any) -> None:
-        """Offer everybody but the present owner."""
-        super().__init__(*args)
-        self.fields["new_owner"].queryset = PROJECT_MANAGERS.exclude(pk=listing.created_by_id)
 
 
 class SkillFileForm(forms.Form):
@@ -269,16 +252,15 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not self.instance._state.adding:
-            matrix: SkillMatrix | None = getattr(self.instance, self.matrix_field)
-            self.initial["skill_levels"] = matrix.levels if matrix else {}
+        matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
+        self.initial = {"skill_levels": matrix.levels if matrix else {}, **self.initial}
         if self.is_bound:
             hold_off_synchronisation()
 
     def clean_skill_levels(self) -> dict[str, int]:
         """Return the levels; raises a ``ValidationError`` for a retired skill that the stored matrix doesn't rate."""
         levels: dict[str, int] = self.cleaned_data["skill_levels"]
-        added = levels.keys() - self.initial.get("skill_levels", {}).keys()
+        added = levels.keys() - self.initial["skill_levels"].keys()
         if names := Skill.objects.retired().names_of(added):
             raise ValidationError([RETIRED.format(name) for name in sorted(names.values())][:MAX_MESSAGES])
         return levels
@@ -324,36 +306,16 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         """Offer the current projects and roles, and those that the listing has."""
         super().__init__(*args, **kwargs)
         self.status = Status(self.instance.status)
+        self.transitions = [step for step in TRANSITIONS if self.status in step.sources]
+        self.pressed = pressed_step(self.data)
         for name in {"project", "role"} & self.fields.keys():
             field: Any = self.fields[name]
             field.queryset = field.queryset.current_or(getattr(self.instance, f"{name}_id"))
+        self.initial = {"weekly_meetings": self.instance.meeting_times, **self.initial}
         editor: Any = self.fields["weekly_meetings"]
-        week = None
-        if not self.instance._state.adding:
-            self.initial["weekly_meetings"] = self.instance.meeting_times
-            week = self.instance.project.meeting_times
+        week = None if self.instance._state.adding else self.instance.project.meeting_times
         editor.timezone = week["timezone"] if week else settings.ADMIN_TIME_ZONE
         editor.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
-
-    @property
-    def status_word(self) -> str:
-        """The stored status, or that of a new listing, as a coloured word."""
-        return status_word(self.status, self.status.label)
-
-    @property
-    def transitions(self) -> list[Transition]:
-        """The steps that make sense from the stored status."""
-        return [step for step in TRANSITIONS if self.status in step.sources]
-
-    @property
-    def main_step(self) -> Transition | None:
-        """The step that the strong button takes; without one it saves."""
-        return PUBLISH if self.status == Status.DRAFT else None
-
-    @property
-    def pressed(self) -> Transition | None:
-        """The step whose button was pressed."""
-        return pressed_step(self.data)
 
     def clean(self) -> dict[str, Any]:
         """Return the values, and ask before a listing that requires no skills is published.

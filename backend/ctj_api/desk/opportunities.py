@@ -24,7 +24,7 @@ from ctj_api.ranking.live_index import count_volunteers
 from .display import skill_chips, status_word, week_text
 from .forms import SkillLevelsFormField
 from .history import change_of, log_changes
-from .opportunity_form import OpportunityFormPages
+from .opportunity_form import OpportunityFormPages, preview
 from .reference import CommunityFilter
 from .site import manages_listings
 from .transitions import PUBLISH, TRANSITIONS, Transition
@@ -164,12 +164,12 @@ class OpportunityAdmin(OpportunityFormPages):
         return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Show below the form of a stored listing who fits."""
+        """Show below the form of a stored listing what volunteers read of it, and who fits."""
         shown: Opportunity | None = context["original"]
         # A form that was refused has changed the row that it shows.
         listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
         if listing is not None:
-            context["who_fits"] = who_fits(listing)
+            context |= {"who_fits": who_fits(listing), "preview": preview(listing)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The form of a listing in the admin, and the pages beside it: its preview, and where it is given to a colleague."""
+"""The form of a listing in the admin, its preview, and the page where it is given to a colleague."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.views.decorators.http import require_safe
+from django.utils.html import escape, format_html
 
 from ctj_api.enums import SkillLevel
-from ctj_api.models import Opportunity, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, SkillMatrix
 from ctj_api.serializers import OpportunityReadSerializer
 
 from .departure import give_listings
 from .display import week_text
-from .forms import NewOwnerForm, OpportunityForm, pressed_step
+from .forms import NewAuthorForm, OpportunityForm, pressed_step
 from .site import DeskAdmin, answered
 from .transitions import PUBLISH
 
 DUPLICATED = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
+NOBODY = "nobody, who posted it has left"
 LIST = "admin:ctj_api_opportunity_changelist"
 
 
@@ -35,8 +35,10 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Opportunity | None = None) -> Any:
         """Return the groups of fields, with whose address is public, and of a stored listing its owner and dates."""
+        owner = obj.created_by if obj else request.user
+        address = f"{'your' if owner == request.user else "the owner's"} address: {owner or NOBODY}"
         groups = [
-            ("What", {"fields": ("project", "role", "body"), "description": _public_address(request, obj)}),
+            ("What", {"fields": ("project", "role", "body"), "description": escape(f"Volunteers see {address}.")}),
             ("Who for", {"fields": ("min_experience_required",)}),
             ("Skills", {"fields": ("skill_levels",)}),
             ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
@@ -70,44 +72,27 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         super().save_model(request, obj, form, change)
 
     def response_add(self, request: HttpRequest, obj: Opportunity, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Tell of the step that was taken, if any, else of the new listing."""
-        return self._response_step(request, obj) or super().response_add(request, obj, *args, **kwargs)
+        """Tell of the new listing, or of the step that was taken with it."""
+        if pressed_step(request.POST):
+            return self.response_change(request, obj)
+        return super().response_add(request, obj, *args, **kwargs)
 
     def response_change(self, request: HttpRequest, obj: Opportunity) -> HttpResponse:
-        """Tell of the step that was taken, if any, else of the change."""
-        return self._response_step(request, obj) or super().response_change(request, obj)
-
-    def _response_step(self, request: HttpRequest, obj: Opportunity) -> HttpResponse | None:
-        """Tell of the step that was taken, and lead to who fits what was published, or to the list."""
+        """Tell of the change, or of the step that was taken; what was published leads to who fits."""
         step = pressed_step(request.POST)
         if step is None:
-            return None
+            return super().response_change(request, obj)
         url = reverse("admin:ctj_api_opportunity_change", args=[obj.pk])
         messages.success(request, format_html('“<a href="{}">{}</a>” was {}.', url, obj, step.done))
         if step != PUBLISH:
             return self.response_post_save_change(request, obj)
-        filters = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
+        filters: dict[str, Any] = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
         return redirect(f"{add_preserved_filters(filters, url)}#who-fits")
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with the preview and the one that gives a listing away."""
-        pages = {"preview": require_safe(self.preview_view), "give": self.give_view}
-        urls = [
-            path(f"<path:object_id>/{name}/", self.admin_site.admin_view(view), name=f"ctj_api_opportunity_{name}")
-            for name, view in pages.items()
-        ]
-        return [*urls, *super().get_urls()]
-
-    @answered
-    def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Return a stored listing as volunteers read it, which is what the API tells of it."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        listing = self._stored(request, object_id)
-        told = OpportunityReadSerializer(listing).data
-        skills = [{**skill, "words": SkillLevel(skill["level"]).label} for skill in told["skills_required"]]
-        context = {"told": told, "skills": skills, "meetings": week_text(listing.meetings)}
-        return self._page(request, "preview", listing, context, "As volunteers read it")
+        """Return the pages, with the one that gives a listing away."""
+        give = self.admin_site.admin_view(self.give_view)
+        return [path("<path:object_id>/give/", give, name="ctj_api_opportunity_give"), *super().get_urls()]
 
     @answered
     def give_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -115,12 +100,14 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         listing = self._stored(request, object_id)
         if not self.has_change_permission(request, listing):
             raise PermissionDenied
-        form = NewOwnerForm(listing, request.POST if request.method == "POST" else None)
-        if not form.is_valid():
-            return self._page(request, "give", listing, {"form": form}, "Give to another project manager")
-        new_owner = form.cleaned_data["new_owner"]
-        give_listings(request.user, Opportunity.objects.filter(pk=listing.pk), new_owner)
-        messages.success(request, f"“{listing}” belongs to {_name(new_owner)} now.")
+        form = NewAuthorForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid() or form.cleaned_data["new_author"] is None:
+            context = {"form": form, "original": listing, "opts": self.opts, **self.admin_site.each_context(request)}
+            return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
+        new_author = form.cleaned_data["new_author"]
+        given = Opportunity.objects.filter(pk=listing.pk).exclude(created_by=new_author)
+        give_listings(request.user, given, new_author)
+        messages.success(request, f"“{listing}” belongs to {new_author} now.")
         return redirect(LIST)
 
     def _stored(self, request: HttpRequest, object_id: str) -> Opportunity:
@@ -129,25 +116,15 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
             raise ValidationError("This listing is not there. Perhaps it was deleted?")
         return listing
 
-    def _page(
-        self, request: HttpRequest, name: str, listing: Opportunity, context: dict[str, Any], title: str
-    ) -> HttpResponse:
-        context |= {**self.admin_site.each_context(request), "opts": self.opts, "original": listing, "title": title}
-        return TemplateResponse(request, f"admin/ctj_api/opportunity/{name}.html", context)
-
     @admin.display(description="owner")
     def owner_address(self, listing: Opportunity) -> str:
         """Return the name and the address of the owner."""
-        return f"{_name(listing.created_by)} ({listing.created_by})" if listing.created_by else "nobody any more"
+        author = listing.created_by
+        return f"{author.get_full_name()} {author}".strip() if author else NOBODY
 
 
-def _public_address(request: HttpRequest, listing: Opportunity | None) -> str:
-    author: Any = listing.created_by if listing else request.user
-    if author is None:
-        return "Volunteers see no address to write to: whoever posted it has left."
-    whose = "your address" if author.pk == request.user.pk else "the address of its owner"
-    return format_html("Volunteers see {}: {}.", whose, author)
-
-
-def _name(user: UserProfile) -> str:
-    return str(user.get_full_name() or user)
+def preview(listing: Opportunity) -> dict[str, Any]:
+    """Return what volunteers read of a listing, which is what the API tells of it, in words."""
+    told = OpportunityReadSerializer(listing).data
+    skills = [{**skill, "words": SkillLevel(skill["level"]).label} for skill in told["skills_required"]]
+    return {**told, "skills": skills, "meetings": week_text(listing.meetings)}

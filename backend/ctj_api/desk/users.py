@@ -187,12 +187,12 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         """Return the name, which may be empty."""
         return user.get_full_name()
 
-    @admin.display(ordering="is_project_manager", empty_value="\N{EN DASH}")
+    @admin.display(ordering="is_project_manager")
     def project_manager(self, user: UserProfile) -> str | None:
         """Return whether the user posts listings; it is no fault not to."""
         return "yes" if user.is_project_manager else None
 
-    @admin.display(ordering="is_superuser", empty_value="\N{EN DASH}")
+    @admin.display(ordering="is_superuser")
     def administrator(self, user: UserProfile) -> str | None:
         """Return whether the user may give rights; it is no fault not to."""
         return "yes" if user.is_superuser else None

@@ -329,76 +329,62 @@ class OpportunityFormTests(OpportunityTestCase):
 
     def test_pm_user_duplicates_any_listing(self) -> None:
         """All that it says but status and owner stands in a new form; one that is gone is told as such."""
-        skill, week = make_skill(), {**WEEK, "timezone": "Asia/Kolkata"}
-        original = make_opportunity({skill: 3}, created_by=make_pm_user(), status="filled", meeting_times=week)
+        skill = make_skill()
+        original = make_opportunity({skill: 3}, created_by=make_pm_user(), status="filled", meeting_times=WEEK)
         url = reverse("admin:ctj_api_opportunity_add", query={"duplicate": original.pk})
         self.assertContains(self.client.get(change_url(original)), f'href="{url}"')
         columns = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
         said = Opportunity.objects.filter(pk=original.pk).values(*columns).get()
-        expected = {**said, "skill_levels": {str(skill.pk): 3}, "weekly_meetings": week}
         page = self.client.get(url)
+        expected = {**said, "skill_levels": {str(skill.pk): 3}, "weekly_meetings": WEEK}
         self.assertEqual(page.context["adminform"].form.initial, expected)
         self.assertContains(page, ">Draft<")
-        for gone in ("x", make_project().pk):
-            page = self.client.get(ADD, {"duplicate": gone, "skill_levels": "x"}, follow=True)
+        for gone in ("x", str(make_project().pk)):
+            page = self.client.get(ADD, {"duplicate": gone}, follow=True)
             self.assertContains(page, "This listing is not there.")
         self.assertEqual(self.client.get(ADD, {"skill_levels": "x", "weekly_meetings": "x"}).status_code, 200)
 
     def test_pm_user_gives_a_listing_away(self) -> None:
         """To another project manager at work, an administrator any; the history tells it."""
-        make_pm_user(email="bo@example.org", first_name="Bo")
-        listing = make_opportunity(created_by=self.pm)
+        listing, bo = make_opportunity(created_by=self.pm), make_pm_user(email="bo@example.org", first_name="Bo")
         give = reverse("admin:ctj_api_opportunity_give", args=[listing.pk])
         self.assertContains(self.client.get(change_url(listing)), f'href="{give}"')
-        others = (self.pm, make_regular_user(), make_pm_user(is_active=False))
-        for address in ("", "x", *(user.email for user in others)):
+        for address in ("", "x", make_regular_user().email, make_pm_user(is_active=False).email):
             with self.subTest(address):
-                self.assertEqual(self.client.post(give, {"new_owner": address}).status_code, 200)
-        self.assertContains(self.post(give, {"new_owner": "Bo@example.org"}), "belongs to Bo")
+                page = self.client.post(give, {"new_author": address})
+                self.assertContains(page, '<option value="bo@example.org">Bo</option>', html=True)
+        for address in (self.pm.email, "Bo@example.org"):
+            self.assertContains(self.post(give, {"new_author": address}), f"belongs to {address.lower()}")
         page = self.client.get(change_url(listing))
-        self.assertContains(page, "bo@example.org")
         for form in (give, 'name="_save"', 'name="_transition"'):
             self.assertNotContains(page, form)
-        self.assertEqual(self.client.post(give, {"new_owner": self.pm.email}).status_code, 403)
+        self.assertEqual(self.client.post(give, {"new_author": self.pm.email}).status_code, 403)
         self.client.force_login(make_admin_user())
-        self.post(give, {"new_owner": self.pm.email})
+        self.post(give, {"new_author": self.pm.email})
         self.assertEqual(Opportunity.objects.get().created_by, self.pm)
         page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
-        self.assertContains(page, f"Changed author from {self.pm} to bo@example.org.")
+        self.assertContains(page, "Changed author from ", count=2)
+        self.assertContains(page, f"Changed author from {self.pm} to {bo}.")
 
-    def test_pm_user_reads_whose_address_volunteers_see(self) -> None:
-        """Their own on a new listing; on others, which only show owner and dates, that of the owner."""
-        bo, former = make_pm_user(first_name="Bo", last_name="Lee"), make_opportunity(created_by=None)
-        foreign = make_opportunity(created_by=bo, status="draft")
-        for url, texts in {
-            ADD: [f"Volunteers see your address: {self.pm}."],
-            change_url(make_opportunity(created_by=self.pm)): [f"Volunteers see your address: {self.pm}."],
-            change_url(foreign): [f"the address of its owner: {bo}.", f"Bo Lee ({bo})", "Created at:", ">Draft<"],
-            change_url(former): ["Volunteers see no address", "nobody any more"],
-        }.items():
-            for text in texts:
-                with self.subTest(text):
-                    self.assertContains(self.client.get(url), text)
-
-    def test_pm_user_previews_a_listing_as_volunteers_read_it(self) -> None:
-        """All that the API tells of it, in words; the text as it is, and no tag of it."""
-        listing = make_opportunity(
-            {make_skill(name="<i>Go</i>"): 3}, created_by=self.pm, status="draft", body="One\n\n<b>Two</b>"
-        )
-        preview = reverse("admin:ctj_api_opportunity_preview", args=[listing.pk])
-        self.assertContains(self.client.get(change_url(listing)), f'href="{preview}"')
-        page = self.client.get(preview)
-        for text in (
-            "volunteers read it once it is published",
-            "<p>One</p>",
-            "<p>&lt;b&gt;Two&lt;/b&gt;</p>",
-            "&lt;i&gt;Go&lt;/i&gt;: works on their own (3 of 5)",
-            str(listing.project),
-            listing.role.title,
-            self.pm.email,
-        ):
+    def test_pm_user_reads_what_volunteers_see(self) -> None:
+        """Whose address, and the whole listing in words, without tags of its text; of others owner and dates."""
+        skill, bo = make_skill(name="<i>Go</i>"), make_pm_user(first_name="Bo", last_name="Lee")
+        foreign = make_opportunity({skill: 3}, created_by=bo, status="draft", body="One\n\n<b>Two</b>")
+        left = make_opportunity(created_by=None)
+        told = [
+            (ADD, f"Volunteers see your address: {self.pm}."),
+            (change_url(make_opportunity(created_by=self.pm)), f"Volunteers see your address: {self.pm}."),
+            (change_url(left), "address: nobody, who posted it has left."),
+            *(
+                (change_url(foreign), text)
+                for text in (f"owner&#x27;s address: {bo}.", f"Bo Lee {bo}", "Created at:", ">Draft<", "<p>One</p>")
+            ),
+            (change_url(foreign), "<p>&lt;b&gt;Two&lt;/b&gt;</p>"),
+            (change_url(foreign), "&lt;i&gt;Go&lt;/i&gt;: works on their own (3 of 5)"),
+        ]
+        for url, text in told:
             with self.subTest(text):
-                self.assertContains(page, text)
+                self.assertContains(self.client.get(url), text)
 
 
 class OpportunityStepTests(OpportunityTestCase):

@@ -126,10 +126,7 @@ ADMIN_MODELS = {
     },
     "opportunity": {
         **READ,
-        "add": site_page(200),
-        "delete": site_page(200),
-        "volunteer_count": site_page(200),
-        "preview": site_page(200),
+        **{page: site_page(200) for page in ("add", "delete", "volunteer_count")},
         "give": {"other_pm": 403, "creator": 200, "administrator": 200},
     },
     "communityofpractice": VIEW_ONLY,
@@ -165,7 +162,6 @@ ADMIN_POSTS = {
     "opportunity_add": site_page(200),
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),
-    "opportunity_preview": site_page(405),
     "opportunity_give": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_volunteer_count": site_page(405),
 }
