@@ -167,7 +167,8 @@ class OpportunityAdmin(OpportunityFormPages):
         """Show below the form of a stored listing what volunteers read of it, and who fits."""
         shown: Opportunity | None = context["original"]
         # A form that was refused has changed the row that it shows.
-        listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
+        rows = Opportunity.objects.with_details().select_related("role__community_of_practice")
+        listing = rows.filter(pk=shown.pk).first() if shown else None
         if listing is not None:
             context |= {"who_fits": who_fits(listing), "preview": preview(listing)}
         return super().render_change_form(request, context, *args, **kwargs)

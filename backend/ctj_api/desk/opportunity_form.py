@@ -127,4 +127,4 @@ def preview(listing: Opportunity) -> dict[str, Any]:
     """Return what volunteers read of a listing, which is what the API tells of it, in words."""
     told = OpportunityReadSerializer(listing).data
     skills = [{**skill, "words": SkillLevel(skill["level"]).label} for skill in told["skills_required"]]
-    return {**told, "skills": skills, "meetings": week_text(listing.meetings)}
+    return {**told, "listing": listing, "skills": skills, "meetings": week_text(listing.meetings)}
