@@ -320,7 +320,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
     def clean(self) -> dict[str, Any]:
         """Return the values, and ask before a listing that requires no skills is published.
 
-        Raises a ``ValidationError`` for a step that makes no sense any more, because the status was changed meanwhile.
+        Raises a ``ValidationError`` for a step that makes no sense from the status that is stored by now.
         """
         values = super().clean()
         if self.pressed and self.pressed not in self.transitions:
@@ -334,7 +334,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
 
 
 def pressed_step(data: Mapping[str, Any]) -> Transition | None:
-    """Return the step whose button was pressed, also where a question about it was answered by another button."""
+    """Return the step whose button was pressed, also where another button answered a question about it."""
     is_answer = OVERWRITE in data or PUBLISH_ANYWAY in data
     name = data.get("_transition") or (data.get("_pressed") if is_answer else None)
     return next((step for step in TRANSITIONS if step.name == name), None)

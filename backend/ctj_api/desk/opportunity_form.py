@@ -34,11 +34,12 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
     readonly_fields = ("owner_address", "created_at", "updated_at", "opened_at", "filled_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Opportunity | None = None) -> Any:
-        """Return the groups of fields, with whose address is public, and of a stored listing its owner and dates."""
+        """Return the groups of fields; the first says whose address is public."""
         owner = obj.created_by if obj else request.user
-        address = f"{'your' if owner == request.user else "the owner's"} address: {owner or NOBODY}"
+        whose = "your" if owner == request.user else "the owner's"
+        address = f"Volunteers see {whose} address: {owner or NOBODY}."
         groups = [
-            ("What", {"fields": ("project", "role", "body"), "description": escape(f"Volunteers see {address}.")}),
+            ("What", {"fields": ("project", "role", "body"), "description": escape(address)}),
             ("Who for", {"fields": ("min_experience_required",)}),
             ("Skills", {"fields": ("skill_levels",)}),
             ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
@@ -46,7 +47,7 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         return [*groups, ("Owner and dates", {"fields": self.readonly_fields})] if obj else groups
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what a new listing begins with: nothing, or what another says, of which it is a duplicate."""
+        """Return what a new listing begins with: nothing, or what the listing says that it duplicates."""
         if "duplicate" not in request.GET:
             given = super().get_changeform_initial_data(request)
             return {name: value for name, value in given.items() if name in DUPLICATED}
@@ -102,7 +103,7 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
             raise PermissionDenied
         form = NewAuthorForm(request.POST if request.method == "POST" else None)
         if not form.is_valid() or form.cleaned_data["new_author"] is None:
-            context = {"form": form, "original": listing, "opts": self.opts, **self.admin_site.each_context(request)}
+            context = {**self.admin_site.each_context(request), "form": form, "original": listing}
             return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
         new_author = form.cleaned_data["new_author"]
         given = Opportunity.objects.filter(pk=listing.pk).exclude(created_by=new_author)

@@ -188,7 +188,7 @@ class SkillImport:
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
 
     def _keys(self, communities: str) -> str:
-        """Return the keys of the communities of a cell, which may also name the communities as the site shows them."""
+        """Return the keys of the communities of a cell, which may also name them as the site shows them."""
         areas = {self._areas.get(lower_name(word), word) for word in _words(communities)}
         return SEPARATOR.join(sorted(areas))
 
