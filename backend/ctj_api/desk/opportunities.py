@@ -17,17 +17,18 @@ from django.views.decorators.http import require_safe
 
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
-from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
 from .deleted import keep_deleted, tell_where_deleted
 from .display import skill_chips, status_word, week_text
 from .first_page import AttentionFilter
-from .forms import OpportunityForm, SkillLevelsFormField
+from .forms import SkillLevelsFormField
 from .history import change_of, log_changes
+from .opportunity_form import OpportunityFormPages, preview
 from .reference import CommunityFilter
-from .site import DeskAdmin, manages_listings
+from .site import manages_listings
 from .transitions import PUBLISH, TRANSITIONS, Transition
 from .who_fits import coverage_text, who_fits
 from .widgets import SkillIndex
@@ -87,13 +88,12 @@ def action_of(transition: Transition) -> Callable[..., None]:
     return take_step
 
 
-class OpportunityAdmin(DeskAdmin[Opportunity]):
+class OpportunityAdmin(OpportunityFormPages):
     """The listings: one's own first, to be changed, and those of all others, to be read.
 
     Who may do what is what the API says, by the same querysets; administrators may change any listing.
     """
 
-    form = OpportunityForm
     list_display = (
         "role",
         "project",
@@ -115,13 +115,6 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     search_fields = ("search_document",)
     date_hierarchy = "created_at"
     actions = tuple(map(action_of, TRANSITIONS))
-    fieldsets = (
-        ("What", {"fields": ("project", "role", "body")}),
-        ("Who for", {"fields": ("min_experience_required",)}),
-        ("Skills", {"fields": ("skill_levels",)}),
-        ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
-        ("Status", {"fields": ("status",)}),
-    )
 
     def has_view_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let project managers and administrators see, add and delete any listing, but no other staff."""
@@ -174,12 +167,13 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Show below the form of a stored listing who fits."""
+        """Show below the form of a stored listing what volunteers read of it, and who fits."""
         shown: Opportunity | None = context["original"]
         # A form that was refused has changed the row that it shows.
-        listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
+        rows = Opportunity.objects.with_details().select_related("role__community_of_practice")
+        listing = rows.filter(pk=shown.pk).first() if shown else None
         if listing is not None:
-            context["who_fits"] = who_fits(listing)
+            context |= {"who_fits": who_fits(listing), "preview": preview(listing)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
@@ -187,20 +181,6 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         if "delete_selected" not in request.POST.getlist("action"):
             pks = list(_editable(request).filter(pk__in=pks).values_list("pk", flat=True))
         super().lock(request, pks)
-
-    def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
-        """Save the listing with its skill matrix, and stamp a new one with who posts it.
-
-        One that is changed was locked with its form, so before its matrix: the order of the API.
-        """
-        if change and not form.has_changed() and not form.pressed:
-            return
-        matrix = obj.skills_required_matrix if change else None
-        obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
-        obj.meeting_times = form.cleaned_data["weekly_meetings"]
-        if not change:
-            obj.created_by_id = request.user.pk
-        super().save_model(request, obj, form, change)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> None:
         """Delete the chosen listings, and say where they can be restored."""

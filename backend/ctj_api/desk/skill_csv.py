@@ -188,7 +188,7 @@ class SkillImport:
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
 
     def _keys(self, communities: str) -> str:
-        """Return the practice areas of a cell, which may also name the communities as the site shows them."""
+        """Return the keys of the communities of a cell, which may also name them as the site shows them."""
         areas = {self._areas.get(lower_name(word), word) for word in _words(communities)}
         return SEPARATOR.join(sorted(areas))
 
@@ -206,7 +206,7 @@ class SkillImport:
         unknown = [area for area in _words(cells["communities_of_practice"]) if area not in self._communities]
         if unknown:
             known = ", ".join(sorted(self._communities))
-            yield f"There is no practice area {quote(unknown[0])}. The practice areas are: {known}."
+            yield f"There is no community of practice {quote(unknown[0])}. There are: {known}."
 
 
 def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractice]) -> None:

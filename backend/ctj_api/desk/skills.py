@@ -66,7 +66,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
         """Return the beginning of the description."""
         return Truncator(skill.description).chars(MAX_SHOWN_DESCRIPTION)
 
-    @admin.display(description="practice areas")
+    @admin.display(description="communities of practice")
     def practice_areas(self, skill: Skill) -> str:
         """Return the names of the communities."""
         return ", ".join(community.name for community in skill.communities_of_practice.all())

@@ -36,10 +36,10 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     form = UserProfileForm
     list_display = (
         "email",
-        "get_full_name",
+        "full_name",
         "community_of_practice",
-        "is_project_manager",
-        "is_administrator",
+        "project_manager",
+        "administrator",
         "is_active",
     )
     list_filter = ("is_project_manager", "is_superuser", "is_active", "community_of_practice")
@@ -178,10 +178,20 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
             desk.take(HOLD, request, listings)
         return redirect(LIST)
 
-    @admin.display(description="administrator", boolean=True, ordering="is_superuser")
-    def is_administrator(self, user: UserProfile) -> bool:
-        """Return whether the user may give rights."""
-        return user.is_superuser
+    @admin.display(description="full name", ordering="first_name")
+    def full_name(self, user: UserProfile) -> str:
+        """Return the name, which may be empty."""
+        return user.get_full_name()
+
+    @admin.display(ordering="is_project_manager")
+    def project_manager(self, user: UserProfile) -> str | None:
+        """Return whether the user posts listings; it is no fault not to."""
+        return "yes" if user.is_project_manager else None
+
+    @admin.display(ordering="is_superuser")
+    def administrator(self, user: UserProfile) -> str | None:
+        """Return whether the user may give rights; it is no fault not to."""
+        return "yes" if user.is_superuser else None
 
     @admin.display(description="linked to")
     def linked_to(self, user: UserProfile) -> str:

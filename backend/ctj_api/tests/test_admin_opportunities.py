@@ -11,12 +11,13 @@ from django.test import TestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from ctj_api.desk.transitions import TRANSITIONS
+from ctj_api.desk.transitions import PUBLISH, TRANSITIONS
 from ctj_api.desk.who_fits import TOO_LITTLE
 from ctj_api.enums import Status
 from ctj_api.models import Opportunity, Skill, SkillMatrix
 
 from .common import (
+    WEEK,
     change_url,
     count_queries,
     make_admin_user,
@@ -52,7 +53,6 @@ def listing_form(**fields: Any) -> dict[str, Any]:
         "min_experience_required": "",
         "min_hours_required": "4",
         "work_environment": "remote",
-        "status": "draft",
     }
     return {**values, **rows(), **fields}
 
@@ -236,9 +236,10 @@ class OpportunityFormTests(OpportunityTestCase):
         listing = Opportunity.objects.get()
         self.assertEqual((listing.created_by, listing.status), (self.pm, "draft"))
         self.assertEqual(listing.skills_required_matrix.levels, {str(react.pk): 3})
-        self.assertContains(self.client.get(ADD), "Save and publish")
-        self.client.post(ADD, listing_form(_transition="publish", **rows((react, 3))))
-        self.assertEqual(Opportunity.objects.exclude(pk=listing.pk).get().status, "open")
+        answer = self.client.post(ADD, listing_form(_transition="publish", **rows((react, 3))))
+        published = Opportunity.objects.exclude(pk=listing.pk).get()
+        self.assertEqual((published.created_by, published.status), (self.pm, "open"))
+        self.assertRedirects(answer, f"{change_url(published)}#who-fits")
 
     def test_pm_user_changes_a_listing(self) -> None:
         """The row of its matrix is kept, and the author with it; so does an administrator with any."""
@@ -253,15 +254,12 @@ class OpportunityFormTests(OpportunityTestCase):
 
     def test_pm_user_with_a_wrong_form_is_told_what_is_wrong(self) -> None:
         """The summary links each field, the first has the cursor, and nothing is written."""
-        form = listing_form(
-            project="", role="x", body=" ", min_hours_required="169", status="lost", **rows((Skill(name="Reakt"), 3))
-        )
+        form = listing_form(project="", role="x", body=" ", min_hours_required="169", **rows((Skill(name="Reakt"), 3)))
         page = self.post(ADD, form)
         for message in (
             "This field is required.",
             "Select a valid choice. That choice is not one of the available choices.",
             "Ensure this value is less than or equal to 168.",
-            "Select a valid choice. lost is not one of the available choices.",
             "There is no skill &quot;Reakt&quot;. Choose one from the list.",
         ):
             with self.subTest(message):
@@ -300,7 +298,7 @@ class OpportunityFormTests(OpportunityTestCase):
             self.assertEqual(answer.status_code, 403)
         self.assertEqual(Opportunity.objects.get().body, listing.body)
         self.client.force_login(make_admin_user())
-        self.post(change_url(listing), listing_form(body="New", status="open"))
+        self.post(change_url(listing), listing_form(body="New"))
         self.post(LIST, action)
         listing.refresh_from_db()
         self.assertEqual((listing.body, listing.created_by, listing.status), ("New", former, "closed"))
@@ -329,6 +327,65 @@ class OpportunityFormTests(OpportunityTestCase):
         self.assertTrue(page.context["who_fits"]["matches"][0]["fits_hours"])
         self.assertContains(page, 'href="mailto:vera%2Bctj%231@example.org"')
 
+    def test_pm_user_duplicates_any_listing(self) -> None:
+        """All that it says but status and owner stands in a new form; one that is gone is told as such."""
+        skill = make_skill()
+        original = make_opportunity({skill: 3}, created_by=make_pm_user(), status="filled", meeting_times=WEEK)
+        url = reverse("admin:ctj_api_opportunity_add", query={"duplicate": original.pk})
+        self.assertContains(self.client.get(change_url(original)), f'href="{url}"')
+        columns = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
+        said = Opportunity.objects.filter(pk=original.pk).values(*columns).get()
+        page = self.client.get(url)
+        expected = {**said, "skill_levels": {str(skill.pk): 3}, "weekly_meetings": WEEK}
+        self.assertEqual(page.context["adminform"].form.initial, expected)
+        self.assertContains(page, ">Draft<")
+        for gone in ("x", str(make_project().pk)):
+            page = self.client.get(ADD, {"duplicate": gone}, follow=True)
+            self.assertContains(page, "This listing is not there.")
+        self.assertEqual(self.client.get(ADD, {"skill_levels": "x", "weekly_meetings": "x"}).status_code, 200)
+
+    def test_pm_user_gives_a_listing_away(self) -> None:
+        """To another project manager at work, an administrator any; the history tells it."""
+        listing, bo = make_opportunity(created_by=self.pm), make_pm_user(email="bo@example.org", first_name="Bo")
+        give = reverse("admin:ctj_api_opportunity_give", args=[listing.pk])
+        self.assertContains(self.client.get(change_url(listing)), f'href="{give}"')
+        for address in ("", "x", make_regular_user().email, make_pm_user(is_active=False).email):
+            with self.subTest(address):
+                page = self.client.post(give, {"new_author": address})
+                self.assertContains(page, '<option value="bo@example.org">Bo</option>', html=True)
+        for address in (self.pm.email, "Bo@example.org"):
+            self.assertContains(self.post(give, {"new_author": address}), f"belongs to {address.lower()}")
+        page = self.client.get(change_url(listing))
+        for form in (give, 'name="_save"', 'name="_transition"'):
+            self.assertNotContains(page, form)
+        self.assertEqual(self.client.post(give, {"new_author": self.pm.email}).status_code, 403)
+        self.client.force_login(make_admin_user())
+        self.post(give, {"new_author": self.pm.email})
+        self.assertEqual(Opportunity.objects.get().created_by, self.pm)
+        page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
+        self.assertContains(page, "Changed author from ", count=2)
+        self.assertContains(page, f"Changed author from {self.pm} to {bo}.")
+
+    def test_pm_user_reads_what_volunteers_see(self) -> None:
+        """Whose address, and the whole listing in words, without tags of its text; of others owner and dates."""
+        skill, bo = make_skill(name="<i>Go</i>"), make_pm_user(first_name="Bo", last_name="Lee")
+        foreign = make_opportunity({skill: 3}, created_by=bo, status="draft", body="One\n\n<b>Two</b>")
+        left = make_opportunity(created_by=None)
+        told = [
+            (ADD, f"Volunteers see your address: {self.pm}."),
+            (change_url(make_opportunity(created_by=self.pm)), f"Volunteers see your address: {self.pm}."),
+            (change_url(left), "address: nobody, who posted it has left."),
+            *(
+                (change_url(foreign), text)
+                for text in (f"owner&#x27;s address: {bo}.", f"Bo Lee {bo}", "Created at:", ">Draft<", "<p>One</p>")
+            ),
+            (change_url(foreign), "<p>&lt;b&gt;Two&lt;/b&gt;</p>"),
+            (change_url(foreign), "&lt;i&gt;Go&lt;/i&gt;: works on their own (3 of 5)"),
+        ]
+        for url, text in told:
+            with self.subTest(text):
+                self.assertContains(self.client.get(url), text)
+
 
 class OpportunityStepTests(OpportunityTestCase):
     """Publish, put on hold, mark as filled, close."""
@@ -352,33 +409,53 @@ class OpportunityStepTests(OpportunityTestCase):
                 word = f"1 listing was {step.done}." if makes_sense else f"was not {step.done}: only"
                 self.assertContains(self.act(step.name, one), word)
                 self.assertContains(self.client.get(change_url(two)), f'value="{step.name}"', count=int(makes_sense))
-                form = listing_form(body="New", status="draft", _transition=step.name, **rows((self.skill, 3)))
-                page = self.client.post(change_url(two), form)
+                form = listing_form(body="New", _transition=step.name, **rows((self.skill, 3)))
+                page = self.client.post(change_url(two), form, follow=True)
                 expected = step.target if makes_sense else status
                 stored = Opportunity.objects.in_bulk([one.pk, two.pk])
                 self.assertEqual([stored[row.pk].status for row in (one, two)], [expected] * 2)
                 self.assertEqual(stored[two.pk].body, "New" if makes_sense else two.body)
-                if not makes_sense:
-                    told = f"It can&#x27;t be {step.done}: it is {status.label.lower()} by now."
-                    self.assertContains(page, told)
+                now = status.label.lower()
+                refusal = f"It can&#x27;t be {step.done}: it is {now} by now."
+                if status == step.target:
+                    refusal = f"It is {now} already."
+                done = f'“<a href="{change_url(two)}">{stored[two.pk]}</a>” was {step.done}.'
+                self.assertContains(page, done if makes_sense else refusal)
+                if makes_sense:
+                    at_who_fits = f"{change_url(two)}#who-fits"
+                    self.assertRedirects(page, at_who_fits if step == PUBLISH else LIST)
+
+    def test_pm_user_presses_the_strong_button_by_enter(self) -> None:
+        """The first button of the form: it publishes a draft, and saves everything else as it stands."""
+        for status in Status:
+            with self.subTest(status):
+                listing = make_opportunity({self.skill: 3}, created_by=self.pm, status=status)
+                page = self.client.get(change_url(listing)).content.decode()
+                first = re.findall(r'<(?:button|input) type="submit"[^>]*>', page.split('id="opportunity_form"')[1])[0]
+                self.assertIn("default", first)
+                self.assertIn('value="publish"' if status == Status.DRAFT else 'name="_save"', first)
+                self.assertNotIn('name="status"', page)
+                form = listing_form(body="New", status="closed", _save="Save", **rows((self.skill, 3)))
+                self.client.post(change_url(listing), form)
+                stored = Opportunity.objects.get(pk=listing.pk)
+                self.assertEqual((stored.body, stored.status), ("New", status))
 
     def test_pm_user_publishing_without_skills_is_asked_first(self) -> None:
-        """By the button and by the status, with a new listing and with a stored one; from the list it isn't done."""
-        for ask in ({"_transition": "publish"}, {"status": "open"}):
-            for stored in (None, make_opportunity(created_by=self.pm, status="closed")):
-                with self.subTest(ask, stored=stored):
-                    url = change_url(stored) if stored else ADD
-                    page = self.client.post(url, listing_form(body="Typed", **ask))
-                    self.assertContains(page, "Publish without skills")
-                    self.assertContains(page, '<a href="#id_skill_levels">Required skills</a>', html=True)
-                    self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
-                    status = {"status": ask.get("status", "draft")}
-                    pressed = {"_pressed": ask["_transition"]} if "_transition" in ask else {}
-                    self.assertEqual(hidden(page, "_pressed"), pressed)
-                    self.client.post(url, listing_form(body="Typed", _without_skills="yes", **status, **pressed))
-                    self.assertEqual(Opportunity.objects.get(body="Typed").status, "open")
-                    self.client.post(change_url(Opportunity.objects.get(body="Typed")), listing_form(status="open"))
-                    self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
+        """With a new listing and with a stored one, once; from the list it isn't done."""
+        for stored in (None, make_opportunity(created_by=self.pm, status="closed")):
+            with self.subTest(stored=stored):
+                url = change_url(stored) if stored else ADD
+                page = self.client.post(url, listing_form(body="Typed", _transition="publish"))
+                self.assertContains(page, "Publish without skills")
+                self.assertContains(page, '<a href="#id_skill_levels">Required skills</a>', html=True)
+                self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
+                pressed = hidden(page, "_pressed")
+                self.assertEqual(pressed, {"_pressed": "publish"})
+                self.client.post(url, listing_form(body="Typed", _without_skills="yes", **pressed))
+                listing = Opportunity.objects.get(body="Typed")
+                self.assertEqual(listing.status, "open")
+                self.client.post(change_url(listing), listing_form())
+                self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
         draft = make_opportunity(created_by=self.pm, status="draft")
         self.assertContains(self.act("publish", draft), "1 listing was not published: nobody is matched with")
         self.assertEqual(Opportunity.objects.get(pk=draft.pk).status, "draft")

@@ -303,8 +303,8 @@ class AdminUserTests(TestCase):
         self.assertRedirects(asked, question)
         self.assertContains(asked, str(listings[ana]))
         self.assertNotContains(asked, str(draft))
-        self.assertContains(self.client.post(question, {"new_author": ana.pk}), "Select a valid choice")
-        given = self.client.post(question, {"new_author": cy.pk}, follow=True)
+        self.assertContains(self.client.post(question, {"new_author": ana.email}), "No project manager has this")
+        given = self.client.post(question, {"new_author": cy.email}, follow=True)
         self.assertContains(given, "cy@example.org has 1 more to look after.")
         self.assertRedirects(self.act("make_inactive", ana, bo), other)
         self.client.post(other, {"new_author": ""})
@@ -315,6 +315,14 @@ class AdminUserTests(TestCase):
         self.assertEqual([text for row in listings.values() for text in messages(row)], told)
         self.assertRedirects(self.act("make_inactive", cy, self.administrator), LIST)
         self.assertEqual(UserProfile.objects.administrators().count(), 1)
+
+    def test_administrator_reads_accounts_in_words(self) -> None:
+        """A dash where a right isn't given, which is no fault; the name under its own heading."""
+        page = self.client.get(LIST)
+        self.assertContains(page, "Full name")
+        self.assertContains(page, '<td class="field-administrator">yes</td><td class="field-is_active">', count=1)
+        self.assertContains(page, '<td class="field-project_manager">-</td>')
+        self.assertNotContains(page, "icon-no")
 
     def test_administrator_reads_weeks_in_words(self) -> None:
         """By day and time, or that there is none: when volunteers are free, and when projects meet."""

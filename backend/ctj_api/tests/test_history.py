@@ -94,7 +94,8 @@ class HistoryTests(HistoryTestCase):
         entry = LogEntry.objects.get()
         self.assertEqual((entry.user_id, entry.action_flag, entry.object_repr), (self.pm.pk, CHANGE, str(self.listing)))
         self.put(**before)
-        response = self.submit(self.listing, form_of(payload_of(self.listing, **self.changed())))
+        form = form_of(payload_of(self.listing, **self.changed(), _transition="publish"))
+        response = self.submit(self.listing, form)
         self.assertEqual((response.status_code, messages(self.listing)[2:]), (302, [words]))
         self.assertEqual(LogEntry.objects.latest("action_time").user_id, self.administrator.pk)
 

@@ -252,7 +252,9 @@ class CatalogTests(TestCase):
         }
         projects: dict[str, dict[str, Any]] = {
             'projects, entry 1 ("Scarf"), size: This is not a part of a catalog.': {"size": 2},
-            'projects, entry 1 ("Scarf"), meeting_times: slots[0].day: the day must be one of': {"meeting_times": someday},
+            'projects, entry 1 ("Scarf"), meeting_times: slots[0].day: the day must be one of': {
+                "meeting_times": someday
+            },
         }
         cases: dict[str, object] = {
             "Invalid data. Expected a dictionary, but got list.": [],

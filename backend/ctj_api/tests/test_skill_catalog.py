@@ -471,7 +471,7 @@ class SkillTests(SkillTestCase):
         plan = Skill.objects.with_usage().explain()
         self.assertEqual((plan.count("InitPlan"), plan.count("SubPlan")), (2, 0))  # not once for each skill
         areas = ", ".join(str(area) for area in skills[0].communities_of_practice.all())
-        for text in ("Opportunities", "Volunteers", "Practice areas", areas):
+        for text in ("Opportunities", "Volunteers", "Communities of practice", areas):
             self.assertContains(page, text)
         self.assertNotContains(page, "x" * 100)
 
@@ -503,7 +503,7 @@ class SkillImportErrorTests(SkillTestCase):
 
     def test_administrator_with_wrong_rows_is_told_the_reasons(self) -> None:
         """All of them at once, with the number that a spreadsheet shows, which counts empty rows."""
-        areas = "The practice areas are: data_science, devops, engineering, project_management, ui_ux."
+        areas = "There are: data_science, devops, engineering, project_management, ui_ux."
         rows = [
             ("Good,,devops", []),
             (",no name,", ["A skill needs a name."]),
@@ -511,8 +511,8 @@ class SkillImportErrorTests(SkillTestCase):
             ("GOOD,,", ["Row 2 has this name already."]),
             ("a\0b,,", ["This has a null character, which can't be stored."]),
             ("c,\0,", ["This has a null character, which can't be stored."]),
-            ("d,,devops|cooking", [f'There is no practice area "cooking". {areas}']),
-            (" ,,cooking", ["A skill needs a name.", f'There is no practice area "cooking". {areas}']),
+            ("d,,devops|cooking", [f'There is no community of practice "cooking". {areas}']),
+            (" ,,cooking", ["A skill needs a name.", f'There is no community of practice "cooking". {areas}']),
         ]
         page = self.upload(HEADER + "\n".join(row for row, _ in rows))
         expected = [(number, reasons) for number, (_, reasons) in enumerate(rows, start=2) if reasons]
