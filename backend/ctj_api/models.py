@@ -17,6 +17,7 @@ from .constraints import (
     COLLATION,
     enum_constraint,
     filled_constraint,
+    normal_aliases_constraint,
     normal_name_constraint,
     person_name_constraints,
     skill_levels_constraints,
@@ -176,6 +177,7 @@ class Skill(CatalogModel):
                 violation_error_message="There is a skill of this name already.",
             ),
             normal_name_constraint("name", "skill_name_normal"),
+            normal_aliases_constraint("aliases", "skill_aliases_normal", MAX_ALIASES),
             enum_constraint("source", Source, "skill_source_enum"),
         ]
 

@@ -128,6 +128,7 @@ class ConstraintTests(TestCase):
             "project_meeting_times_shape": self.change(self.project, meeting_times=[]),
             "skill_name_unique_in_any_case": lambda: Skill.objects.create(name="rEACT"),
             "skill_name_normal": self.write(self.skill, "name", "Cafe\u0301"),
+            "skill_aliases_normal": self.change(self.skill, aliases=[None]),
             "skill_matrix_levels_shape": self.write_levels("[]"),
             "skill_matrix_levels_size": self.write_levels(json.dumps({str(uuid4()): 1 for _ in range(251)})),
             "user_email_lower_case": self.write(self.user, "email", "Ana@example.org"),
@@ -162,7 +163,7 @@ class ConstraintTests(TestCase):
             with self.subTest(constraint):
                 self.assert_refused(constraint, write)
 
-    def write(self, row: models.Model, column: str, value: str) -> Callable[[], None]:
+    def write(self, row: models.Model, column: str, value: Any) -> Callable[[], None]:
         """Return an update that goes past the field's normal form."""
 
         def write() -> None:
@@ -170,6 +171,16 @@ class ConstraintTests(TestCase):
                 cursor.execute(f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", [value, row.pk])
 
         return write
+
+    def test_sql_write_of_aliases_succeeds_in_their_normal_form_only(self) -> None:
+        """Each is one line, none is empty or NULL, and there are twenty at most."""
+        names = [f"Name {number}, |\u00e9" for number in range(21)]
+        wrong: list[Any] = [*"\n\t\u200b\u00a0", "", " a", "a  b", "Cafe\u0301", None]
+        for aliases in (names, *(["a", alias] for alias in wrong)):
+            with self.subTest(aliases[-1]):
+                self.assert_refused("skill_aliases_normal", self.write(self.skill, "aliases", aliases))
+        for aliases in (names[:20], []):
+            self.write(self.skill, "aliases", aliases)()
 
     def test_sql_write_of_addresses_is_refused_as_by_the_validator(self) -> None:
         """Quotes, literals, what means something in links, controls, no dot in the domain; createsuperuser as well."""
