@@ -37,7 +37,12 @@ class SkillFilter(StrictFilterSet):
     """Skills of a community, or with words in their name or description."""
 
     community_of_practice = Parameter(CommunityField(), field_name="communities_of_practice")
-    search = _search("the name or the description")
+    search = Parameter(
+        SearchField(),
+        "the name, other names or the description",
+        allow_empty=True,
+        method=lambda rows, _, text: rows.search(text).by_relevance(text),
+    )
 
 
 class RoleFilter(StrictFilterSet):

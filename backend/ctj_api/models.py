@@ -1,5 +1,7 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -7,6 +9,7 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.db import models
 from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstraint
@@ -38,18 +41,19 @@ from .querysets import (
 )
 from .validators import (
     AVAILABILITY_KEYS,
+    MAX_ALIASES,
     MAX_HOURS,
+    MAX_NAME,
     MEETING_KEYS,
+    clean_aliases,
     validate_meeting_times,
     validate_person_name,
     validate_week_slots,
 )
 
-MAX_NAME = 255
 MAX_PERSON_NAME = 150
 MAX_POOL = 64
 MAX_BODY = 20_000
-MAX_ALIASES = 20
 
 
 class TimestampedModel(models.Model):
@@ -183,6 +187,12 @@ class Skill(CatalogModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def add_aliases(self, aliases: Iterable[str], known: Mapping[str, object]) -> None:
+        """Add other names as long as there is room, without those that are ``known`` as another skill's."""
+        for alias in aliases:
+            with suppress(ValidationError):
+                self.aliases = clean_aliases(self.name, [*self.aliases, alias], known)
 
 
 class SkillMatrix(TimestampedModel):

@@ -1,7 +1,9 @@
 """Who may see and change what: each rule once, asked by the API, the admin and the matching alike."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import RETIRED, is_uuid
+from .validators import RETIRED, is_uuid, lower_name
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -29,6 +31,8 @@ LINEAGE = SQL("""
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)
+LAST_LISTINGS = 100
+MAX_USUAL_SKILLS = 8
 LAST_ADMINISTRATOR = "This is the last administrator: make somebody else one first."
 
 type Requester = AbstractBaseUser | AnonymousUser
@@ -101,9 +105,14 @@ class ProjectQuerySet(CatalogQuerySet[Any]):
 class SkillQuerySet(CatalogQuerySet["Skill"]):
     """Skills of the catalog, found by name, other names and description."""
 
-    document = lexemes(
-        Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField()), "description"
-    )
+    all_names = Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField())
+    document = lexemes(all_names, "description")
+
+    def by_relevance(self, text: str) -> Self:
+        """Put those first that ``text`` names, by whole words before beginnings, then go by name."""
+        queries = (TextQuery(f"{text} "), TextQuery(text))
+        is_named = [SearchVectorExact(lexemes(self.all_names), query) for query in queries]
+        return self.order_by(*(hit.desc() for hit in is_named), "name", "id")
 
     def with_usage(self) -> Self:
         """Count for each skill the opportunities that require it and the volunteers who rate it."""
@@ -122,7 +131,10 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
 
     @transaction.atomic
     def merge_into(self, kept: "Skill") -> Usage:
-        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed."""
+        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed.
+
+        It is found by their names from now on.
+        """
         dropped = [str(skill.pk) for skill in self.exclude(pk=kept.pk)]
         chosen = {str(kept.pk), *dropped}
         skills = self.model._default_manager.filter(pk__in=chosen)
@@ -136,7 +148,11 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
         kept.communities_of_practice.add(*communities)
-        kept.save(update_fields=["updated_at"])
+        *others, stored = sorted(locked, key=lambda skill: (skill == kept, skill.name))
+        names = [*(skill.name for skill in others), *(alias for skill in others for alias in skill.aliases)]
+        kept.aliases = stored.aliases
+        kept.add_aliases(names, {})
+        kept.save(update_fields=["aliases", "updated_at"])
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
@@ -221,6 +237,12 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         relevance = SearchRank(self.document, TextQuery(text))
         return self.order_by(has_whole_words.desc(), relevance.desc(), "-created_at", "id")
 
+    def usual_skills(self, role: object) -> list[str]:
+        """Return the ids of the skills that the last listings of ``role`` require, the most frequent first."""
+        newest = self.filter(role=role).order_by("-created_at", "id")[:LAST_LISTINGS]
+        levels = newest.values_list("skills_required_matrix__levels", flat=True)
+        return [skill for skill, _ in Counter(chain.from_iterable(levels)).most_common(MAX_USUAL_SKILLS)]
+
     def requiring_any(self, skills: Iterable[str]) -> Self:
         """Return those that require at least one of ``skills``, given by their ids."""
         return self.filter(skills_required_matrix__levels__has_any_keys=list(skills))
@@ -276,6 +298,13 @@ class UserProfileManager(BaseUserManager["UserProfile"]):
         """Save and return an administrator's account; raises a ``ValidationError`` for a bad address."""
         self.model._meta.get_field("email").clean(email, None)
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+
+def by_any_name(skills: "Iterable[Skill]") -> "dict[str, Skill]":
+    """Return lower-case name → skill, also for each alias that is nobody's name."""
+    rows = list(skills)
+    aliases = {lower_name(alias): skill for skill in rows for alias in skill.aliases}
+    return aliases | {lower_name(skill.name): skill for skill in rows}
 
 
 def _matrices() -> SkillMatrixQuerySet:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 
-from ctj_api.desk.history import change_of, log_changes, unattended_account
+from ctj_api.desk.history import log_change, log_changes, snapshot, unattended_account
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Requester, Usage
 
@@ -47,10 +47,11 @@ def merge_aliases(catalog: Catalog, *, is_dry: bool) -> list[str]:
     author = unattended_account(LOADER)
     for name, (kept, *dropped) in misnamed.items():
         if not is_named(kept, name):
-            told = change_of(Skill, "name", kept.name, name)
-            kept.name = name
-            kept.save(update_fields=["name", "updated_at"])
-            log_changes(author, [kept], [told])
+            before = snapshot(kept)
+            kept.name, former = name, kept.name
+            kept.add_aliases([former], {})
+            kept.save(update_fields=["name", "aliases", "updated_at"])
+            log_change(author, kept, before)
         if dropped:
             merge_skills(author, kept, dropped)
     return lines

@@ -17,9 +17,10 @@ from django.views.decorators.http import require_safe
 
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
-from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
+from ctj_api.validators import is_uuid
 
 from .display import skill_chips, status_word, week_text
 from .forms import OpportunityForm, SkillLevelsFormField
@@ -157,7 +158,12 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, and what the skill picker asks."""
         count = self.admin_site.admin_view(require_safe(self.volunteer_count_view))
-        return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
+        usual = self.admin_site.admin_view(require_safe(self.usual_skills_view))
+        return [
+            path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"),
+            path("usual-skills/", usual, name="ctj_api_opportunity_usual_skills"),
+            *super().get_urls(),
+        ]
 
     def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
         """Return in words how many volunteers there are for the rows of the skill picker."""
@@ -169,6 +175,15 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         except ValidationError as error:
             return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
         return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
+
+    def usual_skills_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the names of the skills that the last listings of a role require, the most frequent first."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        role = request.GET.get("role")
+        usual = self.get_queryset(request).usual_skills(role) if is_uuid(role) else []
+        names = Skill.objects.current().names_of(usual)
+        return JsonResponse({"skills": [names[skill] for skill in usual if skill in names]})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Show below the form of a stored listing who fits."""

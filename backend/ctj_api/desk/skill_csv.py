@@ -10,12 +10,11 @@ from typing import NamedTuple
 from django.core import signing
 from django.core.exceptions import ValidationError
 
-from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
-from ctj_api.models import MAX_NAME, CommunityOfPractice, Skill
+from ctj_api.models import CommunityOfPractice, Skill
 from ctj_api.querysets import Requester
-from ctj_api.validators import normal_lines, normal_name, quote
+from ctj_api.validators import MAX_NAME, lower_name, normal_lines, normal_name, quote
 
 from .history import changes, log_addition, log_changes, snapshot
 

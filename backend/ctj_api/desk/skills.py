@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
@@ -13,13 +14,15 @@ from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.functional import cached_property
 from django.utils.text import Truncator
 
 from ctj_api.catalog.merging import merge_skills
 from ctj_api.models import Skill
-from ctj_api.querysets import Usage
+from ctj_api.querysets import Usage, by_any_name
+from ctj_api.validators import clean_aliases
 
-from .forms import SkillFileForm, digest_of
+from .forms import SkillFileForm, VersionedForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
@@ -31,13 +34,55 @@ FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
 
 
+class NamesFormField(forms.Field):
+    """Names, one a line."""
+
+    widget = forms.Textarea
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the lines to show."""
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: str | None) -> list[str]:
+        """Return the lines."""
+        return (value or "").splitlines()
+
+
+class SkillForm(VersionedForm[Skill]):
+    """A skill with its other names, none of which is another skill's."""
+
+    aliases = NamesFormField(
+        required=False,
+        widget=forms.Textarea({"rows": 3}),
+        label="Other names",
+        help_text="What people type for it, such as k8s for Kubernetes: one name a line. "
+        "They find the skill, and the listings that require it, by these as well.",
+    )
+
+    @cached_property
+    def _others(self) -> dict[str, Skill]:
+        return by_any_name(Skill.objects.exclude(pk=self.instance.pk))
+
+    def clean_name(self) -> str:
+        """Return the name; raises a ``ValidationError`` where it is another skill's alias."""
+        name: str = self.cleaned_data["name"]
+        clean_aliases(name, [], self._others)
+        return name
+
+    def clean_aliases(self) -> list[str]:
+        """Return the other names in normal form; raises a ``ValidationError`` for wrong ones."""
+        name = self.cleaned_data.get("name", self.instance.name)
+        return clean_aliases(name, self.cleaned_data["aliases"], self._others)
+
+
 class SkillAdmin(CatalogAdmin[Skill]):
     """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
+    form = SkillForm
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
-    fields = ("name", "description", "communities_of_practice")
+    fields = ("name", "aliases", "description", "communities_of_practice")
     formfield_overrides: ClassVar = {
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
@@ -95,6 +140,13 @@ class SkillAdmin(CatalogAdmin[Skill]):
         skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Return the page of a deletion, which offers to merge a skill in use."""
+        others = Skill.objects.current() if self.has_merge_permission(request) else []
+        return super().delete_view(request, object_id, {**(extra_context or {}), "others": others})
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the communities, and warn of what is probably a mistake."""

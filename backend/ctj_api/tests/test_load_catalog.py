@@ -194,7 +194,7 @@ class CatalogTests(TestCase):
         self.assertEqual(set(Skill.objects.filter(description="")), {own})
         told = [
             (str(listing.pk), "Changed CSS, which became HTML/CSS."),
-            (str(postgres.pk), "Changed name from Postgres to PostgreSQL."),
+            (str(postgres.pk), "Changed name from Postgres to PostgreSQL and other names from nothing to Postgres."),
             (str(css.pk), "Merged into HTML/CSS."),
             (str(git.pk), "Merged into it: Git/Version Control."),
         ]

@@ -6,7 +6,7 @@ from django import forms
 from django.http import QueryDict
 from django.test import TestCase
 
-from ctj_api.desk.forms import NO_NAME, SkillLevelsFormField
+from ctj_api.desk.forms import CHOOSE_OR_ASK, NO_NAME, SkillLevelsFormField
 from ctj_api.desk.widgets import SkillIndex
 from ctj_api.models import Skill
 
@@ -60,7 +60,7 @@ class SkillPickerTests(TestCase):
 
     def test_pm_user_with_wrong_rows_is_told_each(self) -> None:
         """Each wrong row has a message of its own, and what was typed isn't lost, and is escaped."""
-        unknown = 'There is no skill "{}". Choose one from the list.'
+        unknown = f'There is no skill "{{}}". {CHOOSE_OR_ASK}'
         cases: list[tuple[list[tuple[str, str]], list[str]]] = [
             (
                 [("Reakt", "3"), ("SQL", ""), ("React", "6"), (" ", "2")],
