@@ -98,16 +98,16 @@ def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]
     names = {lower_name(name): name}
     for alias in filter(None, map(normal_name, aliases)):
         names.setdefault(lower_name(alias), alias)
+    _, *found = names.values()
+    if len(found) > MAX_ALIASES:
+        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names, not {len(found)}.")
     problems = [
         f"{quote(text)} is a name of the skill {quote(known[key])}."
         for key, text in names.items()
         if lower_name(str(known.get(key, name))) != lower_name(name)
     ]
-    _, *found = names.values()
-    if any(len(alias) > MAX_NAME for alias in found):
-        problems.append(f"A name has at most {MAX_NAME} characters.")
-    if len(found) > MAX_ALIASES:
-        problems.append(f"A skill has at most {MAX_ALIASES} other names, not {len(found)}.")
+    if any(len(alias) > MAX_NAME or _UNSTORABLE.search(alias) for alias in found):
+        problems.append(f"A name has at most {MAX_NAME} characters, and no null character.")
     if problems:
         raise ValidationError(problems)
     return found

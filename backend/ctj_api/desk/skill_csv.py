@@ -14,13 +14,13 @@ from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import CommunityOfPractice, Skill
 from ctj_api.querysets import Requester
-from ctj_api.validators import MAX_NAME, lower_name, normal_lines, normal_name, quote
+from ctj_api.validators import MAX_NAME, clean_aliases, lower_name, normal_lines, normal_name, quote
 
 from .history import changes, log_addition, log_changes, snapshot
 
 type NumberedRow = tuple[int, dict[str, str]]
 
-COLUMNS = ("name", "description", "communities_of_practice")
+COLUMNS = ("name", "description", "communities_of_practice", "aliases")
 SEPARATOR = "|"
 MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
@@ -150,6 +150,11 @@ class SkillImport:
         skills = Skill.objects.select_for_update(no_key=True).order_by("pk")
         self._skills = {lower_name(skill.name): skill for skill in skills.prefetch_related("communities_of_practice")}
         self._spellings = spellings_of(skill.name for skill in self._skills.values())
+        named = {lower_name(cells["name"]): self._named(cells) for _, cells in rows}
+        others = [skill for name, skill in self._skills.items() if name not in named]
+        # Where two skills have a name, it is the first one's; the other one is in the file, and refused there.
+        skills_backwards = reversed([*others, *named.values()])
+        self._known = {lower_name(text): skill for skill in skills_backwards for text in (skill.name, *skill.aliases)}
         self._first_numbers: dict[str, int] = {}
         self.rows = [self._row(number, cells) for number, cells in rows]
         self.wrong_rows = [row for row in self.rows if row.problems]
@@ -171,17 +176,28 @@ class SkillImport:
         for texts, skills in alike.items():
             log_changes(user, skills, texts)
 
+    def _named(self, cells: dict[str, str]) -> Skill:
+        """Return a skill with the names that a row gives it."""
+        stored = self._skills.get(lower_name(cells["name"]))
+        aliases = cells["aliases"].splitlines() if "aliases" in cells else stored.aliases if stored else []
+        return Skill(name=cells["name"], aliases=aliases)
+
     def _row(self, number: int, cells: dict[str, str]) -> ImportedRow:
         stored = self._skills.get(lower_name(cells["name"]))
         before = _cells_of(stored) if stored else dict.fromkeys(COLUMNS, "")
         after = before | cells
         name, communities = after["name"], self._keys(after["communities_of_practice"])
         after["communities_of_practice"] = communities
+        problems = []
+        try:
+            after["aliases"] = "\n".join(clean_aliases(name, after["aliases"].splitlines(), self._known))
+        except ValidationError as error:
+            problems.append(error.messages[0])
         warnings = []
         if before != after:
             warnings = warnings_of(name, communities, {} if stored else self._spellings)
             self._spellings |= spellings_of([name])
-        problems = list(self._problems(number, after))
+        problems += self._problems(number, after)
         if stored and stored.retired_at:
             problems.append(f"{quote(name)} is retired: an administrator can bring it back.")
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
@@ -213,7 +229,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
     skills = [row.skill for row in rows]
     for row in rows:
         row.skill.name, row.skill.description = row.after["name"], row.after["description"]
-    columns = ["name", "description", "updated_at"]
+        row.skill.aliases = row.after["aliases"].splitlines()
+    columns = ["name", "description", "aliases", "updated_at"]
     Skill.objects.bulk_create(skills, update_conflicts=True, unique_fields=["id"], update_fields=columns)
     links = Skill.communities_of_practice.through._default_manager
     links.filter(skill__in=skills).delete()
@@ -226,7 +243,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
 
 def _cells_of(skill: Skill) -> dict[str, str]:
     areas = SEPARATOR.join(community.practice_area for community in skill.communities_of_practice.all())
-    return dict(zip(COLUMNS, (skill.name, skill.description, areas), strict=True))
+    cells = (skill.name, skill.description, areas, "\n".join(skill.aliases))
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def _words(cell: str) -> list[str]:

@@ -446,10 +446,12 @@ class SkillTests(SkillFileTestCase):
         skill = make_skill(name="Café", description='He said "hi",\nand left')
         skill.communities_of_practice.set([make_cop("ui_ux"), make_cop("engineering")])
         make_skill(name="Unused")
-        self.assertTrue(self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice"\r\n'))
-        expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux"], ["Unused", "", ""]]
+        self.assertTrue(
+            self.export().startswith(b'\xef\xbb\xbf"name","description","communities_of_practice","aliases"\r\n')
+        )
+        expected = [["Café", 'He said "hi",\nand left', "engineering|ui_ux", ""], ["Unused", "", "", ""]]
         self.assertEqual(self.exported_rows(), expected)
-        self.assertIn(b'"Unused","",""', self.export())
+        self.assertIn(b'"Unused","","",""', self.export())
 
     def test_administrator_exports_what_the_list_shows(self) -> None:
         """Searched, filtered and sorted alike; an unusable filter leads back to the list."""
@@ -483,6 +485,7 @@ class SkillTests(SkillFileTestCase):
         texts = ["one\ntwo", "\n=x", "  spaces  ", "\n", "-\n-", "'\n", "- a\n'- b,,=\t\t=;''+", "|=|"]
         for name, text in [*zip(names, names, strict=True), *((f"Text {text!r}", text) for text in texts)]:
             make_skill(name=name, description=text).communities_of_practice.add(make_cop("devops"))
+        make_skill(name="Named", aliases=[f"alias {name}" for name in names] + ["=alias", "'@x", "+y"])
         make_skill(name="Areas").communities_of_practice.set([make_cop("ui_ux"), make_cop("devops")])
         before = list(Skill.objects.values_list("name", "description", "pk", "updated_at"))
         rows, file = self.exported_rows(), self.export()
