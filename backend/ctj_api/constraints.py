@@ -89,13 +89,10 @@ def normal_name_constraint(field: str, name: str) -> CheckConstraint:
 
 
 def normal_aliases_constraint(aliases: str, name: str, at_most: int) -> CheckConstraint:
-    """Return the constraint that ``aliases`` are so many at most, in the form of ``normal_name`` and not NULL."""
+    """Return the constraint that ``aliases`` are so many names at most, in the form of ``normal_name``."""
     lines = Func(Value(""), F(aliases), function="ctj_skill_names", output_field=models.TextField())
     are_normal = models.lookups.Regex(lines, rf"^(\n{_WORD}( {_WORD})*){{0,{at_most}}}$")
-    null = Func(F(aliases), Value(None), function="array_position", output_field=models.IntegerField())
-    return CheckConstraint(
-        condition=Q(are_normal) & Q(IsComposed(lines)) & Q(models.lookups.IsNull(null, True)), name=name
-    )
+    return CheckConstraint(condition=Q(are_normal) & Q(IsComposed(lines)), name=name)
 
 
 def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:

@@ -38,6 +38,7 @@ from .querysets import (
     SkillQuerySet,
     UserProfileManager,
     UserProfileQuerySet,
+    by_any_name,
 )
 from .validators import (
     AVAILABILITY_KEYS,
@@ -187,6 +188,10 @@ class Skill(CatalogModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Bring the other names into normal form; raises a ``ValidationError`` for a name of another skill."""
+        self.aliases = clean_aliases(self.name, self.aliases, by_any_name(Skill.objects.exclude(pk=self.pk)))
 
     def add_aliases(self, aliases: Iterable[str], known: Mapping[str, object]) -> None:
         """Add other names as long as there is room, without those that are ``known`` as another skill's."""

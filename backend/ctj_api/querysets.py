@@ -1,7 +1,7 @@
 """Who may see and change what: each rule once, asked by the API, the admin and the matching alike."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
@@ -31,8 +31,6 @@ LINEAGE = SQL("""
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)
-LAST_LISTINGS = 100
-MAX_USUAL_SKILLS = 8
 LAST_ADMINISTRATOR = "This is the last administrator: make somebody else one first."
 
 type Requester = AbstractBaseUser | AnonymousUser
@@ -108,11 +106,10 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
     all_names = Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField())
     document = lexemes(all_names, "description")
 
-    def by_relevance(self, text: str) -> Self:
-        """Put those first that ``text`` names, by whole words before beginnings, then go by name."""
-        queries = (TextQuery(f"{text} "), TextQuery(text))
-        is_named = [SearchVectorExact(lexemes(self.all_names), query) for query in queries]
-        return self.order_by(*(hit.desc() for hit in is_named), "name", "id")
+    def ranked_search(self, text: str) -> Self:
+        """Search, and put those first that ``text`` names, by whole words before beginnings, then go by name."""
+        is_named = [SearchVectorExact(lexemes(self.all_names), TextQuery(each)) for each in (f"{text} ", text)]
+        return self.search(text).order_by(*(hit.desc() for hit in is_named), "name", "id")
 
     def with_usage(self) -> Self:
         """Count for each skill the opportunities that require it and the volunteers who rate it."""
@@ -131,10 +128,7 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
 
     @transaction.atomic
     def merge_into(self, kept: "Skill") -> Usage:
-        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed.
-
-        It is found by their names from now on.
-        """
+        """Let ``kept`` take the place and the names of these skills, and return how many matrices that changed."""
         dropped = [str(skill.pk) for skill in self.exclude(pk=kept.pk)]
         chosen = {str(kept.pk), *dropped}
         skills = self.model._default_manager.filter(pk__in=chosen)
@@ -149,9 +143,8 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
         kept.communities_of_practice.add(*communities)
         *others, stored = sorted(locked, key=lambda skill: (skill == kept, skill.name))
-        names = [*(skill.name for skill in others), *(alias for skill in others for alias in skill.aliases)]
         kept.aliases = stored.aliases
-        kept.add_aliases(names, {})
+        kept.add_aliases(chain((skill.name for skill in others), *(skill.aliases for skill in others)), {})
         kept.save(update_fields=["aliases", "updated_at"])
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
@@ -238,10 +231,10 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         return self.order_by(has_whole_words.desc(), relevance.desc(), "-created_at", "id")
 
     def usual_skills(self, role: object) -> list[str]:
-        """Return the ids of the skills that the last listings of ``role`` require, the most frequent first."""
-        newest = self.filter(role=role).order_by("-created_at", "id")[:LAST_LISTINGS]
+        """Return the ids of the eight skills that the last 100 listings of ``role`` require most often."""
+        newest = self.filter(role=role).order_by("-created_at", "id")[:100]
         levels = newest.values_list("skills_required_matrix__levels", flat=True)
-        return [skill for skill, _ in Counter(chain.from_iterable(levels)).most_common(MAX_USUAL_SKILLS)]
+        return [skill for skill, _ in Counter(chain.from_iterable(levels)).most_common(8)]
 
     def requiring_any(self, skills: Iterable[str]) -> Self:
         """Return those that require at least one of ``skills``, given by their ids."""
@@ -300,11 +293,10 @@ class UserProfileManager(BaseUserManager["UserProfile"]):
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
 
 
-def by_any_name(skills: "Iterable[Skill]") -> "dict[str, Skill]":
+def by_any_name(skills: "Collection[Skill] | SkillQuerySet") -> "dict[str, Skill]":
     """Return lower-case name → skill, also for each alias that is nobody's name."""
-    rows = list(skills)
-    aliases = {lower_name(alias): skill for skill in rows for alias in skill.aliases}
-    return aliases | {lower_name(skill.name): skill for skill in rows}
+    aliases = {lower_name(alias): skill for skill in skills for alias in skill.aliases}
+    return aliases | {lower_name(skill.name): skill for skill in skills}
 
 
 def _matrices() -> SkillMatrixQuerySet:

@@ -99,17 +99,11 @@ def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]
     for alias in filter(None, map(normal_name, aliases)):
         names.setdefault(lower_name(alias), alias)
     _, *found = names.values()
-    if len(found) > MAX_ALIASES:
-        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names, not {len(found)}.")
-    problems = [
-        f"{quote(text)} is a name of the skill {quote(known[key])}."
-        for key, text in names.items()
-        if lower_name(str(known.get(key, name))) != lower_name(name)
-    ]
-    if any(len(alias) > MAX_NAME or _UNSTORABLE.search(alias) for alias in found):
-        problems.append(f"A name has at most {MAX_NAME} characters, and no null character.")
-    if problems:
-        raise ValidationError(problems)
+    if len(found) > MAX_ALIASES or any(len(alias) > MAX_NAME for alias in found):
+        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names of {MAX_NAME} characters.")
+    others = {key: owner for key in names if lower_name(str(owner := known.get(key, name))) != lower_name(name)}
+    if others:
+        raise ValidationError([f"{quote(names[key])} is a name of {quote(owner)}." for key, owner in others.items()])
     return found
 
 

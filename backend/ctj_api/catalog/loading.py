@@ -216,9 +216,7 @@ def stored_skills(catalog: Catalog, rows: Iterable[Skill]) -> list[tuple[Entry, 
     entries: dict[str, Entry] = {}
     for entry in catalog["skills"]:
         name = names[lower_name(entry["name"])]
-        whole = entries.setdefault(
-            name, {"name": name, "description": "", "aliases": [], "communities_of_practice": []}
-        )
+        whole = entries.setdefault(name, {**entry, "name": name, "aliases": [], "communities_of_practice": []})
         whole["description"] = whole["description"] or entry["description"]
         whole["aliases"] += entry["aliases"]
         whole["communities_of_practice"] += entry["communities_of_practice"]

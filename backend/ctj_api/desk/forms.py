@@ -278,10 +278,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
     )
     skill_levels = SkillLevelsFormField(
         required=False,
-        widget=SkillPicker(
-            count_url=reverse_lazy("admin:ctj_api_opportunity_volunteer_count"),
-            usual_url=reverse_lazy("admin:ctj_api_opportunity_usual_skills"),
-        ),
+        widget=SkillPicker(count_url=reverse_lazy("admin:ctj_api_opportunity_volunteer_count")),
         label="Required skills",
         help_text="What a volunteer must bring, each at the lowest level that will do. "
         "More than that neither helps nor harms anyone's ranking.",

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
-from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
+from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.validators import is_uuid
@@ -158,15 +158,10 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, and what the skill picker asks."""
         count = self.admin_site.admin_view(require_safe(self.volunteer_count_view))
-        usual = self.admin_site.admin_view(require_safe(self.usual_skills_view))
-        return [
-            path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"),
-            path("usual-skills/", usual, name="ctj_api_opportunity_usual_skills"),
-            *super().get_urls(),
-        ]
+        return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
 
     def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
-        """Return in words how many volunteers there are for the rows of the skill picker."""
+        """Return in words how many volunteers there are for the rows of the skill picker, and what a role requires."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         field = SkillLevelsFormField(required=False)
@@ -174,16 +169,10 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
             levels = field.clean(field.widget.value_from_datadict(request.GET, None, "skill_levels"))
         except ValidationError as error:
             return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
-        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
-
-    def usual_skills_view(self, request: HttpRequest) -> HttpResponse:
-        """Return the names of the skills that the last listings of a role require, the most frequent first."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         role = request.GET.get("role")
-        usual = self.get_queryset(request).usual_skills(role) if is_uuid(role) else []
-        names = Skill.objects.current().names_of(usual)
-        return JsonResponse({"skills": [names[skill] for skill in usual if skill in names]})
+        usual = Opportunity.objects.usual_skills(role) if is_uuid(role) else []
+        names = [field.widget.skills.names[skill] for skill in usual]
+        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None]), "usual": names})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Show below the form of a stored listing who fits."""

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.models import CommunityOfPractice, Skill
-from ctj_api.querysets import Requester
+from ctj_api.querysets import Requester, by_any_name
 from ctj_api.validators import MAX_NAME, clean_aliases, lower_name, normal_lines, normal_name, quote
 
 from .history import changes, log_addition, log_changes, snapshot
@@ -150,11 +150,7 @@ class SkillImport:
         skills = Skill.objects.select_for_update(no_key=True).order_by("pk")
         self._skills = {lower_name(skill.name): skill for skill in skills.prefetch_related("communities_of_practice")}
         self._spellings = spellings_of(skill.name for skill in self._skills.values())
-        named = {lower_name(cells["name"]): self._named(cells) for _, cells in rows}
-        others = [skill for name, skill in self._skills.items() if name not in named]
-        # Where two skills have a name, it is the first one's; the other one is in the file, and refused there.
-        skills_backwards = reversed([*others, *named.values()])
-        self._known = {lower_name(text): skill for skill in skills_backwards for text in (skill.name, *skill.aliases)}
+        self._known: dict[str, object] = {**by_any_name(self._skills.values())}
         self._first_numbers: dict[str, int] = {}
         self.rows = [self._row(number, cells) for number, cells in rows]
         self.wrong_rows = [row for row in self.rows if row.problems]
@@ -176,28 +172,23 @@ class SkillImport:
         for texts, skills in alike.items():
             log_changes(user, skills, texts)
 
-    def _named(self, cells: dict[str, str]) -> Skill:
-        """Return a skill with the names that a row gives it."""
-        stored = self._skills.get(lower_name(cells["name"]))
-        aliases = cells["aliases"].splitlines() if "aliases" in cells else stored.aliases if stored else []
-        return Skill(name=cells["name"], aliases=aliases)
-
     def _row(self, number: int, cells: dict[str, str]) -> ImportedRow:
         stored = self._skills.get(lower_name(cells["name"]))
         before = _cells_of(stored) if stored else dict.fromkeys(COLUMNS, "")
         after = before | cells
         name, communities = after["name"], self._keys(after["communities_of_practice"])
         after["communities_of_practice"] = communities
-        problems = []
+        problems = list(self._problems(number, after))
         try:
-            after["aliases"] = "\n".join(clean_aliases(name, after["aliases"].splitlines(), self._known))
+            aliases = clean_aliases(name, after["aliases"].splitlines(), self._known)
+            after["aliases"] = "\n".join(aliases)
+            self._known |= dict.fromkeys(map(lower_name, (name, *aliases)), name)
         except ValidationError as error:
             problems.append(error.messages[0])
         warnings = []
         if before != after:
             warnings = warnings_of(name, communities, {} if stored else self._spellings)
             self._spellings |= spellings_of([name])
-        problems += self._problems(number, after)
         if stored and stored.retired_at:
             problems.append(f"{quote(name)} is retired: an administrator can bring it back.")
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
@@ -216,7 +207,7 @@ class SkillImport:
         first = self._first_numbers.setdefault(lower_name(name), number)
         if name and first != number:
             yield f"Row {first} has this name already."
-        if "\0" in name + cells["description"]:
+        if "\0" in name + cells["description"] + cells["aliases"]:
             yield "This has a null character, which can't be stored."
         unknown = [area for area in _words(cells["communities_of_practice"]) if area not in self._communities]
         if unknown:

@@ -3,26 +3,24 @@
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import ManyToManyField, QuerySet
-from django.forms import CheckboxSelectMultiple
+from django.forms import CheckboxSelectMultiple, Textarea
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.functional import cached_property
 from django.utils.text import Truncator
 
 from ctj_api.catalog.merging import merge_skills
 from ctj_api.models import Skill
-from ctj_api.querysets import Usage, by_any_name
-from ctj_api.validators import clean_aliases
+from ctj_api.querysets import Usage
 
-from .forms import SkillFileForm, VersionedForm, digest_of
+from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
@@ -32,53 +30,20 @@ LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
 FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
+ALIASES_HELP = "By which people find it as well, such as k8s for Kubernetes: one name a line."
 
 
-class NamesFormField(forms.Field):
-    """Names, one a line."""
+class LinesInput(Textarea):
+    """A text of lines, of which empty ones are left out."""
 
-    widget = forms.Textarea
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return the lines to show."""
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: str | None) -> list[str]:
-        """Return the lines."""
-        return (value or "").splitlines()
-
-
-class SkillForm(VersionedForm[Skill]):
-    """A skill with its other names, none of which is another skill's."""
-
-    aliases = NamesFormField(
-        required=False,
-        widget=forms.Textarea({"rows": 3}),
-        label="Other names",
-        help_text="What people type for it, such as k8s for Kubernetes: one name a line. "
-        "They find the skill, and the listings that require it, by these as well.",
-    )
-
-    @cached_property
-    def _others(self) -> dict[str, Skill]:
-        return by_any_name(Skill.objects.exclude(pk=self.instance.pk))
-
-    def clean_name(self) -> str:
-        """Return the name; raises a ``ValidationError`` where it is another skill's alias."""
-        name: str = self.cleaned_data["name"]
-        clean_aliases(name, [], self._others)
-        return name
-
-    def clean_aliases(self) -> list[str]:
-        """Return the other names in normal form; raises a ``ValidationError`` for wrong ones."""
-        name = self.cleaned_data.get("name", self.instance.name)
-        return clean_aliases(name, self.cleaned_data["aliases"], self._others)
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        """Return the lines that were sent."""
+        return "\n".join(filter(None, map(str.strip, data.get(name, "").splitlines())))
 
 
 class SkillAdmin(CatalogAdmin[Skill]):
     """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
-    form = SkillForm
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
@@ -86,6 +51,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
     formfield_overrides: ClassVar = {
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
+        ArrayField: {"delimiter": "\n", "widget": LinesInput({"rows": 3}), "help_text": ALIASES_HELP},
     }
     actions = (MERGE, *CatalogAdmin.actions)
 
@@ -141,12 +107,10 @@ class SkillAdmin(CatalogAdmin[Skill]):
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
 
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Return the page of a deletion, which offers to merge a skill in use."""
         others = Skill.objects.current() if self.has_merge_permission(request) else []
-        return super().delete_view(request, object_id, {**(extra_context or {}), "others": others})
+        return super().delete_view(request, object_id, {"others": others})
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the communities, and warn of what is probably a mistake."""
@@ -183,14 +147,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         is_answer = "post" in request.POST
         kept = next((skill for skill in skills if str(skill.pk) == request.POST.get("kept")), None)
         if is_answer and kept is not None:
-            self._merge(request, kept, [skill for skill in skills if skill != kept])
+            dropped = [skill for skill in skills if skill != kept]
+            messages.success(request, _merged(kept, dropped, merge_skills(request.user, kept, dropped)))
             return None
         context = {"skills": skills, "is_missing": is_answer, "action": MERGE, "checkbox_name": ACTION_CHECKBOX_NAME}
         return self._page(request, "merge", "Merge skills", context)
-
-    def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
-        usage = merge_skills(request.user, kept, dropped)
-        messages.success(request, _merged(kept, dropped, usage))
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, with those of the file."""

@@ -132,10 +132,10 @@ class SkillPicker(RowEditor):
     empty_row = SkillRow("", "")
     spare_rows = 5
 
-    def __init__(self, *, count_url: object = None, usual_url: object = None) -> None:
-        """Take where to ask, if that is of use, how many volunteers fit the rows, and what a role usually requires."""
+    def __init__(self, *, count_url: object = None) -> None:
+        """Take the address that answers how many volunteers there are for the rows, if that is of use."""
         super().__init__()
-        self.urls = {"count_url": count_url, "usual_url": usual_url}
+        self.count_url = count_url
         self.skills = SkillIndex()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "SkillPicker":
@@ -150,7 +150,8 @@ class SkillPicker(RowEditor):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
         context = super().get_context(name, value, attrs)
-        context["widget"] |= self.row_context(value or []) | self.urls
+        context["widget"] |= self.row_context(value or [])
         context["widget"]["skills"] = self.skills.offered(value or [])
+        context["widget"]["count_url"] = self.count_url
         context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]
         return context

@@ -16,7 +16,7 @@ SKILL_NAMES = r"""
 CREATE FUNCTION ctj_skill_names(name text, aliases text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-    RETURN array_to_string(name || aliases, E'\n');
+    RETURN array_to_string(name || aliases, E'\n', '');
 END $$;
 """
 
@@ -108,15 +108,6 @@ LINES = models.Func(models.Value(""), models.F("aliases"), function="ctj_skill_n
 ARE_NORMAL = models.Q(
     models.lookups.Regex(LINES, rf"^(\n{WORD}( {WORD})*){{0,20}}$"),
     ctj_api.constraints.IsComposed(LINES),
-    models.lookups.IsNull(
-        models.Func(
-            models.F("aliases"),
-            models.Value(None),
-            function="array_position",
-            output_field=models.IntegerField(),
-        ),
-        True,
-    ),
 )
 
 

@@ -124,10 +124,7 @@ ADMIN_MODELS = {
         "import": admins(200),
         "export": admins(200),
     },
-    "opportunity": {
-        **READ,
-        **dict.fromkeys(("add", "delete", "volunteer_count", "usual_skills"), site_page(200)),
-    },
+    "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
     "communityofpractice": VIEW_ONLY,
     "role": VIEW_ONLY,
     "project": VIEW_ONLY,
@@ -142,7 +139,7 @@ ADMIN_MODELS = {
     "syncrun": {**{page: admins(200) for page in READ}, "add": site_page(403), "delete": site_page(403)},
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
-LISTS = {"changelist", "add", "volunteer_count", "usual_skills", "import", "export", "listings"}
+LISTS = {"changelist", "add", "volunteer_count", "import", "export", "listings"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {
     **{f"{model}_history": site_page(200) for model in ADMIN_MODELS},
@@ -162,7 +159,6 @@ ADMIN_POSTS = {
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),
     "opportunity_volunteer_count": site_page(405),
-    "opportunity_usual_skills": site_page(405),
 }
 
 

@@ -7,7 +7,6 @@ from django import forms
 from django.http import QueryDict
 from django.test import TestCase
 from django.urls import reverse
-from django.utils import timezone
 
 from ctj_api.desk.forms import CHOOSE_OR_ASK, NO_NAME, SkillLevelsFormField
 from ctj_api.desk.widgets import SkillIndex
@@ -118,22 +117,22 @@ class SkillPickerTests(TestCase):
         self.assertIn('<option value="SQL" data-aliases="Structured &lt;b&gt;\nreact\n"></option>', page)
 
     def test_pm_user_is_suggested_what_the_role_usually_requires(self) -> None:
-        """The most frequent of its last listings first, in as many queries for many; no retired ones."""
+        """The most frequent of its last listings first, in as many queries for many."""
         self.client.force_login(make_pm_user())
-        role, retired = make_role(), make_skill(retired_at=timezone.now())
+        role, other = make_role(), make_skill()
         make_opportunity({make_skill(): 3})
-        for levels in ({self.sql: 1, self.react: 5, retired: 2}, {self.sql: 2, retired: 2}):
+        for levels in ({self.sql: 1, self.react: 5, other: 2}, {self.sql: 2, other: 2}, {self.sql: 1}):
             make_opportunity(levels, role=role)
-        url = reverse("admin:ctj_api_opportunity_usual_skills")
-        self.assertEqual(self.client.get(url, {"role": str(role.pk)}).json(), {"skills": ["SQL", "React"]})
+        url = reverse("admin:ctj_api_opportunity_volunteer_count")
+        self.assertEqual(self.client.get(url, {"role": str(role.pk)}).json()["usual"], ["SQL", other.name, "React"])
         for nobodys in ({}, {"role": ""}, {"role": UNKNOWN_ID}, {"role": "x"}):
-            self.assertEqual(self.client.get(url, nobodys).json(), {"skills": []})
+            self.assertEqual(self.client.get(url, nobodys).json()["usual"], [])
         queries = count_queries(partial(self.client.get, url, {"role": str(role.pk)}))
         for _ in range(20):
             make_opportunity({make_skill(): 3, self.react: 1}, role=role)
         self.assertEqual(count_queries(partial(self.client.get, url, {"role": str(role.pk)})), queries)
-        usual = self.client.get(url, {"role": str(role.pk)}).json()["skills"]
-        self.assertEqual((usual[:2], len(usual)), (["React", "SQL"], 8 - 1))
+        usual = self.client.get(url, {"role": str(role.pk)}).json()["usual"]
+        self.assertEqual((usual[:3], len(usual)), (["React", "SQL", other.name], 8))
 
     def test_pm_user_changing_a_row_changes_the_field(self) -> None:
         """The same matrix in another order or case is none; wrong rows are one."""

@@ -27,7 +27,7 @@
       }));
       const aliases = this.skills.flatMap(({ name, aliases }) => aliases.map((alias) => [fold(alias), name]));
       this.names = new Map([...aliases, ...this.skills.map(({ name }) => [fold(name), name])]);
-      this.usual = [];
+      this.usual = root.querySelector(".skill-usual");
       this.added = 0;
       this.all = new Set();
       for (const element of [...this.rows.children]) {
@@ -45,10 +45,9 @@
       }
       const form = root.closest("form");
       this.role = form.elements.role;
-      this.role?.addEventListener("change", () => this.suggest());
+      this.role?.addEventListener("change", () => this.count());
       form.addEventListener("restore", ({ detail }) => this.restore(detail));
       this.count();
-      this.suggest();
     }
 
     add() {
@@ -72,7 +71,6 @@
         row.level.value = levels[index];
       });
       this.changed();
-      this.suggest();
     }
 
     chosenBesides(field) {
@@ -103,34 +101,25 @@
       return [...groups].sort(([a], [b]) => (b === first) - (a === first) || (a < b ? -1 : 1));
     }
 
-    async suggest() {
-      if (!this.root.dataset.usualUrl || !this.role) {
-        return;
-      }
-      const asked = this.role.value;
-      try {
-        const answer = await fetch(`${this.root.dataset.usualUrl}?${new URLSearchParams({ role: asked })}`);
-        const usual = answer.ok ? (await answer.json()).skills : [];
-        if (asked === this.role.value) {
-          this.usual = usual;
-        }
-      } catch {
-        this.usual = [];
-      }
+    /* What isn't offered is retired. */
+    suggest(names) {
+      const buttons = names.filter((name) => this.names.has(fold(name))).map((name) => this.usualButton(name));
+      this.usual.replaceChildren("Listings of this role often require: ", ...buttons);
       this.showUsual();
     }
 
+    /* Hides what is chosen already. The buttons stay, for one may be about to be clicked. */
     showUsual() {
       const chosen = this.chosenBesides(null);
-      const buttons = this.usual.filter((name) => !chosen.has(fold(name))).map((name) => this.usualButton(name));
-      const place = this.root.querySelector(".skill-usual");
-      place.replaceChildren("Listings of this role often require: ", ...buttons);
-      place.hidden = !buttons.length;
+      const buttons = [...this.usual.querySelectorAll("button")];
+      buttons.forEach((button) => (button.hidden = chosen.has(fold(button.value))));
+      this.usual.hidden = buttons.every(({ hidden }) => hidden);
     }
 
     usualButton(name) {
       const button = document.createElement("button");
       button.type = "button";
+      button.value = name;
       button.textContent = name;
       button.setAttribute("aria-label", `Add ${name}`);
       button.addEventListener("click", () => {
@@ -163,7 +152,8 @@
       }
       this.asked?.abort();
       this.asked = new AbortController();
-      const query = new URLSearchParams();
+      const role = this.role?.value;
+      const query = new URLSearchParams(role && role !== this.suggestedFor ? { role } : {});
       for (const row of this.all) {
         if (row.field.value && row.level.value && !row.problem()) {
           query.append("skill_levels_name", row.field.value);
@@ -172,7 +162,12 @@
       }
       try {
         const answer = await fetch(`${this.root.dataset.countUrl}?${query}`, { signal: this.asked.signal });
-        this.status.textContent = answer.ok ? (await answer.json()).text : "";
+        const { text, usual } = answer.ok ? await answer.json() : { text: "", usual: [] };
+        this.status.textContent = text;
+        if (role !== this.suggestedFor) {
+          this.suggestedFor = role;
+          this.suggest(usual);
+        }
       } catch (error) {
         if (error.name !== "AbortError") {
           this.status.textContent = "";
