@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from django.apps import apps
@@ -103,7 +103,7 @@ class ProjectQuerySet(CatalogQuerySet[Any]):
 class SkillQuerySet(CatalogQuerySet["Skill"]):
     """Skills of the catalog, found by name, other names and description."""
 
-    all_names = Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField())
+    all_names: ClassVar[Any] = Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField())
     document = lexemes(all_names, "description")
 
     def ranked_search(self, text: str) -> Self:
@@ -230,7 +230,7 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         relevance = SearchRank(self.document, TextQuery(text))
         return self.order_by(has_whole_words.desc(), relevance.desc(), "-created_at", "id")
 
-    def usual_skills(self, role: object) -> list[str]:
+    def usual_skills(self, role: Any) -> list[str]:
         """Return the ids of the eight skills that the last 100 listings of ``role`` require most often."""
         newest = self.filter(role=role).order_by("-created_at", "id")[:100]
         levels = newest.values_list("skills_required_matrix__levels", flat=True)
