@@ -1,7 +1,5 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -9,7 +7,6 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
-from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.db import models
 from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstraint
@@ -192,12 +189,6 @@ class Skill(CatalogModel):
     def clean(self) -> None:
         """Bring the other names into normal form; raises a ``ValidationError`` for a name of another skill."""
         self.aliases = clean_aliases(self.name, self.aliases, by_any_name(Skill.objects.exclude(pk=self.pk)))
-
-    def add_aliases(self, aliases: Iterable[str], known: Mapping[str, object]) -> None:
-        """Add other names as long as there is room, without those that are ``known`` as another skill's."""
-        for alias in aliases:
-            with suppress(ValidationError):
-                self.aliases = clean_aliases(self.name, [*self.aliases, alias], known)
 
 
 class SkillMatrix(TimestampedModel):

@@ -20,7 +20,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import RETIRED, is_uuid, lower_name
+from .validators import RETIRED, add_aliases, is_uuid, lower_name
 
 if TYPE_CHECKING:
     from .models import Opportunity, Skill, SkillMatrix, UserProfile
@@ -143,8 +143,8 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
         kept.communities_of_practice.add(*communities)
         *others, stored = sorted(locked, key=lambda skill: (skill == kept, skill.name))
-        kept.aliases = stored.aliases
-        kept.add_aliases(chain((skill.name for skill in others), *(skill.aliases for skill in others)), {})
+        names = chain((skill.name for skill in others), *(skill.aliases for skill in others))
+        kept.aliases = add_aliases(kept.name, stored.aliases, names, {})
         kept.save(update_fields=["aliases", "updated_at"])
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage

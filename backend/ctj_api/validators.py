@@ -5,6 +5,7 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -105,6 +106,14 @@ def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]
     if others:
         raise ValidationError([f"{quote(names[key])} is a name of {quote(owner)}." for key, owner in others.items()])
     return found
+
+
+def add_aliases(name: str, aliases: list[str], more: Iterable[str], known: Mapping[str, object]) -> list[str]:
+    """Return ``aliases`` with those of ``more`` that are nobody else's name, as long as there is room."""
+    for alias in more:
+        with suppress(ValidationError):
+            aliases = clean_aliases(name, [*aliases, alias], known)
+    return aliases
 
 
 def normal_lines(text: str) -> str:

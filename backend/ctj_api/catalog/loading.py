@@ -20,7 +20,7 @@ from rest_framework import serializers
 from ctj_api.enums import PracticeArea
 from ctj_api.models import CommunityOfPractice, Project, Role, Skill
 from ctj_api.querysets import by_any_name
-from ctj_api.validators import MAX_NAME, lower_name, normal_name, normal_week, validate_meeting_times
+from ctj_api.validators import MAX_NAME, add_aliases, lower_name, normal_name, normal_week, validate_meeting_times
 
 from .source import KEPT_ELSEWHERE, is_kept_elsewhere
 
@@ -239,16 +239,16 @@ def _load_skills(catalog: Catalog, communities: Communities) -> tuple[int, int]:
         if not skills and lower_name(entry["name"]) in known:
             continue
         if not skills:
-            skill = Skill(name=entry["name"], description=entry["description"])
-            skill.add_aliases(entry["aliases"], known)
+            aliases = add_aliases(entry["name"], [], entry["aliases"], known)
+            skill = Skill(name=entry["name"], aliases=aliases, description=entry["description"])
             added.append(skill)
         elif (skill := skills[0]).retired_at:
             continue
         else:
             missing -= set(skill.communities_of_practice.all())
-            before = skill.aliases
-            skill.add_aliases(entry["aliases"], known)
-            if missing or skill.aliases != before or (entry["description"] and not skill.description):
+            aliases = add_aliases(skill.name, skill.aliases, entry["aliases"], known)
+            if missing or skill.aliases != aliases or (entry["description"] and not skill.description):
+                skill.aliases = aliases
                 skill.description = skill.description or entry["description"]
                 skill.updated_at = timezone.now()
                 updated.append(skill)

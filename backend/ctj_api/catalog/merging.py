@@ -7,6 +7,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from ctj_api.desk.history import log_change, log_changes, snapshot, unattended_account
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Requester, Usage
+from ctj_api.validators import add_aliases
 
 from .loading import Catalog, is_named, locked_communities, stored_skills
 
@@ -49,7 +50,7 @@ def merge_aliases(catalog: Catalog, *, is_dry: bool) -> list[str]:
         if not is_named(kept, name):
             before = snapshot(kept)
             kept.name, former = name, kept.name
-            kept.add_aliases([former], {})
+            kept.aliases = add_aliases(name, kept.aliases, [former], {})
             kept.save(update_fields=["name", "aliases", "updated_at"])
             log_change(author, kept, before)
         if dropped:

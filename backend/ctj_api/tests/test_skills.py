@@ -81,7 +81,7 @@ class SkillTests(APITestCase):
 
     def test_anonymous_search_puts_names_before_descriptions(self) -> None:
         """Whole words before beginnings, and other names count as names; equal hits go by name."""
-        for name, aliases in (("Zig", ["reacting"]), ("Angular", []), ("Vue", ["Re", "Reactive Vue"])):
+        for name, aliases in {"Zig": ["reacting"], "Angular": [], "Vue": ["Re", "Reactive Vue"]}.items():
             make_skill(name=name, aliases=aliases, description="Unlike React")
         self.assertEqual(self.names(search="react"), ["React", "Zig", "Vue", "Angular"])
         self.assertEqual(self.names(search="re"), ["Vue", "React", "Zig", "Angular"])
@@ -182,18 +182,10 @@ class SkillAliasTests(TestCase):
 
     def test_administrator_merging_keeps_names_as_other_names(self) -> None:
         """First the kept skill's own, then the names, then other names of the others, twenty in all."""
-        dropped = [
-            make_skill(name=f"{letter} 0", aliases=[f"{letter} {number}" for number in range(1, 12)]) for letter in "AB"
-        ]
-        Skill.objects.filter(pk__in=[skill.pk for skill in dropped]).merge_into(self.skill)
-        kept = [
-            "k8s",
-            "Kube",
-            "A 0",
-            "B 0",
-            *(f"A {number}" for number in range(1, 12)),
-            *(f"B {number}" for number in range(1, 6)),
-        ]
+        own = [str(number) for number in range(12)]
+        dropped = [make_skill(name=name, aliases=[f"{name}{number}" for number in own]).pk for name in "AB"]
+        Skill.objects.filter(pk__in=dropped).merge_into(self.skill)
+        kept = ["k8s", "Kube", "A", "B", *(f"A{number}" for number in own), "B0", "B1", "B2", "B3"]
         self.assertEqual(Skill.objects.get(pk=self.skill.pk).aliases, kept)
 
     def test_administrator_deleting_a_skill_in_use_is_offered_to_merge_it(self) -> None:
