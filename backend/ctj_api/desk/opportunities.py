@@ -22,7 +22,9 @@ from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.validators import is_uuid
 
+from .deleted import keep_deleted, tell_where_deleted
 from .display import skill_chips, status_word, week_text
+from .first_page import AttentionFilter
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .reference import CommunityFilter
@@ -106,6 +108,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     list_filter = (
         PostedByFilter,
         StatusFilter,
+        AttentionFilter,
         ("role__community_of_practice", CommunityFilter),
         ("project", CurrentProjectFilter),
     )
@@ -202,6 +205,18 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         if not change:
             obj.created_by_id = request.user.pk
         super().save_model(request, obj, form, change)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> None:
+        """Delete the chosen listings, and say where they can be restored."""
+        keep_deleted(request.user, queryset)
+        super().delete_queryset(request, queryset)
+        tell_where_deleted(request)
+
+    def delete_model(self, request: HttpRequest, obj: Opportunity) -> None:
+        """Delete the listing, and say where it can be restored."""
+        keep_deleted(request.user, [obj])
+        super().delete_model(request, obj)
+        tell_where_deleted(request)
 
     def take(self, step: Transition, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
         """Take a step with those of ``chosen`` that allow it, and say what became of the others."""
