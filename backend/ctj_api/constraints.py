@@ -77,6 +77,13 @@ def normal_name_constraint(field: str, name: str) -> CheckConstraint:
     return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 
 
+def normal_aliases_constraint(aliases: str, name: str, at_most: int) -> CheckConstraint:
+    """Return the constraint that ``aliases`` are so many names at most, in the form of ``normal_name``."""
+    lines = Func(Value(""), F(aliases), function="ctj_skill_names", output_field=models.TextField())
+    are_normal = models.lookups.Regex(lines, rf"^(\n{_WORD}( {_WORD})*){{0,{at_most}}}$")
+    return CheckConstraint(condition=Q(are_normal) & Q(IsComposed(lines)), name=name)
+
+
 def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:
     """Return the constraint that ``field`` is a number of hours that a week has."""
     return CheckConstraint(condition=Q(**{f"{field}__range": (0, MAX_HOURS)}), name=name)

@@ -27,15 +27,15 @@ DEFAULT_MATCH_LIMIT = 20
 MAX_MATCH_LIMIT = 100
 
 
-def _search(places: str) -> Parameter:
-    return Parameter(SearchField(), places, allow_empty=True, method=lambda rows, _, text: rows.search(text))
+def _search(places: str, by: str = "search") -> Parameter:
+    return Parameter(SearchField(), places, allow_empty=True, method=lambda rows, _, text: getattr(rows, by)(text))
 
 
 class SkillFilter(StrictFilterSet):
     """Skills of a community, or with words in their name or description."""
 
     community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="communities_of_practice")
-    search = _search("the name or the description")
+    search = _search("the name, other names or the description", by="ranked_search")
 
 
 class RoleFilter(StrictFilterSet):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
-from .loading import lower_name
+from ctj_api.validators import lower_name
 
 # So few may always be retired or renamed at once.
 MAX_UNGUARDED = 5

@@ -16,8 +16,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from ctj_api.http.serializer_fields import TextField
-from ctj_api.models import MAX_NAME
-from ctj_api.validators import is_uuid, normal_name
+from ctj_api.validators import MAX_NAME, is_uuid, normal_name
 
 from .download import receive
 

@@ -49,6 +49,7 @@ MEETINGS_HELP = (
     "Those of this role, each week. One past midnight takes two rows: until 12 AM, and from 12 AM of the next day on. "
     "Left empty, the meetings of the project count"
 )
+CHOOSE_OR_ASK = "Choose one from the list, or ask an administrator to add it."
 NO_DAY = "A meeting stands without a day: choose one, or empty the whole row."
 NONE_AND_SOME = "There are meetings, and none at all is ticked: untick it, or empty the rows."
 
@@ -91,7 +92,7 @@ class SkillLevelsFormField(forms.Field):
         if not row.name:
             return NO_NAME
         if skill is None:
-            return f"There is no skill {quote(row.name)}. Choose one from the list."
+            return f"There is no skill {quote(row.name)}. {CHOOSE_OR_ASK}"
         if row.level not in map(str, SkillLevel.values):
             return f"{row.name}: choose a level."
         return f"{self.widget.skills.names[skill]} is listed {times[skill]} times." if times[skill] > 1 else ""

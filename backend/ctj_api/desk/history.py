@@ -205,6 +205,8 @@ def _texts(field: Any, known: Names, *values: Any) -> list[str]:
 
 
 def _text(field: Field[Any, Any], value: Any) -> str:
+    if isinstance(value, list):
+        return get_text_list(value, "and") or NOTHING
     choices = dict(field.flatchoices)
     if value in choices:
         return str(choices[value])

@@ -20,6 +20,7 @@ from ctj_api.matching import Coverage
 from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
+from ctj_api.validators import is_uuid
 
 from .deleted import keep_deleted, tell_where_deleted
 from .display import skill_chips, status_word, week_text
@@ -156,7 +157,7 @@ class OpportunityAdmin(OpportunityFormPages):
         return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
 
     def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
-        """Return in words how many volunteers there are for the rows of the skill picker."""
+        """Return in words how many volunteers there are for the rows of the skill picker, and what a role requires."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         field = SkillLevelsFormField(required=False)
@@ -164,7 +165,10 @@ class OpportunityAdmin(OpportunityFormPages):
             levels = field.clean(field.widget.value_from_datadict(request.GET, None, "skill_levels"))
         except ValidationError as error:
             return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
-        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
+        role = request.GET.get("role")
+        usual = Opportunity.objects.usual_skills(role) if is_uuid(role) else []
+        names = [field.widget.skills.names[skill] for skill in usual]
+        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None]), "usual": names})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Show below the form of a stored listing what volunteers read of it, and who fits."""

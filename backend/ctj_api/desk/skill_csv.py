@@ -10,18 +10,17 @@ from typing import NamedTuple
 from django.core import signing
 from django.core.exceptions import ValidationError
 
-from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
-from ctj_api.models import MAX_NAME, CommunityOfPractice, Skill
-from ctj_api.querysets import Requester
-from ctj_api.validators import normal_lines, normal_name, quote
+from ctj_api.models import CommunityOfPractice, Skill
+from ctj_api.querysets import Requester, by_any_name
+from ctj_api.validators import MAX_NAME, clean_aliases, lower_name, normal_lines, normal_name, quote
 
 from .history import changes, log_addition, log_changes, snapshot
 
 type NumberedRow = tuple[int, dict[str, str]]
 
-COLUMNS = ("name", "description", "communities_of_practice")
+COLUMNS = ("name", "description", "communities_of_practice", "aliases")
 SEPARATOR = "|"
 MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
@@ -151,6 +150,7 @@ class SkillImport:
         skills = Skill.objects.select_for_update(no_key=True).order_by("pk")
         self._skills = {lower_name(skill.name): skill for skill in skills.prefetch_related("communities_of_practice")}
         self._spellings = spellings_of(skill.name for skill in self._skills.values())
+        self._known: dict[str, object] = {**by_any_name(self._skills.values())}
         self._first_numbers: dict[str, int] = {}
         self.rows = [self._row(number, cells) for number, cells in rows]
         self.wrong_rows = [row for row in self.rows if row.problems]
@@ -178,11 +178,17 @@ class SkillImport:
         after = before | cells
         name, communities = after["name"], self._keys(after["communities_of_practice"])
         after["communities_of_practice"] = communities
+        problems = list(self._problems(number, after))
+        try:
+            aliases = clean_aliases(name, after["aliases"].splitlines(), self._known)
+            after["aliases"] = "\n".join(aliases)
+            self._known |= dict.fromkeys(map(lower_name, (name, *aliases)), name)
+        except ValidationError as error:
+            problems.append(error.messages[0])
         warnings = []
         if before != after:
             warnings = warnings_of(name, communities, {} if stored else self._spellings)
             self._spellings |= spellings_of([name])
-        problems = list(self._problems(number, after))
         if stored and stored.retired_at:
             problems.append(f"{quote(name)} is retired: an administrator can bring it back.")
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
@@ -201,7 +207,7 @@ class SkillImport:
         first = self._first_numbers.setdefault(lower_name(name), number)
         if name and first != number:
             yield f"Row {first} has this name already."
-        if "\0" in name + cells["description"]:
+        if "\0" in name + cells["description"] + cells["aliases"]:
             yield "This has a null character, which can't be stored."
         unknown = [area for area in _words(cells["communities_of_practice"]) if area not in self._communities]
         if unknown:
@@ -214,7 +220,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
     skills = [row.skill for row in rows]
     for row in rows:
         row.skill.name, row.skill.description = row.after["name"], row.after["description"]
-    columns = ["name", "description", "updated_at"]
+        row.skill.aliases = row.after["aliases"].splitlines()
+    columns = ["name", "description", "aliases", "updated_at"]
     Skill.objects.bulk_create(skills, update_conflicts=True, unique_fields=["id"], update_fields=columns)
     links = Skill.communities_of_practice.through._default_manager
     links.filter(skill__in=skills).delete()
@@ -227,7 +234,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
 
 def _cells_of(skill: Skill) -> dict[str, str]:
     areas = SEPARATOR.join(community.practice_area for community in skill.communities_of_practice.all())
-    return dict(zip(COLUMNS, (skill.name, skill.description, areas), strict=True))
+    cells = (skill.name, skill.description, areas, "\n".join(skill.aliases))
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def _words(cell: str) -> list[str]:

@@ -76,7 +76,7 @@ class ConstraintTests(TestCase):
         """Return an update that no validator sees."""
         return lambda: type(row)._default_manager.filter(pk=row.pk).update(**values)
 
-    def write(self, row: models.Model, column: str, value: str) -> Callable[[], Any]:
+    def write(self, row: models.Model, column: str, value: Any) -> Callable[[], Any]:
         """Return an update that goes past the field's normal form."""
         return partial(make.execute, f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", value, row.pk)
 
@@ -103,6 +103,7 @@ class ConstraintTests(TestCase):
             "project_meeting_times_shape": self.change(self.project, meeting_times=[]),
             "skill_name_unique_in_any_case": partial(make.make_skill, name="rEACT"),
             "skill_name_normal": self.write(self.skill, "name", "Cafe\u0301"),
+            "skill_aliases_normal": self.change(self.skill, aliases=[None]),
             "skill_matrix_levels_shape": self.write_levels("[]"),
             "skill_matrix_levels_size": self.write_levels(json.dumps({str(uuid4()): 1 for _ in range(251)})),
             "user_email_lower_case": self.write(self.user, "email", "Ana@example.org"),
@@ -129,6 +130,16 @@ class ConstraintTests(TestCase):
         for constraint, write in cases.items():
             with self.subTest(constraint):
                 self.assert_refused(constraint, write)
+
+    def test_sql_write_of_aliases_succeeds_in_their_normal_form_only(self) -> None:
+        """Each is one line, none is empty or NULL, and there are twenty at most."""
+        names = [f"Name {number}, |\u00e9" for number in range(21)]
+        wrong: list[Any] = [*"\n\t\u200b\u00a0", "", " a", "a  b", "Cafe\u0301", None]
+        for aliases in (names, *(["a", alias] for alias in wrong)):
+            with self.subTest(aliases[-1]):
+                self.assert_refused("skill_aliases_normal", self.write(self.skill, "aliases", aliases))
+        for aliases in (names[:20], []):
+            self.write(self.skill, "aliases", aliases)()
 
     def test_sql_write_of_addresses_is_refused_as_by_the_validator(self) -> None:
         """Quotes, literals, what means something in links, controls, no dot in the domain; createsuperuser as well."""

@@ -186,7 +186,7 @@ class CatalogTests(TestCase):
         self.assertEqual(set(Skill.objects.filter(description="")), {own})
         told = [
             (str(listing.pk), "Changed CSS, which became HTML/CSS."),
-            (str(postgres.pk), "Changed name from Postgres to PostgreSQL."),
+            (str(postgres.pk), "Changed name from Postgres to PostgreSQL and other names from nothing to Postgres."),
             (str(css.pk), "Merged into HTML/CSS."),
             (str(git.pk), "Merged into it: Git/Version Control."),
         ]
@@ -208,6 +208,26 @@ class CatalogTests(TestCase):
         names = Skill.objects.values_list("name", flat=True)
         self.assertEqual(set(names), {"HTML/CSS", "Git", "YARN", "Spinning"})
         self.assertEqual(Skill.objects.get(name="HTML/CSS").communities_of_practice.count(), 1)
+
+    def test_operator_loads_aliases_beside_those_of_administrators(self) -> None:
+        """Each that no other skill bears, twenty at most; former names aren't stored, merged skills don't come back."""
+        make_skill(name="Knitting", aliases=["Yarn"])
+        full = make_skill(name="Full", aliases=[str(number) for number in range(20)])
+        make_skill(name="Purl", aliases=["Loops", "Crochet", "one too many"])
+        entries: list[dict[str, Any]] = [
+            {"name": "knitting", "aliases": ["loops", "Needles", "yarn"], "former_names": ["Needlework"]},
+            {"name": "Sewing", "aliases": ["Stitches", "ONE too many"]},
+            {"name": "FULL", "aliases": ["Twenty-one"]},
+            {"name": "Crochet"},
+        ]
+        self.assertIn("1 skills added, 1 skills updated", self.load({"skills": entries}))
+        self.assertEqual(self.load({"skills": entries}), NOTHING)
+        aliases = dict(Skill.objects.values_list("name", "aliases"))
+        self.assertEqual(aliases["Knitting"], ["Yarn", "Needles"])
+        self.assertEqual((aliases["Sewing"], aliases["Full"]), (["Stitches"], full.aliases))
+        self.assertNotIn("Crochet", aliases)
+        self.load()
+        self.assertEqual(Skill.objects.get(name="Kubernetes").aliases, ["k8s"])
 
     def test_operator_merging_while_people_depot_keeps_the_catalog_is_refused(self) -> None:
         """And nothing is renamed."""

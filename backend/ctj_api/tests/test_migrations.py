@@ -26,7 +26,7 @@ BEFORE_THE_FIRST_RELEASE = {"0004_search_document", "0007_listing_indexes"}
 # The version before fails where somebody writes a name with what can't be seen, as only an attacker or a defect does.
 REFUSES_ATTACKS_ONLY = {"0009_person_names", "0013_normal_names"}
 # Their constraints are of new columns, which that version leaves at their defaults.
-CONSTRAINS_NEW_COLUMNS = {"0016_cognito", "0017_people_depot", "0018_opportunity_meetings"}
+CONSTRAINS_NEW_COLUMNS = {"0016_cognito", "0017_people_depot", "0018_opportunity_meetings", "0019_desk"}
 INSERT_USER = """
     INSERT INTO ctj_api_userprofile (id, email, first_name, last_name, password, is_superuser, is_staff, is_active,
         is_project_manager, date_joined, created_at, updated_at)

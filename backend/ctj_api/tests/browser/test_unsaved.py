@@ -178,7 +178,7 @@ class UnsavedFormTests(JourneyTestCase):
         account = make_regular_user({self.skills["SQL"]: 2})
         forms = (
             (reverse("admin:ctj_api_userprofile_change", args=[account.pk]), "First name", "Project manager"),
-            (reverse("admin:ctj_api_skill_add"), "Name", "Engineering"),
+            (reverse("admin:ctj_api_skill_add"), "Name:", "Engineering"),
         )
         for path, field, box in forms:
             with self.subTest(path):
