@@ -21,6 +21,7 @@ from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
 from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
+from .candidates import CandidatePages
 from .display import skill_chips, status_word, week_text
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
@@ -85,7 +86,7 @@ def action_of(transition: Transition) -> Callable[..., None]:
     return take_step
 
 
-class OpportunityAdmin(DeskAdmin[Opportunity]):
+class OpportunityAdmin(CandidatePages, DeskAdmin[Opportunity]):
     """The listings: one's own first, to be changed, and those of all others, to be read.
 
     Who may do what is what the API says, by the same querysets; administrators may change any listing.
@@ -176,7 +177,8 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         # A form that was refused has changed the row that it shows.
         listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
         if listing is not None:
-            context["who_fits"] = who_fits(listing)
+            reader: Any = request.user
+            context["who_fits"] = who_fits(listing, reader)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:

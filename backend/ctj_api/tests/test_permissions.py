@@ -124,7 +124,10 @@ ADMIN_MODELS = {
         "import": admins(200),
         "export": admins(200),
     },
-    "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
+    "opportunity": {
+        **READ,
+        **dict.fromkeys(("add", "delete", "volunteer_count", "candidates"), site_page(200)),
+    },
     "communityofpractice": VIEW_ONLY,
     "role": VIEW_ONLY,
     "project": VIEW_ONLY,
@@ -159,6 +162,7 @@ ADMIN_POSTS = {
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),
     "opportunity_volunteer_count": site_page(405),
+    "opportunity_candidates": site_page(405),
 }
 
 

@@ -1,0 +1,103 @@
+"""The candidates of a listing: all volunteers that the API ranks for it, in pages or as a CSV file."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from ctj_api.models import Opportunity
+from ctj_api.ranking.matches import Narrowing, VolunteerRanking
+
+from .csv_file import csv_response
+from .who_fits import about, told
+
+A_PAGE = 25
+WORDS = {True: "yes", False: "no", None: "not given"}
+COLUMNS = (
+    "name",
+    "e-mail address",
+    "percent",
+    "skills met",
+    "skills required",
+    "skills",
+    "hours a week",
+    "hours fit",
+    "meetings fit",
+    "free times",
+    "last change",
+)
+
+
+class CandidateFilter(forms.Form):
+    """How far the ranking is narrowed."""
+
+    hours = forms.BooleanField(required=False, label="Hours fit")
+    meetings = forms.ChoiceField(
+        choices=[("", "any"), ("some", "at least one fits"), ("all", "all fit")], required=False
+    )
+    meets_all = forms.BooleanField(required=False, label="Meets all skills")
+    min_percent = forms.IntegerField(required=False, min_value=0, max_value=100, label="At least, in %")
+
+    @property
+    def narrowing(self) -> Narrowing:
+        """What the form asks for, in the terms of the API."""
+        values = self.cleaned_data
+        enough = {"some": any, "all": all}.get(values["meetings"])
+        return Narrowing(Fraction(values["min_percent"] or 0, 100), values["meets_all"], values["hours"], enough)
+
+
+class CandidatePages(admin.ModelAdmin[Opportunity]):
+    """The page of the candidates, for those who may read the listing."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages, with that of the candidates."""
+        view = self.admin_site.admin_view(require_safe(self.candidates_view))
+        return [path("<uuid:pk>/candidates/", view, name="ctj_api_opportunity_candidates"), *super().get_urls()]
+
+    def candidates_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        """Return a page of the ranking, best first, or all of it as a file."""
+        listing = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_view_permission(request, listing):
+            raise PermissionDenied
+        reader: Any = request.user
+        form = CandidateFilter(request.GET)
+        narrowing = form.narrowing if form.is_valid() else Narrowing()
+        ranking = VolunteerRanking(listing, narrowing, timezone.now())
+        if "csv" in request.GET and form.is_valid():
+            return csv_response("candidates", COLUMNS, map(_cells, told(listing, ranking[:], reader)))
+        candidates: Any = ranking if form.is_valid() else []
+        page = Paginator(candidates, A_PAGE).get_page(request.GET.get("page"))
+        context = {
+            **self.admin_site.each_context(request),
+            **about(listing),
+            "opts": self.opts,
+            "title": f"Candidates: {listing}",
+            "form": form,
+            "page": page,
+            "matches": told(listing, list(page), reader),
+        }
+        return TemplateResponse(request, "admin/ctj_api/opportunity/candidates.html", context)
+
+
+def _cells(match: dict[str, Any]) -> Iterator[object]:
+    """Return the cells of a candidate, in the order of the columns."""
+    volunteer = match["volunteer"]
+    yield from (volunteer["name"], volunteer["email"], match["percent"], match["met_count"], match["required_count"])
+    yield ", ".join(f"{skill['name']} {skill['have']}/{skill['required']}" for skill in match["skills"])
+    hours = volunteer["max_available_hours"]
+    yield "not given" if hours is None else hours
+    yield WORDS[match["fits_hours"]]
+    yield "all" if match["fits_all_meetings"] else WORDS[match["fits_meetings"]]
+    yield "; ".join(match["free"]) or "not given"
+    yield f"{timezone.localtime(match['changed_at']):%Y-%m-%d}"
