@@ -1,5 +1,6 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from .constraints import (
 from .enums import Experience, PracticeArea, Source, Status, SyncOutcome, WorkEnvironment
 from .fields import LowercaseEmailField, NameField, SkillLevelsField
 from .querysets import (
+    DeletedOpportunityQuerySet,
     OpportunityManager,
     OpportunityQuerySet,
     ProjectQuerySet,
@@ -334,6 +336,8 @@ class DeletedOpportunity(models.Model):
     deleted_at = models.DateTimeField(default=timezone.now, db_index=True)
     deleted_by = models.ForeignKey("UserProfile", null=True, on_delete=models.SET_NULL, related_name="+")
 
+    objects = DeletedOpportunityQuerySet.as_manager()
+
     class Meta:
         verbose_name = "deleted opportunity"
         verbose_name_plural = "deleted opportunities"
@@ -341,6 +345,11 @@ class DeletedOpportunity(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed: nobody changes what is deleted."""
+        return self.deleted_at
 
 
 class AccountSession(models.Model):

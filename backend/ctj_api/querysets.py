@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from .search import SearchQuerySet, TextQuery, lexemes
 from .validators import RETIRED, is_uuid
 
 if TYPE_CHECKING:
-    from .models import Opportunity, Skill, SkillMatrix, UserProfile
+    from .models import DeletedOpportunity, Opportunity, Skill, SkillMatrix, UserProfile
 
 # A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
 # knows a little later than the recovery.
@@ -29,6 +30,7 @@ LINEAGE = SQL("""
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)
+RESTORABLE_FOR = timedelta(days=30)
 LAST_ADMINISTRATOR = "This is the last administrator: make somebody else one first."
 
 type Requester = AbstractBaseUser | AnonymousUser
@@ -236,6 +238,21 @@ class OpportunityManager(models.Manager["Opportunity"]):
     def get_queryset(self) -> models.QuerySet["Opportunity"]:
         """Return all opportunities, without their search documents."""
         return super().get_queryset().defer("search_document")
+
+
+class DeletedOpportunityQuerySet(models.QuerySet["DeletedOpportunity"]):
+    """Listings that were deleted, with the rule of who can restore them, and until when."""
+
+    def restorable_by(self, user: Requester) -> Self:
+        """Return what ``user`` can still restore: administrators all, project managers what they have deleted."""
+        kept = self.filter(deleted_at__gt=timezone.now() - RESTORABLE_FOR)
+        if is_administrator(user):
+            return kept
+        return kept.filter(deleted_by=user.pk) if is_project_manager(user) else self.none()
+
+    def outdated(self) -> Self:
+        """Return what nobody can restore any more."""
+        return self.filter(deleted_at__lte=timezone.now() - RESTORABLE_FOR)
 
 
 class UserProfileQuerySet(SearchQuerySet["UserProfile"]):

@@ -23,6 +23,7 @@ from rest_framework.viewsets import ModelViewSet
 from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
 from .catalog.source import hold_off_synchronisation
+from .desk.deleted import keep_deleted
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
@@ -366,6 +367,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         listing = self.get_locked_object()
         require_match(request, self.get_serializer(listing))
         log_deletion(request.user, listing)
+        keep_deleted(request.user, [listing])
         listing.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 

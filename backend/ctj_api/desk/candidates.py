@@ -20,22 +20,13 @@ from ctj_api.models import Opportunity
 from ctj_api.ranking.matches import Narrowing, VolunteerRanking
 
 from .csv_file import csv_response
-from .who_fits import about, told
+from .who_fits import tell
 
 A_PAGE = 25
 WORDS = {True: "yes", False: "no", None: "not given"}
 COLUMNS = (
-    "name",
-    "e-mail address",
-    "percent",
-    "skills met",
-    "skills required",
-    "skills",
-    "hours a week",
-    "hours fit",
-    "meetings fit",
-    "free times",
-    "last change",
+    *("name", "e-mail address", "percent", "skills met", "skills required", "skills", "hours a week"),
+    *("hours fit", "meetings fit", "free times", "last change"),
 )
 
 
@@ -75,18 +66,11 @@ class CandidatePages(admin.ModelAdmin[Opportunity]):
         narrowing = form.narrowing if form.is_valid() else Narrowing()
         ranking = VolunteerRanking(listing, narrowing, timezone.now())
         if "csv" in request.GET and form.is_valid():
-            return csv_response("candidates", COLUMNS, map(_cells, told(listing, ranking[:], reader)))
+            return csv_response("candidates", COLUMNS, map(_cells, tell(listing, ranking[:], reader)["matches"]))
         candidates: Any = ranking if form.is_valid() else []
         page = Paginator(candidates, A_PAGE).get_page(request.GET.get("page"))
-        context = {
-            **self.admin_site.each_context(request),
-            **about(listing),
-            "opts": self.opts,
-            "title": f"Candidates: {listing}",
-            "form": form,
-            "page": page,
-            "matches": told(listing, list(page), reader),
-        }
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Candidates: {listing}"}
+        context = {**shared, **tell(listing, list(page), reader), "form": form, "page": page}
         return TemplateResponse(request, "admin/ctj_api/opportunity/candidates.html", context)
 
 
@@ -95,9 +79,8 @@ def _cells(match: dict[str, Any]) -> Iterator[object]:
     volunteer = match["volunteer"]
     yield from (volunteer["name"], volunteer["email"], match["percent"], match["met_count"], match["required_count"])
     yield ", ".join(f"{skill['name']} {skill['have']}/{skill['required']}" for skill in match["skills"])
-    hours = volunteer["max_available_hours"]
-    yield "not given" if hours is None else hours
+    yield volunteer["max_available_hours"]
     yield WORDS[match["fits_hours"]]
     yield "all" if match["fits_all_meetings"] else WORDS[match["fits_meetings"]]
-    yield "; ".join(match["free"]) or "not given"
+    yield "; ".join(match["free"])
     yield f"{timezone.localtime(match['changed_at']):%Y-%m-%d}"

@@ -22,6 +22,7 @@ from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
 from .candidates import CandidatePages
+from .deleted import keep_deleted, tell_where_deleted
 from .display import skill_chips, status_word, week_text
 from .forms import OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
@@ -200,6 +201,18 @@ class OpportunityAdmin(CandidatePages, DeskAdmin[Opportunity]):
         if not change:
             obj.created_by_id = request.user.pk
         super().save_model(request, obj, form, change)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> None:
+        """Delete the chosen listings, and say where they can be restored."""
+        keep_deleted(request.user, queryset)
+        super().delete_queryset(request, queryset)
+        tell_where_deleted(request)
+
+    def delete_model(self, request: HttpRequest, obj: Opportunity) -> None:
+        """Delete the listing, and say where it can be restored."""
+        keep_deleted(request.user, [obj])
+        super().delete_model(request, obj)
+        tell_where_deleted(request)
 
     def take(self, step: Transition, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
         """Take a step with those of ``chosen`` that allow it, and say what became of the others."""

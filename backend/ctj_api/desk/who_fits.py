@@ -4,11 +4,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.conf import settings
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from ctj_api.matching import Coverage, Score, SkillStatus
 from ctj_api.models import Opportunity, UserProfile
-from ctj_api.ranking.availability import ComingWeek, FreeTime, WeekSlots
+from ctj_api.ranking.availability import ComingWeek, FreeTime, Meeting
 from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.ranking.matches import Match, Narrowing, VolunteerRanking
 from ctj_api.serializers import VolunteerMatchReadSerializer
@@ -21,50 +22,25 @@ MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,00
 
 def who_fits(listing: Opportunity, reader: UserProfile) -> dict[str, Any]:
     """Return the best candidates of a stored listing as the API ranks them, and a sentence about all of them."""
-    best = VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST]
-    return {**about(listing), "matches": told(listing, best, reader)}
+    return tell(listing, VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST], reader)
 
 
-def about(listing: Opportunity) -> dict[str, Any]:
-    """Return a sentence about all candidates of a listing, and the zone on whose clock their times are told."""
+def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dict[str, Any]:
+    """Return ``matches`` as the API tells them with what the admin adds, and a sentence about all candidates.
+
+    Times are on the clock of the listing's meetings, or on that of the admin where it has none.
+    """
     required = listing.skills_required_matrix.levels
+    zone = listing.meetings["timezone"] if listing.meetings else settings.ADMIN_TIME_ZONE
+    week, clock = ComingWeek(timezone.now()), FreeTime({"timezone": zone, "slots": []})
+    told = VolunteerMatchReadSerializer(matches, many=True).data
+    for match, exact in zip(told, matches, strict=True):
+        match["percent"] = _percent(exact.score)
+        match["free"] = _free_times(week.meetings(exact.volunteer.meeting_availability, clock))
+        match["changed_at"] = exact.volunteer.updated_at
+        match["mail"] = _mail(listing, match, reader)
     summary = coverage_text(required, count_volunteers({None: required})[None])
-    return {"listing": listing, "summary": summary, "zone": zone_of(listing)}
-
-
-def zone_of(listing: Opportunity) -> str:
-    """Return the time zone of the listing's meetings, or that of the admin where it has none."""
-    return str(listing.meetings["timezone"] if listing.meetings else settings.ADMIN_TIME_ZONE)
-
-
-def told(listing: Opportunity, matches: list[Match], reader: UserProfile) -> list[dict[str, Any]]:
-    """Return matches as the API tells them, with what the admin tells besides."""
-    week, zone = ComingWeek(timezone.now()), zone_of(listing)
-    as_by_api = VolunteerMatchReadSerializer(matches, many=True).data
-    return [
-        {
-            **api,
-            "percent": _percent(match.score),
-            "free": free_times(match.volunteer.meeting_availability, week, zone),
-            "changed_at": match.volunteer.updated_at,
-            "mail": _mail(listing, api, reader),
-        }
-        for api, match in zip(as_by_api, matches, strict=True)
-    ]
-
-
-def free_times(availability: WeekSlots | None, week: ComingWeek, zone: str) -> list[str]:
-    """Return in words when a volunteer is free, on the clock of ``zone``, with the days of equal times together."""
-    days: dict[str, list[str]] = {}
-    for slot in week.meetings(availability, FreeTime({"timezone": zone, "slots": []})):
-        local = slot["local"] or slot
-        times = f"{local['start']} to {local['end']}"
-        if local["timezone"] != zone:  # its clock is not known
-            times += f" ({local['timezone']})"
-        days.setdefault(times, []).append(local["day"].title())
-    if availability and not days:
-        return ["no time at all"]
-    return [f"{', '.join(dict.fromkeys(on))} {times}" for times, on in days.items()]
+    return {"listing": listing, "summary": summary, "zone": zone, "matches": told}
 
 
 def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
@@ -88,16 +64,18 @@ def _percent(score: Score) -> int:
     return score.covered * 100 // score.required
 
 
+def _free_times(slots: list[Meeting]) -> list[str]:
+    """Return slots in words, with the days of equal times together: "Mon, Wed 18:00 to 20:00"."""
+    days: dict[str, list[str]] = {}
+    for local in filter(None, (slot["local"] for slot in slots)):
+        days.setdefault(f"{local['start']} to {local['end']}", []).append(local["day"].title())
+    return [f"{', '.join(names)} {times}" for times, names in days.items()]
+
+
 def _mail(listing: Opportunity, match: dict[str, Any], sender: UserProfile) -> str:
     """Return the link to a mail to the volunteer that is begun already."""
-    volunteer = match["volunteer"]
     fitting = [skill["name"] for skill in match["skills"] if skill["status"] == SkillStatus.MET][:MAX_NAMED]
-    lines = [
-        f"Hello {volunteer['name']}".rstrip() + ",",
-        f"We are looking for a volunteer: {listing}.",
-        *([f"Your profile says that you bring what we need: {', '.join(fitting)}."] if fitting else []),
-        "Would you like to hear more?",
-        sender.get_full_name(),
-    ]
-    parts = {"subject": f"Volunteering: {listing}", "body": "\r\n\r\n".join(lines)}
-    return f"mailto:{quote(volunteer['email'], safe='@')}?{urlencode(parts, quote_via=quote)}"
+    context = {"listing": listing, "volunteer": match["volunteer"], "fitting": fitting, "sender": sender}
+    text = render_to_string("ctj_api/mail/candidate.txt", context).replace("\n", "\r\n")
+    parts = urlencode({"subject": f"Volunteering: {listing}", "body": text}, quote_via=quote)
+    return f"mailto:{quote(match['volunteer']['email'], safe='@')}?{parts}"

@@ -9,7 +9,8 @@ from django.test import Client, TestCase
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.test import APITestCase
 
-from ctj_api.models import Opportunity, UserProfile
+from ctj_api.desk.deleted import keep_deleted
+from ctj_api.models import DeletedOpportunity, Opportunity, UserProfile
 
 from .common import (
     browser,
@@ -139,6 +140,12 @@ ADMIN_MODELS = {
         "delete": site_page(403),
         "listings": admins(200),
     },
+    "deletedopportunity": {
+        **{page: {**site_page(200), "other_pm": 302} for page in ("change", "history")},
+        "changelist": site_page(200),
+        "add": site_page(403),
+        "delete": site_page(403),
+    },
     "syncrun": {**{page: admins(200) for page in READ}, "add": site_page(403), "delete": site_page(403)},
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
@@ -163,6 +170,7 @@ ADMIN_POSTS = {
     "opportunity_delete": site_page(302),
     "opportunity_volunteer_count": site_page(405),
     "opportunity_candidates": site_page(405),
+    "deletedopportunity_history": {**site_page(200), "other_pm": 302},
 }
 
 
@@ -279,6 +287,9 @@ class AdminPermissionTests(TestCase):
             "userprofile": make_regular_user(),
             "syncrun": make_sync_run(),
         }
+        gone = make_opportunity()
+        keep_deleted(creator, [gone])
+        self.rows["deletedopportunity"] = DeletedOpportunity.objects.get()
 
     def url(self, model: str, page: str) -> str:
         """Return the URL of a page of a model."""
