@@ -160,6 +160,15 @@ class BrowserTestCase(StaticLiveServerTestCase):
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Log in").click()
 
+    def count_clicks(self, page: Page) -> list[str]:
+        """Return a list that gets a text for each press of the mouse from now on; ``select_option`` presses nothing."""
+        clicks: list[str] = []
+        page.expose_function("tellClick", clicks.append)
+        listen = "addEventListener('pointerdown', ({ target }) => tellClick(target.outerHTML.slice(0, 99)), true)"
+        page.add_init_script(listen)
+        page.evaluate(listen)
+        return clicks
+
     def assert_no_problems(self) -> None:
         """Fail with what the pages have done wrong so far, after waiting for the answers that are under way."""
         self._settle()
