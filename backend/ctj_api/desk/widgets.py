@@ -12,7 +12,7 @@ from ctj_api.enums import SkillLevel
 from ctj_api.models import Skill
 from ctj_api.validators import MEETING_KEYS, normal_slot, timezones
 
-from .display import DAY_NAMES
+from .display import DAY_NAMES, NaturalOrder
 
 
 class SkillIndex:
@@ -20,7 +20,7 @@ class SkillIndex:
 
     @cached_property
     def _skills(self) -> list[Skill]:
-        return list(Skill.objects.prefetch_related("communities_of_practice"))
+        return list(Skill.objects.prefetch_related("communities_of_practice").order_by(NaturalOrder("name"), "id"))
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -43,8 +43,8 @@ class SkillIndex:
 
     def rated(self, levels: dict[str, int]) -> list[tuple[str, int]]:
         """Return name and level of the skills of a matrix, highest level first, then by name."""
-        rated = [(self.names[skill], level) for skill, level in levels.items() if skill in self.names]
-        return sorted(rated, key=lambda entry: (-entry[1], entry[0]))
+        by_name = [(name, levels[skill]) for skill, name in self.names.items() if skill in levels]
+        return sorted(by_name, key=lambda entry: -entry[1])
 
 
 class SkillRow(NamedTuple):

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from django.urls import reverse
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -20,7 +21,7 @@ from ctj_api.tests.common import (
     make_skill,
 )
 
-from .base import NARROW, BrowserTestCase
+from .base import NARROW, WIDE, BrowserTestCase
 
 ADD = reverse("admin:ctj_api_opportunity_add")
 LIST = reverse("admin:ctj_api_opportunity_changelist")
@@ -236,9 +237,35 @@ class OpportunityJourneyTests(JourneyTestCase):
         page.goto("/admin/")
         run_action(page, "Close", "Designer", "Writer")
         expect(page.get_by_text("2 listings were closed.")).to_be_visible()
+        page.get_by_text("Filter: Me").click()
         page.get_by_role("link", name="Archive").click()
         expect(page.locator("#result_list tbody tr")).to_have_count(2)
         self.assertEqual(sorted(listing["status"] for listing in self.listed()), ["closed", "closed", "open"])
+
+    def test_pm_user_writes_to_the_best_volunteer(self) -> None:
+        """With four clicks or fewer from the sign-in, on a telephone as well; a wide list shows twelve at once."""
+        for number in range(12):
+            listing = make_opportunity(
+                {self.skills["React"]: 3, **({self.skills["SQL"]: 2} if number else {})}, created_by=self.pm
+            )
+        best = make_regular_user({self.skills["React"]: 3, self.skills["SQL"]: 2}, first_name="Vera")
+        make_regular_user({self.skills["SQL"]: 1})
+        for width in (WIDE, NARROW):
+            with self.subTest(width=width):
+                page = self.open_page(width=width)
+                page.goto(reverse("admin:login"))
+                clicks = self.count_clicks(page)
+                self.sign_in_by_form(page, self.pm)
+                row_of = page.locator("#result_list tbody tr")
+                expect(row_of.nth(11 if width == WIDE else 4)).to_be_in_viewport(ratio=1)
+                row_of.first.get_by_role("link", name="2 1 meets all").click()
+                self.assert_no_horizontal_scrolling(page)
+                mail = page.get_by_role("link", name="Write to the best Vera")
+                mail.evaluate("link => link.addEventListener('click', event => event.preventDefault())")
+                mail.click()
+                self.assertIn(f"mailto:{best.email}?", str(mail.get_attribute("href")))
+                self.assertIn(quote(str(listing)), str(mail.get_attribute("href")))
+                self.assertLessEqual(len(clicks), 4)
 
 
 class SkillPickerTests(JourneyTestCase):
