@@ -125,7 +125,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         expect(best.first).to_contain_text("React: met (5)")
         expect(best.first).to_contain_text("TypeScript: missing (4)")
         page.get_by_role("button", name="Save and put on hold").click()
-        expect(page.get_by_text("On hold", exact=True).first).to_be_visible()
+        expect(page.locator("#result_list").get_by_text("On hold")).to_be_visible()
         self.assertEqual(self.listed()[0]["status"], "on_hold")
 
     def test_pm_user_posts_by_keyboard_only(self) -> None:
