@@ -25,7 +25,7 @@ from .who_fits import tell
 A_PAGE = 25
 WORDS = {True: "yes", False: "no", None: "not given"}
 COLUMNS = (
-    *("name", "e-mail address", "percent", "skills met", "skills required", "skills", "hours a week"),
+    *("name", "address", "percent", "skills", "hours a week"),
     *("hours fit", "meetings fit", "free times", "last change"),
 )
 
@@ -44,8 +44,12 @@ class CandidateFilter(forms.Form):
     def narrowing(self) -> Narrowing:
         """What the form asks for, in the terms of the API."""
         values = self.cleaned_data
-        enough = {"some": any, "all": all}.get(values["meetings"])
-        return Narrowing(Fraction(values["min_percent"] or 0, 100), values["meets_all"], values["hours"], enough)
+        return Narrowing(
+            min_score=Fraction(values["min_percent"] or 0, 100),
+            require_all=values["meets_all"],
+            hours=values["hours"],
+            meetings={"some": any, "all": all}.get(values["meetings"]),
+        )
 
 
 class CandidatePages(admin.ModelAdmin[Opportunity]):
@@ -54,7 +58,8 @@ class CandidatePages(admin.ModelAdmin[Opportunity]):
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, with that of the candidates."""
         view = self.admin_site.admin_view(require_safe(self.candidates_view))
-        return [path("<uuid:pk>/candidates/", view, name="ctj_api_opportunity_candidates"), *super().get_urls()]
+        page = path("<uuid:pk>/candidates/", view, name="ctj_api_opportunity_candidates")
+        return [page, *super().get_urls()]
 
     def candidates_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Return a page of the ranking, best first, or all of it as a file."""
@@ -63,21 +68,20 @@ class CandidatePages(admin.ModelAdmin[Opportunity]):
             raise PermissionDenied
         reader: Any = request.user
         form = CandidateFilter(request.GET)
-        narrowing = form.narrowing if form.is_valid() else Narrowing()
-        ranking = VolunteerRanking(listing, narrowing, timezone.now())
-        if "csv" in request.GET and form.is_valid():
-            return csv_response("candidates", COLUMNS, map(_cells, tell(listing, ranking[:], reader)["matches"]))
-        candidates: Any = ranking if form.is_valid() else []
-        page = Paginator(candidates, A_PAGE).get_page(request.GET.get("page"))
-        shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Candidates: {listing}"}
-        context = {**shared, **tell(listing, list(page), reader), "form": form, "page": page}
+        ranking: Any = VolunteerRanking(listing, form.narrowing, timezone.now()) if form.is_valid() else []
+        if "csv" in request.GET:
+            matches = tell(listing, ranking[:], reader)["matches"]
+            return csv_response("candidates", COLUMNS, map(_cells, matches))
+        page = Paginator(ranking, A_PAGE).get_page(request.GET.get("page"))
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Candidates: {listing}"}
+        context |= {**tell(listing, list(page), reader), "form": form, "page": page}
         return TemplateResponse(request, "admin/ctj_api/opportunity/candidates.html", context)
 
 
 def _cells(match: dict[str, Any]) -> Iterator[object]:
     """Return the cells of a candidate, in the order of the columns."""
     volunteer = match["volunteer"]
-    yield from (volunteer["name"], volunteer["email"], match["percent"], match["met_count"], match["required_count"])
+    yield from (volunteer["name"], volunteer["email"], match["percent"])
     yield ", ".join(f"{skill['name']} {skill['have']}/{skill['required']}" for skill in match["skills"])
     yield volunteer["max_available_hours"]
     yield WORDS[match["fits_hours"]]

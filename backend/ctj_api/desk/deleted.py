@@ -21,10 +21,9 @@ from .reference import ViewOnlyAdmin
 from .site import manages_listings
 from .widgets import SkillIndex
 
-MATRIX = "skills_required_matrix_id"
-FIELDS = [
-    field for field in Opportunity._meta.concrete_fields if field.serialize and field.attname not in {"id", MATRIX}
-]
+# The skills are kept by name as well, and triggers make the search document anew.
+LEFT_OUT = {"id", "skills_required_matrix", "search_document"}
+FIELDS = [field for field in Opportunity._meta.concrete_fields if field.name not in LEFT_OUT]
 
 
 def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:

@@ -28,7 +28,7 @@ class NaturalOrder(Func):
 
 
 def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> str:
-    """Return skills with their levels as a list of chips, and how many there are besides the first ``at_most``."""
+    """Return skills with their levels as a list of chips, of which only ``at_most`` are named."""
     skills = list(rated)
     chips = format_html_join("", '<li class="chip">{} <b>{}</b></li>', skills[:at_most])
     if more := skills[at_most:]:

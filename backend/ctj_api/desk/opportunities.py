@@ -29,6 +29,7 @@ from .candidates import CandidatePages
 from .deleted import keep_deleted, tell_where_deleted
 from .departure import give_listings
 from .display import NaturalOrder, age_text, skill_chips, status_word, week_text
+from .first_page import AttentionFilter
 from .forms import NewAuthorForm, OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .reference import CommunityFilter
@@ -49,14 +50,17 @@ class OwnerFilter(admin.SimpleListFilter):
     parameter_name = "posted_by"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return oneself, and the colleagues who own a listing, by name; the others are found by the search."""
-        colleagues = _owners().exclude(pk=request.user.pk).order_by(Lower("first_name"), Lower("last_name"), "email")
-        return [("me", "Me"), *((str(owner.pk), _name(owner)) for owner in colleagues[:MAX_COLLEAGUES])]
+        """Return oneself, and colleagues who own a listing, by name; the search finds more of them."""
+        by_name = _owners().order_by(Lower("first_name"), Lower("last_name"), "email")
+        colleagues = by_name.exclude(pk=request.user.pk)[:MAX_COLLEAGUES]
+        return [("me", "Me"), *((str(owner.pk), _name(owner)) for owner in colleagues)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings of the chosen owner, or all; raises a ``ValueError`` for what is no id."""
         owner = self.value()
-        return queryset.filter(created_by=request.user.pk if owner == "me" else UUID(owner)) if owner else queryset
+        if not owner:
+            return queryset
+        return queryset.filter(created_by=request.user.pk if owner == "me" else UUID(owner))
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -121,6 +125,7 @@ class OpportunityAdmin(CandidatePages, DeskAdmin[Opportunity]):
     list_filter = (
         OwnerFilter,
         StatusFilter,
+        AttentionFilter,
         ("role__community_of_practice", CommunityFilter),
         ("project", CurrentProjectFilter),
     )
@@ -259,18 +264,16 @@ class OpportunityAdmin(CandidatePages, DeskAdmin[Opportunity]):
             given = give_listings(request.user, Opportunity.objects.filter(pk__in=chosen), owner)
             messages.success(request, f"{_name(owner)} has {given} more to look after.")
             return None
-        title = "Give to another project manager"
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
-        context |= {"chosen": chosen, "people": form.fields["new_author"], "checkbox_name": ACTION_CHECKBOX_NAME}
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Give to a colleague"}
+        context |= {"chosen": chosen, "form": form, "checkbox_name": ACTION_CHECKBOX_NAME}
         return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Search as the API does, and in the names and addresses of owners."""
         if not search_term.strip():
             return queryset, False
-        owners = list(_owners().search(search_term).values_list("pk", flat=True))
-        found = Q(search_document=TextQuery(search_term)) | Q(created_by__in=owners)
-        return queryset.filter(found), False
+        owners = list(_owners().search(search_term))
+        return queryset.filter(Q(search_document=TextQuery(search_term)) | Q(created_by__in=owners)), False
 
     @admin.display(description="status", ordering="status")
     def status_label(self, listing: Opportunity) -> str:
@@ -284,13 +287,13 @@ class OpportunityAdmin(CandidatePages, DeskAdmin[Opportunity]):
 
     @admin.display(description="volunteers")
     def volunteers(self, listing: Any) -> str:
-        """Return how many volunteers the listing goes with, and how many of them meet everything, where it can be."""
+        """Return how many volunteers the listing goes with, and how many meet all, or why there are none."""
         count: Coverage | None = listing.volunteer_count
         if count is None:
             return "no skills" if listing.status in CURRENT else "not matched"
         url = reverse("admin:ctj_api_opportunity_candidates", args=[listing.pk])
-        verb = "meets" if count.complete == 1 else "meet"
-        return format_html('<a href="{}">{} <small>{} {} all</small></a>', url, count.overlapping, count.complete, verb)
+        html = '<a href="{}">{} <small>{} meet{} all</small></a>'
+        return format_html(html, url, count.overlapping, count.complete, "s" if count.complete == 1 else "")
 
     @admin.display(description="owner", ordering=Lower("created_by__first_name"))
     def owner(self, listing: Any) -> str:

@@ -42,16 +42,18 @@ from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
 from . import cognito_sign_in
 from .display import NaturalOrder
+from .first_page import overview
 from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
+from .statistics import supply_and_demand
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
 UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
 MADE_AT = "made_at"
-# What lists are ordered by: the columns with names, and where the name stands.
-NAMES = {"name": "name", "title": "title", "email": "email", "role": "role__title", "project": "project__name"}
+# The columns with names that lists are ordered by, and where the name stands.
+NAMES = {name: name for name in ("name", "title", "email")} | {"role": "role__title", "project": "project__name"}
 MAX_QUERY = 4_000
 MAX_CHOSEN = 1_000
 READ_TIMEOUT_MS = 5_000
@@ -146,10 +148,11 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return self._unless_too_many(request, lambda: view(request, context | (extra_context or {})))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Return the pages, with the two that lead to the pool's sign-in and back."""
+        """Return the pages, with the two that lead to the pool's sign-in and back, and that about skills."""
         return [
             path("cognito/", cognito_sign_in.begin, name="cognito"),
             path("cognito/callback/", self.cognito_callback, name="cognito_callback"),
+            path("supply-and-demand/", self.admin_view(self.supply_and_demand), name="supply_and_demand"),
             *super().get_urls(),
         ]
 
@@ -201,10 +204,15 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def index(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Return the overview, or for a project manager the way to their own listings."""
-        if is_project_manager(request.user) and not is_administrator(request.user):
-            return HttpResponseRedirect(reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"}))
-        return super().index(request, extra_context)
+        """Return the overview, which counts for a project manager what wants to be looked at."""
+        context = dict(extra_context or {})
+        if is_project_manager(request.user):
+            context |= {"title": "Your desk", "overview": overview(request.user)}
+        return super().index(request, context)
+
+    def supply_and_demand(self, request: HttpRequest) -> HttpResponse:
+        """Return the page about supply and demand of skills."""
+        return supply_and_demand(request, self.each_context(request))
 
 
 def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:

@@ -21,7 +21,7 @@ MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,00
 
 
 def who_fits(listing: Opportunity, reader: UserProfile) -> dict[str, Any]:
-    """Return the best candidates of a stored listing as the API ranks them, and a sentence about all of them."""
+    """Return the best candidates of a stored listing, and a sentence about all of them."""
     return tell(listing, VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST], reader)
 
 

@@ -20,7 +20,8 @@ class SkillIndex:
 
     @cached_property
     def _skills(self) -> list[Skill]:
-        return list(Skill.objects.prefetch_related("communities_of_practice").order_by(NaturalOrder("name"), "id"))
+        skills = Skill.objects.order_by(NaturalOrder("name"), "id")
+        return list(skills.prefetch_related("communities_of_practice"))
 
     @cached_property
     def names(self) -> dict[str, str]:

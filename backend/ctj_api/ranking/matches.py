@@ -23,10 +23,7 @@ from .live_index import OPEN_OPPORTUNITIES, VOLUNTEERS, LiveIndex
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """How far a ranking is narrowed: by score, to pairs without a gap, to who has the hours, or time for meetings.
-
-    ``meetings`` is ``any`` or ``all``: for how many of them a volunteer must be free.
-    """
+    """How far a ranking is narrowed: by score, to pairs without a gap, by hours, by ``any`` or ``all`` meetings."""
 
     min_score: Fraction = Fraction(0)
     require_all: bool = False
@@ -161,7 +158,8 @@ class VolunteerRanking(Ranking):
         required = self._opportunity.min_hours_required
         # Many volunteers have the same week: as a text it is compared once.
         suits = cache(lambda week: week is None or self._suits(self._meetings(orjson.loads(week))))
-        rows = self._overlapping.values_list("pk", "max_available_hours", Cast("meeting_availability", TextField()))
+        week_as_text = Cast("meeting_availability", TextField())
+        rows = self._overlapping.values_list("pk", "max_available_hours", week_as_text)
         return {pk for pk, hours, week in rows if self._has_hours(hours, required) and suits(week)}
 
     def _meetings(self, availability: WeekSlots | None) -> list[Meeting]:

@@ -135,10 +135,8 @@ class CandidateReadTests(TestCase):
         self.assertEqual(answer.headers["Content-Disposition"], 'attachment; filename="candidates.csv"')
         rows = list(csv.DictReader(StringIO(answer.content.decode("utf-8-sig"))))
         emails = {str(row.pk): row.email for row in self.volunteers}
-        self.assertEqual(
-            [row["e-mail address"] for row in rows], [emails[pk] for pk in self.ranked(require_all="true")]
-        )
-        first = next(row for row in rows if row["e-mail address"] == self.volunteers[0].email)
+        self.assertEqual([row["address"] for row in rows], [emails[pk] for pk in self.ranked(require_all="true")])
+        first = next(row for row in rows if row["address"] == self.volunteers[0].email)
         self.assertEqual((first["name"], first["percent"], first["meetings fit"]), ("'=Vera", "100", "all"))
         self.assertEqual((first["skills"], first["free times"]), ("R&D + SQL 2/2, React 3/3", "Mon 18:00 to 20:00"))
 

@@ -102,7 +102,8 @@ def admins(status: int) -> dict[str, int]:
 
 
 ADMIN_SITE = {
-    "index": {**site_page(302), "administrator": 200},
+    "index": site_page(200),
+    "supply_and_demand": admins(200),
     "login": site_page(302),
     "logout": site_page(405),
     "cognito": site_page(404),

@@ -31,7 +31,16 @@ def seed(**options: Any) -> str:
 
 def rows_of(model: type[Model], *related: str) -> dict[object, dict[str, Any]]:
     """Return the rows by id, without the times, which follow the clock, and the password."""
-    left_out = {"created_at", "updated_at", "date_joined", "last_login", "password", "search_document"}
+    left_out = {
+        "created_at",
+        "updated_at",
+        "opened_at",
+        "filled_at",
+        "date_joined",
+        "last_login",
+        "password",
+        "search_document",
+    }
     fields = [field.attname for field in model._meta.concrete_fields if field.attname not in left_out]
     return {row["id"]: row for row in model._default_manager.values(*fields, *related)}
 

@@ -99,6 +99,7 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
     hours = rng.choice(HOURS)
     skills = _sample(rng, catalog.skills_for(role)[:REQUIRED_FROM], rng.randint(3, 7))
     created_at = timezone.now() - PERIOD * rng.random()
+    status = STATUSES.get(row.number % CYCLE, Status.OPEN)
     return Opportunity(
         id=row.pk,
         project_id=project,
@@ -112,9 +113,10 @@ def build_opportunity(row: DemoRow, catalog: DemoCatalog, managers: Sequence[UUI
             levels={skill: rng.randint(*LEVELS[experience]) for skill in skills},
             created_at=created_at,
         ),
-        status=STATUSES.get(row.number % CYCLE, Status.OPEN),
+        status=status,
         created_by_id=managers[rng.randrange(manager_count(row.number))],
         created_at=created_at,
+        filled_at=created_at + (timezone.now() - created_at) * rng.random() if status == Status.FILLED else None,
     )
 
 

@@ -256,6 +256,7 @@ class OpportunityJourneyTests(JourneyTestCase):
                 page.goto(reverse("admin:login"))
                 clicks = self.count_clicks(page)
                 self.sign_in_by_form(page, self.pm)
+                page.get_by_role("link", name="All of yours").click()
                 row_of = page.locator("#result_list tbody tr")
                 expect(row_of.nth(11 if width == WIDE else 4)).to_be_in_viewport(ratio=1)
                 row_of.first.get_by_role("link", name="2 1 meets all").click()
