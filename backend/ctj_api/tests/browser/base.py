@@ -158,7 +158,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
         page.goto(reverse("admin:login"))
         page.get_by_label("E-mail address").fill(user.email)
         page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Log in").click()
 
     def count_clicks(self, page: Page) -> list[str]:
         """Return a list that gets a text for each press of the mouse from now on; ``select_option`` presses nothing."""

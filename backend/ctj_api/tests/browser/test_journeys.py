@@ -234,7 +234,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         for title in ("Designer", "Developer", "Writer"):
             make_opportunity(created_by=self.pm, role=make_role(title=title))
         page = self.open_page(user=self.pm)
-        page.goto("/admin/")
+        page.goto(f"{LIST}?posted_by=me")
         run_action(page, "Close", "Designer", "Writer")
         expect(page.get_by_text("2 listings were closed.")).to_be_visible()
         page.get_by_text("Filter: Me").click()
