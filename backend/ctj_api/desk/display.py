@@ -2,15 +2,11 @@
 
 import calendar
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Func, TextField
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 
 from ctj_api.validators import DAYS, MAX_SKILLS
 
@@ -35,13 +31,6 @@ def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> 
         names = ", ".join(f"{name} {level}" for name, level in more)
         chips += format_html('<li class="more" title="{}">+{} more</li>', names, len(more))
     return format_html('<ul class="chips">{}</ul>', chips) if chips else "none"
-
-
-def age_text(since: datetime) -> SafeString:
-    """Return how long ago something was, and when."""
-    day = date_format(timezone.localtime(since), "DATE_FORMAT")
-    html = '<time datetime="{}">{} <small>{}</small></time>'
-    return format_html(html, since.isoformat(), timesince(since, depth=1), day)
 
 
 def status_word(value: str, label: str) -> SafeString:

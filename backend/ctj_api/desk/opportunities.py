@@ -15,7 +15,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
 from ctj_api.enums import Status
@@ -28,7 +30,7 @@ from ctj_api.search import TextQuery
 from .candidates import CandidatePages
 from .deleted import keep_deleted, tell_where_deleted
 from .departure import give_listings
-from .display import NaturalOrder, age_text, skill_chips, status_word, week_text
+from .display import NaturalOrder, skill_chips, status_word, week_text
 from .first_page import AttentionFilter
 from .forms import NewAuthorForm, OpportunityForm, SkillLevelsFormField
 from .history import change_of, log_changes
@@ -57,10 +59,9 @@ class OwnerFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings of the chosen owner, or all; raises a ``ValueError`` for what is no id."""
-        owner = self.value()
-        if not owner:
-            return queryset
-        return queryset.filter(created_by=request.user.pk if owner == "me" else UUID(owner))
+        chosen = self.value()
+        owner: Any = request.user.pk if chosen == "me" else chosen and UUID(chosen)
+        return queryset.filter(created_by=owner) if owner else queryset
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -303,7 +304,9 @@ class OpportunityAdmin(CandidatePages, DeskAdmin[Opportunity]):
     @admin.display(description="age", ordering="-created_at")
     def age(self, listing: Opportunity) -> str:
         """Return for how long it has been there, and since when."""
-        return age_text(listing.created_at)
+        since, day = listing.created_at, date_format(timezone.localtime(listing.created_at))
+        html = '<time datetime="{}">{} <small>{}</small></time>'
+        return format_html(html, since.isoformat(), timesince(since, depth=1), day)
 
     @admin.display(description="copy")
     def duplicate(self, listing: Opportunity) -> str:

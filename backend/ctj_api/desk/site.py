@@ -53,7 +53,7 @@ UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, Ov
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
 MADE_AT = "made_at"
 # The columns with names that lists are ordered by, and where the name stands.
-NAMES = {name: name for name in ("name", "title", "email")} | {"role": "role__title", "project": "project__name"}
+NAMES = {"name": "name", "title": "title", "role": "role__title", "project": "project__name"}
 MAX_QUERY = 4_000
 MAX_CHOSEN = 1_000
 READ_TIMEOUT_MS = 5_000

@@ -147,7 +147,7 @@ class AdminReadTests(TransactionTestCase):
             execute("SELECT pg_sleep(60)")
 
         with patch("ctj_api.desk.site.READ_TIMEOUT_MS", 200):
-            with patch("ctj_api.desk.display.timesince", take_long):
+            with patch("ctj_api.desk.opportunities.timesince", take_long):
                 self.assertContains(self.client.get(LISTINGS), "Not available at the moment", status_code=503)
             with patch("ctj_api.desk.opportunities.OpportunityAdmin.take", lambda *_: limits.append(show())):
                 self.client.post(LISTINGS, {"action": "hold", "_selected_action": [str(self.own.pk)]})

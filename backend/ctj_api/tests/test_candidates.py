@@ -63,7 +63,7 @@ class CandidateReadTests(TestCase):
         page = self.client.get(candidates_url(self.listing, **query))
         return [match["volunteer"]["id"] for match in page.context["matches"]]
 
-    def ranked(self, **query: object) -> list[str]:
+    def ranked(self, **query: str) -> list[str]:
         """Return the ids of the volunteers that the API ranks."""
         matches = self.client.get(reverse("opportunity-matches", args=[self.listing.pk]), query)
         return [match["volunteer"]["id"] for match in matches.json()]

@@ -244,11 +244,9 @@ class OpportunityJourneyTests(JourneyTestCase):
 
     def test_pm_user_writes_to_the_best_volunteer(self) -> None:
         """With four clicks or fewer from the sign-in, on a telephone as well; a wide list shows twelve at once."""
-        for number in range(12):
-            listing = make_opportunity(
-                {self.skills["React"]: 3, **({self.skills["SQL"]: 2} if number else {})}, created_by=self.pm
-            )
-        best = make_regular_user({self.skills["React"]: 3, self.skills["SQL"]: 2}, first_name="Vera")
+        required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
+        *_, listing = (make_opportunity(required, created_by=self.pm) for _ in range(12))
+        best = make_regular_user(required, first_name="Vera")
         make_regular_user({self.skills["SQL"]: 1})
         for width in (WIDE, NARROW):
             with self.subTest(width=width):
