@@ -294,7 +294,6 @@ SPECTACULAR_SETTINGS = {
         "StatusEnum": "ctj_api.enums.Status",
         "WorkEnvironmentEnum": "ctj_api.enums.WorkEnvironment",
         "ExperienceEnum": "ctj_api.enums.Experience",
-        "SkillStatusEnum": "ctj_api.matching.SkillStatus",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple, Self
 
 import django_filters
@@ -22,13 +23,22 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 MAX_OFFSET = 1_000_000_000
 MAX_SEARCH = 200
-MAX_SCORE_DIGITS = 21
 # What Django makes of a byte that is no UTF-8.
 REPLACEMENT_CHARACTER = "\ufffd"
-_UUID = {"type": "string", "format": "uuid"}
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_SCORE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?")
 
 type Schema = dict[str, Any]
+
+
+def row_given(rows: models.QuerySet[Any], given: object) -> Any:
+    """Return the row with this id, or the community of this practice area; raises a ``ValidationError`` without one."""
+    name = rows.model._meta.verbose_name
+    key = "practice_area" if rows.model is CommunityOfPractice and given in PracticeArea.values else "pk"
+    if key == "pk" and not is_uuid(given):
+        raise forms.ValidationError(f"Choose a {name}.")
+    if row := rows.filter(**{key: given}).first():
+        return row
+    raise forms.ValidationError(f"There is no such {name}. Choose another one.")
 
 
 class SearchField(forms.CharField):
@@ -74,45 +84,23 @@ class SwitchField(ChoiceField):
         return {"true": True, "false": False}.get(word, word)
 
 
-class RowField(forms.ModelChoiceField[models.Model]):
-    """A row, given by its id with the hyphens, as everywhere else."""
-
-    schema: ClassVar[Schema] = _UUID
+class RowField(forms.Field):
+    """A row, given by its id, or a community by its practice area."""
 
     def __init__(self, model: type[models.Model]) -> None:
-        message = f"There is no such {model._meta.verbose_name}. Give its id."
-        super().__init__(model._default_manager.all(), error_messages={"invalid_choice": message})
+        super().__init__()
+        self._rows = model._default_manager
+        self.schema: Schema = PARTS["community" if model is CommunityOfPractice else "id"]
 
-    def to_python(self, value: Any) -> Any:
+    def clean(self, value: Any) -> Any:
         """Return the row; raises a ``ValidationError`` where there is none."""
-        if value and not is_uuid(value):
-            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
-        return super().to_python(value)
-
-
-class CommunityField(forms.CharField):
-    """A community of practice, given by its id or its practice area."""
-
-    schema: ClassVar[Schema] = {"anyOf": [_UUID, {"type": "string", "enum": PracticeArea.values}]}
-
-    def clean(self, value: Any) -> CommunityOfPractice:
-        """Return the community; raises a ``ValidationError`` where there is none."""
-        community = None
-        if value in PracticeArea.values:
-            community = CommunityOfPractice.objects.filter(practice_area=value).first()
-        elif is_uuid(value):
-            community = CommunityOfPractice.objects.filter(pk=value).first()
-        if community is None:
-            raise forms.ValidationError(
-                f"There is no such community of practice. Give its id or one of {', '.join(PracticeArea.values)}."
-            )
-        return community
+        return row_given(self._rows.all(), value)
 
 
 class SkillIdsField(forms.Field):
     """Skills, given by their ids in any case."""
 
-    schema: ClassVar[Schema] = _UUID
+    schema: ClassVar[Schema] = PARTS["id"]
     widget = forms.SelectMultiple
 
     def clean(self, value: list[str]) -> list[str]:
@@ -136,19 +124,16 @@ class WholeNumberField(forms.CharField):
         return clean_whole_number(str(value), *self._range)
 
 
-class ScoreField(forms.DecimalField):
+class ScoreField(forms.Field):
     """A number from 0 to 1, as JSON writes numbers."""
 
     schema: ClassVar[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 
-    def __init__(self) -> None:
-        super().__init__(min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1)
-
-    def clean(self, value: Any) -> Any:
-        """Return the number; raises a ``ValidationError`` for other ways to write one."""
-        if value and not _NUMBER.fullmatch(str(value)):
+    def clean(self, value: Any) -> Fraction:
+        """Return the number; raises a ``ValidationError`` for anything else."""
+        if not _SCORE.fullmatch(value) or Fraction(value) > 1:
             raise forms.ValidationError("Give a number from 0 to 1.")
-        return super().clean(value)
+        return Fraction(value)
 
 
 class Parameter(django_filters.Filter):
@@ -263,9 +248,8 @@ def described(shape: Any, filters: type[StrictFilterSet] | None = None) -> Calla
     """Say what a function-based view answers with, and by which filter set it reads query parameters."""
 
     def describe(view: Any) -> Any:
-        if filters is None:
-            return extend_schema(responses=shape)(view)
-        view.cls.filterset_class = filters
-        return extend_schema(responses=shape, parameters=filters.documented())(view)
+        if filters:
+            view.cls.filterset_class = filters
+        return extend_schema(responses=shape, parameters=filters.documented() if filters else [])(view)
 
     return describe

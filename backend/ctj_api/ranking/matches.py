@@ -122,6 +122,15 @@ class OpportunityRanking(Ranking):
         self._detailed = self._overlapping.with_details()
         self._is_filtered = filtered
 
+    def why_empty(self) -> str:
+        """Return why no opportunity is listed, as ``X-Match-Note`` says it."""
+        if not self._skills:
+            return "no-skills-rated"
+        if not self._index.read(len):
+            return "none-open"
+        overlapping = self._index.read(lambda index: index.rank(self._skills, Fraction(0), within=None))
+        return "none-left" if overlapping else "none-overlap"
+
     def _within(self) -> set[UUID] | None:
         if not self._narrowing.is_about_times:
             return set(self._overlapping.values_list("pk", flat=True)) if self._is_filtered else None
@@ -167,6 +176,12 @@ class VolunteerRanking(Ranking):
 
     def _match(self, row: UserProfile) -> Match:
         return _match(self._opportunity, row, self._meetings(row.meeting_availability))
+
+
+def match_of(opportunity: Opportunity, volunteer: UserProfile, now: datetime) -> Match:
+    """Return the match of these two, however little they overlap."""
+    meetings = ComingWeek(now).meetings(opportunity.meetings, FreeTime(volunteer.meeting_availability))
+    return _match(opportunity, volunteer, meetings)
 
 
 def _match(opportunity: Opportunity, volunteer: UserProfile, meetings: list[Meeting]) -> Match:

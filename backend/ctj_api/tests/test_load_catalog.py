@@ -264,7 +264,7 @@ class CatalogTests(TestCase):
             'skills, entry 1 ("Knitting"), aliases, entry 2: This field may not be blank.': {
                 "skills": [{**good, "aliases": ["Yarn", "\u200b"]}]
             },
-            'projects, entry 1 ("Scarf"), meeting_times: Slot 1: the day must be one of': {
+            'projects, entry 1 ("Scarf"), meeting_times: slots[0].day: the day must be one of': {
                 "projects": [
                     {"name": "Scarf", "meeting_times": week({"day": "someday", "start": "18:00", "end": "00:00"})}
                 ]

@@ -66,7 +66,7 @@ API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
         **dict.fromkeys(("put", "patch"), SIGNED_IN),
         "delete": PROOF_NEEDED,
     },
-    "user-me-matches": read_only(SIGNED_IN, PRIVATE_NOBODY),
+    **dict.fromkeys(("user-me-matches", "user-me-match"), read_only(SIGNED_IN, PRIVATE_NOBODY)),
     "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
     "opportunity-list": {**read_only(EVERYONE), "post": pms(201)},
     "opportunity-detail": {
@@ -212,7 +212,7 @@ class ApiPermissionTests(APITestCase):
         """Return the URL of a route, with a row that lives for one request only where it may be deleted."""
         if name == "api-not-found":
             return "/api/nowhere/"
-        if name in {"opportunity-detail", "opportunity-matches"}:
+        if name in {"opportunity-detail", "opportunity-matches", "user-me-match"}:
             author = self.users["former_pm" if who == "former_pm" else "creator"]
             return reverse(name, args=[make_opportunity(created_by=author).pk])
         return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])

@@ -186,7 +186,7 @@ class CatalogTests(TestCase):
         self.assertNotIn(str(waiting.pk), str(self.client.get("/api/roles/").json()))
         self.assertNotContains(self.client.get(page("opportunity", "add")), f'value="{waiting.pk}"')
         response = make.client_of(self.pm).post(URL, make.opportunity_payload(role=str(waiting.pk)))
-        self.assertEqual(make.error_of(response)["fields"], {"role": ["There is no role with this id."]})
+        self.assertEqual(make.error_of(response)["fields"], {"role": ["There is no such role. Choose another one."]})
         self.assertEqual(listed(self.desk, "role", state="waiting"), [waiting])
         form = {"community_of_practice": str(make.make_cop("ui_ux", name="Design").pk), "title": "Renamed"}
         for source in ("peopledepot", "local"):

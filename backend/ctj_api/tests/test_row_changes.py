@@ -53,7 +53,7 @@ class ListingVersionTests(TransactionTestCase):
         settle()
 
     def test_version_changes_with_whatever_is_told_of_a_listing(self) -> None:
-        """Its own values, its skills, the names of what it refers to; and when a table is emptied."""
+        """Its own values, its skills, what it tells of its project and others; and when a table is emptied."""
         others: dict[str, Any] = {
             "project": make_opportunity().project,
             "role": make_opportunity().role,
@@ -74,6 +74,8 @@ class ListingVersionTests(TransactionTestCase):
             lambda: SkillMatrix.objects.filter(opportunity=self.listing).update(levels={str(self.skill.pk): 1}),
             lambda: Skill.objects.filter(pk=self.skill.pk).update(name="Renamed"),
             lambda: Project.objects.filter(pk=others["project"].pk).update(name="Renamed"),
+            lambda: Project.objects.filter(pk=others["project"].pk).update(meeting_times=WEEK),
+            lambda: CommunityOfPractice.objects.filter(roles=others["role"]).update(name="Renamed"),
             lambda: Role.objects.filter(pk=others["role"].pk).update(title="Renamed"),
             lambda: Role.objects.filter(pk=others["role"].pk).update(community_of_practice=make_cop("devops")),
             lambda: UserProfile.objects.filter(pk=others["created_by"].pk).update(email="renamed@example.org"),

@@ -68,8 +68,8 @@ async function fillInTheQualifier() {
   fill("Start 1", "18:00");
   fill("End 1", "17:00");
   await press("Save");
-  await see("Ensure this value is less than or equal to 168.");
-  await see("Slot 1: it must start before it ends, not 18:00 to 17:00.");
+  await see("Give a whole number from 0 to 168.");
+  await see("slots[0].end: it must start before it ends, not 18:00 to 17:00.");
   assert.deepEqual([control("Day 1").value, control("Start 1").value], ["wed", "18:00"]);
   fill("Hours a week, at most", "6");
   fill("End 1", "24:00");
