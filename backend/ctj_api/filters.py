@@ -114,7 +114,8 @@ class MatchFilter(PagedFilterSet):
     def narrowing(self) -> Narrowing:
         """What the request asks for."""
         minimum, fits = self.value_of("min_score"), self.value_of("fits")
-        return Narrowing(minimum, self.value_of("require_all"), fits=bool(fits), fits_all=fits == "all")
+        enough = {"all": all, True: any}.get(fits)
+        return Narrowing(minimum, self.value_of("require_all"), hours=bool(fits), meetings=enough)
 
 
 class OpportunityMatchFilter(MatchFilter, OpportunityFilter):

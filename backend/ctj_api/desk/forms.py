@@ -33,7 +33,7 @@ from ctj_api.validators import (
     validate_meeting_times,
 )
 
-from .display import DAY_NAMES, week_text
+from .display import DAY_NAMES, NaturalOrder, week_text
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
@@ -272,9 +272,13 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
 
     matrix_field = "skills_required_matrix"
 
-    project = forms.ModelChoiceField(Project.objects.all(), empty_label="Choose a project")
+    project = forms.ModelChoiceField(
+        Project.objects.order_by(NaturalOrder("name"), "id"), empty_label="Choose a project"
+    )
     role = RoleChoiceField(
-        Role.objects.select_related("community_of_practice").order_by("community_of_practice__name", "title"),
+        Role.objects.select_related("community_of_practice").order_by(
+            "community_of_practice__name", NaturalOrder("title")
+        ),
         empty_label="Choose a role",
         help_text="The role decides in which community volunteers find the listing.",
     )

@@ -103,7 +103,7 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
             raise PermissionDenied
         form = NewAuthorForm(request.POST if request.method == "POST" else None)
         if not form.is_valid() or form.cleaned_data["new_author"] is None:
-            context = {**self.admin_site.each_context(request), "form": form, "original": listing}
+            context = {**self.admin_site.each_context(request), "form": form, "chosen": [listing]}
             return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
         new_author = form.cleaned_data["new_author"]
         given = Opportunity.objects.filter(pk=listing.pk).exclude(created_by=new_author)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.core import signing
 from django.core.exceptions import ValidationError
+from django.http import HttpResponse
 
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
@@ -16,6 +17,7 @@ from ctj_api.models import CommunityOfPractice, Skill
 from ctj_api.querysets import Requester, by_any_name
 from ctj_api.validators import MAX_NAME, clean_aliases, lower_name, normal_lines, normal_name, quote
 
+from .csv_file import csv_response, unescaped
 from .history import changes, log_addition, log_changes, snapshot
 
 type NumberedRow = tuple[int, dict[str, str]]
@@ -40,20 +42,11 @@ ABOUT_FILES = {
 }
 
 _DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
-# Where a cell begins, also for who opens the file with another delimiter, and what spreadsheets take there
-# for a formula, after any number of the apostrophes that keep them from it.
-# https://owasp.org/www-community/attacks/CSV_Injection
-_BEGINNING = "(?:^|(?<=[,;\t\r\n|]))"
-_FORMULA = "(?='*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])"
 
 
-def write_skills(skills: Iterable[Skill]) -> str:
-    """Return ``skills`` as a CSV file, in which no cell is a formula."""
-    file = StringIO(newline="")
-    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    writer.writerows([_escaped(cell) for cell in _cells_of(skill).values()] for skill in skills)
-    return file.getvalue()
+def skills_file(skills: Iterable[Skill]) -> HttpResponse:
+    """Return ``skills`` as a CSV file."""
+    return csv_response("skills", COLUMNS, (_cells_of(skill).values() for skill in skills))
 
 
 def decode_file(data: bytes) -> str:
@@ -283,17 +276,8 @@ def _columns(header: list[str]) -> dict[str, int]:
 
 def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:
     """Return the cells of the columns; those that a short row lacks are empty."""
-    cells = {name: _unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
+    cells = {name: unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
     cells["name"] = normal_name(cells["name"])
     if "description" in cells:
         cells["description"] = normal_lines(cells["description"])
     return cells
-
-
-def _escaped(cell: str) -> str:
-    """Return a text that no spreadsheet takes for a formula, with an apostrophe wherever it would."""
-    return re.sub(_BEGINNING + _FORMULA, "'", cell)
-
-
-def _unescaped(cell: str) -> str:
-    return re.sub(f"{_BEGINNING}'{_FORMULA}", "", cell)

@@ -24,7 +24,7 @@ from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
-from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
+from .skill_csv import ABOUT_FILES, SkillImport, sign, skills_file, spellings_of, unsign, warnings_of
 
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
@@ -200,10 +200,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
             raise PermissionDenied
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
-        text = write_skills(skills[pk] for pk in ids)
-        mark_of_utf8 = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
-        headers = {"Content-Disposition": 'attachment; filename="skills.csv"'}
-        return HttpResponse(text.encode(mark_of_utf8), content_type="text/csv; charset=utf-8", headers=headers)
+        return skills_file(skills[pk] for pk in ids)
 
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
         request.current_app = self.admin_site.name

@@ -12,7 +12,7 @@ from ctj_api.models import Skill
 from ctj_api.querysets import by_any_name
 from ctj_api.validators import MEETING_KEYS, lower_name, normal_slot, timezones
 
-from .display import DAY_NAMES
+from .display import DAY_NAMES, NaturalOrder
 
 
 class SkillIndex:
@@ -20,7 +20,8 @@ class SkillIndex:
 
     @cached_property
     def _skills(self) -> list[Skill]:
-        return list(Skill.objects.prefetch_related("communities_of_practice"))
+        skills = Skill.objects.order_by(NaturalOrder("name"), "id")
+        return list(skills.prefetch_related("communities_of_practice"))
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -43,8 +44,8 @@ class SkillIndex:
 
     def rated(self, levels: dict[str, int]) -> list[tuple[str, int]]:
         """Return name and level of the skills of a matrix, highest level first, then by name."""
-        rated = [(self.names[skill], level) for skill, level in levels.items() if skill in self.names]
-        return sorted(rated, key=lambda entry: (-entry[1], entry[0]))
+        by_name = [(name, levels[skill]) for skill, name in self.names.items() if skill in levels]
+        return sorted(by_name, key=lambda entry: -entry[1])
 
 
 class SkillRow(NamedTuple):

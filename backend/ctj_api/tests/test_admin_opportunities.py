@@ -103,28 +103,88 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertEqual(self.results(), [newest, own, *others])
 
     def test_pm_user_reads_each_listing_in_words(self) -> None:
-        """Status, skills with levels, hours, experience, and who posted it."""
+        """Status, the first skills, hours, experience, owner, age, and who fits where people are matched."""
+        react, *more = (make_skill(name=name) for name in ("React", "Skill 10", "skill 9", "Skill 8", "Skill 1"))
         make_opportunity(
-            {make_skill(name="React"): 3},
+            {react: 3, **dict.fromkeys(more, 1)},
             created_by=make_pm_user(first_name="Bo", last_name="Lee"),
             status="on_hold",
             min_hours_required=7,
             min_experience_required="mid_level",
         )
-        make_opportunity(created_by=self.pm)
-        make_opportunity(created_by=None)
+        own = make_opportunity(created_by=self.pm)
+        make_opportunity({react: 3}, created_by=None, status="filled", project=make_project(name="<b>"))
         page = self.client.get(LIST)
+        moment = own.created_at.isoformat()
         for text in (
             '<span class="status status-on_hold">On hold</span>',
             '<li class="chip">React <b>3</b></li>',
             '<td class="field-min_hours_required">7</td>',
             '<td class="field-min_experience_required">Mid level</td>',
-            "<small>by Bo Lee</small>",
-            "<small>by you</small>",
-            "<small>by somebody who has left</small>",
+            '<li class="more" title="skill 9 1, Skill 10 1">+2 more</li>',
+            '<td class="field-owner">Bo Lee</td>',
+            '<td class="field-owner">you</td>',
+            '<td class="field-owner">somebody who has left</td>',
+            f'<time datetime="{moment}">0\xa0minutes <small>',
+            '<td class="field-volunteers">no skills</td>',
+            '<td class="field-volunteers">not matched</td>',
+            f'{ADD}?duplicate={own.pk}">Duplicate<span class="visually-hidden"> {own}</span></a>',
         ):
             with self.subTest(text):
                 self.assertContains(page, text, html=text.startswith("<span"))
+
+    def test_pm_user_finds_the_listings_of_a_colleague(self) -> None:
+        """By a click on the name, and by searching for name or address; who owns nothing is not offered."""
+        bo = make_pm_user(first_name="Bo", last_name="Lee", email="bo.lee@example.net")
+        make_pm_user(first_name="Without", last_name="Listings")
+        own, theirs = (make_opportunity(created_by=owner, body="Lee") for owner in (self.pm, bo))
+        other = make_opportunity(created_by=None)
+        for query, expected in (
+            (f"posted_by={bo.pk}", [theirs]),
+            ("q=bo.lee@example.net", [theirs]),
+            ("q=bo", [theirs]),
+            ("q=lee", [own, theirs]),
+            ("q=%20", [own, theirs, other]),
+        ):
+            with self.subTest(query):
+                self.assertCountEqual(self.results(query), expected)
+        page = self.client.get(f"{LIST}?posted_by={bo.pk}")
+        self.assertEqual(page.context["cl"].chosen, ["Bo Lee"])
+        self.assertNotContains(page, "Without Listings")
+
+    def test_administrator_gives_chosen_listings_to_a_colleague(self) -> None:
+        """After being asked to whom, with a history; only administrators do, and only to a project manager."""
+        listings = [make_opportunity(created_by=owner) for owner in (make_pm_user(), None)]
+        form = {"action": "give", "_selected_action": [str(listing.pk) for listing in listings]}
+        bo = make_pm_user(first_name="Bo", last_name="Lee")
+        self.client.post(LIST, {**form, "new_author": bo.email})
+        self.client.force_login(make_admin_user())
+        for person in (None, make_regular_user(), make_pm_user(is_active=False)):
+            page = self.client.post(LIST, {**form, **({"new_author": str(person.pk)} if person else {})})
+            self.assertContains(page, "Choose a project manager")
+        self.assertFalse(Opportunity.objects.filter(created_by=bo).exists())
+        given = self.client.post(LIST, {**form, "new_author": bo.email}, follow=True)
+        self.assertContains(given, "Bo Lee has 2 more to look after.")
+        self.assertEqual(set(Opportunity.objects.filter(created_by=bo)), set(listings))
+        history = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listings[1].pk]))
+        self.assertContains(history, f"Changed author from nothing to {bo}.")
+
+    def test_pm_user_reads_names_in_the_order_in_which_people_look_for_them(self) -> None:
+        """Whatever their case, and numbers as numbers: in lists, by a click on a column, and in pickers."""
+        names = ["Ansible", "apache 9", "Apache 10", "AWS", "Azure"]
+        for name in reversed(names):
+            make_skill(name=name)
+            make_opportunity(
+                role=make_role(title=name, community_of_practice=make_cop("devops")), project=make_project(name=name)
+            )
+        skills = self.client.get(reverse("admin:ctj_api_skill_changelist")).context["cl"].result_list
+        self.assertEqual([skill.name for skill in skills], names)
+        for query, expected in (("o=1", names), ("o=-2", names[::-1])):
+            self.assertEqual([str(listing.role) for listing in self.results(query)], expected)
+        form = self.client.get(ADD).context["adminform"].form
+        self.assertEqual([str(project) for project in form.fields["project"].queryset], names)
+        self.assertEqual([str(role) for role in form.fields["role"].queryset], names)
+        self.assertEqual([name for name, _ in form.fields["skill_levels"].widget.skills.offered([])], names)
 
     def test_pm_user_sees_how_many_volunteers_a_listing_goes_with(self) -> None:
         """The numbers are those of the API's matches, all and with require_all."""
@@ -134,6 +194,8 @@ class OpportunityListTests(OpportunityTestCase):
             make_regular_user(levels)
         make_regular_user({react: 5, sql: 5}, is_active=False)
         self.assertEqual(self.results()[0].volunteer_count, (3, 1))
+        page = reverse("admin:ctj_api_opportunity_candidates", args=[listing.pk])
+        self.assertContains(self.client.get(LIST), f'<a href="{page}">3 <small>1 meets all</small></a>')
         matches = reverse("opportunity-matches", args=[listing.pk])
         self.assertEqual(self.client.get(matches).headers["X-Total-Count"], "3")
         self.assertEqual(self.client.get(matches, {"require_all": "true"}).headers["X-Total-Count"], "1")
@@ -147,9 +209,7 @@ class OpportunityListTests(OpportunityTestCase):
         page = self.client.get(change_url(listing))
         ranked = self.client.get(reverse("opportunity-matches", args=[listing.pk]), {"limit": 10}).json()
         shown = page.context["who_fits"]["matches"]
-        self.assertEqual(
-            [{**match, "percent": None} for match in shown], [{**match, "percent": None} for match in ranked]
-        )
+        self.assertEqual([{name: match[name] for name in ranked[0]} for match in shown], ranked)
         for match in shown:
             self.assertContains(page, match["volunteer"]["name"])
         self.assertContains(page, "100 %")
@@ -176,7 +236,7 @@ class OpportunityListTests(OpportunityTestCase):
             "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
             "&lt;b&gt;Vera&lt;/b&gt;",
             "44 % <small>1 of 3 skills asked</small>",
-            "meetings on the clock of Asia/Kolkata:",
+            "times on the clock of Asia/Kolkata:",
         ):
             with self.subTest(text):
                 self.assertContains(page, text)
@@ -325,7 +385,7 @@ class OpportunityFormTests(OpportunityTestCase):
         page = self.post(change_url(listing), listing_form(min_hours_required="9", body=""))
         self.assertContains(page, "This field is required.")
         self.assertTrue(page.context["who_fits"]["matches"][0]["fits_hours"])
-        self.assertContains(page, 'href="mailto:vera%2Bctj%231@example.org"')
+        self.assertContains(page, 'href="mailto:vera%2Bctj%231@example.org?subject=')
 
     def test_pm_user_duplicates_any_listing(self) -> None:
         """All that it says but status and owner stands in a new form; one that is gone is told as such."""

@@ -1,7 +1,7 @@
 """How many queries each admin page takes: as many with a thousand rows of each kind as with ten."""
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
 from uuid import uuid4
 
 from django.contrib import admin
@@ -19,7 +19,7 @@ from .common import WEEK, execute, make_admin_user, make_cop, make_pm_user
 
 FEW, MANY = 10, 1000
 MODEL_PAGES = ("changelist", "add", "import", "export", "volunteer_count")
-ROW_PAGES = ("change", "history", "delete", "give")
+ROW_PAGES = ("change", "history", "delete", "give", "candidates")
 GONE = {"status": "open", "body": "Help us.", "skills": [{"name": "Skill", "level": 3}]}
 
 
@@ -87,12 +87,9 @@ class AdminQueryTests(TestCase):
         for model in admin.site._registry:
             name = f"admin:ctj_api_{model._meta.model_name}"
             row = oldest(model)
-            pages: list[tuple[str, list[Any]]] = [(page, []) for page in MODEL_PAGES]
-            for page, arguments in [*pages, *((page, [row.pk]) for page in ROW_PAGES)]:
-                try:
-                    yield reverse(f"{name}_{page}", args=arguments)
-                except NoReverseMatch:
-                    continue
+            for page in MODEL_PAGES + ROW_PAGES:
+                with suppress(NoReverseMatch):
+                    yield reverse(f"{name}_{page}", args=[row.pk] if page in ROW_PAGES else [])
         yield reverse("admin:ctj_api_opportunity_add", query={"duplicate": oldest(Opportunity).pk})
 
     def count_queries(self, path: str) -> int:

@@ -128,7 +128,7 @@ ADMIN_MODELS = {
     },
     "opportunity": {
         **READ,
-        **{page: site_page(200) for page in ("add", "delete", "volunteer_count")},
+        **dict.fromkeys(("add", "delete", "volunteer_count", "candidates"), site_page(200)),
         "give": {"other_pm": 403, "creator": 200, "administrator": 200},
     },
     "communityofpractice": VIEW_ONLY,
@@ -172,6 +172,7 @@ ADMIN_POSTS = {
     "opportunity_delete": site_page(302),
     "opportunity_give": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_volunteer_count": site_page(405),
+    "opportunity_candidates": site_page(405),
     "deletedopportunity_history": {**site_page(200), "other_pm": 302},
 }
 

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from django.urls import reverse
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -20,7 +21,7 @@ from ctj_api.tests.common import (
     make_skill,
 )
 
-from .base import NARROW, BrowserTestCase
+from .base import NARROW, WIDE, BrowserTestCase
 
 ADD = reverse("admin:ctj_api_opportunity_add")
 LIST = reverse("admin:ctj_api_opportunity_changelist")
@@ -251,12 +252,37 @@ class OpportunityJourneyTests(JourneyTestCase):
         for title in ("Designer", "Developer", "Writer"):
             make_opportunity(created_by=self.pm, role=make_role(title=title))
         page = self.open_page(user=self.pm)
-        page.goto("/admin/")
+        page.goto(f"{LIST}?posted_by=me")
         run_action(page, "Close listing", "Designer", "Writer")
         expect(page.get_by_text("2 listings were closed.")).to_be_visible()
+        page.get_by_text("Filter: Me").click()
         page.get_by_role("link", name="Archive").click()
         expect(page.locator("#result_list tbody tr")).to_have_count(2)
         self.assertEqual(sorted(listing["status"] for listing in self.listed()), ["closed", "closed", "open"])
+
+    def test_pm_user_writes_to_the_best_volunteer(self) -> None:
+        """With four clicks or fewer from the sign-in, on a telephone as well; a wide list shows twelve at once."""
+        required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
+        *_, listing = (make_opportunity(required, created_by=self.pm) for _ in range(12))
+        best = make_regular_user(required, first_name="Vera")
+        make_regular_user({self.skills["SQL"]: 1})
+        for width in (WIDE, NARROW):
+            with self.subTest(width=width):
+                page = self.open_page(width=width)
+                page.goto(reverse("admin:login"))
+                clicks = self.count_clicks(page)
+                self.sign_in_by_form(page, self.pm)
+                page.get_by_role("link", name="All of yours").click()
+                row_of = page.locator("#result_list tbody tr")
+                expect(row_of.nth(11 if width == WIDE else 4)).to_be_in_viewport(ratio=1)
+                row_of.first.get_by_role("link", name="2 1 meets all").click()
+                self.assert_no_horizontal_scrolling(page)
+                mail = page.get_by_role("link", name="Write to the best Vera")
+                mail.evaluate("link => link.addEventListener('click', event => event.preventDefault())")
+                mail.click()
+                self.assertIn(f"mailto:{best.email}?", str(mail.get_attribute("href")))
+                self.assertIn(quote(str(listing)), str(mail.get_attribute("href")))
+                self.assertLessEqual(len(clicks), 4)
 
 
 class SkillPickerTests(JourneyTestCase):
