@@ -1,5 +1,6 @@
 """Which volunteers fit a listing, in the words of the admin."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -38,7 +39,7 @@ def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dic
         match["percent"] = _percent(exact.score)
         match["free"] = _free_times(week.meetings(exact.volunteer.meeting_availability, clock))
         match["changed_at"] = exact.volunteer.updated_at
-        match["mail"] = _mail(listing, match, reader)
+        match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
     summary = coverage_text(required, count_volunteers({None: required})[None])
     return {"listing": listing, "summary": summary, "zone": zone, "matches": told}
 

@@ -116,7 +116,7 @@ class CandidateReadTests(TestCase):
         self.volunteers[0].email = "vera+ctj#1@example.org"
         self.volunteers[0].save()
         [mail] = [
-            urlsplit(match["mail"])
+            urlsplit(match["mail"]())
             for match in self.client.get(candidates_url(self.listing)).context["matches"]
             if match["volunteer"]["id"] == str(self.volunteers[0].pk)
         ]
