@@ -3,18 +3,16 @@
 import json
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import quote_etag
-from psycopg.sql import SQL, Identifier
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,14 +20,13 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.encoders import JSONEncoder
 
 from ctj_api.exceptions import ErrorCode, PreconditionFailed
-from ctj_api.querysets import LINEAGE
+from ctj_api.models import Role, Skill
+from ctj_api.ranking.row_changes import rows_version
 
+from .kept_answers import ANSWERS, Answer
 from .query_parameters import StrictFilterSet, described
 
 PUBLIC_MAX_AGE_SECONDS = 60
-VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
-VERSIONS = SQL("SELECT concat_ws(' ', {}, {})")
-CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 # RFC 9110, sections 5.6.1 and 8.8.3; what is weak never matches.
 ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 ENTITY_TAGS = re.compile(rf"[ \t,]*{ENTITY_TAG}(?:[ \t]*,[ \t,]*{ENTITY_TAG})*[ \t,]*")
@@ -38,49 +35,63 @@ MAX_ENTITY_TAGS = 8_000
 type View = Callable[..., HttpResponseBase]
 
 
-def public_cache(view: View) -> View:
-    """Let shared caches keep the view's answers to anonymous readers for a minute, then revalidate by ``ETag``."""
+def public_cache(read_version: Callable[[], str | None], *, for_all: bool = False) -> Callable[[View], View]:
+    """Keep the view's answers to anonymous readers: here until the version changes, in shared caches for a minute.
 
-    @wraps(view)
-    def cached(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-        response = view(request, *args, **kwargs)
-        is_read = request.method in {"GET", "HEAD"} and response.status_code in CACHEABLE
-        if is_read and not request.user.is_authenticated:
-            patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
-        return response
+    To a view that asks nobody who they are, ``for_all``, all readers are anonymous.
+    """
+
+    def cached(view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+            if request.method not in {"GET", "HEAD"} or not (for_all or _is_anonymous(request)):
+                return view(request, *args, **kwargs)
+            # Read before the rows: where these change meanwhile, nobody asks for this version any more.
+            version = _version(request, read_version)
+            key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
+            if version is not None and (kept := ANSWERS.find(key, version)):
+                return HttpResponse(kept.content, headers=kept.headers)
+            response: Any = view(request, *args, **kwargs)
+            if response.status_code == HTTPStatus.OK and not request.user.is_authenticated:
+                _make_public(response, () if for_all else ("Cookie",))
+                if version is not None:
+                    ANSWERS.keep(key, Answer(version, response.content, dict(response.items())))
+            return response
+
+        return answer
 
     return cached
 
 
-def public_read(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[View], View]:
-    """Let caches keep what a function-based view reads for everybody alike, and describe it in the OpenAPI document."""
+def public_read(
+    shape: Any, *tables: type[Model], filters: type[StrictFilterSet] | None = None
+) -> Callable[[View], View]:
+    """Let caches keep what a function-based view reads from small tables, and describe it for the OpenAPI document."""
 
     def public(view: Any) -> View:
         view.cls.authentication_classes = ()  # it asks nobody who they are
-        return public_cache(described(shape, filters)(view))
+        return public_cache(partial(rows_version, *tables), for_all=True)(described(shape, filters)(view))
 
     return public
 
 
-def revalidated(
-    request: Request, read_version: Callable[[], str | None], answer: Callable[[], Response]
-) -> HttpResponseBase:
-    """Return 304 where the client has the current version, else ``answer()`` with that version as its ``ETag``.
+def _is_anonymous(request: HttpRequest) -> bool:
+    return settings.SESSION_COOKIE_NAME not in request.COOKIES and "Authorization" not in request.headers
 
-    Without a version, or where it changed meanwhile, ``PageValidatorMiddleware`` makes an ``ETag`` of the content.
-    """
+
+def _version(request: HttpRequest, read_version: Callable[[], str | None]) -> str | None:
+    """Return the version of what a request asks for: names of skills and roles decide which words a search splits."""
     version = read_version()
-    if version is None:
-        return answer()
-    # Another release may give the same rows another shape.
-    etag = f'W/"{sha256(f"{settings.RELEASE} {version}".encode()).hexdigest()}"'
-    changed = HttpResponse(headers={"ETag": etag})
-    if (known := get_conditional_response(request._request, etag=etag, response=changed)) not in {None, changed}:
-        return known
-    response = answer()
-    if read_version() == version:
-        response["ETag"] = etag
-    return response
+    return version + rows_version(Skill, Role) if version is not None and "search" in request.GET else version
+
+
+def _make_public(response: Response, vary: tuple[str, ...]) -> None:
+    """Let caches keep a response, and give it an ``ETag``, that of a page made of the total as well."""
+    response.render()
+    patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
+    patch_vary_headers(response, vary)
+    total = response.get("X-Total-Count", "")
+    response.headers.setdefault("ETag", quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest()))
 
 
 def versioned(view: View) -> View:
@@ -111,20 +122,3 @@ def require_match(request: Request, serializer: BaseSerializer[Any]) -> None:
 def entity_tag(row: dict[str, Any]) -> str:
     """Return a strong entity tag of the read shape of a row, in whatever order its keys were written."""
     return quote_etag(sha256(json.dumps(row, cls=JSONEncoder, sort_keys=True).encode()).hexdigest())
-
-
-def catalog_response(request: Request, serializer: BaseSerializer[Any], *tables: type[Model]) -> HttpResponseBase:
-    """Return a list of small tables, or 304 where no row of them has changed since the client's copy."""
-    return revalidated(request, lambda: row_versions(*tables), lambda: Response(serializer.data))
-
-
-def row_versions(*tables: type[Model]) -> str:
-    """Return a text that changes with every change of these small tables.
-
-    ``xmin`` is the transaction that wrote a row, ``ctid`` its place. The sums don't depend on the rows' order.
-    """
-    sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
-    with connection.cursor() as cursor:
-        cursor.execute(VERSIONS.format(LINEAGE, sums).as_string())
-        version: str = cursor.fetchone()[0]
-    return version

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import connection, transaction
 from django.test import TransactionTestCase
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.ranking.row_changes import Kind, version_of
+from ctj_api.ranking.row_changes import listing_version
 from ctj_api.serializers import OpportunityReadSerializer
 
 from .common import (
@@ -26,11 +26,6 @@ from .common import (
 )
 
 URL = "/api/opportunities/"
-
-
-def listing_version() -> str | None:
-    """Return the version of all that is told of opportunities."""
-    return version_of(Kind.LISTING, DEFAULT_DB_ALIAS)
 
 
 def settle() -> None:
@@ -148,7 +143,7 @@ class ListingVersionTests(TransactionTestCase):
         client = browser()
         for query in ("", "?limit=1", "?search=build", f"?skill={self.skill.pk}"):
             first = client.get(URL + query)
-            queries = 2 if "skill" in query else 1
+            queries = 2 if "search" in query else 1
             with self.subTest(query), patch.object(OpportunityReadSerializer, "to_representation") as serialize:
                 with self.assertNumQueries(queries):
                     again = client.get(URL + query, HTTP_IF_NONE_MATCH=first["ETag"])
@@ -156,7 +151,7 @@ class ListingVersionTests(TransactionTestCase):
                 self.assertEqual(again["Cache-Control"], "public, max-age=60")
                 self.assertIn("Cookie", again["Vary"])
                 serialize.assert_not_called()
-            self.listings.update(body="Other words, to build.")
+            self.listings.update(body=f"Other words than {query}, to build.")
             changed = client.get(URL + query, HTTP_IF_NONE_MATCH=first["ETag"])
             self.assertEqual((changed.status_code, changed["ETag"] == first["ETag"]), (200, False))
             for validator in (changed["ETag"], "*"):  # a project manager's listing has drafts
@@ -173,10 +168,9 @@ class ListingVersionTests(TransactionTestCase):
 
         before = browser().get(URL)
         with connection.execute_wrapper(interfere):
-            response = browser().get(URL)
+            response = browser().get(f"{URL}?limit=5")
         self.assertEqual(response.json()[0]["body"], "Other words.")
-        self.assertNotIn(response["ETag"], {before["ETag"], browser().get(URL)["ETag"]})
-        self.assertFalse(response["ETag"].startswith("W/"))
+        self.assertNotEqual(response["ETag"], before["ETag"])
 
 
 def replace_project(project: Project) -> None:
