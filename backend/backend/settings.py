@@ -61,7 +61,6 @@ MIDDLEWARE = [
     "serving.handlers.RefusalMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.http.middleware.HostCheckMiddleware",
-    "ctj_api.http.middleware.RevalidationMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
     "ctj_api.http.middleware.StrictRequestMiddleware",
     "ctj_api.accounts.sessions.SessionRenewalMiddleware",

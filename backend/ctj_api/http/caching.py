@@ -36,18 +36,18 @@ type View = Callable[..., HttpResponseBase]
 
 
 def public_cache(read_version: Callable[[], str | None], *, for_all: bool = False) -> Callable[[View], View]:
-    """Keep the view's answers to anonymous readers: here until the version changes, in shared caches for a minute.
-
-    To a view that asks nobody who they are, ``for_all``, all readers are anonymous.
-    """
+    """Keep answers to anonymous readers, who are ``for_all`` everybody: here for a version, in caches for a minute."""
 
     def cached(view: View) -> View:
         @wraps(view)
         def answer(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-            if request.method not in {"GET", "HEAD"} or not (for_all or _is_anonymous(request)):
+            says_who = settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers
+            if request.method not in {"GET", "HEAD"} or (says_who and not for_all):
                 return view(request, *args, **kwargs)
             # Read before the rows: where these change meanwhile, nobody asks for this version any more.
-            version = _version(request, read_version)
+            version = read_version()
+            if version is not None and "search" in request.GET:  # names say which words it splits
+                version += rows_version(Skill, Role)
             key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
             if version is not None and (kept := ANSWERS.find(key, version)):
                 return HttpResponse(kept.content, headers=kept.headers)
@@ -55,7 +55,7 @@ def public_cache(read_version: Callable[[], str | None], *, for_all: bool = Fals
             if response.status_code == HTTPStatus.OK and not request.user.is_authenticated:
                 _make_public(response, () if for_all else ("Cookie",))
                 if version is not None:
-                    ANSWERS.keep(key, Answer(version, response.content, dict(response.items())))
+                    ANSWERS.keep(Answer(key, version, response.content, dict(response.items())))
             return response
 
         return answer
@@ -73,16 +73,6 @@ def public_read(
         return public_cache(partial(rows_version, *tables), for_all=True)(described(shape, filters)(view))
 
     return public
-
-
-def _is_anonymous(request: HttpRequest) -> bool:
-    return settings.SESSION_COOKIE_NAME not in request.COOKIES and "Authorization" not in request.headers
-
-
-def _version(request: HttpRequest, read_version: Callable[[], str | None]) -> str | None:
-    """Return the version of what a request asks for: names of skills and roles decide which words a search splits."""
-    version = read_version()
-    return version + rows_version(Skill, Role) if version is not None and "search" in request.GET else version
 
 
 def _make_public(response: Response, vary: tuple[str, ...]) -> None:

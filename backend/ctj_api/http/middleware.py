@@ -76,27 +76,19 @@ class HostCheckMiddleware(CommonMiddleware):
             raise
 
 
-class RevalidationMiddleware(MiddlewareMixin):
-    """Answer a read by 304 where the client has the ``ETag`` of the answer."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response, or a 304; here HEAD still has the body of GET."""
-        if request.method not in {"GET", "HEAD"} or not isinstance(response, HttpResponse) or "ETag" not in response:
-            return response
-        return get_conditional_response(request, etag=response["ETag"], response=response) or response
-
-
 class CachePolicyMiddleware(MiddlewareMixin):
-    """Keep API answers out of caches, except where the view has allowed it, and whatever sets a cookie in any case."""
+    """Keep API answers out of caches but where the view has allowed it, and answer 304 to who has the ``ETag``."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response with ``Cache-Control``."""
+        """Return the response with ``Cache-Control``, or a 304; here HEAD still has the body of GET."""
         if response.cookies or (is_api_request(request) and "Cache-Control" not in response):
             response["Cache-Control"] = "private, no-store"
             patch_vary_headers(response, ("Cookie",))
         if settings.IDENTITY_PROVIDER == "cognito" and has_vary_header(response, "Cookie"):
             patch_vary_headers(response, ("Authorization",))
-        return response
+        if request.method not in {"GET", "HEAD"} or not isinstance(response, HttpResponse) or "ETag" not in response:
+            return response
+        return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
 class StrictRequestMiddleware(MiddlewareMixin):

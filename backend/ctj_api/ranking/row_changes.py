@@ -1,25 +1,24 @@
 """Which rows were changed since a snapshot: triggers note their last transactions (migration 0006)."""
 
 from enum import StrEnum
-from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Model
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from ctj_api.querysets import LINEAGE
-
-# Rows may have changed without a note where a table was emptied, restored or rewritten: its file is another then.
-FILES = SQL("""
-    (
-        SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(ARRAY[
-            'ctj_change', 'ctj_api_opportunity', 'ctj_api_userprofile', 'ctj_api_skillmatrix', 'ctj_api_skill',
-            'ctj_api_project', 'ctj_api_role'
-        ]::regclass[]) AS name
-    )
+# A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
+# knows a little later than the recovery.
+LINEAGE = SQL("""
+    (SELECT system_identifier FROM pg_control_system()),
+    (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)
+# Rows may have changed without a note where a table was emptied, restored or rewritten: its file is another then.
+TABLES = ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")
+FILES = SQL("(SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest({}::regclass[]) AS name)").format(
+    Literal(["ctj_change", *(f"ctj_api_{table}" for table in TABLES)])
+)
 # Transactions become visible in another order than that of their numbers: only snapshots tell.
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
 CHANGES = SQL("""
@@ -38,14 +37,11 @@ CHANGES = SQL("""
 LISTING_VERSION = SQL("""
     SELECT concat_ws(
         ' ', {}, {},
-        (
-            SELECT max(changed_by) FROM ctj_change
-            WHERE kind = 'listing' AND changed_by < pg_snapshot_xmin(pg_current_snapshot())
-        ),
+        (SELECT max(changed_by) FROM ctj_change
+            WHERE kind = 'listing' AND changed_by < pg_snapshot_xmin(pg_current_snapshot())),
         ARRAY(
             SELECT concat(changed_by, ':', count(*)) FROM ctj_change
-            WHERE kind = 'listing'
-                AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
+            WHERE kind = 'listing' AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
                 AND changed_by < pg_snapshot_xmax(pg_current_snapshot())
             GROUP BY changed_by ORDER BY changed_by
         )
@@ -57,11 +53,10 @@ ROWS = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FRO
 
 
 class Kind(StrEnum):
-    """What has changed: where an opportunity or a volunteer is ranked, or what anybody is told of a listing."""
+    """What has changed: where an opportunity or a volunteer is ranked."""
 
     OPPORTUNITY = "opportunity"
     VOLUNTEER = "volunteer"
-    LISTING = "listing"
 
 
 class Changes(NamedTuple):
@@ -83,21 +78,17 @@ def changes_since(snapshot: str | None, kind: Kind) -> Changes:
 
 def listing_version() -> str | None:
     """Return what is another text after every change of a listing; ``None`` within a transaction that writes."""
-    with connection.cursor() as cursor:
-        cursor.execute(LISTING_VERSION.as_string())
-        row = cursor.fetchone()
-    return row[0] if row else None
+    return _read(LISTING_VERSION)
 
 
 def rows_version(*tables: type[Model]) -> str:
     """Return what is another text after every change of these small tables."""
-    with connection.cursor() as cursor:
-        cursor.execute(_statement(tables))
-        version: str = cursor.fetchone()[0]
-    return version
-
-
-@cache
-def _statement(tables: tuple[type[Model], ...]) -> str:
     sums = SQL(", ").join(ROWS.format(Identifier(table._meta.db_table)) for table in tables)
-    return SQL("SELECT concat_ws(' ', {}, {})").format(LINEAGE, sums).as_string()
+    return _read(SQL("SELECT concat_ws(' ', {}, {})").format(LINEAGE, sums)) or ""
+
+
+def _read(statement: Composed) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.as_string())
+        row = cursor.fetchone()
+    return row[0] if row else None

@@ -278,14 +278,15 @@ class BoundOfKeptAnswersTests(SimpleTestCase):
         for number in range(3_000):
             size = number % 7 * 1_000
             headers = {"Content-Type": f"application/json {number}", "Link": "<" * (size // 10), "ETag": f'"{number}"'}
-            answers.keep(("/", f"{number}" + "a" * size, ""), Answer(f"version {number}", b"b" * size, headers))
+            key = "/", f"{number}" + "a" * size, ""
+            answers.keep(Answer(key, f"version {number}", b"b" * size, headers))
             if number == 0:
-                answers.keep(known, Answer("1", b"known", {}))
+                answers.keep(Answer(known, "1", b"known", {}))
             self.assertIsNotNone(answers.find(known, "1"))
         self.assertLess(tracemalloc.get_traced_memory()[0], 1_000_000)
         self.assertIsNone(answers.find(known, "2"))
         self.assertIsNone(answers.find(("/", "0", ""), "version 0"))
-        answers.keep(known, Answer("2", b"b" * 2_000_000, {}))
+        answers.keep(Answer(known, "2", b"b" * 2_000_000, {}))
         self.assertIsNone(answers.find(known, "2"))
 
 

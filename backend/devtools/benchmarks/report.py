@@ -4,13 +4,14 @@ import argparse
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
-from subprocess import SubprocessError
+from unittest import SkipTest
 
 import psycopg
 
@@ -22,7 +23,15 @@ from .measure import BenchmarkError
 DOCS = BASE_DIR.parent / "docs"
 BEGIN = "<!-- Written by the command, from here -->"
 END = "<!-- to here. -->"
-FAILURES = (BenchmarkError, ClusterError, ExceptionGroup, HTTPException, OSError, psycopg.Error, SubprocessError)
+FAILURES = (
+    BenchmarkError,
+    ClusterError,
+    ExceptionGroup,
+    HTTPException,
+    OSError,
+    psycopg.Error,
+    subprocess.SubprocessError,
+)
 
 
 def parse(name: str, arguments: Sequence[str], choices: Mapping[str, object]) -> argparse.Namespace:
@@ -50,6 +59,8 @@ def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list
         began = time.monotonic()
         try:
             problems += [f"{name}: {problem}" for problem in trial(name)]
+        except SkipTest as skipped:
+            say(f"{name}: {skipped}")
         except FAILURES as error:
             told = repr(error) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
             problems.append(f"{name}: {told}")
@@ -60,7 +71,10 @@ def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list
 def finish(page: Path, text: str, problems: list[str], *, is_written: bool) -> int:
     """Print the tables and the problems, write the page where there are none, and return the exit code."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    text = f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {machine}, by `--write`.\n\n{text}"
+    describe = ("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    commit = subprocess.run(describe, cwd=BASE_DIR, capture_output=True, text=True, check=False).stdout.strip()
+    taken = f"Taken on {datetime.now(UTC):%Y-%m-%d} of the commit `{commit}`, on {machine}, by `--write`."
+    text = f"{taken}\n\n{text}"
     sys.stdout.write(f"{text}\n")
     for problem in problems:
         say(f"FAILED: {problem}")
