@@ -67,6 +67,9 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the row; raises ``ValidationError`` where there is none, or a retired one that isn't stored yet."""
+        kept = getattr(self.parent.instance, str(self.source), None)
+        if isinstance(data, str) and isinstance(kept, Model) and data.lower() == str(kept.pk):
+            return kept
         rows: Any = self.get_queryset()
         if not isinstance(rows, CatalogQuerySet):
             return row_given(rows, data)

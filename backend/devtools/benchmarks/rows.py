@@ -99,10 +99,10 @@ def empty_view(bench: Bench) -> Iterator[Row]:
 
 
 def load(bench: Bench) -> Iterator[Row]:
-    """Send a mix over many connections to two processes, and to two of the version before the newest migration."""
+    """Send a mix over many connections to two processes, and to two of the version before answers were kept."""
     seconds = list[float]()
     with TemporaryDirectory() as folder:
-        extract_version_before(Path(folder))
+        extract_version_before(Path(folder), "ctj_api/http/kept_answers.py")
         before = ("env", f"--chdir={folder}", *OURS)
         for version, command in (("this one", OURS), ("the one before", before)):
             port, _ = bench.server(bench.plan.many, command, WEB_CONCURRENCY="2")
@@ -112,7 +112,7 @@ def load(bench: Bench) -> Iterator[Row]:
             yield {"Version": version, **level(replies)}
             seconds.append(_seconds(replies) / sum(reply.is_success for reply in replies))
     subject = f"an answer of the mix, {bench.plan.clients} clients"
-    yield compare(subject, "the version before", (seconds[0], seconds[1]), 2)
+    yield compare(subject, "the version before answers were kept", (seconds[0], seconds[1]), 2)
 
 
 def mix(bench: Bench) -> list[Request]:
