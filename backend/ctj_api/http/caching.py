@@ -33,9 +33,10 @@ ENTITY_TAGS = re.compile(rf"[ \t,]*{ENTITY_TAG}(?:[ \t]*,[ \t,]*{ENTITY_TAG})*[ 
 MAX_ENTITY_TAGS = 8_000
 
 type View = Callable[..., HttpResponseBase]
+type Decorator = Callable[[View], View]
 
 
-def public_cache(read_version: Callable[[], str | None], *, for_all: bool = False) -> Callable[[View], View]:
+def public_cache(read_version: Callable[[], str | None], *, for_all: bool = False) -> Decorator:
     """Keep answers to anonymous readers, who are ``for_all`` everybody: here for a version, in caches for a minute."""
 
     def cached(view: View) -> View:
@@ -44,28 +45,16 @@ def public_cache(read_version: Callable[[], str | None], *, for_all: bool = Fals
             says_who = settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers
             if request.method not in {"GET", "HEAD"} or (says_who and not for_all):
                 return view(request, *args, **kwargs)
-            # Read before the rows: where these change meanwhile, nobody asks for this version any more.
-            version = read_version()
-            if version is not None and "search" in request.GET:  # names say which words it splits
-                version += rows_version(Skill, Role)
-            key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
-            if version is not None and (kept := ANSWERS.find(key, version)):
-                return HttpResponse(kept.content, headers=kept.headers)
-            response: Any = view(request, *args, **kwargs)
-            if response.status_code == HTTPStatus.OK and not request.user.is_authenticated:
-                _make_public(response, () if for_all else ("Cookie",))
-                if version is not None:
-                    ANSWERS.keep(Answer(key, version, response.content, dict(response.items())))
-            return response
+            # The version is read before the rows: where these change meanwhile, nobody asks for it any more.
+            make = partial(view, request, *args, **kwargs)
+            return _made_once(request, read_version(), make, vary=() if for_all else ("Cookie",))
 
         return answer
 
     return cached
 
 
-def public_read(
-    shape: Any, *tables: type[Model], filters: type[StrictFilterSet] | None = None
-) -> Callable[[View], View]:
+def public_read(shape: Any, *tables: type[Model], filters: type[StrictFilterSet] | None = None) -> Decorator:
     """Let caches keep what a function-based view reads from small tables, and describe it for the OpenAPI document."""
 
     def public(view: Any) -> View:
@@ -75,13 +64,25 @@ def public_read(
     return public
 
 
-def _make_public(response: Response, vary: tuple[str, ...]) -> None:
-    """Let caches keep a response, and give it an ``ETag``, that of a page made of the total as well."""
-    response.render()
-    patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
-    patch_vary_headers(response, vary)
-    total = response.get("X-Total-Count", "")
-    response.headers.setdefault("ETag", quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest()))
+def _made_once(
+    request: HttpRequest, version: str | None, make: Callable[[], HttpResponseBase], vary: tuple[str, ...]
+) -> HttpResponseBase:
+    """Return the kept answer of this version, or a new one, kept unless it tells of an error or to somebody known."""
+    if version is not None and "search" in request.GET:  # names say which words it splits
+        version += rows_version(Skill, Role)
+    key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
+    if version is not None and (kept := ANSWERS.find(key, version)):
+        return HttpResponse(kept.content, headers=kept.headers)
+    response = make()
+    if isinstance(response, Response) and response.status_code == HTTPStatus.OK and not request.user.is_authenticated:
+        response.render()
+        patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
+        patch_vary_headers(response, vary)
+        total = response.get("X-Total-Count", "")  # without it, one listing more elsewhere would be no change
+        response.headers.setdefault("ETag", quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest()))
+        if version is not None:
+            ANSWERS.keep(Answer(key, version, response.content, dict(response.items())))
+    return response
 
 
 def versioned(view: View) -> View:

@@ -1,6 +1,5 @@
 """Which rows were changed since a snapshot: triggers note their last transactions (migration 0006)."""
 
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -52,13 +51,6 @@ LISTING_VERSION = SQL("""
 ROWS = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
 
 
-class Kind(StrEnum):
-    """What has changed: where an opportunity or a volunteer is ranked."""
-
-    OPPORTUNITY = "opportunity"
-    VOLUNTEER = "volunteer"
-
-
 class Changes(NamedTuple):
     """The rows that have changed since a snapshot, and the snapshot to ask by the next time."""
 
@@ -69,8 +61,8 @@ class Changes(NamedTuple):
     changed: list[UUID]
 
 
-def changes_since(snapshot: str | None, kind: Kind) -> Changes:
-    """Return the changes that ``snapshot`` does not show, those of the own transaction among them."""
+def changes_since(snapshot: str | None, kind: str) -> Changes:
+    """Return the changes, of "opportunity" or "volunteer", that ``snapshot`` does not show; the own ones among them."""
     with connection.cursor() as cursor:
         cursor.execute(CHANGES.as_string(), {"kind": kind, "snapshot": snapshot})
         return Changes(*cursor.fetchone())

@@ -21,7 +21,7 @@ from ctj_api.matching import Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.ranking import live_index
 from ctj_api.ranking.live_index import LiveIndex, count_volunteers, make_indexes
-from ctj_api.ranking.row_changes import Kind, changes_since
+from ctj_api.ranking.row_changes import changes_since
 
 from .common import (
     PATIENCE_SECONDS,
@@ -226,7 +226,7 @@ class LiveIndexTests(KnownListings):
     def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
         """The first ranking of each direction finds its index made."""
         make, rows = VolunteerIndex[UUID], UserProfile.objects.volunteers
-        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", make, rows)
+        volunteers = LiveIndex("volunteer", "skills_learned_matrix", make, rows)
         with (
             patch.object(live_index, "OPEN_OPPORTUNITIES", fresh_index()),
             patch.object(live_index, "VOLUNTEERS", volunteers),
@@ -246,7 +246,7 @@ class RebuildTests(KnownListings):
         self.gate = Event()
         self.gate.set()
         self.rows = Mock(side_effect=lambda: self.gate.wait(PATIENCE_SECONDS) and Opportunity.objects.open())
-        self.index = LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], self.rows)
+        self.index = LiveIndex("opportunity", "skills_required_matrix", OpportunityIndex[UUID], self.rows)
         self.enterContext(patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1))
         self.before = self.ask()
         self.rows.reset_mock()
@@ -311,7 +311,7 @@ def ranked_volunteers(levels: Levels) -> list[UUID]:
 
 def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
     """Return an index of the open opportunities, as another process would have one."""
-    return LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
+    return LiveIndex("opportunity", "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
 
 
 def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:

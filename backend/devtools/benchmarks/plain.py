@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import JsonResponse
+from django.shortcuts import get_object_or_404
 from django.urls import include, path
 from rest_framework import permissions, serializers
 from rest_framework.viewsets import ModelViewSet
@@ -114,11 +115,10 @@ class PlainUserViewSet(NamingViewSet[UserProfile]):
 
     queryset = UserProfile.objects.select_related("skills_learned_matrix")
     serializer_class = PlainUserSerializer
-    permission_classes = (permissions.IsAuthenticated,)
 
     def get_object(self) -> UserProfile:
         """Return the account of who is signed in."""
-        return self.get_queryset().get(pk=self.request.user.pk)
+        return get_object_or_404(self.get_queryset(), pk=self.request.user.pk)
 
 
 class PlainSkillViewSet(ModelViewSet[Skill]):

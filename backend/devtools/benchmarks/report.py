@@ -30,6 +30,7 @@ FAILURES = (
     HTTPException,
     OSError,
     psycopg.Error,
+    SkipTest,
     subprocess.SubprocessError,
 )
 
@@ -59,8 +60,6 @@ def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list
         began = time.monotonic()
         try:
             problems += [f"{name}: {problem}" for problem in trial(name)]
-        except SkipTest as skipped:
-            say(f"{name}: {skipped}")
         except FAILURES as error:
             told = repr(error) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
             problems.append(f"{name}: {told}")

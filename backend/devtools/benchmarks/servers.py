@@ -22,7 +22,6 @@ GUNICORN = (sys.executable, "-u", "-m", "gunicorn", "--config", "python:serving.
 OURS = (*GUNICORN, "backend.asgi:application")
 BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
 STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
-# Its port is Gunicorn's own reading of PORT, and its threads are as many as ours.
 PLAIN = (
     *("env", "DJANGO_SETTINGS_MODULE=devtools.benchmarks.plain_settings", sys.executable, "-u", "-m", "gunicorn"),
     *("--threads=4", "--keep-alive=60", "django.core.wsgi:get_wsgi_application()"),
