@@ -37,7 +37,7 @@ type Decorator = Callable[[View], View]
 
 
 def public_cache(read_version: Callable[[], str | None], *, for_all: bool = False) -> Decorator:
-    """Keep answers to anonymous readers, who are ``for_all`` everybody: here for a version, in caches for a minute."""
+    """Keep answers to anonymous readers, ``for_all`` to everybody: here for a version, elsewhere for a minute."""
 
     def cached(view: View) -> View:
         @wraps(view)
@@ -55,7 +55,7 @@ def public_cache(read_version: Callable[[], str | None], *, for_all: bool = Fals
 
 
 def public_read(shape: Any, *tables: type[Model], filters: type[StrictFilterSet] | None = None) -> Decorator:
-    """Let caches keep what a function-based view reads from small tables, and describe it for the OpenAPI document."""
+    """Let caches keep what a function-based view reads from small tables, and describe it for OpenAPI."""
 
     def public(view: Any) -> View:
         view.cls.authentication_classes = ()  # it asks nobody who they are
@@ -67,7 +67,7 @@ def public_read(shape: Any, *tables: type[Model], filters: type[StrictFilterSet]
 def _made_once(
     request: HttpRequest, version: str | None, make: Callable[[], HttpResponseBase], vary: tuple[str, ...]
 ) -> HttpResponseBase:
-    """Return the kept answer of this version, or a new one, kept unless it tells of an error or to somebody known."""
+    """Return the kept answer of this version, or a new one, kept unless it is an error or somebody's own."""
     if version is not None and "search" in request.GET:  # names say which words it splits
         version += rows_version(Skill, Role)
     key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
@@ -78,8 +78,8 @@ def _made_once(
         response.render()
         patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
         patch_vary_headers(response, vary)
-        total = response.get("X-Total-Count", "")  # without it, one listing more elsewhere would be no change
-        response.headers.setdefault("ETag", quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest()))
+        told = response.get("X-Total-Count", "").encode() + b"\n" + response.content  # the total tells of other pages
+        response.headers.setdefault("ETag", quote_etag(sha256(told).hexdigest()))
         if version is not None:
             ANSWERS.keep(Answer(key, version, response.content, dict(response.items())))
     return response

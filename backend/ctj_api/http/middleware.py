@@ -77,7 +77,7 @@ class HostCheckMiddleware(CommonMiddleware):
 
 
 class CachePolicyMiddleware(MiddlewareMixin):
-    """Keep API answers out of caches but where the view has allowed it, and answer 304 to who has the ``ETag``."""
+    """Keep API answers out of caches unless the view allows it, and answer 304 to who has the ``ETag``."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response with ``Cache-Control``, or a 304; here HEAD still has the body of GET."""

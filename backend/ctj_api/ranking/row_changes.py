@@ -47,7 +47,7 @@ LISTING_VERSION = SQL("""
     )
     WHERE pg_current_xact_id_if_assigned() IS NULL
 """).format(LINEAGE, FILES)
-# The transaction that wrote a row, and its place, are others after every change. A sum doesn't depend on the order.
+# Which transaction wrote a row, and its place, change with each change. A sum doesn't depend on the order.
 ROWS = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
 
 
@@ -62,14 +62,14 @@ class Changes(NamedTuple):
 
 
 def changes_since(snapshot: str | None, kind: str) -> Changes:
-    """Return the changes, of "opportunity" or "volunteer", that ``snapshot`` does not show; the own ones among them."""
+    """Return the changes, for "opportunity" or "volunteer", that ``snapshot`` doesn't show, own ones included."""
     with connection.cursor() as cursor:
         cursor.execute(CHANGES.as_string(), {"kind": kind, "snapshot": snapshot})
         return Changes(*cursor.fetchone())
 
 
 def listing_version() -> str | None:
-    """Return what is another text after every change of a listing; ``None`` within a transaction that writes."""
+    """Return what is another text after each change of a listing; ``None`` in a transaction that writes."""
     return _read(LISTING_VERSION)
 
 

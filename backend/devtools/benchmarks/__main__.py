@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     with temporary_folder(data_directory()) as (folder, _), ExitStack() as opened:
         os.environ |= SETTINGS | {"DJANGO_SETTINGS_MODULE": "devtools.benchmarks.settings"}
         os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(50)
+        os.environ["REQUIRE_HISTORY"] = "true"  # of the version to compare with
         os.environ["SQL_HOST"] = str(opened.enter_context(database(folder / "data")))
         text, problems = measure(Bench(SMALL if options.small else FULL, folder, opened), options.names)
     return finish(PAGE, text, problems, is_written=options.write)

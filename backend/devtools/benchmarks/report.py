@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
-from unittest import SkipTest
+from subprocess import SubprocessError
 
 import psycopg
 
@@ -23,16 +23,7 @@ from .measure import BenchmarkError
 DOCS = BASE_DIR.parent / "docs"
 BEGIN = "<!-- Written by the command, from here -->"
 END = "<!-- to here. -->"
-FAILURES = (
-    BenchmarkError,
-    ClusterError,
-    ExceptionGroup,
-    HTTPException,
-    OSError,
-    psycopg.Error,
-    SkipTest,
-    subprocess.SubprocessError,
-)
+FAILURES = (BenchmarkError, ClusterError, ExceptionGroup, HTTPException, OSError, psycopg.Error, SubprocessError)
 
 
 def parse(name: str, arguments: Sequence[str], choices: Mapping[str, object]) -> argparse.Namespace:

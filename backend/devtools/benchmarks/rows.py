@@ -105,8 +105,9 @@ def load(bench: Bench) -> Iterator[Row]:
             seconds = []
             for version, command in (("this one", OURS), ("the one before", before)):
                 port, _ = bench.server(bench.plan.many, command, WEB_CONCURRENCY="2")
-                for clients in (CONNECTIONS, bench.plan.clients):  # at first so that all has succeeded once
-                    replies = asyncio.run(send_all(port, mix(bench, bool(is_changing)), clients))
+                first = asyncio.run(send_all(port, mix(bench, bool(is_changing)), CONNECTIONS))
+                check(all(reply.is_success for reply in first), "Requests of the mix fail.")
+                replies = asyncio.run(send_all(port, mix(bench, bool(is_changing)), bench.plan.clients))
                 yield {"Mix": writes, "Version": version, **level(replies)}
                 seconds.append(_seconds(replies) / sum(reply.is_success for reply in replies))
             yield compare(f"an answer, {writes}", "before answers were kept", (seconds[0], seconds[1]), 2)
