@@ -21,19 +21,7 @@ from ctj_api.http.serializer_fields import columns_of
 from ctj_api.models import Opportunity, Project, Role, Skill
 from ctj_api.serializers import OpportunityReadSerializer
 
-from .common import (
-    WEEK,
-    browser,
-    execute,
-    in_another_thread,
-    make_admin_user,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_role,
-    make_skill,
-)
+from . import common as make
 
 PUBLIC = ("/api/skills/", "/api/roles/", "/api/projects/", "/api/communities-of-practice/", "/api/opportunities/")
 
@@ -67,17 +55,17 @@ class CachingTests(APITestCase):
 
     def test_anonymous_read_after_a_change_has_another_validator(self) -> None:
         """Whatever wrote it, with or without a new time."""
-        skill, role, project = make_skill(), make_role(), make_project()
-        community = make_cop()
+        skill, role, project = make.make_skill(), make.make_role(), make.make_project()
+        community = make.make_cop()
         changes: list[tuple[str, Callable[[], object]]] = [
-            ("/api/skills/", make_skill),
+            ("/api/skills/", make.make_skill),
             ("/api/skills/", lambda: Skill.objects.filter(pk=skill.pk).update(description="Other words.")),
             ("/api/skills/", lambda: skill.communities_of_practice.add(community)),
             ("/api/skills/", skill.communities_of_practice.clear),
             ("/api/skills/", skill.delete),
             ("/api/roles/", lambda: Role.objects.filter(pk=role.pk).update(title="Tester")),
-            ("/api/projects/", lambda: Project.objects.filter(pk=project.pk).update(meeting_times=WEEK)),
-            ("/api/communities-of-practice/", lambda: make_cop(name="Builders")),
+            ("/api/projects/", lambda: Project.objects.filter(pk=project.pk).update(meeting_times=make.WEEK)),
+            ("/api/communities-of-practice/", lambda: make.make_cop(name="Builders")),
         ]
         for path, change in changes:
             before = self.client.get(path)["ETag"]
@@ -87,7 +75,7 @@ class CachingTests(APITestCase):
 
     def test_maintainer_is_told_of_a_table_that_a_public_view_reads_and_does_not_name(self) -> None:
         """Its version would not tell of changes there, and readers would be given the old answer."""
-        skill, role, project, community = make_skill(), make_role(), make_project(), make_cop()
+        skill, role, project, community = make.make_skill(), make.make_role(), make.make_project(), make.make_cop()
         details = zip(PUBLIC, (skill, role, project, community), strict=False)
         filtered = [f"{path}?community_of_practice=devops" for path in PUBLIC[:2]]
         for path in [*PUBLIC[:4], *(f"{path}{row.pk}/" for path, row in details), *filtered]:
@@ -108,18 +96,18 @@ class CachingTests(APITestCase):
 
     def test_anonymous_page_after_a_change_elsewhere_has_another_validator(self) -> None:
         """Its headers tell of the whole list: a listing more on a later page is a change."""
-        make_opportunity()
+        make.make_opportunity()
         query = {"limit": 1}
         before = self.client.get("/api/opportunities/", query)
-        make_opportunity(created_at=timezone.now() - timedelta(days=1))
+        make.make_opportunity(created_at=timezone.now() - timedelta(days=1))
         after = self.client.get("/api/opportunities/", query, HTTP_IF_NONE_MATCH=before["ETag"])
         self.assertEqual((after.status_code, after["X-Total-Count"]), (200, "2"))
         self.assertEqual(after.content, before.content)
 
     def test_authenticated_read_is_private(self) -> None:
         """What depends on the user is kept by nobody; the catalogs are the same for everyone."""
-        client = browser()
-        client.force_login(make_pm_user())
+        client = make.browser()
+        client.force_login(make.make_pm_user())
         for path in ("/api/users/me/", "/api/opportunities/", "/api/auth/csrf/"):
             with self.subTest(path):
                 response = client.get(path)
@@ -163,8 +151,8 @@ class KeptAnswersTests(TransactionTestCase):
 
     def setUp(self) -> None:
         """Post a listing."""
-        self.pm, self.skill, self.reader = make_pm_user(), make_skill(), browser()
-        self.listing = make_opportunity({self.skill: 3}, created_by=self.pm)
+        self.pm, self.skill, self.reader = make.make_pm_user(), make.make_skill(), make.browser()
+        self.listing = make.make_opportunity({self.skill: 3}, created_by=self.pm)
         self.detail = f"{LISTINGS}{self.listing.pk}/"
 
     def test_anonymous_asking_again_gets_the_same_answer_without_its_being_made(self) -> None:
@@ -198,14 +186,14 @@ class KeptAnswersTests(TransactionTestCase):
 
         said = {**self.reader.get(self.detail).json(), "body": "By the API."}
         page = f"/admin/ctj_api/opportunity/{self.listing.pk}/delete/"
-        manager, administrator, told = browser(self.pm), browser(make_admin_user()), [read()]
+        manager, administrator, told = make.browser(self.pm), make.browser(make.make_admin_user()), [read()]
         changes: tuple[Callable[[], Any], ...] = (
-            partial(execute, "UPDATE ctj_api_opportunity SET body = 'By SQL.'"),
+            partial(make.execute, "UPDATE ctj_api_opportunity SET body = 'By SQL.'"),
             partial(manager.put, self.detail, said),
             partial(administrator.post, page, {"post": "yes"}, "multipart"),
         )
         for change in changes:
-            in_another_thread(change)
+            make.in_another_thread(change)
             told.append(read())
         for body, words in zip(told, (b"Help us", b"By SQL.", b"By the API.", b"[]"), strict=True):
             self.assertIn(words, body)
@@ -216,7 +204,7 @@ class KeptAnswersTests(TransactionTestCase):
         def interfere(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
             result = execute(sql, *args)
             if 'FROM "ctj_api_skill"' in sql:
-                in_another_thread(lambda: Opportunity.objects.update(body="Other words."))
+                make.in_another_thread(lambda: Opportunity.objects.update(body="Other words."))
             return result
 
         with connection.execute_wrapper(interfere):
@@ -228,15 +216,15 @@ class KeptAnswersTests(TransactionTestCase):
         """Those of roles and skills, which may be those of no listing."""
         Opportunity.objects.update(body="The front end of the site.")
         found = [self.reader.get(LISTINGS, {"search": "frontend"}).json()]
-        make_role(title="Front End Developer")
+        make.make_role(title="Front End Developer")
         found.append(self.reader.get(LISTINGS, {"search": "frontend"}).json())
         self.assertEqual([len(listings) for listings in found], [0, 1])
 
     def test_authenticated_user_neither_gets_nor_leaves_a_kept_answer(self) -> None:
         """Nor does who only says so, by a cookie or a token; other cookies say nothing."""
-        make_opportunity(status="draft")
+        make.make_opportunity(status="draft")
         public = self.reader.get(LISTINGS)
-        manager = browser(self.pm)
+        manager = make.browser(self.pm)
         with patch("ctj_api.http.caching.ANSWERS") as answers:
             private = manager.get(LISTINGS, HTTP_IF_NONE_MATCH="*")
             self.assertEqual((len(private.json()), private["Cache-Control"]), (2, "private, no-store"))
