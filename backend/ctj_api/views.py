@@ -222,11 +222,12 @@ def user_me(request: Request) -> Response:
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(UserReadSerializer(user).data)
+    known: Any = request.user
+    serializer = UserWriteSerializer(known, data=request.data, partial=request.method == "PATCH")
+    serializer.is_valid(raise_exception=True)
     with transaction.atomic():
         hold_off_synchronisation()
-        owner = get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=request.user.pk)
-        serializer = UserWriteSerializer(owner, data=request.data, partial=request.method == "PATCH")
-        serializer.is_valid(raise_exception=True)
+        serializer.take_locked(get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=known.pk))
         require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
@@ -352,19 +353,20 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         log_addition(request.user, serializer.save(created_by=request.user))
         return Response(serializer.data, status=status.HTTP_201_CREATED)
 
-    @transaction.atomic
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace an opportunity of one's own; an optional field that is left out keeps its value."""
-        hold_off_synchronisation()
-        listing = self.get_locked_object()
-        serializer: Any = self.get_serializer(listing, data=request.data)
+        serializer: Any = self.get_serializer(self.get_object(), data=request.data)
         serializer.is_valid(raise_exception=True)
-        require_match(request, serializer)
-        before, names = snapshot(listing), _names_in(listing)
-        changed = serializer.save(created_by=request.user)
-        skills = all_skill_names(serializer.context)
-        log_change(request.user, changed, before, {**names, **_names_in(changed), **skills})
-        return Response(serializer.data)
+        with transaction.atomic():
+            hold_off_synchronisation()
+            listing = self.get_locked_object()
+            serializer.take_locked(listing)
+            require_match(request, serializer)
+            before, names = snapshot(listing), _names_in(listing)
+            changed = serializer.save(created_by=request.user)
+            skills = all_skill_names(serializer.context)
+            log_change(request.user, changed, before, {**names, **_names_in(changed), **skills})
+            return Response(serializer.data)
 
     @transaction.atomic
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:

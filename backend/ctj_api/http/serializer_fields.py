@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from ctj_api.catalog.source import is_kept_elsewhere
 from ctj_api.matching import Levels
 from ctj_api.models import Skill, SkillMatrix
 from ctj_api.querysets import CatalogQuerySet, RetiredName
@@ -201,6 +202,15 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         """Return the fields that are taken."""
         kept = self.kept_by_cognito if settings.IDENTITY_PROVIDER == "cognito" else ()
         return {name: field for name, field in super().get_fields().items() if name not in kept}
+
+    def take_locked(self, row: Any) -> None:
+        """Go on with the locked row; if it or a catalog may have changed since, raise what is wrong with that."""
+        checked: Any = self.instance
+        context: Any = self.context
+        self.instance = row
+        if is_kept_elsewhere() or row.updated_at != checked.updated_at:
+            context.pop(SKILL_NAMES, None)
+            self._validated_data = self.run_validation(self.initial_data)
 
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         """Save a row with its matrix, which the first levels make; one that stays the same keeps its time."""
