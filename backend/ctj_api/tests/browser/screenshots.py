@@ -37,7 +37,7 @@ class Screenshots(BrowserTestCase):
         if height:
             page.set_viewport_size({"width": WIDE, "height": height})
         box: Any = page.locator(of).bounding_box() if of else None
-        clip = {**box, "height": box["height"] + 60} if box else None
+        clip: Any = {**box, "height": box["height"] + 60} if box else None
         page.screenshot(path=IMAGES / f"{name}.png", clip=clip, animations="disabled")
 
     def test_take_first_page_and_list(self) -> None:
