@@ -8,7 +8,6 @@ from .enums import Experience, Ordering, Status, WorkEnvironment
 from .http.query_parameters import (
     ChoiceField,
     ChoicesField,
-    CommunityField,
     PagedFilterSet,
     Parameter,
     RowField,
@@ -20,7 +19,7 @@ from .http.query_parameters import (
     SwitchField,
     WholeNumberField,
 )
-from .models import Project, Role
+from .models import CommunityOfPractice, Project, Role
 from .querysets import OpportunityQuerySet
 from .ranking.matches import Narrowing
 from .validators import MAX_HOURS
@@ -36,14 +35,14 @@ def _search(places: str) -> Parameter:
 class SkillFilter(StrictFilterSet):
     """Skills of a community, or with words in their name or description."""
 
-    community_of_practice = Parameter(CommunityField(), field_name="communities_of_practice")
+    community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="communities_of_practice")
     search = _search("the name or the description")
 
 
 class RoleFilter(StrictFilterSet):
     """Roles of a community."""
 
-    community_of_practice = Parameter(CommunityField(), field_name="community_of_practice")
+    community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="community_of_practice")
 
 
 class ProjectFilter(StrictFilterSet):
@@ -59,7 +58,7 @@ class OpportunityFilter(StrictFilterSet):
     min_experience_required = Parameter(ChoicesField(Experience.values), lookup_expr="in", allow_empty=True)
     project = Parameter(RowField(Project))
     role = Parameter(RowField(Role))
-    community_of_practice = Parameter(CommunityField(), field_name="role__community_of_practice")
+    community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="role__community_of_practice")
     skill = Parameter(SkillIdsField(), method=lambda rows, _, skills: rows.requiring_any(skills))
     max_hours = Parameter(WholeNumberField(0, MAX_HOURS), field_name="min_hours_required", lookup_expr="lte")
     search = _search("the role's title, the project's name, the names of the required skills or the description")

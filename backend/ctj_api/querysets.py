@@ -227,7 +227,7 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
 
     def with_details(self) -> Self:
         """Load with each opportunity the rows that its read shape names."""
-        return self.select_related("project", "role", "created_by", "skills_required_matrix")
+        return self.select_related("project", "role__community_of_practice", "created_by", "skills_required_matrix")
 
 
 class OpportunityManager(models.Manager["Opportunity"]):

@@ -12,6 +12,7 @@ from .accounts.password_reset import locked_owner
 from .http.schema import PARTS
 from .http.serializer_fields import (
     AvailabilityField,
+    CommunityField,
     CurrentPasswordField,
     EmailTextField,
     MeetingTimesField,
@@ -85,7 +86,9 @@ class OpportunityReadSerializer(serializers.ModelSerializer[Opportunity]):
     project_name = serializers.CharField(source="project.name")
     role_title = serializers.CharField(source="role.title")
     community_of_practice = serializers.UUIDField(source="role.community_of_practice_id")
+    community_of_practice_name = serializers.CharField(source="role.community_of_practice.name")
     meeting_times = MeetingTimesField(read_only=True)
+    project_meeting_times = MeetingTimesField(source="project.meeting_times", read_only=True)
     skills_required_matrix = SkillLevelsField(source="skills_required_matrix.levels")
     skills_required = RatedSkillsField(source="skills_required_matrix.levels", read_only=True)
     created_by = serializers.EmailField(source="created_by.email", read_only=True, allow_null=True)
@@ -99,11 +102,13 @@ class OpportunityReadSerializer(serializers.ModelSerializer[Opportunity]):
             "role",
             "role_title",
             "community_of_practice",
+            "community_of_practice_name",
             "body",
             "min_experience_required",
             "min_hours_required",
             "work_environment",
             "meeting_times",
+            "project_meeting_times",
             "skills_required_matrix",
             "skills_required",
             "status",
@@ -197,6 +202,7 @@ class UserWriteSerializer(StrictModelSerializer[UserProfile]):
     """A volunteer's name and what the qualifier flow asks; a client that sends anything else changes nothing by it."""
 
     kept_by_cognito = ("first_name", "last_name")
+    community_of_practice = CommunityField(queryset=CommunityOfPractice.objects.all(), allow_null=True)
     skills_learned_matrix = SkillLevelsField()
     meeting_availability = AvailabilityField()
 
@@ -210,10 +216,7 @@ class UserWriteSerializer(StrictModelSerializer[UserProfile]):
             "max_available_hours",
             "meeting_availability",
         )
-        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {
-            "community_of_practice": {"required": True},
-            "max_available_hours": {"required": True},
-        }
+        extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"max_available_hours": {"required": True}}
 
     @transaction.atomic(savepoint=False)
     def update(self, instance: UserProfile, validated_data: dict[str, Any]) -> UserProfile:

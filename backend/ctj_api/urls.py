@@ -28,6 +28,7 @@ urlpatterns = [
     path("projects/<uuid:pk>/", views.project_detail, name="project-detail"),
     path("users/me/", views.user_me, name="user-me"),
     path("users/me/matches/", views.user_me_matches, name="user-me-matches"),
+    path("users/me/matches/<uuid:pk>/", views.user_me_match, name="user-me-match"),
     path("users/<uuid:pk>/", views.user_detail, name="user-detail"),
     path("opportunities/<uuid:pk>/matches/", views.opportunity_matches, name="opportunity-matches"),
     path("", include(router.urls)),

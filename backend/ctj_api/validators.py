@@ -165,23 +165,24 @@ def timezones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
 
 
-def slot_problems(slot: object, allowed: tuple[str, ...]) -> list[str]:
-    """Return what is wrong with a slot of a week, whose keys are to be among ``allowed``."""
+def slot_problems(slot: object, allowed: tuple[str, ...]) -> dict[str, str]:
+    """Return what is wrong with each part of a week's slot, of which ``allowed`` are known; "" is the whole slot."""
     if not isinstance(slot, dict):
-        return [f"it must be an object, not {describe(slot)}."]
-    unknown = [key for key in slot if key not in allowed]
-    problems = [f"it has an unknown part {quote(key)}." for key in unknown[:1]]
+        return {"": f"it must be an object, not {describe(slot)}."}
+    problems = {}
+    if unknown := [key for key in slot if key not in allowed]:
+        problems[""] = f"it has an unknown part {quote(unknown[0])}."
     if slot.get("day") not in DAYS:
-        problems.append(f"the day must be one of {', '.join(DAYS)}.")
+        problems["day"] = f"the day must be one of {', '.join(DAYS)}."
     start, end = slot.get("start"), slot.get("end")
     if not _is_clock(start):
-        problems.append('the start must be a time such as "18:00".')
+        problems["start"] = 'the start must be a time such as "18:00".'
     if not _is_clock(end) and end != END_OF_DAY:
-        problems.append(f'the end must be a time such as "20:00", at the latest "{END_OF_DAY}".')
+        problems["end"] = f'the end must be a time such as "20:00", at the latest "{END_OF_DAY}".'
     if not problems and str(start) >= str(end):
-        problems.append(f"it must start before it ends, not {start} to {end}.")
+        problems["end"] = f"it must start before it ends, not {start} to {end}."
     if "name" in slot and not _is_slot_name(slot["name"]):
-        problems.append(f"the name must be a text of at most {MAX_SLOT_NAME} characters.")
+        problems["name"] = f"the name must be a text of at most {MAX_SLOT_NAME} characters."
     return problems
 
 
@@ -195,8 +196,10 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
     if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
         problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")
     else:
-        for number, slot in enumerate(slots, start=1):
-            problems += [f"Slot {number}: {problem}" for problem in slot_problems(slot, slot_keys)]
+        for number, slot in enumerate(slots):
+            for part, problem in slot_problems(slot, slot_keys).items():
+                place = f"slots[{number}].{part}".removesuffix(".")
+                problems.append(f"{place}: {problem}")
     if problems:
         raise ValidationError(problems)
 

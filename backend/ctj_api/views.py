@@ -33,7 +33,7 @@ from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
-from .ranking.matches import OpportunityRanking, VolunteerRanking
+from .ranking.matches import Narrowing, OpportunityRanking, VolunteerRanking
 from .ranking.row_changes import Kind, version_of
 from .serializers import (
     AccountDeletionWriteSerializer,
@@ -254,7 +254,22 @@ def user_me_matches(request: Request) -> Response:
     ranking = OpportunityRanking(
         volunteer, opportunities, filters.narrowing, timezone.now(), filtered=filters.is_filtered
     )
-    return ranking_response(request, ranking, filters.page, OpportunityMatchReadSerializer)
+    response = ranking_response(request, ranking, filters.page, OpportunityMatchReadSerializer)
+    if not ranking:
+        response["X-Match-Note"] = ranking.why_empty()
+    return response
+
+
+@described(OpportunityMatchReadSerializer)
+@api_view(["GET", "HEAD"])
+@permission_classes([IsAuthenticated])
+def user_me_match(request: Request, pk: UUID) -> Response:
+    """Return the signed-in user's match with one opportunity, in any status, also where nothing overlaps."""
+    volunteer: Any = request.user
+    opportunities = Opportunity.objects.visible_to(volunteer)
+    ranking = OpportunityRanking(volunteer, opportunities, Narrowing(), timezone.now())
+    match = ranking.match_with(get_object_or_404(opportunities.with_details(), pk=pk))
+    return Response(OpportunityMatchReadSerializer(match).data)
 
 
 @described(VolunteerMatchReadSerializer(many=True), MatchFilter)

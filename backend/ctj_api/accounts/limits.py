@@ -22,11 +22,11 @@ COUNT_ATTEMPT = Path(__file__).with_name("count_attempt.sql").read_text(encoding
 
 
 class TooManyAttempts(Throttled):
-    """A limit refuses this attempt; the next one may come after ``seconds``."""
+    """A limit refuses this attempt; the next one may come after ``seconds``, as the header ``Retry-After`` says."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(seconds, "Too many attempts.")
-        self.seconds = seconds
+        super().__init__(detail="Too many attempts.")
+        self.wait = self.seconds = seconds
 
 
 class Limit:

@@ -127,7 +127,7 @@ class MeetingTimesFormField(forms.Field):
 def _meeting_problem(row: MeetingRow) -> str:
     if not row.day:
         return NO_DAY
-    problems = " ".join(slot_problems(row.slot, MEETING_KEYS))
+    problems = " ".join(slot_problems(row.slot, MEETING_KEYS).values())
     return f"{DAY_NAMES.get(row.day, quote(row.day))}: {problems}" if problems else ""
 
 

@@ -25,10 +25,23 @@ MAX_SEARCH = 200
 MAX_SCORE_DIGITS = 21
 # What Django makes of a byte that is no UTF-8.
 REPLACEMENT_CHARACTER = "\ufffd"
-_UUID = {"type": "string", "format": "uuid"}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 type Schema = dict[str, Any]
+
+
+def row_given(rows: models.QuerySet[Any], given: object) -> Any:
+    """Return the row with this id, or the community of this practice area; raises a ``ValidationError`` without one."""
+    name = rows.model._meta.verbose_name
+    if rows.model is CommunityOfPractice and given in PracticeArea.values:
+        found = rows.filter(practice_area=given)
+    elif is_uuid(given):
+        found = rows.filter(pk=given)
+    else:
+        raise forms.ValidationError(f"Choose a {name}.")
+    if row := found.first():
+        return row
+    raise forms.ValidationError(f"There is no such {name}. Choose another one.")
 
 
 class SearchField(forms.CharField):
@@ -74,45 +87,23 @@ class SwitchField(ChoiceField):
         return {"true": True, "false": False}.get(word, word)
 
 
-class RowField(forms.ModelChoiceField[models.Model]):
-    """A row, given by its id with the hyphens, as everywhere else."""
-
-    schema: ClassVar[Schema] = _UUID
+class RowField(forms.Field):
+    """A row, given by its id, or a community by its practice area."""
 
     def __init__(self, model: type[models.Model]) -> None:
-        message = f"There is no such {model._meta.verbose_name}. Give its id."
-        super().__init__(model._default_manager.all(), error_messages={"invalid_choice": message})
+        super().__init__()
+        self._rows = model._default_manager
+        self.schema: Schema = PARTS["community" if model is CommunityOfPractice else "id"]
 
-    def to_python(self, value: Any) -> Any:
+    def clean(self, value: Any) -> Any:
         """Return the row; raises a ``ValidationError`` where there is none."""
-        if value and not is_uuid(value):
-            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
-        return super().to_python(value)
-
-
-class CommunityField(forms.CharField):
-    """A community of practice, given by its id or its practice area."""
-
-    schema: ClassVar[Schema] = {"anyOf": [_UUID, {"type": "string", "enum": PracticeArea.values}]}
-
-    def clean(self, value: Any) -> CommunityOfPractice:
-        """Return the community; raises a ``ValidationError`` where there is none."""
-        community = None
-        if value in PracticeArea.values:
-            community = CommunityOfPractice.objects.filter(practice_area=value).first()
-        elif is_uuid(value):
-            community = CommunityOfPractice.objects.filter(pk=value).first()
-        if community is None:
-            raise forms.ValidationError(
-                f"There is no such community of practice. Give its id or one of {', '.join(PracticeArea.values)}."
-            )
-        return community
+        return row_given(self._rows.all(), value)
 
 
 class SkillIdsField(forms.Field):
     """Skills, given by their ids in any case."""
 
-    schema: ClassVar[Schema] = _UUID
+    schema: ClassVar[Schema] = PARTS["id"]
     widget = forms.SelectMultiple
 
     def clean(self, value: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ from ctj_api.validators import (
     validate_week_slots,
 )
 
+from .query_parameters import row_given
 from .schema import PARTS
 
 SKILL_NAMES = "skill_names"
@@ -62,23 +63,27 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
     """A row, given by its id as answers write it, in any case."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        """Return the row; raises ``ValidationError`` for an empty text as well, which REST framework takes for null."""
-        if data == "":
+        """Return the row, or null where that is allowed, for which REST framework takes an empty text as well."""
+        if data == "" or (data is None and not self.allow_null):
             return self.to_internal_value(data)
         return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the row; raises ``ValidationError`` where there is none, or a retired one that isn't stored yet."""
         rows: Any = self.get_queryset()
-        name = rows.model._meta.verbose_name
-        if not is_uuid(data):
-            raise serializers.ValidationError(f"Give the id of a {name}.")
-        is_catalog = isinstance(rows, CatalogQuerySet)
-        usable = rows.current_or(getattr(self.parent.instance, f"{self.source}_id", None)) if is_catalog else rows
-        if row := usable.filter(pk=data).first():
-            return row
-        row = rows.retired().filter(pk=data).first() if is_catalog else None
-        raise serializers.ValidationError(RETIRED.format(row) if row else f"There is no {name} with this id.")
+        if not isinstance(rows, CatalogQuerySet):
+            return row_given(rows, data)
+        try:
+            return row_given(rows.current_or(getattr(self.parent.instance, f"{self.source}_id", None)), data)
+        except DjangoValidationError:
+            if is_uuid(data) and (row := rows.retired().filter(pk=data).first()):
+                raise serializers.ValidationError(RETIRED.format(row)) from None
+            raise
+
+
+@extend_schema_field(PARTS["community"])
+class CommunityField(RowField):
+    """A community of practice, given by its id or its practice area."""
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -151,10 +156,7 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> dict[str, int]:
         """Return the levels in normal form; raises ``ValidationError`` for wrong entries and new retired skills."""
         names = all_skill_names(self.context)
-        try:
-            levels = clean_skill_levels(data, names)
-        except DjangoValidationError as error:
-            raise serializers.ValidationError(error.messages) from error
+        levels = clean_skill_levels(data, names)
         if retired := {skill for skill in levels if isinstance(names[skill], RetiredName)}:
             rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
             if added := sorted(retired - rated.keys()):

@@ -71,7 +71,7 @@ class Ranking(ABC):
         """Return the matches of a slice, without those that are none any more since they were ranked."""
         ids = self._ids[page]
         rows = self._detailed.in_bulk(ids)
-        return [self._match(rows[id_]) for id_ in ids if id_ in rows]
+        return [self.match_with(rows[id_]) for id_ in ids if id_ in rows]
 
     @cached_property
     def _ids(self) -> matching.IndexRanking[UUID]:
@@ -87,8 +87,8 @@ class Ranking(ABC):
         return fits_meetings(meetings, all if self._narrowing.fits_all else any) is not False
 
     @abstractmethod
-    def _match(self, row: Any) -> Match:
-        """Return the match with a row."""
+    def match_with(self, row: Any) -> Match:
+        """Return the match with a row, ranked or not."""
 
 
 class OpportunityRanking(Ranking):
@@ -112,6 +112,15 @@ class OpportunityRanking(Ranking):
         self._detailed = self._overlapping.with_details()
         self._is_filtered = filtered
 
+    def why_empty(self) -> str:
+        """Return why no opportunity is listed, as ``X-Match-Note`` says it."""
+        if not self._skills:
+            return "no-skills-rated"
+        if not self._index.read(len):
+            return "none-open"
+        overlapping = self._index.read(lambda index: index.rank(self._skills, Fraction(0), within=None))
+        return "none-left" if overlapping else "none-overlap"
+
     def _within(self) -> set[UUID] | None:
         if not self._narrowing.fits:
             return set(self._overlapping.values_list("pk", flat=True)) if self._is_filtered else None
@@ -127,7 +136,8 @@ class OpportunityRanking(Ranking):
     def _meetings(self, week: WeekSlots | None) -> list[Meeting]:
         return self._week.meetings(week, self._free)
 
-    def _match(self, row: Opportunity) -> Match:
+    def match_with(self, row: Opportunity) -> Match:
+        """Return the match with an opportunity, ranked or not."""
         return _match(row, self._volunteer, self._meetings(row.meetings))
 
 
@@ -156,7 +166,8 @@ class VolunteerRanking(Ranking):
     def _meetings(self, availability: WeekSlots | None) -> list[Meeting]:
         return self._week.meetings(self._opportunity.meetings, FreeTime(availability))
 
-    def _match(self, row: UserProfile) -> Match:
+    def match_with(self, row: UserProfile) -> Match:
+        """Return the match with a volunteer, ranked or not."""
         return _match(self._opportunity, row, self._meetings(row.meeting_availability))
 
 
