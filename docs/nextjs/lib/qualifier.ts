@@ -6,7 +6,6 @@ type Slot = NonNullable<User["meeting_availability"]>["slots"][number];
 
 export const DAYS: Slot["day"][] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 export const ROWS = [1, 2, 3];
-export const VERSION = "$version";
 
 export function timeFields({ max_available_hours: hours, meeting_availability: week }: User): Field[] {
   const slots = ROWS.flatMap((row) => {

@@ -1,18 +1,19 @@
 "use server";
 
 import { api } from "@/lib/api";
-import { finish, type FormState, textOf } from "@/lib/form";
-import { DAYS, ROWS, VERSION } from "@/lib/qualifier";
+import { finish, type FormState, textOf, versionOf } from "@/lib/form";
+import { DAYS, ROWS } from "@/lib/qualifier";
 import type { components } from "@/lib/schema";
 
 export async function saveCommunity(_: FormState, form: FormData) {
-  return save(form, { community_of_practice: textOf(form, "community_of_practice") });
+  return save(form, "community", { community_of_practice: textOf(form, "community_of_practice") });
 }
 
 /** Sends the whole matrix: the fields that aren't named like the version and those of React are the ids of skills. */
 export async function saveSkills(_: FormState, form: FormData) {
   const rated = [...form.keys()].filter((name) => !name.startsWith("$") && textOf(form, name) !== "");
-  return save(form, { skills_learned_matrix: Object.fromEntries(rated.map((id) => [id, Number(textOf(form, id))])) });
+  const skills_learned_matrix = Object.fromEntries(rated.map((id) => [id, Number(textOf(form, id))]));
+  return save(form, "skills", { skills_learned_matrix });
 }
 
 export async function saveTime(_: FormState, form: FormData) {
@@ -21,13 +22,13 @@ export async function saveTime(_: FormState, form: FormData) {
     const day = DAYS.find((known) => known === textOf(form, `day ${row}`));
     return day ? [{ day, start: textOf(form, `start ${row}`), end: textOf(form, `end ${row}`) }] : [];
   });
-  return save(form, {
+  return save(form, "time", {
     max_available_hours: hours === "" ? null : Number(hours),
     meeting_availability: slots.length === 0 ? null : { timezone, slots },
   });
 }
 
-async function save(form: FormData, body: components["schemas"]["PatchedUserWrite"]) {
-  const params = { header: { "If-Match": textOf(form, VERSION) } };
-  return finish(form, api.PATCH("/api/users/me/", { params, body }), "/qualifier");
+async function save(form: FormData, step: string, body: components["schemas"]["PatchedUserWrite"]) {
+  const params = { header: versionOf(form) };
+  return finish(form, api.PATCH("/api/users/me/", { params, body }), "/qualifier", `/qualifier?step=${step}`);
 }
