@@ -23,10 +23,10 @@ export function Form({ action, fields = [], submit }: Props) {
   const visible = fields.filter(({ type }) => type !== "hidden").map(({ name }) => name);
   return (
     <form action={send} noValidate>
-      {problem && <Notice problem={problem} beside={visible} />}
       {fields.map((field) => (
         <Control key={field.name} {...field} value={values[field.name] ?? field.value} errors={problem?.fields[field.name] ?? []} />
       ))}
+      {problem && <Notice problem={problem} beside={visible} />}
       <button disabled={isPending}>{submit}</button>
     </form>
   );

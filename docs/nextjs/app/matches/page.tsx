@@ -42,14 +42,12 @@ async function Ranked({ searchParams }: { searchParams: Promise<SearchParams> })
   return (
     <>
       <form>
-        <label>
-          Only those that I have time for{" "}
-          <select name="fits" defaultValue={fits ?? ""}>
-            <option value="">no</option>
-            <option value="true">one meeting is enough</option>
-            <option value="all">all meetings</option>
-          </select>
-        </label>
+        <label htmlFor="fits">Only those that I have time for</label>
+        <select id="fits" name="fits" defaultValue={fits ?? ""}>
+          <option value="">no</option>
+          <option value="true">one meeting is enough</option>
+          <option value="all">all meetings</option>
+        </select>
         <button>Show</button>
       </form>
       <p>{NOTES[answer.response.headers.get("X-Match-Note") ?? ""]}</p>

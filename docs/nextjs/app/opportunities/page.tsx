@@ -30,7 +30,7 @@ async function Opportunities({ searchParams }: { searchParams: Promise<SearchPar
   const isRefused = answer.response.status === 400; // what was entered is no number of hours
   return (
     <>
-      <form role="search">
+      <form role="search" noValidate>
         <label>
           Search <input type="search" name="search" defaultValue={search} />
         </label>

@@ -2,7 +2,7 @@
 
 import { api } from "@/lib/api";
 import { finish, type FormState, textOf, versionOf } from "@/lib/form";
-import { DAYS, ROWS } from "@/lib/qualifier";
+import { besideRows, DAYS, ROWS } from "@/lib/qualifier";
 import type { components } from "@/lib/schema";
 
 export async function saveCommunity(_: FormState, form: FormData) {
@@ -18,14 +18,16 @@ export async function saveSkills(_: FormState, form: FormData) {
 
 export async function saveTime(_: FormState, form: FormData) {
   const [hours, timezone] = [textOf(form, "max_available_hours"), textOf(form, "timezone")];
-  const slots = ROWS.flatMap((row) => {
+  const rows = ROWS.filter((row) => textOf(form, `day ${row}`));
+  const slots = rows.flatMap((row) => {
     const day = DAYS.find((known) => known === textOf(form, `day ${row}`));
     return day ? [{ day, start: textOf(form, `start ${row}`), end: textOf(form, `end ${row}`) }] : [];
   });
-  return save(form, "time", {
+  const { values, problem } = await save(form, "time", {
     max_available_hours: hours === "" ? null : Number(hours),
     meeting_availability: slots.length === 0 ? null : { timezone, slots },
   });
+  return { values, problem: problem && { ...problem, fields: besideRows(problem.fields, rows) } };
 }
 
 async function save(form: FormData, step: string, body: components["schemas"]["PatchedUserWrite"]) {

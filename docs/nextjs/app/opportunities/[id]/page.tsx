@@ -52,10 +52,10 @@ async function ForYou({ opportunity: { id, created_by } }: { opportunity: Opport
   if (!me) {
     return <Link href={`/signin?next=/opportunities/${id}`}>Sign in to see how well it suits you</Link>;
   }
-  const match = await api.GET("/api/users/me/matches/{id}/", { params: { path: { id } } });
+  const { data: match } = await api.GET("/api/users/me/matches/{id}/", { params: { path: { id } } });
   return (
     <>
-      {match.data && <MatchInWords match={match.data} />}
+      {match && me.skills_learned.length > 0 && <MatchInWords match={match} />}
       {me.is_project_manager && me.email === created_by && <Link href={`/opportunities/${id}/edit`}>Edit</Link>}
       {me.is_project_manager && (
         <details>
