@@ -172,7 +172,7 @@ class JourneyTests(LiveServerTestCase):
     def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:
         """The server holds the tokens of the hosted sign-in, passes them on and refreshes them in time."""
         with moto_pool() as environment:
-            self.travel("cognito", REFUSAL=UNVERIFIED, **environment)
+            self.travel("cognito", REFUSAL=UNVERIFIED, COGNITO_CLIENT_SECRET="of-the-web", **environment)
             self.assertEqual(UserProfile.objects.get(email="ana@example.org").cognito_pool, environment["POOL"])
 
     def travel(self, journey: str, **environment: str) -> None:

@@ -101,7 +101,8 @@ function held({ id_token, refresh_token = "" }: Tokens) {
 }
 
 function cookie(name: string, value: string, maxAge: number) {
-  return { name, value, maxAge, httpOnly: true, secure: IS_SECURE, sameSite: "lax" as const, path: "/" };
+  const expires = new Date(maxAge && Date.now() + maxAge * 1000); // Next.js loses a `Max-Age` of 0 on the way from `proxy.ts`
+  return { name, value, maxAge, expires, httpOnly: true, secure: IS_SECURE, sameSite: "lax" as const, path: "/" };
 }
 
 function randomText() {
