@@ -21,6 +21,7 @@ async function signUp(ana) {
   await ana.isAt("/signin?next=%2Fmatches");
   await ana.look("signin");
   await ana.press("I am new here");
+  await ana.see("First name");
   await ana.fill({ "E-mail address": "ana", Password: "short", "First name": "Ana" });
   await ana.press("Sign up");
   await ana.see("Enter a valid email address.");
@@ -195,6 +196,7 @@ async function signOut(ana) {
 async function chooseANewPassword(ben) {
   await ben.open("/signin");
   await ben.press("I forgot my password");
+  await ben.see("Mail me a link");
   await ben.look("reset-password");
   await ben.fill({ "E-mail address": "nobody@example.org" });
   await ben.press("Mail me a link");
@@ -205,6 +207,7 @@ async function chooseANewPassword(ben) {
   await ben.see("This password is too short.");
   await ben.fill({ "New password": "lilacs-and-zinc" });
   await ben.press("Save");
+  await ben.see("I am new here");
   await ben.fill({ "E-mail address": "ben@example.org", Password: "lilacs-and-zinc" });
   await ben.press("Sign in");
   await ben.see("Your community of practice");
