@@ -33,7 +33,6 @@ NEXT_DEV_ORIGIN = "http://localhost:3000"
 RELEASE = "+".join(filter(None, (__version__, env.str("RELEASE_COMMIT", ""))))
 NO_ZONE = "This is no time zone such as America/Los_Angeles."
 
-
 INSTALLED_APPS = [
     "daphne",
     "backend.apps.CivicTechJobsAdminConfig",
@@ -233,7 +232,6 @@ STATIC_URL = "static/"
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -294,7 +292,6 @@ SPECTACULAR_SETTINGS = {
         "StatusEnum": "ctj_api.enums.Status",
         "WorkEnvironmentEnum": "ctj_api.enums.WorkEnvironment",
         "ExperienceEnum": "ctj_api.enums.Experience",
-        "SkillStatusEnum": "ctj_api.matching.SkillStatus",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

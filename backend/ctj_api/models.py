@@ -1,5 +1,6 @@
 """What CivicTechJobs stores. Every rule of a field is a constraint of the database as well as a validator."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from .constraints import (
     COLLATION,
     enum_constraint,
     filled_constraint,
+    normal_aliases_constraint,
     normal_name_constraint,
     person_name_constraints,
     skill_levels_constraints,
@@ -26,6 +28,7 @@ from .constraints import (
 from .enums import Experience, PracticeArea, Source, Status, SyncOutcome, WorkEnvironment
 from .fields import LowercaseEmailField, NameField, SkillLevelsField
 from .querysets import (
+    DeletedOpportunityQuerySet,
     OpportunityManager,
     OpportunityQuerySet,
     ProjectQuerySet,
@@ -34,21 +37,23 @@ from .querysets import (
     SkillQuerySet,
     UserProfileManager,
     UserProfileQuerySet,
+    by_any_name,
 )
 from .validators import (
     AVAILABILITY_KEYS,
+    MAX_ALIASES,
     MAX_HOURS,
+    MAX_NAME,
     MEETING_KEYS,
+    clean_aliases,
     validate_meeting_times,
     validate_person_name,
     validate_week_slots,
 )
 
-MAX_NAME = 255
 MAX_PERSON_NAME = 150
 MAX_POOL = 64
 MAX_BODY = 20_000
-MAX_ALIASES = 20
 
 
 class TimestampedModel(models.Model):
@@ -176,11 +181,16 @@ class Skill(CatalogModel):
                 violation_error_message="There is a skill of this name already.",
             ),
             normal_name_constraint("name", "skill_name_normal"),
+            normal_aliases_constraint("aliases", "skill_aliases_normal", MAX_ALIASES),
             enum_constraint("source", Source, "skill_source_enum"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Bring the other names into normal form; raises a ``ValidationError`` for a name of another skill."""
+        self.aliases = clean_aliases(self.name, self.aliases, by_any_name(Skill.objects.exclude(pk=self.pk)))
 
 
 class SkillMatrix(TimestampedModel):
@@ -334,6 +344,8 @@ class DeletedOpportunity(models.Model):
     deleted_at = models.DateTimeField(default=timezone.now, db_index=True)
     deleted_by = models.ForeignKey("UserProfile", null=True, on_delete=models.SET_NULL, related_name="+")
 
+    objects = DeletedOpportunityQuerySet.as_manager()
+
     class Meta:
         verbose_name = "deleted opportunity"
         verbose_name_plural = "deleted opportunities"
@@ -341,6 +353,11 @@ class DeletedOpportunity(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed: nobody changes what is deleted."""
+        return self.deleted_at
 
 
 class AccountSession(models.Model):

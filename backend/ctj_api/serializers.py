@@ -18,19 +18,18 @@ from .http.serializer_fields import (
     MeetingTimesField,
     PasswordField,
     RatedSkillsField,
+    RowField,
     SkillLevelsField,
     StrictModelSerializer,
     TextField,
     all_skill_names,
     columns_of,
-    has_values,
     value_at,
 )
-from .matching import SkillStatus
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from .ranking.availability import Meeting
 from .ranking.matches import Match
-from .validators import MAX_LEVEL, MIN_LEVEL, validate_plain_address
+from .validators import validate_plain_address
 
 MAX_LINK_PART = 200
 LINK_IS_DEAD = "This link is wrong, was used already, or is too old. Ask for another one."
@@ -132,6 +131,8 @@ OpportunityReadSerializer.columns = columns_of(OpportunityReadSerializer(), but=
 class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
     """What a project manager says of a listing; the view stamps who that is."""
 
+    matrix, answer = "skills_required_matrix", OpportunityReadSerializer
+    role = RowField(queryset=Role.objects.select_related("community_of_practice"))
     meeting_times = MeetingTimesField(required=False)
     skills_required_matrix = SkillLevelsField(required=False)
 
@@ -154,20 +155,6 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
         """Save the listing together with its matrix."""
         levels = validated_data.pop("skills_required_matrix", {})
         return super().create({**validated_data, "skills_required_matrix": SkillMatrix.objects.store(levels)})
-
-    @transaction.atomic(savepoint=False)
-    def update(self, instance: Opportunity, validated_data: dict[str, Any]) -> Opportunity:
-        """Save the changed listing together with its matrix; one that stays the same keeps its time."""
-        stored = instance.skills_required_matrix
-        levels = validated_data.pop("skills_required_matrix", stored.levels)
-        if levels == stored.levels and has_values(instance, validated_data):
-            return instance
-        SkillMatrix.objects.store(levels, into=stored)
-        return super().update(instance, validated_data)
-
-    def to_representation(self, instance: Opportunity) -> dict[str, Any]:
-        """Answer a write with the read shape."""
-        return OpportunityReadSerializer(context=self.context).to_representation(instance)
 
 
 class UserReadSerializer(serializers.ModelSerializer[UserProfile]):
@@ -201,6 +188,7 @@ class UserReadSerializer(serializers.ModelSerializer[UserProfile]):
 class UserWriteSerializer(StrictModelSerializer[UserProfile]):
     """A volunteer's name and what the qualifier flow asks; a client that sends anything else changes nothing by it."""
 
+    matrix, answer = "skills_learned_matrix", UserReadSerializer
     kept_by_cognito = ("first_name", "last_name")
     community_of_practice = CommunityField(queryset=CommunityOfPractice.objects.all(), allow_null=True)
     skills_learned_matrix = SkillLevelsField()
@@ -217,35 +205,6 @@ class UserWriteSerializer(StrictModelSerializer[UserProfile]):
             "meeting_availability",
         )
         extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"max_available_hours": {"required": True}}
-
-    @transaction.atomic(savepoint=False)
-    def update(self, instance: UserProfile, validated_data: dict[str, Any]) -> UserProfile:
-        """Save the answers with the matrix, whose row is made by the first one; what stays the same keeps its time."""
-        stored = instance.skills_learned_matrix
-        before = None if stored is None else stored.levels
-        levels = validated_data.pop("skills_learned_matrix", before)
-        if levels == before and has_values(instance, validated_data):
-            return instance
-        if levels != before:
-            validated_data["skills_learned_matrix"] = SkillMatrix.objects.store(levels, into=stored)
-        for name, value in validated_data.items():
-            setattr(instance, name, value)
-        instance.save(update_fields=[*validated_data, "updated_at"])
-        return instance
-
-    def to_representation(self, instance: UserProfile) -> dict[str, Any]:
-        """Answer with the read shape."""
-        return UserReadSerializer(context=self.context).to_representation(instance)
-
-
-class SkillComparisonReadSerializer(serializers.Serializer[dict[str, Any]]):
-    """A required skill beside what the volunteer has of it."""
-
-    skill = serializers.UUIDField()
-    name = serializers.CharField()
-    required = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)  # type: ignore[assignment]
-    have = serializers.IntegerField(min_value=0, max_value=MAX_LEVEL, help_text="0 for a skill that is missing.")
-    status = serializers.ChoiceField([(status.value, status.name) for status in SkillStatus])
 
 
 class MatchReadSerializer(serializers.Serializer[Any]):
@@ -275,7 +234,7 @@ class MatchReadSerializer(serializers.Serializer[Any]):
         """Return the meetings in the posted order."""
         return match.meetings
 
-    @extend_schema_field(SkillComparisonReadSerializer(many=True))
+    @extend_schema_field(PARTS["compared_skills"])
     def get_skills(self, match: Match) -> list[dict[str, Any]]:
         """Return the required skills, unmet ones first, the largest gap first, then by name."""
         names = all_skill_names(self.context)

@@ -4,7 +4,8 @@ import json
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,8 @@ MAX_SKILLS = 250
 MAX_SLOTS = 100
 MAX_HOURS = 168
 MAX_SLOT_NAME = 255
+MAX_NAME = 255
+MAX_ALIASES = 20
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
 RETIRED = "{} is retired: it stays where it is in use, but can't be added."
@@ -83,6 +86,36 @@ def normal_name(text: str) -> str:
     return unicodedata.normalize("NFC", re.sub(f"[{WHITE_SPACE}]+", " ", words).strip(" "))
 
 
+def lower_name(name: str) -> str:
+    """Return the normal form of ``name`` in lower case as ``pg_c_utf8`` makes it: one character for each."""
+    return "".join(character.lower()[0] for character in normal_name(name))
+
+
+def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]) -> list[str]:
+    """Return a skill's other names in normal form, each once; raises a ``ValidationError`` for wrong ones.
+
+    ``known`` has whose each lower-case name is, and each alias.
+    """
+    names = {lower_name(name): name}
+    for alias in filter(None, map(normal_name, aliases)):
+        names.setdefault(lower_name(alias), alias)
+    _, *found = names.values()
+    if len(found) > MAX_ALIASES or any(len(alias) > MAX_NAME for alias in found):
+        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names of {MAX_NAME} characters.")
+    others = {key: owner for key in names if lower_name(str(owner := known.get(key, name))) != lower_name(name)}
+    if others:
+        raise ValidationError([f"{quote(names[key])} is a name of {quote(owner)}." for key, owner in others.items()])
+    return found
+
+
+def add_aliases(name: str, aliases: list[str], more: Iterable[str], known: Mapping[str, object]) -> list[str]:
+    """Return ``aliases`` with those of ``more`` that are nobody else's name, as long as there is room."""
+    for alias in more:
+        with suppress(ValidationError):
+            aliases = clean_aliases(name, [*aliases, alias], known)
+    return aliases
+
+
 def normal_lines(text: str) -> str:
     """Return a text with a newline alone at the end of each line: browsers send CRLF."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -126,7 +159,7 @@ def validate_plain_address(value: str) -> None:
     """Raise a ``ValidationError`` for an address that could mean something else in a link, or in lower case."""
     if not (value.isascii() and re.fullmatch(PLAIN_ADDRESS, value.lower())):
         raise ValidationError(
-            "Use letters from a to z, digits and signs but quotes, ?, & and %, and a domain with a dot, in Punycode."
+            "Use letters from a to z, digits and plain signs (no quotes, ?, & or %), and a domain with a dot."
         )
 
 
@@ -191,7 +224,7 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
         raise ValidationError('Week slots must be an object with a "timezone" and a list of "slots".')
     problems = []
     if not isinstance(value["timezone"], str) or value["timezone"] not in timezones():
-        problems.append('The timezone must be an IANA name such as "America/Los_Angeles".')
+        problems.append('Choose a time zone such as "America/Los_Angeles".')
     slots = value["slots"]
     if not isinstance(slots, list) or len(slots) > MAX_SLOTS:
         problems.append(f"The slots must be a list of at most {MAX_SLOTS}.")

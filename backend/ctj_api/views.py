@@ -23,6 +23,7 @@ from rest_framework.viewsets import ModelViewSet
 from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
 from .catalog.source import hold_off_synchronisation
+from .desk.deleted import keep_deleted
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
@@ -33,7 +34,7 @@ from .http.serializer_fields import all_skill_names
 from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, UserProfile
 from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
-from .ranking.matches import Narrowing, OpportunityRanking, VolunteerRanking
+from .ranking.matches import OpportunityRanking, VolunteerRanking, match_of
 from .ranking.row_changes import Kind, version_of
 from .serializers import (
     AccountDeletionWriteSerializer,
@@ -266,9 +267,8 @@ def user_me_matches(request: Request) -> Response:
 def user_me_match(request: Request, pk: UUID) -> Response:
     """Return the signed-in user's match with one opportunity, in any status, also where nothing overlaps."""
     volunteer: Any = request.user
-    opportunities = Opportunity.objects.visible_to(volunteer)
-    ranking = OpportunityRanking(volunteer, opportunities, Narrowing(), timezone.now())
-    match = ranking.match_with(get_object_or_404(opportunities.with_details(), pk=pk))
+    opportunity = get_object_or_404(Opportunity.objects.visible_to(volunteer).with_details(), pk=pk)
+    match = match_of(opportunity, volunteer, timezone.now())
     return Response(OpportunityMatchReadSerializer(match).data)
 
 
@@ -381,6 +381,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         listing = self.get_locked_object()
         require_match(request, self.get_serializer(listing))
         log_deletion(request.user, listing)
+        keep_deleted(request.user, [listing])
         listing.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 

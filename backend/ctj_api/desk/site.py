@@ -14,12 +14,13 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
-from django.db.models import Model, QuerySet, TextField
+from django.db.models import Model, OrderBy, QuerySet, TextField
 from django.forms import FloatField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -40,14 +41,19 @@ from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
 from . import cognito_sign_in
+from .display import NaturalOrder
+from .first_page import overview
 from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
+from .statistics import supply_and_demand
 
 OVERTAKEN = "This was not done: somebody else changed the same thing at the same moment. Try again."
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
 UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
 MADE_AT = "made_at"
+# The columns with names that lists are ordered by, and where the name stands.
+NAMES = {"name": "name", "title": "title", "role": "role__title", "project": "project__name"}
 MAX_QUERY = 4_000
 MAX_CHOSEN = 1_000
 READ_TIMEOUT_MS = 5_000
@@ -142,10 +148,11 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return self._unless_too_many(request, lambda: view(request, context | (extra_context or {})))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Return the pages, with the two that lead to the pool's sign-in and back."""
+        """Return the pages, with the two that lead to the pool's sign-in and back, and that about skills."""
         return [
             path("cognito/", cognito_sign_in.begin, name="cognito"),
             path("cognito/callback/", self.cognito_callback, name="cognito_callback"),
+            path("supply-and-demand/", self.admin_view(self.supply_and_demand), name="supply_and_demand"),
             *super().get_urls(),
         ]
 
@@ -197,10 +204,15 @@ class CivicTechJobsAdminSite(admin.AdminSite):
     def index(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Return the overview, or for a project manager the way to their own listings."""
-        if is_project_manager(request.user) and not is_administrator(request.user):
-            return HttpResponseRedirect(reverse("admin:ctj_api_opportunity_changelist", query={"posted_by": "me"}))
-        return super().index(request, extra_context)
+        """Return the overview, which counts for a project manager what wants to be looked at."""
+        context = dict(extra_context or {})
+        if is_project_manager(request.user):
+            context |= {"title": "Your desk", "overview": overview(request.user)}
+        return super().index(request, context)
+
+    def supply_and_demand(self, request: HttpRequest) -> HttpResponse:
+        """Return the page about supply and demand of skills."""
+        return supply_and_demand(request, self.each_context(request))
 
 
 def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
@@ -246,6 +258,18 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     return answer
 
 
+class DeskList(ChangeList):
+    """A list in which names stand where people look for them."""
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
+        """Return the ordering, in which each name is put in its natural order."""
+        return [self._natural(term) for term in super().get_ordering(request, queryset)]
+
+    def _natural(self, term: Any) -> Any:
+        name = NAMES.get(str(term).removeprefix("-"))
+        return OrderBy(NaturalOrder(name), descending=term.startswith("-")) if name else term
+
+
 class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
@@ -254,6 +278,10 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return how the rows of the list are chosen and put in order."""
+        return DeskList
 
     def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Let project managers see who and what there is, and others by their permissions."""
@@ -318,6 +346,8 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)
             raise ValidationError(UNUSABLE_FILTER) from error
         page.made_at = repr(made_at)
+        chosen = (choice for filter_ in page.filter_specs for choice in [*filter_.choices(page)][1:])
+        page.chosen = [choice["display"] for choice in chosen if choice["selected"]]
         return page
 
 

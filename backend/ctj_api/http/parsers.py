@@ -10,6 +10,7 @@ from rest_framework.parsers import JSONParser
 from rest_framework.utils.json import strict_constant
 
 MAX_DEPTH = 16
+TOO_DEEP = f"JSON parse error - nested deeper than {MAX_DEPTH} levels."
 STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 # Of what JSON has outside of strings only the brackets stay, all of one kind.
 BRACKETS_ONLY = {**dict.fromkeys(range(128)), **str.maketrans("[]{}", "[][]")}
@@ -26,13 +27,13 @@ class StrictJSONParser(JSONParser):
             text = stream.read().decode("utf-8")
             data = json.loads(text, parse_constant=strict_constant, object_pairs_hook=_object)
         except RecursionError as error:
-            raise _too_deep() from error
+            raise ParseError(TOO_DEEP) from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ParseError(f"JSON parse error - {error}") from error
         except ValueError as error:
             raise ParseError("JSON parse error - a number is too long, or none at all.") from error
         if _is_too_deep(text):
-            raise _too_deep()
+            raise ParseError(TOO_DEEP)
         return data
 
 
@@ -41,10 +42,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         raise ParseError("JSON parse error - an object has the same key twice.")
     return result
-
-
-def _too_deep() -> ParseError:
-    return ParseError(f"JSON parse error - nested deeper than {MAX_DEPTH} levels.")
 
 
 def _is_too_deep(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple, Self
 
 import django_filters
@@ -22,10 +23,9 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 MAX_OFFSET = 1_000_000_000
 MAX_SEARCH = 200
-MAX_SCORE_DIGITS = 21
 # What Django makes of a byte that is no UTF-8.
 REPLACEMENT_CHARACTER = "\ufffd"
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_SCORE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?")
 
 type Schema = dict[str, Any]
 
@@ -33,13 +33,10 @@ type Schema = dict[str, Any]
 def row_given(rows: models.QuerySet[Any], given: object) -> Any:
     """Return the row with this id, or the community of this practice area; raises a ``ValidationError`` without one."""
     name = rows.model._meta.verbose_name
-    if rows.model is CommunityOfPractice and given in PracticeArea.values:
-        found = rows.filter(practice_area=given)
-    elif is_uuid(given):
-        found = rows.filter(pk=given)
-    else:
+    key = "practice_area" if rows.model is CommunityOfPractice and given in PracticeArea.values else "pk"
+    if key == "pk" and not is_uuid(given):
         raise forms.ValidationError(f"Choose a {name}.")
-    if row := found.first():
+    if row := rows.filter(**{key: given}).first():
         return row
     raise forms.ValidationError(f"There is no such {name}. Choose another one.")
 
@@ -127,19 +124,16 @@ class WholeNumberField(forms.CharField):
         return clean_whole_number(str(value), *self._range)
 
 
-class ScoreField(forms.DecimalField):
+class ScoreField(forms.Field):
     """A number from 0 to 1, as JSON writes numbers."""
 
     schema: ClassVar[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 
-    def __init__(self) -> None:
-        super().__init__(min_value=0, max_value=1, max_digits=MAX_SCORE_DIGITS, decimal_places=MAX_SCORE_DIGITS - 1)
-
-    def clean(self, value: Any) -> Any:
-        """Return the number; raises a ``ValidationError`` for other ways to write one."""
-        if value and not _NUMBER.fullmatch(str(value)):
+    def clean(self, value: Any) -> Fraction:
+        """Return the number; raises a ``ValidationError`` for anything else."""
+        if not _SCORE.fullmatch(value) or Fraction(value) > 1:
             raise forms.ValidationError("Give a number from 0 to 1.")
-        return super().clean(value)
+        return Fraction(value)
 
 
 class Parameter(django_filters.Filter):
@@ -254,9 +248,8 @@ def described(shape: Any, filters: type[StrictFilterSet] | None = None) -> Calla
     """Say what a function-based view answers with, and by which filter set it reads query parameters."""
 
     def describe(view: Any) -> Any:
-        if filters is None:
-            return extend_schema(responses=shape)(view)
-        view.cls.filterset_class = filters
-        return extend_schema(responses=shape, parameters=filters.documented())(view)
+        if filters:
+            view.cls.filterset_class = filters
+        return extend_schema(responses=shape, parameters=filters.documented() if filters else [])(view)
 
     return describe

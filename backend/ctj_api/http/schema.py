@@ -57,7 +57,7 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Return the document with the health check, both ways to sign in and the error responses of every operation."""
     result["paths"] = {**PARTS["paths"], **result["paths"]}
     components = result["components"]
-    components["schemas"]["Error"] = PARTS["error"]
+    components["schemas"] |= PARTS["schemas"]
     components["schemas"]["ErrorCodeEnum"] = {"type": "string", "enum": [code.value for code in ErrorCode]}
     components |= {name: PARTS[name] for name in ("securitySchemes", "responses")}
     for path, operations in result["paths"].items():
@@ -101,7 +101,8 @@ def _describe_headers(path: str, method: str, operation: dict[str, Any]) -> None
     """Describe the headers of pages, and the entity tags of the rows that are written and of what caches may keep."""
     responses = operation["responses"]
     if any(parameter["name"] == "offset" for parameter in operation.get("parameters", ())):
-        responses["200"] = {"headers": dict(PARTS["page_headers"]), **responses["200"]}
+        headers = PARTS["page_headers"] | PARTS["further_headers"].get(path, {})
+        responses["200"] = {"headers": headers, **responses["200"]}
     is_public_read = method == "get" and {} in operation["security"] and path not in WITHOUT_ETAG
     if is_public_read or path in VERSIONED or (path, method) == ("/api/opportunities/", "post"):
         for status in {"200", "201"} & responses.keys():

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -13,12 +13,11 @@ from rest_framework.fields import empty
 
 from ctj_api.catalog.source import is_kept_elsewhere
 from ctj_api.matching import Levels
-from ctj_api.models import Skill
+from ctj_api.models import Skill, SkillMatrix
 from ctj_api.querysets import CatalogQuerySet, RetiredName
 from ctj_api.validators import (
-    MAX_LEVEL,
+    MAX_HOURS,
     MAX_PASSWORD,
-    MIN_LEVEL,
     RETIRED,
     clean_skill_levels,
     describe,
@@ -35,28 +34,27 @@ from .schema import PARTS
 SKILL_NAMES = "skill_names"
 
 
-class WeekField(serializers.JSONField):
-    """Weekly slots of one time zone."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the slots in the form that is stored."""
-        return normal_week(super().to_internal_value(data))
-
-
 @extend_schema_field(PARTS["availability"])
-class AvailabilityField(WeekField):
-    """When a volunteer is free, in weekly slots of one time zone."""
+class AvailabilityField(serializers.JSONField):
+    """When a volunteer is free, in weekly slots of one time zone, or null."""
+
+    check = staticmethod(validate_week_slots)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, validators=[validate_week_slots], **kwargs)
+        super().__init__(allow_null=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the slots in the form that is stored; raises ``ValidationError`` for wrong ones."""
+        week = normal_week(super().to_internal_value(data))
+        self.check(week)
+        return week
 
 
 @extend_schema_field(PARTS["meeting_times"])
-class MeetingTimesField(WeekField):
-    """When people meet, in weekly slots of one time zone."""
+class MeetingTimesField(AvailabilityField):
+    """When people meet, in weekly slots of one time zone, or null."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, validators=[validate_meeting_times], **kwargs)
+    check = staticmethod(validate_meeting_times)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):
@@ -86,8 +84,12 @@ class CommunityField(RowField):
     """A community of practice, given by its id or its practice area."""
 
 
-class WholeNumberField(serializers.IntegerField):
-    """A number of JSON that is whole: no text, and nothing to be rounded."""
+class HoursField(serializers.IntegerField):
+    """The hours of a week as a whole number of JSON: no text, and nothing to be rounded."""
+
+    default_error_messages: ClassVar = dict.fromkeys(
+        ("invalid", "null", "min_value", "max_value"), f"Give a whole number from 0 to {MAX_HOURS}."
+    )
 
     def to_internal_value(self, data: Any) -> int:
         """Return the number; raises ``ValidationError`` for anything else."""
@@ -150,7 +152,7 @@ class CurrentPasswordField(PasswordField):
 
 
 @extend_schema_field(PARTS["levels"])
-class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
+class SkillLevelsField(serializers.JSONField):
     """``{skill id: level}``."""
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
@@ -163,20 +165,8 @@ class SkillLevelsField(serializers.Field[Any, Any, Any, Any]):
                 raise serializers.ValidationError([RETIRED.format(names[skill]) for skill in added])
         return levels
 
-    def to_representation(self, value: dict[str, int]) -> dict[str, int]:
-        """Return the levels as they are stored."""
-        return value
 
-
-class RatedSkillReadSerializer(serializers.Serializer[dict[str, Any]]):
-    """A skill with its level, as people read it."""
-
-    skill = serializers.UUIDField()
-    name = serializers.CharField()
-    level = serializers.IntegerField(min_value=MIN_LEVEL, max_value=MAX_LEVEL)
-
-
-@extend_schema_field(RatedSkillReadSerializer(many=True))
+@extend_schema_field(PARTS["rated_skills"])
 class RatedSkillsField(serializers.Field[Any, Any, Any, Any]):
     """The skills of a matrix as people read them."""
 
@@ -192,12 +182,14 @@ class RatedSkillsField(serializers.Field[Any, Any, Any, Any]):
 class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     """Takes ids, numbers and texts in one form only."""
 
+    matrix = ""  # the field with the skill matrix
+    answer: type[serializers.ModelSerializer[Any]]
     kept_by_cognito: tuple[str, ...] = ()
     serializer_related_field = RowField
     serializer_choice_field = ChoiceField
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
-        models.PositiveSmallIntegerField: WholeNumberField,
+        models.PositiveSmallIntegerField: HoursField,
         models.CharField: TextField,
         models.TextField: MultilineTextField,
         models.EmailField: EmailTextField,
@@ -207,6 +199,22 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         """Return the fields that are taken."""
         kept = self.kept_by_cognito if settings.IDENTITY_PROVIDER == "cognito" else ()
         return {name: field for name, field in super().get_fields().items() if name not in kept}
+
+    @transaction.atomic(savepoint=False)
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        """Save a row with its matrix, which the first levels make; one that stays the same keeps its time."""
+        stored = getattr(instance, self.matrix)
+        before = None if stored is None else stored.levels
+        levels = validated_data.pop(self.matrix, before)
+        if levels == before and has_values(instance, validated_data):
+            return instance
+        if levels != before:
+            validated_data[self.matrix] = SkillMatrix.objects.store(levels, into=stored)
+        return super().update(instance, validated_data)
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """Answer a write with the read shape."""
+        return self.answer(context=self.context).to_representation(instance)
 
     def take_locked(self, row: Any) -> None:
         """Go on with the locked row; if it or a catalog may have changed since, raise what is wrong with that."""

@@ -1,6 +1,8 @@
 """How many queries each admin page takes: as many with a thousand rows of each kind as with ten."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from uuid import uuid4
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -11,19 +13,20 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from ctj_api.models import Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
+from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
 from .common import WEEK, execute, make_admin_user, make_cop, make_pm_user
 
 FEW, MANY = 10, 1000
 MODEL_PAGES = ("changelist", "add", "import", "export", "volunteer_count")
-ROW_PAGES = ("change", "history", "delete")
+ROW_PAGES = ("change", "history", "delete", "give", "candidates")
+GONE = {"status": "open", "body": "Help us.", "skills": [{"name": "Skill", "level": 3}]}
 
 
 def oldest(model: type[Model]) -> Model:
     """Return the row that was made first."""
-    made_at = "started_at" if model is SyncRun else "created_at"
-    return model._default_manager.order_by(made_at)[0]
+    made_at = {SyncRun: "started_at", DeletedOpportunity: "deleted_at"}
+    return model._default_manager.order_by(made_at.get(model, "created_at"))[0]
 
 
 class AdminQueryTests(TestCase):
@@ -68,6 +71,9 @@ class AdminQueryTests(TestCase):
             Opportunity(project=project, role=role, body="Help us.", created_by=self.pm, skills_required_matrix=matrix)
             for project, role, matrix in zip(projects, roles, required, strict=True)
         )
+        DeletedOpportunity.objects.bulk_create(
+            DeletedOpportunity(id=uuid4(), title="Gone", contents=GONE, deleted_by=self.pm) for _ in numbers
+        )
         now = timezone.now()
         SyncRun.objects.bulk_create(SyncRun(started_at=now, ended_at=now, outcome="done") for _ in numbers)
         for model in admin.site._registry:
@@ -80,13 +86,11 @@ class AdminQueryTests(TestCase):
         yield reverse("admin:app_list", args=["ctj_api"])
         for model in admin.site._registry:
             name = f"admin:ctj_api_{model._meta.model_name}"
-            for page in MODEL_PAGES:
-                try:
-                    yield reverse(f"{name}_{page}")
-                except NoReverseMatch:
-                    continue
             row = oldest(model)
-            yield from (reverse(f"{name}_{page}", args=[row.pk]) for page in ROW_PAGES)
+            for page in MODEL_PAGES + ROW_PAGES:
+                with suppress(NoReverseMatch):
+                    yield reverse(f"{name}_{page}", args=[row.pk] if page in ROW_PAGES else [])
+        yield reverse("admin:ctj_api_opportunity_add", query={"duplicate": oldest(Opportunity).pk})
 
     def count_queries(self, path: str) -> int:
         """Return how many queries a page takes, after one that warms up; each page limits their time."""

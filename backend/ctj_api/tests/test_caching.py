@@ -140,7 +140,7 @@ class CachingTests(APITestCase):
             "Write a migration that drops the trigger which notes the updates of this table for 'listing' and creates "
             "it anew, as in 0006_changes, with these columns in UPDATE OF (and in WHEN, where it has one).",
         )
-        self.assertEqual(unnoted_columns(["project__meeting_times"]), {"ctj_api_project.meeting_times"})
+        self.assertEqual(unnoted_columns(["project__created_at"]), {"ctj_api_project.created_at"})
 
         class Misspelt(OpportunityReadSerializer):
             project_name = CharField(source="project.nmae")

@@ -129,7 +129,7 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual([match["score"] for match in self.mine()], [1, 1, 1, 1, 0.5, 0.5])
 
     def test_authenticated_user_sees_open_opportunities_only(self) -> None:
-        """Neither drafts, even own ones, nor ended listings; none before any skill is rated."""
+        """Neither drafts, even own ones, nor ended listings."""
         opened = self.opportunity({self.react: 3})
         for status in ("draft", "on_hold", "filled", "closed"):
             self.opportunity({self.react: 3}, status=status, created_by=self.pm)
@@ -137,8 +137,6 @@ class OpportunityMatchReadTests(MatchAssertions):
         UserProfile.objects.filter(pk=self.volunteer.pk).update(is_project_manager=True)
         self.volunteer.refresh_from_db()
         self.assertEqual(self.ids(), [str(opened.pk)])
-        for user in (make_regular_user(), make_regular_user({})):
-            self.assertEqual(self.listed(MY_MATCHES, user), [])
 
     def test_authenticated_user_sees_what_fits(self) -> None:
         """Hours and meetings, each true, false or unknown; ``fits=true`` leaves out what is false."""
@@ -245,6 +243,48 @@ class OpportunityMatchReadTests(MatchAssertions):
                 self.assertEqual(self.ids(**{name: value}), [str(wanted.pk)])
         response = self.client.get(MY_MATCHES, {"work_environment": "nonsense"})
         self.assertEqual(list(error_of(response)["fields"]), ["work_environment"])
+
+    def one(self, opportunity: Opportunity, user: UserProfile | None = None) -> Any:
+        """Return the response with the match of a user, else the volunteer's, and one opportunity."""
+        self.client.force_authenticate(user or self.volunteer)
+        return self.client.get(f"{MY_MATCHES}{opportunity.pk}/")
+
+    def test_authenticated_user_sees_the_match_with_one_opportunity(self) -> None:
+        """As the list has it, also with other statuses and where nothing overlaps; drafts are for project managers."""
+        open_, filled = (self.opportunity({self.react: 3, self.sql: 1}, status=status) for status in ("open", "filled"))
+        (listed,) = self.mine()
+        self.assertEqual(self.one(open_).json(), listed)
+        self.assertEqual(self.one(open_)["Cache-Control"], "private, no-store")
+        detail = self.client.get(f"/api/opportunities/{filled.pk}/").json()
+        self.assertEqual(self.one(filled).json(), {**listed, "opportunity": detail})
+        newcomer = make_regular_user()
+        for levels, user, missing in (({self.sql: 2}, None, 1), ({}, None, 0), ({self.react: 3}, newcomer, 1)):
+            with self.subTest(levels=levels, user=user):
+                body = self.one(self.opportunity(levels, status="closed"), user).json()
+                self.assertEqual((body["score"], body["met_count"], body["required_count"]), (0, 0, missing))
+                self.assertEqual([skill["status"] for skill in body["skills"]], ["missing"] * missing)
+        draft = self.opportunity({self.react: 3}, status="draft")
+        self.assertEqual(self.one(draft, self.pm).json()["fits_hours"], None)
+        for response in (self.one(draft), self.client.get(f"{MY_MATCHES}{UNKNOWN_ID}/")):
+            self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
+
+    def test_authenticated_user_without_matches_is_told_why(self) -> None:
+        """Nothing was rated, nothing is open, nothing overlaps, or the query leaves nothing; only then."""
+
+        def note(query: str = "", user: UserProfile | None = None) -> str | None:
+            self.client.force_authenticate(user or self.volunteer)
+            return self.client.get(MY_MATCHES + query).get("X-Match-Note")
+
+        self.opportunity({self.react: 3}, status="filled")
+        self.assertEqual(note("?search=nothing"), "none-open")
+        self.opportunity({self.sql: 3})
+        self.assertEqual([note(), note("?limit=1&offset=9")], ["none-overlap"] * 2)
+        for user in (make_regular_user(), make_regular_user({})):
+            self.assertEqual(note(user=user), "no-skills-rated")
+        self.opportunity({self.react: 5}, min_hours_required=9)
+        for query in ("?search=nothing", "?min_score=0.7", "?require_all=true", "?fits=true", "?max_hours=1"):
+            self.assertEqual((query, note(query)), (query, "none-left"))
+        self.assertEqual([note(), note("?offset=9")], [None, None])
 
     def test_authenticated_user_sees_pages(self) -> None:
         """Twenty unless asked otherwise, which no cache keeps; the pages tile the ranking."""
@@ -364,16 +404,17 @@ class MatchReadTests(MatchAssertions):
 
     def test_authenticated_users_cost_a_constant_number_of_queries(self) -> None:
         """Session, user, what changed, those rows, the page, names, and what is ranked for; ``fits`` asks for times."""
-        for user, url, queries_with_times in (
-            (self.volunteer, MY_MATCHES, 9),
-            (self.pm, matches_of(self.opportunity({self.react: 3})), 8),
+        wanted, with_times = self.opportunity({self.react: 3}), "?fits=true&limit=100"
+        for user, url, costs in (
+            (self.volunteer, MY_MATCHES, {"": 7, with_times: 9, f"{wanted.pk}/": 5}),
+            (self.pm, matches_of(wanted), {"": 7, with_times: 8}),
         ):
             client = browser(user)
             for rows in (1, 50):
                 for _ in range(rows):
                     self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))
                     make_regular_user({self.react: 3}, meeting_availability=WEEK)
-                for query, queries in (("", 7), ("?fits=true&limit=100", queries_with_times)):
+                for query, queries in costs.items():
                     with self.subTest(url=url, rows=rows, query=query), self.assertNumQueries(queries):
                         client.get(url + query)
 

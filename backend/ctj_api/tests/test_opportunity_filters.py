@@ -180,7 +180,7 @@ class OpportunityFilterTests(APITestCase):
             "status": ['"nonsense" is not one of draft, open, on_hold, filled, closed.'],
             "max_hours": ["Give a whole number from 0 to 168."],
             "skill": [f'There is no skill with the id "{UNKNOWN_ID}".'],
-            "project": ["There is no such project. Give its id."],
+            "project": ["There is no such project. Choose another one."],
         }
         told = self.refusal(status="nonsense", max_hours="169", skill=UNKNOWN_ID, project=UNKNOWN_ID)
         self.assertEqual(told, right)

@@ -9,7 +9,8 @@ from django.test import Client, TestCase
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.test import APITestCase
 
-from ctj_api.models import Opportunity, UserProfile
+from ctj_api.desk.deleted import keep_deleted
+from ctj_api.models import DeletedOpportunity, Opportunity, UserProfile
 
 from .common import (
     browser,
@@ -65,7 +66,7 @@ API_MATRIX: dict[str, dict[str, dict[str, int]]] = {
         **dict.fromkeys(("put", "patch"), SIGNED_IN),
         "delete": PROOF_NEEDED,
     },
-    "user-me-matches": read_only(SIGNED_IN, PRIVATE_NOBODY),
+    **dict.fromkeys(("user-me-matches", "user-me-match"), read_only(SIGNED_IN, PRIVATE_NOBODY)),
     "user-detail": read_only({**dict.fromkeys(WHO, 403), "volunteer": 200}, PRIVATE_NOBODY),
     "opportunity-list": {**read_only(EVERYONE), "post": pms(201)},
     "opportunity-detail": {
@@ -101,7 +102,8 @@ def admins(status: int) -> dict[str, int]:
 
 
 ADMIN_SITE = {
-    "index": {**site_page(302), "administrator": 200},
+    "index": site_page(200),
+    "supply_and_demand": admins(200),
     "login": site_page(302),
     "logout": site_page(405),
     "cognito": site_page(404),
@@ -124,7 +126,11 @@ ADMIN_MODELS = {
         "import": admins(200),
         "export": admins(200),
     },
-    "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
+    "opportunity": {
+        **READ,
+        **dict.fromkeys(("add", "delete", "volunteer_count", "candidates"), site_page(200)),
+        "give": {"other_pm": 403, "creator": 200, "administrator": 200},
+    },
     "communityofpractice": VIEW_ONLY,
     "role": VIEW_ONLY,
     "project": VIEW_ONLY,
@@ -135,6 +141,12 @@ ADMIN_MODELS = {
         "add": site_page(403),
         "delete": site_page(403),
         "listings": admins(200),
+    },
+    "deletedopportunity": {
+        **{page: {**site_page(200), "other_pm": 302} for page in ("change", "history")},
+        "changelist": site_page(200),
+        "add": site_page(403),
+        "delete": site_page(403),
     },
     "syncrun": {**{page: admins(200) for page in READ}, "add": site_page(403), "delete": site_page(403)},
 }
@@ -158,7 +170,10 @@ ADMIN_POSTS = {
     "opportunity_add": site_page(200),
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),
+    "opportunity_give": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_volunteer_count": site_page(405),
+    "opportunity_candidates": site_page(405),
+    "deletedopportunity_history": {**site_page(200), "other_pm": 302},
 }
 
 
@@ -199,7 +214,7 @@ class ApiPermissionTests(APITestCase):
         """Return the URL of a route, with a row that lives for one request only where it may be deleted."""
         if name == "api-not-found":
             return "/api/nowhere/"
-        if name in {"opportunity-detail", "opportunity-matches"}:
+        if name in {"opportunity-detail", "opportunity-matches", "user-me-match"}:
             author = self.users["former_pm" if who == "former_pm" else "creator"]
             return reverse(name, args=[make_opportunity(created_by=author).pk])
         return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])
@@ -275,6 +290,9 @@ class AdminPermissionTests(TestCase):
             "userprofile": make_regular_user(),
             "syncrun": make_sync_run(),
         }
+        gone = make_opportunity()
+        keep_deleted(creator, [gone])
+        self.rows["deletedopportunity"] = DeletedOpportunity.objects.get()
 
     def url(self, model: str, page: str) -> str:
         """Return the URL of a page of a model."""

@@ -11,8 +11,10 @@ from django.test import SimpleTestCase, override_settings
 from jsonschema import Draft202012Validator
 from rest_framework.test import APITestCase
 
+from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import NO_SUCH_PARAMETER, ErrorCode
 from ctj_api.http.schema import PARTS
+from ctj_api.matching import SkillStatus
 from ctj_api.validators import DAYS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL
 
 from .common import (
@@ -117,6 +119,8 @@ class SchemaTests(SimpleTestCase):
         described = [level["minimum"], level["maximum"], levels["maxProperties"], slots["maxItems"]]
         self.assertEqual(described, [MIN_LEVEL, MAX_LEVEL, MAX_SKILLS, MAX_SLOTS])
         self.assertEqual((slot["name"]["maxLength"], tuple(slot["day"]["enum"])), (MAX_SLOT_NAME, DAYS))
+        self.assertEqual(PARTS["community"]["anyOf"][1]["enum"], PracticeArea.values)
+        self.assertEqual(PARTS["schemas"]["SkillStatusEnum"]["enum"], list(SkillStatus))
 
     def test_client_gets_a_type_for_error_codes_and_enums(self) -> None:
         """Clients get a type for each closed set of values."""
@@ -161,6 +165,7 @@ class ResponseTests(APITestCase):
             self.client.force_authenticate(user)
             self.assert_described("/api/users/me/")
         self.assert_described("/api/users/me/matches/")
+        self.assert_described("/api/users/me/matches/{id}/", self.wanted.pk)
         self.client.force_authenticate(make_pm_user())
         self.assert_described("/api/opportunities/{id}/matches/", self.wanted.pk)
 

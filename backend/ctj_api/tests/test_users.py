@@ -119,11 +119,13 @@ class UserWriteTests(APITestCase):
         )
 
     def test_authenticated_user_can_go_back(self) -> None:
-        """Answers may be changed and emptied in one matrix; midnight as an end is stored as 24:00."""
+        """Answers may be changed and emptied in one matrix; a community has a key, and midnight is stored as 24:00."""
         put = self.browser.put(ME, self.answers)
         self.assertEqual(put.json(), self.browser.get(ME).json())
         self.browser.patch(ME, {"skills_learned_matrix": {str(self.css.pk).upper(): 5}})
         self.assertEqual(self.saved()["skills_learned_matrix"], {str(self.css.pk): 5})
+        body = self.browser.patch(ME, {"community_of_practice": "ui_ux"}).json()
+        self.assertEqual(body["community_of_practice"], str(make_cop("ui_ux").pk))
         emptied: dict[str, Any] = {**dict.fromkeys(self.answers), "skills_learned_matrix": {}}
         self.assertEqual(self.browser.put(ME, emptied).status_code, 200)
         self.assertEqual(self.saved(), emptied)
@@ -196,19 +198,19 @@ class UserWriteTests(APITestCase):
         self.assertEqual(
             error_of(response)["fields"],
             {
-                "community_of_practice": ["There is no community of practice with this id."],
+                "community_of_practice": ["There is no such community of practice. Choose another one."],
                 "skills_learned_matrix": [
                     "React: the level must be a whole number from 1 to 5, not 6.",
                     "CSS: the level must be a whole number from 1 to 5, not true.",
                     f'There is no skill with the id "{UNKNOWN_ID}".',
                 ],
-                "max_available_hours": ["Ensure this value is less than or equal to 168."],
+                "max_available_hours": ["Give a whole number from 0 to 168."],
                 "meeting_availability": [
-                    'The timezone must be an IANA name such as "America/Los_Angeles".',
-                    "Slot 2: it must start before it ends, not 20:00 to 18:00.",
-                    'Slot 3: it has an unknown part "name".',
-                    "Slot 3: the day must be one of mon, tue, wed, thu, fri, sat, sun.",
-                    'Slot 3: the end must be a time such as "20:00", at the latest "24:00".',
+                    'Choose a time zone such as "America/Los_Angeles".',
+                    "slots[1].end: it must start before it ends, not 20:00 to 18:00.",
+                    'slots[2]: it has an unknown part "name".',
+                    "slots[2].day: the day must be one of mon, tue, wed, thu, fri, sat, sun.",
+                    'slots[2].end: the end must be a time such as "20:00", at the latest "24:00".',
                 ],
             },
         )
@@ -218,7 +220,7 @@ class UserWriteTests(APITestCase):
         """Each is a 400 that names the field; one good answer beside a bad one is not saved."""
         cop, hours = make_cop(), ["10", " 10 ", "1_0", "\u0661\u0660", "x", "9" * 5000, 10.5, True, [10], -1, 10**30]
         junk: dict[str, list[Any]] = {
-            "community_of_practice": ["", "engineering", 7, [], {}, True, "\x00", cop.pk.int, cop.pk.hex, cop.pk.urn],
+            "community_of_practice": ["", "Engineering", 7, [], {}, True, "\x00", cop.pk.int, cop.pk.hex, cop.pk.urn],
             "skills_learned_matrix": [None, [], "x", 1, {"x": 1}, {"\x00": 1}, dict.fromkeys(map(str, range(251)), 1)],
             "max_available_hours": hours,
             "meeting_availability": [[], "x", {}, 1, {"timezone": "UTC"}, {"timezone": "\x00", "slots": []}, NO_SLOT],

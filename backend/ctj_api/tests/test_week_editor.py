@@ -45,7 +45,7 @@ class WeekEditorTests(OpportunityTestCase):
             (sent(LATE, timezone="Asia/Kolkata"), {"timezone": "Asia/Kolkata", "slots": [late]}),
             (sent() | NONE, {**WEEK, "slots": []}),
             (sent(MONDAY) | NONE, [NONE_AND_SOME]),
-            (sent(MONDAY, timezone="<i>"), ['The timezone must be an IANA name such as "America/Los_Angeles".']),
+            (sent(MONDAY, timezone="<i>"), ['Choose a time zone such as "America/Los_Angeles".']),
             (sent(*[MONDAY] * 101), ["The slots must be a list of at most 100."]),
         ]
         for data, expected in weeks:

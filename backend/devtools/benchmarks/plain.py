@@ -21,6 +21,8 @@ class PlainOpportunitySerializer(serializers.ModelSerializer[Opportunity]):
     project_name = serializers.CharField(source="project.name")
     role_title = serializers.CharField(source="role.title")
     community_of_practice = serializers.UUIDField(source="role.community_of_practice_id")
+    community_of_practice_name = serializers.CharField(source="role.community_of_practice.name")
+    project_meeting_times = serializers.JSONField(source="project.meeting_times")
     skills_required_matrix = serializers.JSONField(source="skills_required_matrix.levels")
     skills_required = serializers.SerializerMethodField()
     created_by = serializers.EmailField(source="created_by.email", default=None)
@@ -39,9 +41,7 @@ class PlainOpportunitySerializer(serializers.ModelSerializer[Opportunity]):
 class PlainOpportunityViewSet(ModelViewSet[Opportunity]):
     """The opportunities that anybody may see, in three queries whatever their number."""
 
-    queryset = Opportunity.objects.exclude(status=Status.DRAFT).select_related(
-        "project", "role", "skills_required_matrix", "created_by"
-    )
+    queryset = Opportunity.objects.exclude(status=Status.DRAFT).with_details()
     serializer_class = PlainOpportunitySerializer
     pagination_class = LimitOffsetPagination
     permission_classes = (IsAuthenticatedOrReadOnly,)

@@ -8,7 +8,8 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from ctj_api.models import Project, UserProfile
+from ctj_api.desk.deleted import keep_deleted
+from ctj_api.models import Opportunity, Project, UserProfile
 from ctj_api.tests.common import (
     PASSWORD,
     WEEK,
@@ -47,6 +48,7 @@ class AdminPageTests(BrowserTestCase):
         for level, status in enumerate(("draft", "open", "on_hold", "filled", "closed"), 1):
             make_opportunity({react: level, analysis: 5}, role=role, project=project, status=status, created_by=self.pm)
             make_regular_user({react: level}, first_name="Vera", max_available_hours=9, meeting_availability=WEEK)
+        keep_deleted(self.pm, Opportunity.objects.all())
         left = make_pm_user(is_active=False)
         foreign = make_opportunity({react: 1}, created_by=left)
         self.client.force_login(self.administrator)
@@ -68,7 +70,7 @@ class AdminPageTests(BrowserTestCase):
         for name in ADMIN_SITE.keys() - NO_PAGES:
             yield reverse(f"admin:{name}", args=["ctj_api"] if name == "app_list" else [])
         for model, pages in ADMIN_MODELS.items():
-            newest = "started_at" if model == "syncrun" else "created_at"
+            newest = {"syncrun": "started_at", "deletedopportunity": "deleted_at"}.get(model, "created_at")
             row = apps.get_model("ctj_api", model)._default_manager.latest(newest)
             for page in pages:
                 yield reverse(f"admin:ctj_api_{model}_{page}", args=[] if page in LISTS else [row.pk])

@@ -1,0 +1,142 @@
+"""The listings that were deleted: what is kept of them, and how one is restored."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from ctj_api.catalog.source import hold_off_synchronisation
+from ctj_api.enums import Status
+from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, SkillMatrix, UserProfile
+from ctj_api.querysets import RESTORABLE_FOR, Requester
+
+from .display import skill_chips, status_word
+from .reference import ViewOnlyAdmin
+from .site import manages_listings
+from .widgets import SkillIndex
+
+# The skills are kept by name as well, and triggers make the search document anew.
+LEFT_OUT = {"id", "skills_required_matrix", "search_document"}
+FIELDS = [field for field in Opportunity._meta.concrete_fields if field.name not in LEFT_OUT]
+
+
+def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:
+    """Keep what these listings hold, which ``user`` is about to delete."""
+    rows = list(Opportunity.objects.with_details().filter(pk__in=[listing.pk for listing in listings]))
+    skills = SkillIndex()
+    author: Any = user.pk
+    DeletedOpportunity.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    DeletedOpportunity.objects.bulk_create(
+        DeletedOpportunity(id=row.pk, title=str(row), contents=_contents(row, skills), deleted_by_id=author)
+        for row in rows
+    )
+
+
+def tell_where_deleted(request: HttpRequest) -> None:
+    """Say in a message where the requester can restore what they have deleted."""
+    url = reverse("admin:ctj_api_deletedopportunity_changelist")
+    text = 'For {} days it can be restored: see <a href="{}">deleted opportunities</a>.'
+    messages.info(request, format_html(text, RESTORABLE_FOR.days, url))
+
+
+def restore(user: Requester, deleted: DeletedOpportunity, skills: SkillIndex) -> list[str]:
+    """Store the listing as it was, with its id and author, and return the names of skills that are no more.
+
+    Raises a ``ValidationError`` where it is there already, or its role or project is no more.
+    """
+    stored = deleted.contents
+    values = {field.attname: _python(field, stored[field.attname]) for field in FIELDS if field.attname in stored}
+    if Opportunity.objects.filter(pk=deleted.pk).exists():
+        raise ValidationError(f"{deleted} is there already.")
+    for model, column in ((Role, "role_id"), (Project, "project_id")):
+        if not model._default_manager.filter(pk=values[column]).exists():
+            raise ValidationError(f"{deleted} can't be restored: its {model._meta.verbose_name} is no more.")
+    if not UserProfile.objects.filter(pk=values["created_by_id"]).exists():
+        values["created_by_id"] = None
+    levels, lost = _known_levels(stored["skills"], skills)
+    matrix = SkillMatrix.objects.store(levels)
+    listing = Opportunity.objects.create(pk=deleted.pk, skills_required_matrix=matrix, **values)
+    author: Any = user.pk
+    LogEntry.objects.log_actions(author, [listing], CHANGE, "Restored.")
+    deleted.delete()
+    return lost
+
+
+class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
+    """The deleted listings: administrators restore any, project managers those that they have deleted."""
+
+    list_display = ("title", "status", "deleted_at", "deleted_by")
+    list_select_related = ("deleted_by",)
+    fields = ("title", "status", "required_skills", "description", "deleted_at", "deleted_by")
+    actions = ("restore",)
+
+    def has_view_permission(self, request: HttpRequest, obj: DeletedOpportunity | None = None) -> bool:
+        """Let those see deleted listings who work with listings."""
+        return manages_listings(request.user)
+
+    has_restore_permission = has_view_permission
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeletedOpportunity]:
+        """Return what the requester can restore."""
+        return super().get_queryset(request) & DeletedOpportunity.objects.restorable_by(request.user)
+
+    @admin.action(description="Restore", permissions=["restore"])
+    def restore(self, request: HttpRequest, chosen: QuerySet[DeletedOpportunity]) -> None:
+        """Store the chosen listings as they were."""
+        hold_off_synchronisation()
+        skills = SkillIndex()
+        for deleted in chosen:
+            lost = restore(request.user, deleted, skills)
+            messages.success(request, f"{deleted} is restored.")
+            if lost:
+                messages.warning(request, f"No longer in the catalog, so not required any more: {', '.join(lost)}.")
+
+    @admin.display(description="status")
+    def status(self, deleted: DeletedOpportunity) -> str:
+        """Return the status that the listing had, as a coloured word."""
+        status = Status(deleted.contents["status"])
+        return status_word(status.value, str(status.label))
+
+    @admin.display(description="required skills")
+    def required_skills(self, deleted: DeletedOpportunity) -> str:
+        """Return the skills with their levels as chips."""
+        return skill_chips((skill["name"], skill["level"]) for skill in deleted.contents["skills"])
+
+    @admin.display(description="description")
+    def description(self, deleted: DeletedOpportunity) -> str:
+        """Return what the listing said."""
+        text: str = deleted.contents["body"]
+        return text
+
+
+def _contents(listing: Opportunity, known: SkillIndex) -> dict[str, Any]:
+    levels = listing.skills_required_matrix.levels
+    skills = [{"id": skill, "name": known.names[skill], "level": level} for skill, level in levels.items()]
+    return {**{field.attname: _text(field, listing) for field in FIELDS}, "skills": skills}
+
+
+def _text(field: Any, listing: Opportunity) -> Any:
+    return None if field.value_from_object(listing) is None else field.value_to_string(listing)
+
+
+def _python(field: Any, text: Any) -> Any:
+    return None if text is None else field.to_python(text)
+
+
+def _known_levels(required: list[dict[str, Any]], known: SkillIndex) -> tuple[dict[str, int], list[str]]:
+    """Return the levels of those skills that the catalog has, also by another name, and the names of the others."""
+    levels: dict[str, int] = {}
+    lost = []
+    for skill in required:
+        found = skill["id"] if skill["id"] in known.names else known.id_of(skill["name"])
+        if found is None:
+            lost.append(skill["name"])
+        else:
+            levels[found] = max(skill["level"], levels.get(found, 0))
+    return levels, lost

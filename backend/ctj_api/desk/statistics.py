@@ -1,0 +1,121 @@
+"""Supply and demand of skills, for administrators: what listings ask for, what volunteers have, and how it goes."""
+
+from bisect import bisect_left
+from calendar import month_name
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.db.models import Count, DurationField, ExpressionWrapper, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce, ExtractDay, TruncMonth
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from ctj_api.enums import Status
+from ctj_api.models import CommunityOfPractice, Opportunity, Skill, UserProfile
+from ctj_api.querysets import is_administrator
+from ctj_api.ranking.live_index import count_volunteers
+
+from .csv_file import csv_response
+
+MOST_REQUIRED = 20
+MONTHS = 12
+UNTIL_FILLED = (7, 14, 30, 60)
+DEMAND = """
+    SELECT skill, count(*), mode() WITHIN GROUP (ORDER BY level::integer)
+    FROM ctj_api_opportunity JOIN ctj_api_skillmatrix AS matrix ON matrix.id = skills_required_matrix_id
+    CROSS JOIN jsonb_each(levels) AS required (skill, level)
+    WHERE status = %s GROUP BY skill ORDER BY 2 DESC, 1 LIMIT %s
+"""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Bars: one for each number of each row, whose first entry is its label."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    @property
+    def greatest(self) -> int:
+        """The greatest number of all, at least 1."""
+        greatest: int = max([1, *(number for _, *numbers in self.rows for number in numbers)])
+        return greatest
+
+
+def required_skills() -> Plot:
+    """Return the skills that most open listings require, and who has them; the largest gap comes first."""
+    with connection.cursor() as cursor:
+        cursor.execute(DEMAND, [Status.OPEN, MOST_REQUIRED])
+        demand = cursor.fetchall()
+    names = Skill.objects.names_of(skill for skill, _, _ in demand)
+    supply = count_volunteers({skill: {skill: level} for skill, _, level in demand})
+    rows = [(f"{names[skill]}, level {level}", count, supply[skill].complete) for skill, count, level in demand]
+    rows.sort(key=lambda row: (row[2] - row[1], row[0]))
+    columns = ("Skill, and the level that most listings ask for", "Open listings", "Volunteers at that level or above")
+    return Plot("Skills: the largest gaps first", columns, rows)
+
+
+def opened_and_filled() -> Plot:
+    """Return how many listings were published, and how many filled, in each of the last months."""
+    published = Opportunity.objects.exclude(status=Status.DRAFT).annotate(at=Coalesce("opened_at", "created_at"))
+    filled = Opportunity.objects.exclude(filled_at=None).annotate(at=F("filled_at"))
+    opened_in, filled_in = (_by_month(rows) for rows in (published, filled))
+    now = timezone.localdate()
+    months = [divmod(now.year * 12 + now.month - 1 - ago, 12) for ago in reversed(range(MONTHS))]
+    rows = [
+        (f"{month_name[month + 1]} {year}", opened_in.get((year, month + 1), 0), filled_in.get((year, month + 1), 0))
+        for year, month in months
+    ]
+    return Plot("Listings by month", ("Month", "Opened", "Filled"), rows)
+
+
+def days_until_filled() -> Plot:
+    """Return how many listings were filled within so many days of being published."""
+    took = ExtractDay(ExpressionWrapper(F("filled_at") - F("opened_at"), output_field=DurationField()))
+    counted = Opportunity.objects.exclude(filled_at=None).order_by().values_list(took).annotate(Count("pk"))
+    numbers = [0] * (len(UNTIL_FILLED) + 1)
+    for days, count in counted:
+        numbers[bisect_left(UNTIL_FILLED, days)] += count
+    rows = list(zip(("0 to 7", "8 to 14", "15 to 30", "31 to 60", "more than 60"), numbers, strict=True))
+    return Plot("Days until a listing is filled", ("Days", "Listings filled"), rows)
+
+
+def volunteers_by_community() -> Plot:
+    """Return how many volunteers with rated skills each community has."""
+    volunteers = UserProfile.objects.volunteers().filter(community_of_practice=OuterRef("pk")).order_by()
+    number = volunteers.values("community_of_practice").values(number=Count("pk"))
+    counted = CommunityOfPractice.objects.values_list("name", Coalesce(Subquery(number), 0))
+    rows = sorted(counted, key=lambda row: -row[1])
+    return Plot("Volunteers by community", ("Community of practice", "Volunteers"), rows)
+
+
+PLOTS = {
+    "skills": required_skills,
+    "months": opened_and_filled,
+    "days": days_until_filled,
+    "communities": volunteers_by_community,
+}
+
+
+def supply_and_demand(request: HttpRequest, shared: dict[str, Any]) -> HttpResponse:
+    """Return the page with all plots, or the table of the one that ``?csv`` names as a file."""
+    if not is_administrator(request.user):
+        raise PermissionDenied
+    if (key := request.GET.get("csv")) is None:
+        plots = {key: plot() for key, plot in PLOTS.items()}
+        context = {**shared, "title": "Supply and demand of skills", "plots": plots}
+        return TemplateResponse(request, "admin/supply_and_demand.html", context)
+    if key not in PLOTS:
+        raise Http404
+    table = PLOTS[key]()
+    return csv_response(f"supply-and-demand-{key}", table.columns, table.rows)
+
+
+def _by_month(rows: QuerySet[Any]) -> dict[tuple[int, int], int]:
+    """Return how many rows there are for each year and month of their time ``at``."""
+    counted = rows.order_by().values_list(TruncMonth("at")).annotate(Count("pk"))
+    return {(month.year, month.month): count for month, count in counted}
