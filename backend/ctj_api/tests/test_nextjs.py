@@ -33,6 +33,7 @@ REPOSITORY = Path(settings.BASE_DIR).parent
 FILES = REPOSITORY / "docs" / "nextjs"
 PAGE = FILES.with_suffix(".md")
 OLDEST_NODE = 20
+TIMEOUT_SECONDS = 900
 AWAY = "http://127.0.0.1:9"
 FLAGS = re.compile(r"^ *(cacheComponents|partialPrefetching): true,$", re.MULTILINE)
 
@@ -74,15 +75,16 @@ def give_up(reason: str) -> None:
     raise unittest.SkipTest(f"{reason} What needs them was not tried.")
 
 
-def run(command: list[str], folder: Path, *, fails: bool = False, **environment: str) -> str:
+def run(command: list[str], folder: Path, environment: dict[str, str] | None = None, *, fails: bool = False) -> str:
     """Return what a command prints; fails with it unless the command ends as expected."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "NEXT_TELEMETRY_DISABLED": "1", **environment},
+        env={**os.environ, "NEXT_TELEMETRY_DISABLED": "1", **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     if (done.returncode != 0) != fails:
@@ -98,7 +100,7 @@ def make_app(folder: Path, api: str) -> Path:
     (folder / "CivicTechJobs").symlink_to(REPOSITORY)
     commands = "".join(COMMANDS.findall(PAGE.read_text(encoding="utf-8"))).replace(API_OF_THE_PAGE, api)
     npm = {"npm_config_prefer_offline": "true", "npm_config_audit": "false", "npm_config_fund": "false"}
-    run(["bash", "-euc", commands], folder, XDG_CONFIG_HOME=str(folder), **npm)
+    run(["bash", "-euc", commands], folder, {"XDG_CONFIG_HOME": str(folder), **npm})
     [app] = [path.parent for path in folder.glob("*/next.config.ts")]
     return app
 
@@ -190,7 +192,8 @@ class JourneyTests(LiveServerTestCase):
         }
         with self.settings(CSRF_TRUSTED_ORIGINS=[site]):
             command = ["node", f"harness/{journey}.mjs"]
-            printed = run(command, HARNESS, API=self.live_server_url, SITE=site, **paths, **environment)
+            addresses = {"API": self.live_server_url, "SITE": site}
+            printed = run(command, HARNESS, paths | addresses | environment)
         self.assertIn("The journey is done.", printed)
 
     def built_app(self) -> Path:
@@ -204,9 +207,9 @@ class JourneyTests(LiveServerTestCase):
             for text in (FLAGS.sub("", defaults), defaults):
                 config.write_text(text, encoding="utf-8")
                 shutil.rmtree(app / ".next", ignore_errors=True)
-                self.assertIn("has no answer", run(["npm", "run", "build"], app, fails=True, API_URL=AWAY))
+                self.assertIn("has no answer", run(["npm", "run", "build"], app, {"API_URL": AWAY}, fails=True))
                 generate = ["npm", "run", "build", "--", "--experimental-build-mode", "generate"]
-                run(generate, app, API_URL=self.live_server_url)
+                run(generate, app, {"API_URL": self.live_server_url})
             JourneyTests.app = app
         return JourneyTests.app
 

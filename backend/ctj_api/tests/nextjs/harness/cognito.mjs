@@ -111,7 +111,7 @@ async function beRefused(eve) {
   await eve.see(REFUSAL);
 }
 
-const stop = await startSite({ IDENTITY_PROVIDER: "cognito", SITE_URL: SITE, COGNITO_DOMAIN: domain });
+await startSite({ IDENTITY_PROVIDER: "cognito", SITE_URL: SITE, COGNITO_DOMAIN: domain });
 try {
   const [ana, eve] = [await visitor(), await visitor()];
   await signIn(ana);
@@ -123,7 +123,6 @@ try {
 } catch (error) {
   await explain(error);
 } finally {
-  stop();
   await browser.close();
 }
 process.exit();

@@ -308,7 +308,7 @@ async function loseTheApi(ana) {
   }
 }
 
-const stop = await startSite();
+await startSite();
 try {
   const [ana, ben, pam, stranger] = [await visitor(), await visitor(), await visitor(), await visitor()];
   await signUp(ana);
@@ -324,7 +324,6 @@ try {
 } catch (error) {
   await explain(error);
 } finally {
-  stop();
   await browser.close();
 }
 process.exit();

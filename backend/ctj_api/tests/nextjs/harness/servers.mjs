@@ -33,16 +33,16 @@ async function between({ method, url, headers }, response, body) {
   response.writeHead(answer.status).end(Buffer.from(await answer.arrayBuffer()));
 }
 
-/** Starts the built site, and returns what ends it. */
+/** Starts the built site, which ends with this process. */
 export async function startSite(environment = {}) {
   pass(0);
   const env = { ...process.env, API_URL: await listen(between), NODE_OPTIONS: `--require ${import.meta.dirname}/clock.cjs`, ...environment };
   const next = spawn("node_modules/.bin/next", ["start", "--port", new URL(SITE).port], { cwd: APP, env, stdio: ["ignore", "pipe", "inherit"] });
+  process.on("exit", () => next.kill());
   await new Promise((resolve, reject) => {
     next.stdout.on("data", (text) => String(text).includes("Ready") && resolve());
     next.on("exit", () => reject(new Error("The site did not start.")));
   });
-  return () => next.kill();
 }
 
 /** Lets so much time have passed for the site. */
