@@ -20,12 +20,12 @@ export const api = createClient<paths>({ baseUrl, fetch: sendAsVisitor });
 /** Who is signed in, asked once for the header and the page together. */
 export const readMe = cache(() => api.GET("/api/users/me/"));
 
-/** An answer is kept under the name of its resource. What visitors make up has no end, and would fill the disk. */
+/** Lists are kept under the names of their resources. A 404 would not take the place of a row that was kept. */
 function keepingOf({ url }: Request): RequestInit {
   const { pathname, searchParams } = new URL(url);
-  const isEndless = searchParams.has("search") || Number(searchParams.get("offset")) > 0;
-  const [resource = ""] = pathname.split("/").slice(2);
-  return isEndless ? { cache: "no-store" } : { next: { revalidate: 60, tags: [resource] } };
+  const [resource = "", id] = pathname.split("/").slice(2);
+  const isEndless = searchParams.has("search") || Number(searchParams.get("offset")) > 0; // it would fill the disk
+  return id || isEndless ? { cache: "no-store" } : { next: { revalidate: 60, tags: [resource] } };
 }
 
 async function sendAsVisitor(request: Request): Promise<Response> {

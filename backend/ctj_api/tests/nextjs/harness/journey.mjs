@@ -150,6 +150,11 @@ async function readTheListing(ana) {
   await ana.press("Front End Developer at Food Oasis");
   await ana.see("Map food pantries.", "Skills: Python 4, React 3, Django 1", "wed 18:00 to 19:00", "62 %: you meet 1 of 3 skills asked.");
   await ana.look("opportunity");
+  const { pathname } = new URL(ana.page.url());
+  const asked = callsTo(`/api${pathname}/`).length;
+  await ana.open(pathname);
+  await ana.see("Map food pantries.");
+  assert.equal(callsTo(`/api${pathname}/`).length, asked + 1, "One row is not kept: its deletion would not show.");
 }
 
 async function readTheMatches(ana) {

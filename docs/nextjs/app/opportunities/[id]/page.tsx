@@ -5,7 +5,7 @@ import { Form } from "@/components/form";
 import { MatchInWords } from "@/components/match";
 import { type Opportunity, titleOf } from "@/components/opportunity";
 import { dataOf } from "@/lib/answer";
-import { api, publicApi, readMe } from "@/lib/api";
+import { api, readMe } from "@/lib/api";
 
 type Props = { params: Promise<{ id: string }> };
 
@@ -19,10 +19,7 @@ export default function OpportunityPage({ params }: Props) {
 
 async function Details({ params }: Props) {
   const { id } = await params;
-  const path = { params: { path: { id } } };
-  const forAll = await publicApi.GET("/api/opportunities/{id}/", path);
-  const isHidden = forAll.response.status === 404; // perhaps a draft, which project managers see
-  const answer = isHidden ? await api.GET("/api/opportunities/{id}/", path) : forAll;
+  const answer = await api.GET("/api/opportunities/{id}/", { params: { path: { id } } });
   const opportunity = dataOf(answer, `/opportunities/${id}`);
   const { status, work_environment, min_hours_required, meeting_times, project_meeting_times } = opportunity;
   const { timezone, slots } = meeting_times ?? project_meeting_times ?? { timezone: "", slots: [] };
