@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,7 +19,9 @@ RESET_PAGE = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)(:\d+)?/)[^?#
 
 def check_settings(settings: dict[str, Any], environment: Env) -> None:
     """Raise ``ImproperlyConfigured``, with a line for each setting that is missing or can't be used."""
-    problems = [*_unreadable(environment), *_missing(settings)]
+    problems = list(_unreadable(environment))
+    if not settings["SECRET_KEY"]:
+        problems.append("set DJANGO_SECRET_KEY to a long random string")
     if settings["IDENTITY_PROVIDER"] == "cognito":
         problems += _unfit_cognito(settings)
     if settings["CATALOG_SOURCE"] == "peopledepot" or settings["PEOPLEDEPOT_URL"]:
@@ -41,13 +42,6 @@ def _unreadable(environment: Env) -> Iterator[str]:
     except EnvValidationError as error:
         for name, messages in cast("Mapping[str, list[str]]", error.error_messages).items():
             yield f"{name}: {' '.join(map(str, messages))}"
-
-
-def _missing(settings: dict[str, Any]) -> Iterator[str]:
-    if not settings["SECRET_KEY"]:
-        yield "set DJANGO_SECRET_KEY to a long random string"
-    if settings["SQL_SSLROOTCERT"] and not Path(settings["SQL_SSLROOTCERT"]).is_file():
-        yield "set SQL_SSLROOTCERT to a file: the certificates of the authorities that vouch for the database"
 
 
 def _unfit_cognito(settings: dict[str, Any]) -> Iterator[str]:
@@ -121,8 +115,6 @@ def _too_open(settings: dict[str, Any]) -> Iterator[str]:
         yield "set DJANGO_ALLOWED_HOSTS to the host names that the API is reached by"
     if "*" in (settings["ALLOWED_HOSTS"] or ()):
         yield "set DJANGO_ALLOWED_HOSTS to names: with * a link could lead to any host"
-    if any("://" not in origin for origin in settings["CSRF_TRUSTED_ORIGINS"] or ()):
-        yield "set DJANGO_CSRF_TRUSTED_ORIGINS to origins with their scheme, such as https://jobs.example.org"
     if not RESET_PAGE.fullmatch(settings["PASSWORD_RESET_URL"] or ""):
         yield (
             "set PASSWORD_RESET_URL to the front end's page for a new password, by https://, "

@@ -5,7 +5,6 @@ import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
 
 from environs import FileAwareEnv
 from marshmallow import ValidationError
@@ -21,26 +20,13 @@ LOCAL_HOST = re.compile(r"[/@].*|localhost|127(\.\d{1,3}){3}|::1")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class Environment(FileAwareEnv):
-    """Reads settings, and collects secrets' files that can't be read among what is wrong."""
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        try:
-            return super()._get_value(env_key, default)
-        except ValueError as error:
-            if self.eager:
-                raise
-            self._errors[env_key].append(str(error))
-            return default
-
-
-def read_environment(*, eager: bool) -> Environment:
+def read_environment(*, eager: bool) -> FileAwareEnv:
     """Return a reader of settings that raises for the first wrong value, or else for all of them when it is sealed."""
-    environment = Environment(eager=eager, strip_whitespace=True)
+    environment = FileAwareEnv(eager=eager, strip_whitespace=True)
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
     environment.add_parser("rate", parse_rate)
     environment.add_parser("networks", _networks)
-    environment.add_parser("texts", _texts)
+    environment.add_parser("texts", lambda text: [part.strip() for part in text.split(",") if part.strip()])
     return environment
 
 
@@ -77,10 +63,6 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(part) for part in text.replace(",", " ").split())
     except ValueError as error:
         raise ValidationError(str(error)) from error
-
-
-def _texts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 env = read_environment(eager=True)

@@ -33,7 +33,6 @@ NEXT_DEV_ORIGIN = "http://localhost:3000"
 RELEASE = "+".join(filter(None, (__version__, env.str("RELEASE_COMMIT", ""))))
 NO_ZONE = "This is no time zone such as America/Los_Angeles."
 
-
 INSTALLED_APPS = [
     "daphne",
     "backend.apps.CivicTechJobsAdminConfig",
@@ -233,7 +232,6 @@ STATIC_URL = "static/"
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG

@@ -1,37 +1,26 @@
 """Building blocks of the database constraints: enums, ranges, names and the two JSON shapes."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from django.db import models
 from django.db.models import BaseConstraint, CheckConstraint, F, Func, Q, Value
 from django.db.models.functions import Collate, Length
 
-from .validators import (
-    DAYS,
-    HANGUL_FILLERS,
-    MAX_HOURS,
-    MAX_LEVEL,
-    MAX_SKILLS,
-    MAX_SLOT_NAME,
-    MAX_SLOTS,
-    MIN_LEVEL,
-    NO_PART_OF_A_NAME,
-    UNSEEN,
-    WHITE_SPACE,
-)
+from .validators import HANGUL_FILLERS, MAX_HOURS, MAX_SKILLS, NO_PART_OF_A_NAME, UNSEEN, WHITE_SPACE
 
 # Sorts by code point and knows the letters of all of Unicode, whatever locale the database was made with.
 COLLATION = "pg_c_utf8"
 _WORD = f"[^{WHITE_SPACE}{UNSEEN}]+"
-_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_LEVEL = (
-    f'@.key like_regex "{_UUID}" && @.value.type() == "number" '
-    f'&& @.value.string() like_regex "^[{MIN_LEVEL}-{MAX_LEVEL}]$"'
-)
-# https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH
-# "strict" keeps arrays from being unwrapped; a filter that meets an error is "unknown", a violation, too.
-_SKILL_LEVELS = f'strict $ ? (@.type() == "object" && !exists(@.keyvalue() ? (!({_LEVEL}))))'
+
+
+def _json_path(name: str, **parts: str) -> str:
+    """Return the SQL/JSON path that a file of ``jsonpath/`` holds, on one line and with these parts filled in."""
+    path = " ".join(Path(__file__).with_name("jsonpath").joinpath(f"{name}.jsonpath").read_text("utf-8").split())
+    for part, text in parts.items():
+        path = path.replace(f"<{part}>", text)
+    return path
 
 
 class JSONPathExists(Func):
@@ -88,6 +77,13 @@ def normal_name_constraint(field: str, name: str) -> CheckConstraint:
     return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 
 
+def normal_aliases_constraint(aliases: str, name: str, at_most: int) -> CheckConstraint:
+    """Return the constraint that ``aliases`` are so many names at most, in the form of ``normal_name``."""
+    lines = Func(Value(""), F(aliases), function="ctj_skill_names", output_field=models.TextField())
+    are_normal = models.lookups.Regex(lines, rf"^(\n{_WORD}( {_WORD})*){{0,{at_most}}}$")
+    return CheckConstraint(condition=Q(are_normal) & Q(IsComposed(lines)), name=name)
+
+
 def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:
     """Return the constraint that ``field`` is a number of hours that a week has."""
     return CheckConstraint(condition=Q(**{f"{field}__range": (0, MAX_HOURS)}), name=name)
@@ -96,7 +92,7 @@ def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:
 def skill_levels_constraints(field: str, name: str) -> list[BaseConstraint]:
     """Return the constraints that ``field`` is ``{lower-case skill id: level 1 to 5}`` of bounded size."""
     return [
-        CheckConstraint(condition=Q(JSONPathExists(field, _SKILL_LEVELS)), name=f"{name}_shape"),
+        CheckConstraint(condition=Q(JSONPathExists(field, _json_path("skill_levels"))), name=f"{name}_shape"),
         CheckConstraint(
             condition=Q(models.lookups.LessThanOrEqual(JSONKeyCount(field), MAX_SKILLS)), name=f"{name}_size"
         ),
@@ -105,30 +101,6 @@ def skill_levels_constraints(field: str, name: str) -> list[BaseConstraint]:
 
 def week_slots_constraint(field: str, name: str, *, slot_keys: Iterable[str]) -> CheckConstraint:
     """Return the constraint that ``field`` is absent, or a time zone and slots with no keys but ``slot_keys``."""
-    is_week = Q(JSONPathExists(field, _week_path(slot_keys)))
-    return CheckConstraint(condition=Q(**{f"{field}__isnull": True}) | is_week, name=name)
-
-
-def _week_path(slot_keys: Iterable[str]) -> str:
-    slot = _slot_predicate(slot_keys)
-    return (
-        'strict $ ? (@.type() == "object" '
-        '&& @.timezone.type() == "string" && @.timezone like_regex "^[A-Za-z0-9_+/-]{1,64}$" '
-        '&& !exists(@.keyvalue() ? (@.key != "timezone" && @.key != "slots")) '
-        f'&& @.slots.type() == "array" && @.slots.size() <= {MAX_SLOTS} '
-        f"&& !exists(@.slots[*] ? (!({slot}) || (({slot}) is unknown))))"
-    )
-
-
-def _slot_predicate(slot_keys: Iterable[str]) -> str:
-    clock = "([01][0-9]|2[0-3]):[0-5][0-9]"
-    days = " || ".join(f'@.day == "{day}"' for day in DAYS)
     foreign = " && ".join(f'@.key != "{key}"' for key in slot_keys)
-    return (
-        f'@.type() == "object" && ({days}) '
-        f'&& @.start.type() == "string" && @.start like_regex "^{clock}$" '
-        f'&& @.end.type() == "string" && @.end like_regex "^({clock}|24:00)$" && @.start < @.end '
-        f"&& !exists(@.keyvalue() ? ({foreign})) "
-        f'&& !exists(@.keyvalue() ? (@.key == "name" && (@.value.type() != "string" '
-        f'|| @.value like_regex "^.{{{MAX_SLOT_NAME}}}." flag "s")))'
-    )
+    is_week = Q(JSONPathExists(field, _json_path("week", slot=_json_path("slot", foreign=foreign))))
+    return CheckConstraint(condition=Q(**{f"{field}__isnull": True}) | is_week, name=name)

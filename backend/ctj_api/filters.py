@@ -27,15 +27,15 @@ DEFAULT_MATCH_LIMIT = 20
 MAX_MATCH_LIMIT = 100
 
 
-def _search(places: str) -> Parameter:
-    return Parameter(SearchField(), places, allow_empty=True, method=lambda rows, _, text: rows.search(text))
+def _search(places: str, by: str = "search") -> Parameter:
+    return Parameter(SearchField(), places, allow_empty=True, method=lambda rows, _, text: getattr(rows, by)(text))
 
 
 class SkillFilter(StrictFilterSet):
     """Skills of a community, or with words in their name or description."""
 
     community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="communities_of_practice")
-    search = _search("the name or the description")
+    search = _search("the name, other names or the description", by="ranked_search")
 
 
 class RoleFilter(StrictFilterSet):
@@ -114,7 +114,8 @@ class MatchFilter(PagedFilterSet):
     def narrowing(self) -> Narrowing:
         """What the request asks for."""
         minimum, fits = self.value_of("min_score"), self.value_of("fits")
-        return Narrowing(minimum, self.value_of("require_all"), fits=bool(fits), fits_all=fits == "all")
+        enough = {"all": all, True: any}.get(fits)
+        return Narrowing(minimum, self.value_of("require_all"), hours=bool(fits), meetings=enough)
 
 
 class OpportunityMatchFilter(MatchFilter, OpportunityFilter):

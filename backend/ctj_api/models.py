@@ -18,6 +18,7 @@ from .constraints import (
     COLLATION,
     enum_constraint,
     filled_constraint,
+    normal_aliases_constraint,
     normal_name_constraint,
     person_name_constraints,
     skill_levels_constraints,
@@ -36,21 +37,23 @@ from .querysets import (
     SkillQuerySet,
     UserProfileManager,
     UserProfileQuerySet,
+    by_any_name,
 )
 from .validators import (
     AVAILABILITY_KEYS,
+    MAX_ALIASES,
     MAX_HOURS,
+    MAX_NAME,
     MEETING_KEYS,
+    clean_aliases,
     validate_meeting_times,
     validate_person_name,
     validate_week_slots,
 )
 
-MAX_NAME = 255
 MAX_PERSON_NAME = 150
 MAX_POOL = 64
 MAX_BODY = 20_000
-MAX_ALIASES = 20
 
 
 class TimestampedModel(models.Model):
@@ -178,11 +181,16 @@ class Skill(CatalogModel):
                 violation_error_message="There is a skill of this name already.",
             ),
             normal_name_constraint("name", "skill_name_normal"),
+            normal_aliases_constraint("aliases", "skill_aliases_normal", MAX_ALIASES),
             enum_constraint("source", Source, "skill_source_enum"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Bring the other names into normal form; raises a ``ValidationError`` for a name of another skill."""
+        self.aliases = clean_aliases(self.name, self.aliases, by_any_name(Skill.objects.exclude(pk=self.pk)))
 
 
 class SkillMatrix(TimestampedModel):

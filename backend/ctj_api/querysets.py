@@ -1,9 +1,11 @@
 """Who may see and change what: each rule once, asked by the API, the admin and the matching alike."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from django.apps import apps
@@ -19,7 +21,7 @@ from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
-from .validators import RETIRED, is_uuid
+from .validators import RETIRED, add_aliases, is_uuid, lower_name
 
 if TYPE_CHECKING:
     from .models import DeletedOpportunity, Opportunity, Skill, SkillMatrix, UserProfile
@@ -103,9 +105,13 @@ class ProjectQuerySet(CatalogQuerySet[Any]):
 class SkillQuerySet(CatalogQuerySet["Skill"]):
     """Skills of the catalog, found by name, other names and description."""
 
-    document = lexemes(
-        Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField()), "description"
-    )
+    all_names: ClassVar[Any] = Func("name", "aliases", function="ctj_skill_names", output_field=models.TextField())
+    document = lexemes(all_names, "description")
+
+    def ranked_search(self, text: str) -> Self:
+        """Search, and put those first that ``text`` names, by whole words before beginnings, then go by name."""
+        is_named = [SearchVectorExact(lexemes(self.all_names), TextQuery(each)) for each in (f"{text} ", text)]
+        return self.search(text).order_by(*(hit.desc() for hit in is_named), "name", "id")
 
     def with_usage(self) -> Self:
         """Count for each skill the opportunities that require it and the volunteers who rate it."""
@@ -124,7 +130,7 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
 
     @transaction.atomic
     def merge_into(self, kept: "Skill") -> Usage:
-        """Let ``kept`` take the place of these skills, delete them, and return how many matrices that changed."""
+        """Let ``kept`` take the place and the names of these skills, and return how many matrices that changed."""
         dropped = [str(skill.pk) for skill in self.exclude(pk=kept.pk)]
         chosen = {str(kept.pk), *dropped}
         skills = self.model._default_manager.filter(pk__in=chosen)
@@ -138,7 +144,10 @@ class SkillQuerySet(CatalogQuerySet["Skill"]):
         _matrices().replace_skills(dropped, str(kept.pk))
         communities = kept.communities_of_practice.model._default_manager.filter(skills__in=locked)
         kept.communities_of_practice.add(*communities)
-        kept.save(update_fields=["updated_at"])
+        *others, stored = sorted(locked, key=lambda skill: (skill == kept, skill.name))
+        names = chain((skill.name for skill in others), *(skill.aliases for skill in others))
+        kept.aliases = add_aliases(kept.name, stored.aliases, names, {})
+        kept.save(update_fields=["aliases", "updated_at"])
         self.model._default_manager.filter(pk__in=dropped).delete()
         return usage
 
@@ -223,6 +232,12 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         relevance = SearchRank(self.document, TextQuery(text))
         return self.order_by(has_whole_words.desc(), relevance.desc(), "-created_at", "id")
 
+    def usual_skills(self, role: Any) -> list[str]:
+        """Return the ids of the eight skills that the last 100 listings of ``role`` require most often."""
+        newest = self.filter(role=role).order_by("-created_at", "id")[:100]
+        levels = newest.values_list("skills_required_matrix__levels", flat=True)
+        return [skill for skill, _ in Counter(chain.from_iterable(levels)).most_common(8)]
+
     def requiring_any(self, skills: Iterable[str]) -> Self:
         """Return those that require at least one of ``skills``, given by their ids."""
         return self.filter(skills_required_matrix__levels__has_any_keys=list(skills))
@@ -293,6 +308,12 @@ class UserProfileManager(BaseUserManager["UserProfile"]):
         """Save and return an administrator's account; raises a ``ValidationError`` for a bad address."""
         self.model._meta.get_field("email").clean(email, None)
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+
+def by_any_name(skills: "Collection[Skill] | SkillQuerySet") -> "dict[str, Skill]":
+    """Return lower-case name → skill, also for each alias that is nobody's name."""
+    aliases = {lower_name(alias): skill for skill in skills for alias in skill.aliases}
+    return aliases | {lower_name(skill.name): skill for skill in skills}
 
 
 def _matrices() -> SkillMatrixQuerySet:

@@ -4,7 +4,8 @@ import json
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,8 @@ MAX_SKILLS = 250
 MAX_SLOTS = 100
 MAX_HOURS = 168
 MAX_SLOT_NAME = 255
+MAX_NAME = 255
+MAX_ALIASES = 20
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
 RETIRED = "{} is retired: it stays where it is in use, but can't be added."
@@ -81,6 +84,36 @@ def normal_name(text: str) -> str:
     """Return the name of a skill, role or project as one line in NFC, without what can't be seen."""
     words = re.sub(f"[{UNSEEN}]", "", text)
     return unicodedata.normalize("NFC", re.sub(f"[{WHITE_SPACE}]+", " ", words).strip(" "))
+
+
+def lower_name(name: str) -> str:
+    """Return the normal form of ``name`` in lower case as ``pg_c_utf8`` makes it: one character for each."""
+    return "".join(character.lower()[0] for character in normal_name(name))
+
+
+def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]) -> list[str]:
+    """Return a skill's other names in normal form, each once; raises a ``ValidationError`` for wrong ones.
+
+    ``known`` has whose each lower-case name is, and each alias.
+    """
+    names = {lower_name(name): name}
+    for alias in filter(None, map(normal_name, aliases)):
+        names.setdefault(lower_name(alias), alias)
+    _, *found = names.values()
+    if len(found) > MAX_ALIASES or any(len(alias) > MAX_NAME for alias in found):
+        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names of {MAX_NAME} characters.")
+    others = {key: owner for key in names if lower_name(str(owner := known.get(key, name))) != lower_name(name)}
+    if others:
+        raise ValidationError([f"{quote(names[key])} is a name of {quote(owner)}." for key, owner in others.items()])
+    return found
+
+
+def add_aliases(name: str, aliases: list[str], more: Iterable[str], known: Mapping[str, object]) -> list[str]:
+    """Return ``aliases`` with those of ``more`` that are nobody else's name, as long as there is room."""
+    for alias in more:
+        with suppress(ValidationError):
+            aliases = clean_aliases(name, [*aliases, alias], known)
+    return aliases
 
 
 def normal_lines(text: str) -> str:

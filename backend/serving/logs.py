@@ -1,10 +1,12 @@
 """How the log is written: a JSON object a line in production, a readable line in development."""
 
+import json
 import logging
 import logging.config
 import re
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 from smtplib import SMTPException
 from traceback import walk_tb
 from typing import Any
@@ -17,9 +19,6 @@ from django.db import utils
 logger = logging.getLogger(__name__)
 
 type Event = MutableMapping[str, Any]
-
-# The line of each request (serving.request_log) says what these loggers would repeat.
-SAID_ELSEWHERE = ("django.request", "django.security", "django.server", "daphne.access")
 
 # The messages of TELLING exceptions name parts of the program; those of all others may quote personal data.
 TELLING = (AttributeError, ImportError, NameError, OSError, ImproperlyConfigured, utils.Error, psycopg.Error)
@@ -38,26 +37,20 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         if not record.exc_info and str(record.msg).startswith("Traceback"):  # Daphne logs its failures so
             record = logging.makeLogRecord(record.__dict__ | {"msg": "Failed", "exc_info": sys.exc_info()})
         if isinstance(record.args, tuple):
-            record = logging.makeLogRecord(record.__dict__ | {"args": tuple(map(_safe, record.args))})
+            safe = [
+                (_message(part) or _kind(part)) if isinstance(part, BaseException) else part for part in record.args
+            ]
+            record = logging.makeLogRecord(record.__dict__ | {"args": tuple(safe)})
         return super().format(record)
 
 
 def logging_settings(form: str, level: str) -> dict[str, Any]:
     """Return what ``logging.config.dictConfig`` takes, for ``json`` or ``console`` lines of ``level`` and above."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": _formatter, "form": form}},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "root": {"handlers": ["console"], "level": level},
-        "loggers": {
-            "django": {"level": level},
-            "twisted": {"level": "ERROR"},
-            "httpx2": {"level": "WARNING"},  # else a line with the address of each request
-            **{name: {"level": "CRITICAL"} for name in SAID_ELSEWHERE},
-            **{name: {"handlers": ["console"], "propagate": False} for name in ("gunicorn.error", "gunicorn.access")},
-        },
-    }
+    settings: dict[str, Any] = json.loads(Path(__file__).with_name("logging.json").read_text(encoding="utf-8"))
+    # Whose level is CRITICAL there, would repeat the line of each request.
+    settings["formatters"]["line"]["form"] = form
+    settings["root"]["level"] = settings["loggers"]["django"]["level"] = level
+    return settings
 
 
 def configure_logging(settings: dict[str, str]) -> None:
@@ -65,14 +58,11 @@ def configure_logging(settings: dict[str, str]) -> None:
     logging.config.dictConfig(logging_settings(**settings))
     logging.captureWarnings(True)
     if settings["form"] == "json":
-        sys.excepthook = _log_uncaught
+        sys.excepthook = lambda *exception: logger.critical("Failed", exc_info=exception)
 
 
-def _log_uncaught(*exception: Any) -> None:
-    logger.critical("Failed", exc_info=exception)
-
-
-def _formatter(form: str) -> logging.Formatter:
+def make_formatter(form: str) -> logging.Formatter:
+    """Return what writes ``json`` or ``console`` lines."""
     before: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -90,7 +80,6 @@ def _formatter(form: str) -> logging.Formatter:
 
 
 def _add_fields(_: Any, __: str, event: Event) -> Event:
-    """Add what was logged with ``extra={"fields": …}``."""
     event.update(getattr(event["_record"], "fields", {}))
     return event
 
@@ -105,7 +94,6 @@ def _describe_exception(_: Any, __: str, event: Event) -> Event:
 
 
 def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str, Any]:
-    """Return the exception's type, safe message, place and causes."""
     diagnosis = getattr(exception, "diag", None)
     cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
     frames = [(frame.f_code, line) for frame, line in walk_tb(exception.__traceback__)]
@@ -127,8 +115,3 @@ def _kind(exception: BaseException) -> str:
 def _message(exception: BaseException) -> str:
     is_telling = isinstance(exception, TELLING) and not isinstance(exception, QUOTING)
     return DETAIL.sub("", str(exception)) if is_telling else ""
-
-
-def _safe(part: object) -> object:
-    """Return an exception's safe message, or else its type; anything else as it is."""
-    return (_message(part) or _kind(part)) if isinstance(part, BaseException) else part

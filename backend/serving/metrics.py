@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
 from http import HTTPMethod
 from pathlib import Path
 
@@ -75,16 +74,10 @@ def observe(method: str, route: str, status: int, seconds: float, queries: int, 
 
 def exposition() -> tuple[bytes, str]:
     """Return all metrics, of all processes, and the content type that goes with them."""
-    registry = REGISTRY
+    counted, read_now = REGISTRY, CollectorRegistry()
     if os.environ.get(FOLDER):
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(_read_at_each_scrape()), CONTENT_TYPE_LATEST
-
-
-@cache
-def _read_at_each_scrape() -> CollectorRegistry:
-    registry = CollectorRegistry()
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     for path in settings.METRICS_COLLECTORS:
-        registry.register(import_string(path)())
-    return registry
+        read_now.register(import_string(path)())
+    return generate_latest(counted) + generate_latest(read_now), CONTENT_TYPE_LATEST

@@ -56,7 +56,10 @@ class QueryWatch:
             self.count += 1
             self.seconds += taken
             if taken * 1000 >= settings.SLOW_QUERY_MS:
-                _log_slow_query(sql, taken)
+                metrics.SLOW_QUERIES.inc()
+                # Not that of a composed query, which contains its values.
+                text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
+                logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(taken)}})
 
 
 class RequestLogMiddleware:
@@ -82,7 +85,6 @@ class RequestLogMiddleware:
 
 
 def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, watch: QueryWatch) -> None:
-    """Write the request's line and count the request."""
     scope = getattr(request, "scope", {})
     arrived, outcome = scope.get(ARRIVED, began), scope.get(OUTCOME)
     seconds = time.perf_counter() - arrived
@@ -94,9 +96,10 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         metrics.MACHINE_REQUESTS.labels(route, status).inc()
     else:
         metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
-    level = _level(status, is_quiet=_is_from_machine(request))
-    if not logger.isEnabledFor(level):
-        return
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_quiet = _is_from_machine(request) and status < HTTPStatus.BAD_REQUEST
+    level = logging.ERROR if is_failure else logging.DEBUG if is_quiet else logging.INFO
+    size = len(response.content) if isinstance(response, HttpResponse) and request.method != "HEAD" else None
     fields = {
         "request_id": response["X-Request-ID"],
         "method": request.method,
@@ -108,25 +111,16 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         "waited_ms": _milliseconds(began - arrived),
         "queries": watch.count,
         "query_ms": _milliseconds(watch.seconds),
-        "bytes": _size(request, response),
+        "bytes": size,
         "user_id": _user_id(request),
     }
-    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     exception = getattr(request, "unhandled_exception", None) if is_failure else None
     known = {name: value for name, value in fields.items() if value is not None}
     logger.log(level, "request", exc_info=exception, extra={"fields": known})
 
 
 def _is_from_machine(request: HttpRequest) -> bool:
-    """Return whether a load balancer or Prometheus asks, as they do every few seconds."""
     return request.path in settings.MACHINE_PATHS
-
-
-def _log_slow_query(sql: Any, seconds: float) -> None:
-    """Log a slow query's text, but not that of a composed query, which contains its values."""
-    metrics.SLOW_QUERIES.inc()
-    text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
-    logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(seconds)}})
 
 
 def _path(request: HttpRequest) -> str:
@@ -135,25 +129,12 @@ def _path(request: HttpRequest) -> str:
     return escape_uri_path(path[:MAX_PATH])
 
 
-def _size(request: HttpRequest, response: HttpResponseBase) -> int | None:
-    """Return the size of the response's body, if it is known."""
-    if request.method == "HEAD":
-        return 0
-    return len(response.content) if isinstance(response, HttpResponse) else None
-
-
 def _user_id(request: HttpRequest) -> str | None:
     """Return the id of the user, if the view has looked the user up."""
     user = request.__dict__.get("user")
     if isinstance(user, SimpleLazyObject):
         user = getattr(request, "_cached_user", None)
     return str(user.pk) if user is not None and user.is_authenticated else None
-
-
-def _level(status: int, *, is_quiet: bool) -> int:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return logging.ERROR
-    return logging.DEBUG if is_quiet and status < HTTPStatus.BAD_REQUEST else logging.INFO
 
 
 def _milliseconds(seconds: float) -> float:

@@ -41,10 +41,8 @@ class ClientAddressMiddleware:
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
-    """Return the last address that is no trusted proxy's, or an empty text where the peer has none.
-
-    Each proxy appends the address that it was called from, so what stands further left is only a claim.
-    """
+    """Return the last address that is no trusted proxy's, or an empty text where the peer has none."""
+    # Each proxy appends the address that it was called from, so what stands further left is only a claim.
     address = str(_parse(peer) or "")
     for text in reversed(forwarded_for.split(",")):
         before = _parse(text)

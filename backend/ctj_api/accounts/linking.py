@@ -46,10 +46,7 @@ class CognitoBackend(ModelBackend):
 
 
 def account_of(claims: Claims) -> UserProfile:
-    """Return the account of the token's owner, which may be inactive.
-
-    Raises ``PermissionDenied``, which says what to do, for one who may have none.
-    """
+    """Return the account of the token's owner, be it inactive; raises ``PermissionDenied`` for who may have none."""
     try:
         return _account_of(claims)
     except IntegrityError:  # another request came first, whose account is found now
@@ -57,13 +54,10 @@ def account_of(claims: Claims) -> UserProfile:
 
 
 def link(user: UserProfile, pool: str, sub: str) -> None:
-    """Give an account to a user of Cognito, for good: unless it is an administrator's, its password and sessions end.
-
-    Nobody has proved the address before, so somebody else may have registered it.
-    """
+    """Give an account to a user of Cognito; unless it is an administrator's, its password and sessions end."""
     user.cognito_pool, user.cognito_sub = pool, sub
     told = ["user of Cognito"]
-    if not user.is_superuser:
+    if not user.is_superuser:  # nobody has proved the address before, so somebody else may have registered it
         user.set_unusable_password()
         end_sessions(user)
         told.append("password, which has ended")

@@ -2,11 +2,10 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.policy import default as default_policy
 from secrets import SystemRandom
-from threading import Lock, Thread, main_thread
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -17,9 +16,7 @@ DELAY_SECONDS = (1.0, 5.0)
 # RFC 5322, 2.1.1. Python's 78 would break a link, which nobody could then copy from the log.
 MAX_LINE = 998
 
-_random = SystemRandom()
-_queue: deque[tuple[float, Callable[[], object]]] = deque()
-_lock = Lock()
+_sender = ThreadPoolExecutor(1, thread_name_prefix="mail")
 
 
 class UnwrappedMessage(EmailMessage):
@@ -31,25 +28,13 @@ class UnwrappedMessage(EmailMessage):
 
 
 def send_later(send: Callable[[], object]) -> None:
-    """Have a thread call ``send`` after a random delay, so that timing reveals nothing; at once if the process ends."""
-    due = time.monotonic() + _random.uniform(*DELAY_SECONDS)
-    with _lock:
-        if not _queue:
-            Thread(target=_send_queued, name="mail", daemon=False).start()
-        _queue.append((due, send))
+    """Have a thread call ``send`` after a random delay, so that timing reveals nothing; a process ends after that."""
+    _sender.submit(_send, send, time.monotonic() + SystemRandom().uniform(*DELAY_SECONDS))
 
 
-def _send_queued() -> None:
-    """Send until the queue is empty; a process ends only after this thread, because it is no daemon."""
-    is_empty = False
-    while not is_empty:
-        with _lock:
-            due, send = _queue[0]
-        main_thread().join(max(0, due - time.monotonic()))  # over at once when the process ends
-        try:
-            send()
-        except Exception:
-            logger.exception("A mail could not be sent")
-        with _lock:
-            _queue.popleft()
-            is_empty = not _queue
+def _send(send: Callable[[], object], due: float) -> None:
+    time.sleep(max(0, due - time.monotonic()))
+    try:
+        send()
+    except Exception:
+        logger.exception("A mail could not be sent")

@@ -34,10 +34,7 @@ link_tokens = LinkTokenGenerator()
 
 
 def send_reset_link(email: str) -> None:
-    """Mail a link to the owner of the active account, unless there is none or it got too many.
-
-    Do the same work whether or not the account exists, so that timing reveals nothing.
-    """
+    """Mail a link to the account's owner; do the same without an account, so that timing reveals nothing."""
     is_allowed = Limit("password mail", settings.PASSWORD_MAIL_RATE, email.lower()).count() == 0
     user = UserProfile.objects.filter(email=email, is_active=True).first()
     recipient = user if user is not None and is_allowed else UserProfile(email=email)
@@ -55,10 +52,7 @@ def locked_owner(uid: str, token: str) -> UserProfile | None:
 
 
 def locked_if_unchanged(confirmed: UserProfile) -> UserProfile:
-    """Return the account, locked until the transaction ends.
-
-    Raises ``NotAuthenticated`` where another session has changed or deleted it since its password was confirmed.
-    """
+    """Return the account, locked; raises ``NotAuthenticated`` where its password is another one by now."""
     unchanged = UserProfile.objects.select_for_update().filter(pk=confirmed.pk, password=confirmed.password)
     if (owner := unchanged.first()) is None:
         raise NotAuthenticated

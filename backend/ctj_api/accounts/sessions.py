@@ -80,10 +80,7 @@ def end_sessions(user: UserProfile, kept: str | None = None) -> None:
 
 
 def is_fresh_for_admin(session: SessionBase) -> bool:
-    """Return whether the sign-in, and the last use of the admin, are recent enough, and note this use.
-
-    A session from before this rule begins with its first use.
-    """
+    """Return whether the sign-in, and the last use of the admin, are recent enough, and note this use."""
     now = time.time()
     signed_in_at = session.setdefault(SIGNED_IN_AT, now)
     used_at = session.get(ADMIN_USED_AT, signed_in_at)
@@ -102,14 +99,11 @@ def _note_sign_in(request: HttpRequest, user: UserProfile, **_: object) -> None:
 
 
 def _note_owner(key: str, user_id: UUID) -> None:
-    """Note once whose session this is, and end the account's oldest beyond the limit.
-
-    The lock lets each of several sign-ins at once count the others; an account deleted meanwhile has no sessions.
-    """
+    """Note once whose session this is, and end the account's oldest beyond the limit."""
     if AccountSession.objects.filter(pk=key).exists():
         return
     try:
-        with transaction.atomic():
+        with transaction.atomic():  # the lock lets sign-ins at once count each other
             UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk").first()
             AccountSession.objects.bulk_create([AccountSession(session_id=key, user_id=user_id)], ignore_conflicts=True)
             others = Session.objects.filter(account__user=user_id).exclude(pk=key).order_by("-expire_date", "pk")

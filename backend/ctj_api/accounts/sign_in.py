@@ -60,11 +60,8 @@ class Attempt:
         self._account = Limit("login account", settings.LOGIN_ACCOUNT_RATE, account)
 
     def count(self) -> None:
-        """Count the attempt, or raise ``TooManyAttempts``.
-
-        The address comes first, so that one that is locked out leaves no count for each account that it guesses, and
-        the account last, so that an address that is locked out of it uses up nothing that the account has for others.
-        """
+        """Count the attempt, or raise ``TooManyAttempts``."""
+        # An address that is locked out leaves no counts of accounts, and uses up nothing of theirs for others.
         for limit in (self._address, self._pair, self._account):
             if seconds := limit.count():
                 if limit is self._pair:

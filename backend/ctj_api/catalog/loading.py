@@ -1,7 +1,7 @@
 """Reads a catalog of communities, roles, skills and projects from a JSON file, and loads it into the database.
 
 Loading deletes nothing, and leaves alone what is retired. It adds roles, skills and projects that are missing, a
-skill's missing communities and a blank skill's description; the names and descriptions of the five communities it
+skill's missing communities, free aliases and blank description; the names and descriptions of the five communities it
 replaces, unless its own are blank, and the meetings of projects where it has any. A skill that is stored under an
 alias is the entry's: ``merging.py`` gives it the entry's name.
 """
@@ -18,13 +18,14 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from ctj_api.enums import PracticeArea
-from ctj_api.models import MAX_NAME, CommunityOfPractice, Project, Role, Skill
-from ctj_api.validators import normal_name, normal_week, validate_meeting_times
+from ctj_api.http.serializer_fields import MeetingTimesField
+from ctj_api.models import CommunityOfPractice, Project, Role, Skill
+from ctj_api.querysets import by_any_name
+from ctj_api.validators import MAX_NAME, add_aliases, lower_name, normal_name
 
 from .source import KEPT_ELSEWHERE, is_kept_elsewhere
 
 SHIPPED_CATALOG = Path(__file__).parent / "data" / "hfla_catalog.json"
-MAX_PROBLEMS = 10
 
 type Entry = dict[str, Any]
 type Catalog = dict[str, list[Entry]]
@@ -48,11 +49,6 @@ class _NameField(serializers.CharField):
         return super().run_validation(normal_name(data) if isinstance(data, str) else data)
 
 
-class _MeetingTimesField(serializers.JSONField):
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        return super().run_validation(normal_week(data))
-
-
 class _CommunitySerializer(_EntrySerializer):
     practice_area = serializers.ChoiceField(PracticeArea.choices)
     name = _NameField(max_length=MAX_NAME)
@@ -67,13 +63,15 @@ class _RoleSerializer(_EntrySerializer):
 class _SkillSerializer(_EntrySerializer):
     name = _NameField(max_length=MAX_NAME)
     aliases = serializers.ListField(child=_NameField(max_length=MAX_NAME), default=list)
+    # Recognised when they are stored, but nobody looks for the skill by these.
+    former_names = serializers.ListField(child=_NameField(max_length=MAX_NAME), default=list)
     description = serializers.CharField(allow_blank=True, default="")
     communities_of_practice = serializers.ListField(child=serializers.ChoiceField(PracticeArea.choices), default=list)
 
 
 class _ProjectSerializer(_EntrySerializer):
     name = _NameField(max_length=MAX_NAME)
-    meeting_times = _MeetingTimesField(required=False, allow_null=True, validators=[validate_meeting_times])
+    meeting_times = MeetingTimesField(required=False)
 
 
 class _CatalogSerializer(_EntrySerializer):
@@ -92,16 +90,11 @@ class _CatalogSerializer(_EntrySerializer):
         return attrs
 
 
-def lower_name(name: str) -> str:
-    """Return the normal form of ``name`` in lower case as ``pg_c_utf8`` makes it: one character for each."""
-    return "".join(character.lower()[0] for character in normal_name(name))
-
-
 # What tells the entries of each part from each other.
 KEYS: dict[str, Callable[[Entry], list[str]]] = {
     "communities_of_practice": lambda entry: [entry["practice_area"]],
     "roles": lambda entry: [f"{lower_name(entry['title'])} ({entry['community_of_practice']})"],
-    "skills": lambda entry: [lower_name(name) for name in (entry["name"], *entry["aliases"])],
+    "skills": lambda entry: [lower_name(name) for name in (entry["name"], *entry["aliases"], *entry["former_names"])],
     "projects": lambda entry: [lower_name(entry["name"])],
 }
 
@@ -118,9 +111,7 @@ def read_catalog(path: Path) -> Catalog:
         content.pop("source", None)  # tells readers of the file where the names come from
     serializer = _CatalogSerializer(data=content)
     if not serializer.is_valid():
-        problems = list(_problems(serializer.errors, content))
-        more = [f"and {len(problems) - MAX_PROBLEMS} more."] if len(problems) > MAX_PROBLEMS else []
-        raise CatalogError("\n".join([f"{path} is not a catalog:", *problems[:MAX_PROBLEMS], *more]))
+        raise CatalogError("\n".join([f"{path} is not a catalog:", *_problems(serializer.errors, content)]))
     catalog: Catalog = serializer.validated_data
     return catalog
 
@@ -135,21 +126,14 @@ def _problems(errors: Any, data: Any, place: tuple[str, ...] = ()) -> Iterator[s
         elif isinstance(key, str):
             yield from _problems(error, data.get(key), (*place, key))
         else:
-            yield from _problems(error, data[key], (*place, f"entry {key + 1}{_quoted_name(data[key])}"))
-
-
-def _quoted_name(entry: object) -> str:
-    name = entry.get("name") or entry.get("title") if isinstance(entry, dict) else None
-    return f' ("{name}")' if name else ""
+            entry = data[key] if isinstance(data[key], dict) else {}
+            name = entry.get("name") or entry.get("title")
+            yield from _problems(error, data[key], (*place, f"entry {key + 1}" + (f' ("{name}")' if name else "")))
 
 
 @transaction.atomic
 def load_catalog(catalog: Catalog, *, only_if_empty: bool = False) -> dict[str, int]:
-    """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed.
-
-    Raises a ``CatalogError`` where PeopleDepot keeps the catalog; ``only_if_empty`` loads nothing then.
-    The number of queries is fixed.
-    """
+    """Load ``catalog``, with ``only_if_empty`` unless there is any skill, and return how many rows changed."""
     communities = locked_communities()
     if only_if_empty and (is_kept_elsewhere() or Skill.objects.exists()):
         catalog = {part: [] for part in catalog}
@@ -218,8 +202,9 @@ def stored_skills(catalog: Catalog, rows: Iterable[Skill]) -> list[tuple[Entry, 
     entries: dict[str, Entry] = {}
     for entry in catalog["skills"]:
         name = names[lower_name(entry["name"])]
-        whole = entries.setdefault(name, {"name": name, "description": "", "communities_of_practice": []})
+        whole = entries.setdefault(name, {**entry, "name": name, "aliases": [], "communities_of_practice": []})
         whole["description"] = whole["description"] or entry["description"]
+        whole["aliases"] += entry["aliases"]
         whole["communities_of_practice"] += entry["communities_of_practice"]
     return [(entry, sorted(bearers[name], key=lambda row: not is_named(row, name))) for name, entry in entries.items()]
 
@@ -230,24 +215,30 @@ def is_named(skill: Skill, name: str) -> bool:
 
 
 def _load_skills(catalog: Catalog, communities: Communities) -> tuple[int, int]:
-    """Return how many skills were added and how many updated."""
-    stored = Skill.objects.select_for_update(no_key=True).prefetch_related("communities_of_practice")
+    """Return how many skills were added and how many updated; what was merged into another skill stays away."""
+    stored = list(Skill.objects.select_for_update(no_key=True).prefetch_related("communities_of_practice"))
+    known = by_any_name(stored)
     link = Skill.communities_of_practice.through
     added, updated, links = [], [], []
     for entry, skills in stored_skills(catalog, stored):
         missing = {communities[area] for area in entry["communities_of_practice"]}
+        if not skills and lower_name(entry["name"]) in known:
+            continue
         if not skills:
-            skill = Skill(name=entry["name"], description=entry["description"])
+            aliases = add_aliases(entry["name"], [], entry["aliases"], known)
+            skill = Skill(name=entry["name"], aliases=aliases, description=entry["description"])
             added.append(skill)
         elif (skill := skills[0]).retired_at:
             continue
         else:
             missing -= set(skill.communities_of_practice.all())
-            if missing or (entry["description"] and not skill.description):
+            aliases = add_aliases(skill.name, skill.aliases, entry["aliases"], known)
+            if missing or skill.aliases != aliases or (entry["description"] and not skill.description):
+                skill.aliases = aliases
                 skill.description = skill.description or entry["description"]
                 skill.updated_at = timezone.now()
                 updated.append(skill)
         links += [link(skill=skill, communityofpractice=community) for community in missing]
     Skill.objects.bulk_create(added)
     link._default_manager.bulk_create(links)
-    return len(added), Skill.objects.bulk_update(updated, ["description", "updated_at"])
+    return len(added), Skill.objects.bulk_update(updated, ["description", "aliases", "updated_at"])

@@ -4,9 +4,10 @@ from typing import Any
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 
-from ctj_api.desk.history import change_of, log_changes, unattended_account
+from ctj_api.desk.history import log_change, log_changes, snapshot, unattended_account
 from ctj_api.models import Opportunity, Skill
 from ctj_api.querysets import Requester, Usage
+from ctj_api.validators import add_aliases
 
 from .loading import Catalog, is_named, locked_communities, stored_skills
 
@@ -47,10 +48,11 @@ def merge_aliases(catalog: Catalog, *, is_dry: bool) -> list[str]:
     author = unattended_account(LOADER)
     for name, (kept, *dropped) in misnamed.items():
         if not is_named(kept, name):
-            told = change_of(Skill, "name", kept.name, name)
-            kept.name = name
-            kept.save(update_fields=["name", "updated_at"])
-            log_changes(author, [kept], [told])
+            before = snapshot(kept)
+            kept.name, former = name, kept.name
+            kept.aliases = add_aliases(name, kept.aliases, [former], {})
+            kept.save(update_fields=["name", "aliases", "updated_at"])
+            log_change(author, kept, before)
         if dropped:
             merge_skills(author, kept, dropped)
     return lines

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
-from .loading import lower_name
+from ctj_api.validators import lower_name
 
 # So few may always be retired or renamed at once.
 MAX_UNGUARDED = 5
@@ -108,7 +108,6 @@ class CatalogPlan:
         return _by_key((self._ours | self._shown).values()).values()
 
     def _is_new(self, row: Row) -> bool:
-        """Return whether the name is one that PeopleDepot's row of this id gets."""
         return row.id not in self._ours or self._ours[row.id].name != row.name
 
     def _conflict(self, theirs: list[Row], ours: list[Row]) -> tuple[str, str]:

@@ -1,8 +1,10 @@
 """Brings the catalogs up to PeopleDepot's: fetches its lists, plans, and writes in one transaction or not at all."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import stamina
@@ -16,20 +18,13 @@ from ctj_api.clients.peopledepot import NamedRow, PeopleDepotClient, PeopleDepot
 from ctj_api.enums import Source, SyncOutcome
 from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SyncRun
 
-from .adoption import change_ids
 from .plan import CatalogPlan, Row, Texts, plan_communities
 
 # Any number will do, but for those of other locks.
 SYNC_LOCK = 6_000_017
 KEPT_RUNS = 500
-# Others only read meanwhile. Autovacuum gives way after a second. A killed run's locks are free once PostgreSQL misses
-# its client.
-LOCK = """
-    SET LOCAL client_connection_check_interval = '2s';
-    SET LOCAL lock_timeout = '1.5s';
-    LOCK TABLE ctj_api_skill, ctj_api_role, ctj_api_project, ctj_api_skillmatrix, ctj_api_opportunity IN EXCLUSIVE MODE;
-    SET LOCAL lock_timeout = 0;
-"""
+LOCK = Path(__file__).with_name("lock_catalogs.sql").read_text(encoding="utf-8")
+CHANGE_IDS = Path(__file__).with_name("change_ids.sql").read_text(encoding="utf-8")
 # For each catalog the field with the name, and what reads PeopleDepot's.
 CATALOGS: dict[Any, tuple[str, Callable[[PeopleDepotClient], Sequence[NamedRow]]]] = {
     Skill: ("name", PeopleDepotClient.skills),
@@ -129,12 +124,23 @@ def _write(plan: Plan, now: datetime) -> None:
     communities.update(people_depot_id=None)  # theirs may be another one's
     for area, id_ in plan.communities.items():
         communities.filter(practice_area=area).update(people_depot_id=id_)
-    change_ids({model: changes.adopted for model, changes in plan.catalogs.items()})
+    _change_ids(plan)
     for model, changes in plan.catalogs.items():
         _write_rows(model, changes, now)
     ids = [*plan.catalogs[Project].adopted.values(), *plan.catalogs[Project].added]
     Project.objects.filter(people_depot_project_id__in=ids).update(people_depot_project_id=None)
     Project.objects.filter(pk__in=ids).update(people_depot_project_id=F("pk"))
+
+
+def _change_ids(plan: Plan) -> None:
+    """Give adopted rows PeopleDepot's ids, in foreign keys, matrices and the admin's history as well."""
+    moved = {
+        model._meta.model_name: {str(old): str(new) for old, new in changes.adopted.items() if old != new}
+        for model, changes in plan.catalogs.items()
+    }
+    if any(moved.values()):
+        with connection.cursor() as cursor:
+            cursor.execute(CHANGE_IDS, {"ids": json.dumps(moved)})
 
 
 def _write_rows(model: Any, changes: CatalogPlan, now: datetime) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,8 +16,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from ctj_api.http.serializer_fields import TextField
-from ctj_api.models import MAX_NAME
-from ctj_api.validators import is_uuid, normal_name
+from ctj_api.validators import MAX_NAME, is_uuid, normal_name
 
 from .download import receive
 
@@ -71,11 +69,6 @@ class _NameField(TextField):
         return normal_name(super().to_internal_value(data))
 
 
-class _YesOrNoField(serializers.BooleanField):
-    def to_internal_value(self, data: Any) -> Any:
-        return data if isinstance(data, bool) else self.fail("invalid", input=data)
-
-
 class _NamedSerializer(serializers.Serializer[Any]):
     uuid = _IdField()
     name = _NameField()
@@ -92,7 +85,7 @@ class _UserSerializer(serializers.Serializer[Any]):
 
 
 class _ProjectSerializer(_NamedSerializer):
-    hide = _YesOrNoField()
+    hide = serializers.BooleanField()
     completed_on = serializers.DateField(allow_null=True)
 
 
@@ -144,10 +137,8 @@ class PeopleDepotClient:
             raise PeopleDepotError(f"its answer has more than {MAX_BYTES:,} bytes") from error
         except (httpx2.TimeoutException, TimeoutError) as error:
             raise PeopleDepotError("it takes too long to answer", retry=True) from error
-        except (httpx2.ConnectError, httpx2.InvalidURL) as error:
-            raise PeopleDepotError(f"there is no connection to it ({error})", retry=True) from error
-        except httpx2.HTTPError as error:
-            raise PeopleDepotError("it broke the connection off", retry=True) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise PeopleDepotError(f"there is no connection to it, or it broke off ({error})", retry=True) from error
         _check_head(response)
         return content
 
@@ -163,10 +154,12 @@ def _token() -> str:
 
 
 def _check_head(response: httpx2.Response) -> None:
-    """Raise ``PeopleDepotError`` for an answer whose status or type says that it is no list."""
     status = response.status_code
     if status in PASSING:
-        raise PeopleDepotError(f"it can't answer now ({status})", retry=_retry(response.headers.get("Retry-After", "")))
+        asked = response.headers.get("Retry-After", "")
+        seconds = float(asked) if asked.isdecimal() else 0
+        retry = seconds <= MAX_RETRY_AFTER and (seconds or True)
+        raise PeopleDepotError(f"it can't answer now ({status})", retry=retry)
     if response.is_redirect:
         raise PeopleDepotError(f"it redirects elsewhere, which isn't followed ({status})")
     if not response.is_success:
@@ -175,33 +168,17 @@ def _check_head(response: httpx2.Response) -> None:
         raise PeopleDepotError("its answer is a page, not JSON; is PEOPLEDEPOT_URL right?")
 
 
-def _retry(retry_after: str) -> bool | float:
-    """Return whether another try makes sense, or after how many seconds where ``Retry-After`` names a time."""
-    try:
-        if retry_after.isdecimal():
-            seconds = float(retry_after)
-        else:
-            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return True
-    return seconds <= MAX_RETRY_AFTER and max(0.0, seconds)
-
-
 def _checked(content: bytes, serializer: type[serializers.Serializer[Any]]) -> list[dict[str, Any]]:
-    """Return the rows of an answer; raises ``PeopleDepotError`` that names the first wrong one."""
     rows = None
     with suppress(orjson.JSONDecodeError):
         rows = orjson.loads(content)
     if not isinstance(rows, list):
         raise PeopleDepotError("its answer is no list, or a truncated one")
-    checked: dict[UUID, dict[str, Any]] = {}
-    for number, row in enumerate(rows, start=1):
-        check = serializer(data=row)
-        if not check.is_valid():
-            field, messages = next(iter(check.errors.items()))
-            uuid = row["uuid"] if isinstance(row, dict) and is_uuid(row.get("uuid")) else "no uuid"
-            raise PeopleDepotError(f"row {number} ({uuid}): {field}: {str(messages[0]).rstrip('.')}")
-        if check.validated_data["uuid"] in checked:
-            raise PeopleDepotError(f"row {number} ({check.validated_data['uuid']}): another row has this uuid")
-        checked[check.validated_data["uuid"]] = check.validated_data
-    return list(checked.values())
+    check: Any = serializer(data=rows, many=True)
+    if not check.is_valid():
+        number, errors = next((number, errors) for number, errors in enumerate(check.errors) if errors)
+        field, messages = next(iter(errors.items()))
+        uuid = "no uuid" if errors.keys() & {"uuid", "non_field_errors"} else rows[number]["uuid"]
+        raise PeopleDepotError(f"row {number + 1} ({uuid}): {field}: {str(messages[0]).rstrip('.')}")
+    valid: list[dict[str, Any]] = check.validated_data
+    return valid

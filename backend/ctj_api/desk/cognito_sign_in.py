@@ -130,7 +130,6 @@ def _pending(request: HttpRequest) -> tuple[str, str, str]:
 
 
 def _id_token(request: HttpRequest, verifier: str) -> str:
-    """Return the ID token that the pool gives for the code; raises ``SignInError`` where it gives none."""
     if "code" not in request.GET:
         error = request.GET.get("error", "")
         raise SignInError(f"the pool says {error[:40] if error.isidentifier() else 'nothing of use'}")

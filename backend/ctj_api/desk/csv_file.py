@@ -16,11 +16,11 @@ WITH_MARK = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
 
 
 def csv_response(name: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> HttpResponse:
-    """Return a table as a file to download, whose name is ``name`` with its ending."""
+    """Return a table as a file to download; ``None`` is an empty cell."""
     file = StringIO(newline="")
     writer = csv.writer(file, quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
-    writer.writerows([escaped(str(cell)) for cell in row] for row in rows)
+    writer.writerows([escaped("" if cell is None else str(cell)) for cell in row] for row in rows)
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
     content = file.getvalue().encode(WITH_MARK)
     return HttpResponse(content, content_type="text/csv; charset=utf-8", headers=headers)

@@ -4,17 +4,32 @@ import calendar
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import Func, TextField
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ctj_api.validators import DAYS
+from ctj_api.validators import DAYS, MAX_SKILLS
 
 DAY_NAMES = dict(zip(DAYS, calendar.day_name, strict=True))
 
 
-def skill_chips(rated: Iterable[tuple[str, int]]) -> str:
-    """Return skills with their levels as a list of chips."""
-    chips = format_html_join("", '<li class="chip">{} <b>{}</b></li>', rated)
+class NaturalOrder(Func):
+    """The order in which people look for a name: whatever its case, and 9 before 10."""
+
+    template = (
+        "regexp_replace(regexp_replace(lower(%(expressions)s), '([0-9]+)', '0000000000\\1', 'g'),"
+        " '[0-9]*([0-9]{10})', '\\1', 'g')"
+    )
+    output_field = TextField()
+
+
+def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> str:
+    """Return skills with their levels as a list of chips, of which only ``at_most`` are named."""
+    skills = list(rated)
+    chips = format_html_join("", '<li class="chip">{} <b>{}</b></li>', skills[:at_most])
+    if more := skills[at_most:]:
+        names = ", ".join(f"{name} {level}" for name, level in more)
+        chips += format_html('<li class="more" title="{}">+{} more</li>', names, len(more))
     return format_html('<ul class="chips">{}</ul>', chips) if chips else "none"
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -33,7 +33,7 @@ from ctj_api.validators import (
     validate_meeting_times,
 )
 
-from .display import DAY_NAMES, week_text
+from .display import DAY_NAMES, NaturalOrder, week_text
 from .history import newest_entry, snapshot
 from .skill_csv import MAX_FILE_SIZE, NumberedRow, decode_file, read_rows
 from .transitions import TRANSITIONS, Transition
@@ -49,6 +49,7 @@ MEETINGS_HELP = (
     "Those of this role, each week. One past midnight takes two rows: until 12 AM, and from 12 AM of the next day on. "
     "Left empty, the meetings of the project count"
 )
+CHOOSE_OR_ASK = "Choose one from the list, or ask an administrator to add it."
 NO_DAY = "A meeting stands without a day: choose one, or empty the whole row."
 NONE_AND_SOME = "There are meetings, and none at all is ticked: untick it, or empty the rows."
 
@@ -91,7 +92,7 @@ class SkillLevelsFormField(forms.Field):
         if not row.name:
             return NO_NAME
         if skill is None:
-            return f"There is no skill {quote(row.name)}. Choose one from the list."
+            return f"There is no skill {quote(row.name)}. {CHOOSE_OR_ASK}"
         if row.level not in map(str, SkillLevel.values):
             return f"{row.name}: choose a level."
         return f"{self.widget.skills.names[skill]} is listed {times[skill]} times." if times[skill] > 1 else ""
@@ -157,13 +158,15 @@ class PermissionField(forms.ModelMultipleChoiceField[Permission]):
 
 
 class NewAuthorForm(forms.Form):
-    """Who takes over the listings of somebody who has left, if anybody."""
+    """The address of the project manager who takes listings over, if anybody does."""
 
     new_author = forms.ModelChoiceField(
         UserProfile.objects.filter(is_active=True, is_project_manager=True),
         required=False,
-        empty_label="Nobody: put them on hold",
-        label="Who takes them over?",
+        to_field_name="email",
+        widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
+        label="New owner",
+        error_messages={"invalid_choice": "No project manager has this address: choose one from the list."},
     )
 
 
@@ -251,7 +254,7 @@ class SkillMatrixForm[M: (Opportunity, UserProfile)](VersionedForm[M]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         matrix: SkillMatrix | None = None if self.instance._state.adding else getattr(self.instance, self.matrix_field)
-        self.initial["skill_levels"] = matrix.levels if matrix else {}
+        self.initial = {"skill_levels": matrix.levels if matrix else {}, **self.initial}
         if self.is_bound:
             hold_off_synchronisation()
 
@@ -269,9 +272,13 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
 
     matrix_field = "skills_required_matrix"
 
-    project = forms.ModelChoiceField(Project.objects.all(), empty_label="Choose a project")
+    project = forms.ModelChoiceField(
+        Project.objects.order_by(NaturalOrder("name"), "id"), empty_label="Choose a project"
+    )
     role = RoleChoiceField(
-        Role.objects.select_related("community_of_practice").order_by("community_of_practice__name", "title"),
+        Role.objects.select_related("community_of_practice").order_by(
+            "community_of_practice__name", NaturalOrder("title")
+        ),
         empty_label="Choose a role",
         help_text="The role decides in which community volunteers find the listing.",
     )
@@ -291,60 +298,51 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
             "min_experience_required": "Experience, at least",
         }
         help_texts: ClassVar[dict[str, str]] = {
-            "body": "What the volunteer will do, and for whom. Everybody can read it.",
+            "body": "What the volunteer will do, and for whom. Everybody can read it, as plain text: "
+            "lines and empty lines stay, nothing is set bold or linked.",
             "min_experience_required": "Shown to volunteers; it doesn't change who is matched.",
             "min_hours_required": "How many hours a week you need from this person; 0 if it doesn't matter.",
-            "status": "A draft is seen by project managers only. Open: volunteers can find it and are matched with it. "
-            "On hold, filled and closed: public still, but nobody is matched with it any more.",
         }
+
+    class Media:
+        js: ClassVar[list[str]] = ["ctj_api/letter_count.js"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Offer the current projects and roles, and those that the listing has."""
         super().__init__(*args, **kwargs)
+        self.status = Status(self.instance.status)
+        self.transitions = [step for step in TRANSITIONS if self.status in step.sources]
+        self.pressed = pressed_step(self.data)
         for name in {"project", "role"} & self.fields.keys():
             field: Any = self.fields[name]
             field.queryset = field.queryset.current_or(getattr(self.instance, f"{name}_id"))
-        self.initial["weekly_meetings"] = self.instance.meeting_times
+        self.initial = {"weekly_meetings": self.instance.meeting_times, **self.initial}
         editor: Any = self.fields["weekly_meetings"]
         week = None if self.instance._state.adding else self.instance.project.meeting_times
         editor.timezone = week["timezone"] if week else settings.ADMIN_TIME_ZONE
         editor.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
 
-    @property
-    def transitions(self) -> list[Transition]:
-        """The steps that make sense from the stored status, for a new listing from a draft; none for a reader."""
-        if "status" not in self.fields:
-            return []
-        return [step for step in TRANSITIONS if self["status"].initial in step.sources]
-
-    @property
-    def pressed(self) -> Transition | None:
-        """The step whose button was pressed, also where a question about it was answered by another button."""
-        is_answer = OVERWRITE in self.data or PUBLISH_ANYWAY in self.data
-        name = self.data.get("_transition") or (self.data.get("_pressed") if is_answer else None)
-        return next((step for step in TRANSITIONS if step.name == name), None)
-
-    def clean_status(self) -> str:
-        """Return the status that the pressed button leads to, else the chosen one.
-
-        Raises a ``ValidationError`` where the step makes no sense any more, because the status was changed meanwhile.
-        """
-        pressed = self.pressed
-        if pressed is None:
-            return str(self.cleaned_data["status"])
-        if pressed not in self.transitions:
-            stored = Status(self["status"].initial).label.lower()
-            raise ValidationError(f"It can't be {pressed.done}: it is {stored} by now.")
-        return pressed.target.value
-
     def clean(self) -> dict[str, Any]:
-        """Return the values, and ask before a listing that requires no skills is published."""
+        """Return the values, and ask before a listing that requires no skills is published.
+
+        Raises a ``ValidationError`` for a step that makes no sense from the status that is stored by now.
+        """
         values = super().clean()
-        was_so = self["status"].initial == Status.OPEN and not self.initial["skill_levels"]
-        self.is_without_skills = values.get("status") == Status.OPEN and values.get("skill_levels") == {} and not was_so
+        if self.pressed and self.pressed not in self.transitions:
+            raise ValidationError(self.pressed.refusal(self.status))
+        is_open = (self.pressed.target if self.pressed else self.status) == Status.OPEN
+        was_so = self.status == Status.OPEN and not self.initial["skill_levels"]
+        self.is_without_skills = is_open and values.get("skill_levels") == {} and not was_so
         if self.is_without_skills and PUBLISH_ANYWAY not in self.data:
             self.add_error("skill_levels", NO_SKILLS)
         return values
+
+
+def pressed_step(data: Mapping[str, Any]) -> Transition | None:
+    """Return the step whose button was pressed, also where another button answered a question about it."""
+    is_answer = OVERWRITE in data or PUBLISH_ANYWAY in data
+    name = data.get("_transition") or (data.get("_pressed") if is_answer else None)
+    return next((step for step in TRANSITIONS if step.name == name), None)
 
 
 class UserProfileForm(SkillMatrixForm[UserProfile]):

@@ -1,7 +1,7 @@
 """The history: who changed what, field by field and in plain words, stored as entries of Django's admin log."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,6 @@ from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.hashers import make_password
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
-from django.forms import BaseFormSet
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.text import capfirst, get_text_list
@@ -43,10 +42,7 @@ def snapshot(instance: Model) -> dict[str, Any]:
 
 
 def changes(instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> list[str]:
-    """Return a text for each difference since ``before``: first fields in the model's order, then skills by name.
-
-    Rows and skills whose ``names`` are given, by id, are not looked up.
-    """
+    """Return a text for each difference since ``before``; rows whose ``names`` are given are not looked up."""
     fields: list[str] = []
     skills: list[str] = []
     after = snapshot(instance)
@@ -117,20 +113,14 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
-        """Lock these rows, by id, so that they stay as they are read from now on.
-
-        What is to be deleted gets the whole lock at once: who raised theirs later could wait for each other.
-        """
+        """Lock these rows; wholly for a deletion, since who raised their locks later could wait for each other."""
         is_deletion = request.path.endswith("/delete/") or "delete_selected" in request.POST.getlist("action")
         rows = self.model._default_manager.select_for_update(no_key=not is_deletion)
         rows = rows.filter(pk__in=pks).order_by("pk")
         list(rows.values_list("pk"))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
-        """Return the row, after locking one that is about to be changed.
-
-        The lock is a query of its own: with joins PostgreSQL drops a row that another transaction changed meanwhile.
-        """
+        """Return the row, after locking one that is about to be changed by a query of its own, without joins."""
         if request.method == "POST":
             self.lock(request, [object_id])
         return super().get_object(request, object_id, from_field)
@@ -147,9 +137,7 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
             form.fields[wrong].widget.attrs["autofocus"] = True
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def construct_change_message(
-        self, request: HttpRequest, form: Any, formsets: Iterable[BaseFormSet[Any]], add: bool = False
-    ) -> list[dict[str, dict[str, list[str]]]]:
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Return the differences between the row as it was stored before and as it is stored now."""
         if add:
             return super().construct_change_message(request, form, formsets, add)
@@ -217,6 +205,8 @@ def _texts(field: Any, known: Names, *values: Any) -> list[str]:
 
 
 def _text(field: Field[Any, Any], value: Any) -> str:
+    if isinstance(value, list):
+        return get_text_list(value, "and") or NOTHING
     choices = dict(field.flatchoices)
     if value in choices:
         return str(choices[value])
@@ -226,7 +216,6 @@ def _text(field: Field[Any, Any], value: Any) -> str:
 
 
 def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> list[str]:
-    """Return the changed levels, then the added skills, then the removed ones, each by name."""
     changed = {skill for skill in old | new if old.get(skill) != new.get(skill)}
     names = {skill: known[skill] for skill in changed & known.keys()} | Skill.objects.names_of(changed - known.keys())
     by_name = sorted(names.items(), key=lambda item: (item[1], item[0]))

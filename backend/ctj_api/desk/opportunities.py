@@ -3,49 +3,68 @@
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import BooleanField, Case, QuerySet, When
+from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
+from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
-from ctj_api.models import Opportunity, Project, SkillMatrix, UserProfile
-from ctj_api.querysets import OpportunityQuerySet, is_administrator
+from ctj_api.models import Opportunity, Project, UserProfile
+from ctj_api.querysets import OpportunityQuerySet, UserProfileQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
+from ctj_api.search import TextQuery
+from ctj_api.validators import is_uuid
 
+from .candidates import CandidatePages
 from .deleted import keep_deleted, tell_where_deleted
-from .display import skill_chips, status_word, week_text
+from .departure import give_listings
+from .display import NaturalOrder, skill_chips, status_word, week_text
 from .first_page import AttentionFilter
-from .forms import OpportunityForm, SkillLevelsFormField
+from .forms import NewAuthorForm, SkillLevelsFormField
 from .history import change_of, log_changes
+from .opportunity_form import OpportunityFormPages, preview
 from .reference import CommunityFilter
-from .site import DeskAdmin, manages_listings
+from .site import manages_listings
 from .transitions import PUBLISH, TRANSITIONS, Transition
 from .who_fits import coverage_text, who_fits
 from .widgets import SkillIndex
 
+CURRENT = (Status.DRAFT, Status.OPEN, Status.ON_HOLD)
+MAX_COLLEAGUES = 100
+MAX_CHIPS = 3
 
-class PostedByFilter(admin.SimpleListFilter):
-    """Narrows the list to one's own listings."""
 
-    title = "who posted it"
+class OwnerFilter(admin.SimpleListFilter):
+    """Narrows the list to one's own listings, or to those of a colleague."""
+
+    title = "owner"
     parameter_name = "posted_by"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the one choice besides everybody."""
-        return [("me", "Me")]
+        """Return oneself, and colleagues who own a listing, by name; the search finds more of them."""
+        by_name = _owners().order_by(Lower("first_name"), Lower("last_name"), "email")
+        reader: Any = request.user.pk
+        colleagues = by_name.exclude(pk=reader)[:MAX_COLLEAGUES]
+        return [("me", "Me"), *((str(owner.pk), _name(owner)) for owner in colleagues)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
-        """Return the listings of the requester, or all."""
-        return queryset.filter(created_by=request.user.pk) if self.value() == "me" else queryset
+        """Return the listings of the chosen owner, or all; raises a ``ValueError`` for what is no id."""
+        chosen = self.value()
+        owner: Any = request.user.pk if chosen == "me" else chosen and UUID(chosen)
+        return queryset.filter(created_by=owner) if owner else queryset
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -63,7 +82,7 @@ class StatusFilter(admin.SimpleListFilter):
         chosen = self.value()
         if not chosen:
             return queryset
-        groups = {"current": [Status.DRAFT, Status.OPEN, Status.ON_HOLD], "archive": [Status.FILLED, Status.CLOSED]}
+        groups = {"current": CURRENT, "archive": [Status.FILLED, Status.CLOSED]}
         return queryset.filter(status__in=groups.get(chosen, [chosen]))
 
 
@@ -72,8 +91,9 @@ class CurrentProjectFilter(admin.RelatedOnlyFieldListFilter):
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         """Return the projects, by id and name."""
-        projects = Project.objects.current().filter(opportunities__in=model_admin.get_queryset(request).values("pk"))
-        return list(projects.values_list("pk", "name").distinct())
+        listed = model_admin.get_queryset(request).order_by().values("project")
+        projects = Project.objects.current().filter(pk__in=listed).order_by(NaturalOrder("name"))
+        return list(projects.values_list("pk", "name"))
 
 
 def action_of(transition: Transition) -> Callable[..., None]:
@@ -87,13 +107,12 @@ def action_of(transition: Transition) -> Callable[..., None]:
     return take_step
 
 
-class OpportunityAdmin(DeskAdmin[Opportunity]):
+class OpportunityAdmin(CandidatePages, OpportunityFormPages):
     """The listings: one's own first, to be changed, and those of all others, to be read.
 
     Who may do what is what the API says, by the same querysets; administrators may change any listing.
     """
 
-    form = OpportunityForm
     list_display = (
         "role",
         "project",
@@ -102,10 +121,12 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         "volunteers",
         "min_hours_required",
         "min_experience_required",
+        "owner",
         "age",
+        "duplicate",
     )
     list_filter = (
-        PostedByFilter,
+        OwnerFilter,
         StatusFilter,
         AttentionFilter,
         ("role__community_of_practice", CommunityFilter),
@@ -114,14 +135,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     list_per_page = 50
     search_fields = ("search_document",)
     date_hierarchy = "created_at"
-    actions = tuple(map(action_of, TRANSITIONS))
-    fieldsets = (
-        ("What", {"fields": ("project", "role", "body")}),
-        ("Who for", {"fields": ("min_experience_required",)}),
-        ("Skills", {"fields": ("skill_levels",)}),
-        ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
-        ("Status", {"fields": ("status",)}),
-    )
+    actions = (*map(action_of, TRANSITIONS), "give")
 
     def has_view_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let project managers and administrators see, add and delete any listing, but no other staff."""
@@ -149,10 +163,11 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         page: ChangeList = super().get_changelist_instance(request)
         page.title = "Your opportunities" if page.params.get("posted_by") == "me" else "Opportunities"
         rows: list[Any] = list(page.result_list)
-        counts = count_volunteers({row.pk: row.skills_required_matrix.levels for row in rows})
+        required = {row.pk: row.skills_required_matrix.levels for row in rows if row.status in CURRENT}
+        counts = count_volunteers({pk: levels for pk, levels in required.items() if levels})
         skills = SkillIndex()
         for row in rows:
-            row.volunteer_count = counts[row.pk]
+            row.volunteer_count = counts.get(row.pk)
             row.rated_skills = skills.rated(row.skills_required_matrix.levels)
         page.result_list = rows
         return page
@@ -163,7 +178,7 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
 
     def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
-        """Return in words how many volunteers there are for the rows of the skill picker."""
+        """Return in words how many volunteers there are for the rows of the skill picker, and what a role requires."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         field = SkillLevelsFormField(required=False)
@@ -171,15 +186,20 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
             levels = field.clean(field.widget.value_from_datadict(request.GET, None, "skill_levels"))
         except ValidationError as error:
             return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
-        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None])})
+        role = request.GET.get("role")
+        usual = Opportunity.objects.usual_skills(role) if is_uuid(role) else []
+        names = [field.widget.skills.names[skill] for skill in usual]
+        return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None]), "usual": names})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Show below the form of a stored listing who fits."""
+        """Show below the form of a stored listing what volunteers read of it, and who fits."""
         shown: Opportunity | None = context["original"]
         # A form that was refused has changed the row that it shows.
-        listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
+        rows = Opportunity.objects.with_details().select_related("role__community_of_practice")
+        listing = rows.filter(pk=shown.pk).first() if shown else None
         if listing is not None:
-            context["who_fits"] = who_fits(listing)
+            reader: Any = request.user
+            context |= {"who_fits": who_fits(listing, reader), "preview": preview(listing)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
@@ -187,20 +207,6 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
         if "delete_selected" not in request.POST.getlist("action"):
             pks = list(_editable(request).filter(pk__in=pks).values_list("pk", flat=True))
         super().lock(request, pks)
-
-    def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
-        """Save the listing with its skill matrix, and stamp a new one with who posts it.
-
-        One that is changed was locked with its form, so before its matrix: the order of the API.
-        """
-        if change and not form.has_changed() and not form.pressed:
-            return
-        matrix = obj.skills_required_matrix if change else None
-        obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
-        obj.meeting_times = form.cleaned_data["weekly_meetings"]
-        if not change:
-            obj.created_by_id = request.user.pk
-        super().save_model(request, obj, form, change)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> None:
         """Delete the chosen listings, and say where they can be restored."""
@@ -232,6 +238,29 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
             told = f"{_listings(without_skills)} not published: nobody is matched with what requires no skills."
             messages.warning(request, f"{told} Open it to publish it all the same.")
 
+    def has_give_permission(self, request: HttpRequest) -> bool:
+        """Let administrators give several listings away at once; project managers give theirs one by one."""
+        return is_administrator(request.user)
+
+    @admin.action(description="Give to another project manager", permissions=["give"])
+    def give(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> HttpResponse | None:
+        """Ask who looks after the chosen listings from now on, or give them."""
+        form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
+        if form.is_valid() and (owner := form.cleaned_data["new_author"]):
+            given = give_listings(request.user, Opportunity.objects.filter(pk__in=chosen), owner)
+            messages.success(request, f"{_name(owner)} has {given} more to look after.")
+            return None
+        shared = self.admin_site.each_context(request)
+        context = {**shared, "chosen": chosen, "form": form, "checkbox_name": ACTION_CHECKBOX_NAME}
+        return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Search as the API does, and in the names and addresses of owners."""
+        if not search_term.strip():
+            return queryset, False
+        owners = list(_owners().search(search_term))
+        return queryset.filter(Q(search_document=TextQuery(search_term)) | Q(created_by__in=owners)), False
+
     @admin.display(description="status", ordering="status")
     def status_label(self, listing: Opportunity) -> str:
         """Return the status as a coloured word."""
@@ -240,21 +269,35 @@ class OpportunityAdmin(DeskAdmin[Opportunity]):
     @admin.display(description="required skills")
     def required_skills(self, listing: Any) -> str:
         """Return the skills with their levels as chips."""
-        return skill_chips(listing.rated_skills)
+        return skill_chips(listing.rated_skills, at_most=MAX_CHIPS)
 
     @admin.display(description="volunteers")
     def volunteers(self, listing: Any) -> str:
-        """Return how many volunteers the listing goes with, and how many of them meet everything."""
-        count: Coverage = listing.volunteer_count
-        url = reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
-        html = '<a href="{}#who-fits">{} <small>{} meet all</small></a>'
-        return format_html(html, url, count.overlapping, count.complete)
+        """Return how many volunteers the listing goes with, and how many meet all, or why there are none."""
+        count: Coverage | None = listing.volunteer_count
+        if count is None:
+            return "no skills" if listing.status in CURRENT else "not matched"
+        url = reverse("admin:ctj_api_opportunity_candidates", args=[listing.pk])
+        html = '<a href="{}">{} <small>{} meet{} all</small></a>'
+        return format_html(html, url, count.overlapping, count.complete, "s" if count.complete == 1 else "")
+
+    @admin.display(description="owner", ordering=Lower("created_by__first_name"))
+    def owner(self, listing: Any) -> str:
+        """Return who looks after the listing."""
+        return "you" if listing.is_own else _name(listing.created_by)
 
     @admin.display(description="age", ordering="-created_at")
-    def age(self, listing: Any) -> str:
-        """Return for how long it has been there, and who posted it."""
-        poster = "you" if listing.is_own else _name(listing.created_by)
-        return format_html("{} <small>by {}</small>", timesince(listing.created_at, depth=1), poster)
+    def age(self, listing: Opportunity) -> str:
+        """Return for how long it has been there, and since when."""
+        since, day = listing.created_at, date_format(timezone.localtime(listing.created_at))
+        html = '<time datetime="{}">{} <small>{}</small></time>'
+        return format_html(html, since.isoformat(), timesince(since, depth=1), day)
+
+    @admin.display(description="copy")
+    def duplicate(self, listing: Opportunity) -> str:
+        """Return the link to a draft of one's own that begins with what the listing says."""
+        url = reverse("admin:ctj_api_opportunity_add", query={"duplicate": listing.pk})
+        return format_html('<a href="{}">Duplicate<span class="visually-hidden"> {}</span></a>', url, listing)
 
     @admin.display(description="required skills")
     def skill_levels(self, listing: Opportunity) -> str:
@@ -286,6 +329,10 @@ def _tell(request: HttpRequest, step: Transition, moved: int, unsuitable: int, f
         messages.warning(request, f"{_listings(unsuitable)} not {step.done}: only what is {allowed} can be.")
     if foreign:
         messages.error(request, f"{_listings(foreign)} not {step.done}: only who has posted a listing can change it.")
+
+
+def _owners() -> UserProfileQuerySet:
+    return UserProfile.objects.filter(Exists(Opportunity.objects.filter(created_by=OuterRef("pk"))))
 
 
 def _name(user: UserProfile | None) -> str:

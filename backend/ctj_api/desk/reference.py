@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from ctj_api.catalog.loading import lower_name
 from ctj_api.catalog.source import KEPT_ELSEWHERE, is_kept_elsewhere
 from ctj_api.models import CatalogModel, CommunityOfPractice, Project, Role, Skill, SyncRun
 from ctj_api.querysets import is_administrator
+from ctj_api.validators import lower_name
 
 from .display import week_text
 from .forms import VersionedForm

@@ -14,12 +14,13 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, DataError, connection, transaction
-from django.db.models import Model, QuerySet, TextField
+from django.db.models import Model, OrderBy, QuerySet, TextField
 from django.forms import FloatField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -40,6 +41,7 @@ from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
 from . import cognito_sign_in
+from .display import NaturalOrder
 from .first_page import overview
 from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
@@ -50,6 +52,8 @@ UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it
 UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
 MADE_AT = "made_at"
+# The columns with names that lists are ordered by, and where the name stands.
+NAMES = {"name": "name", "title": "title", "role": "role__title", "project": "project__name"}
 MAX_QUERY = 4_000
 MAX_CHOSEN = 1_000
 READ_TIMEOUT_MS = 5_000
@@ -254,6 +258,18 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     return answer
 
 
+class DeskList(ChangeList):
+    """A list in which names stand where people look for them."""
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
+        """Return the ordering, in which each name is put in its natural order."""
+        return [self._natural(term) for term in super().get_ordering(request, queryset)]
+
+    def _natural(self, term: Any) -> Any:
+        name = NAMES.get(str(term).removeprefix("-"))
+        return OrderBy(NaturalOrder(name), descending=term.startswith("-")) if name else term
+
+
 class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
@@ -262,6 +278,10 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return how the rows of the list are chosen and put in order."""
+        return DeskList
 
     def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Let project managers see who and what there is, and others by their permissions."""
@@ -326,6 +346,8 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)
             raise ValidationError(UNUSABLE_FILTER) from error
         page.made_at = repr(made_at)
+        chosen = (choice for filter_ in page.filter_specs for choice in [*filter_.choices(page)][1:])
+        page.chosen = [choice["display"] for choice in chosen if choice["selected"]]
         return page
 
 

@@ -9,19 +9,20 @@ from typing import NamedTuple
 
 from django.core import signing
 from django.core.exceptions import ValidationError
+from django.http import HttpResponse
 
-from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
-from ctj_api.models import MAX_NAME, CommunityOfPractice, Skill
-from ctj_api.querysets import Requester
-from ctj_api.validators import normal_lines, normal_name, quote
+from ctj_api.models import CommunityOfPractice, Skill
+from ctj_api.querysets import Requester, by_any_name
+from ctj_api.validators import MAX_NAME, clean_aliases, lower_name, normal_lines, normal_name, quote
 
+from .csv_file import csv_response, unescaped
 from .history import changes, log_addition, log_changes, snapshot
 
 type NumberedRow = tuple[int, dict[str, str]]
 
-COLUMNS = ("name", "description", "communities_of_practice")
+COLUMNS = ("name", "description", "communities_of_practice", "aliases")
 SEPARATOR = "|"
 MAX_FILE_SIZE = 1_000_000
 MAX_ROWS = 1_000
@@ -41,20 +42,11 @@ ABOUT_FILES = {
 }
 
 _DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
-# Where a cell begins, also for who opens the file with another delimiter, and what spreadsheets take there
-# for a formula, after any number of the apostrophes that keep them from it.
-# https://owasp.org/www-community/attacks/CSV_Injection
-_BEGINNING = "(?:^|(?<=[,;\t\r\n|]))"
-_FORMULA = "(?='*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])"
 
 
-def write_skills(skills: Iterable[Skill]) -> str:
-    """Return ``skills`` as a CSV file, in which no cell is a formula."""
-    file = StringIO(newline="")
-    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    writer.writerows([_escaped(cell) for cell in _cells_of(skill).values()] for skill in skills)
-    return file.getvalue()
+def skills_file(skills: Iterable[Skill]) -> HttpResponse:
+    """Return ``skills`` as a CSV file."""
+    return csv_response("skills", COLUMNS, (_cells_of(skill).values() for skill in skills))
 
 
 def decode_file(data: bytes) -> str:
@@ -151,6 +143,7 @@ class SkillImport:
         skills = Skill.objects.select_for_update(no_key=True).order_by("pk")
         self._skills = {lower_name(skill.name): skill for skill in skills.prefetch_related("communities_of_practice")}
         self._spellings = spellings_of(skill.name for skill in self._skills.values())
+        self._known: dict[str, object] = {**by_any_name(self._skills.values())}
         self._first_numbers: dict[str, int] = {}
         self.rows = [self._row(number, cells) for number, cells in rows]
         self.wrong_rows = [row for row in self.rows if row.problems]
@@ -178,17 +171,23 @@ class SkillImport:
         after = before | cells
         name, communities = after["name"], self._keys(after["communities_of_practice"])
         after["communities_of_practice"] = communities
+        problems = list(self._problems(number, after))
+        try:
+            aliases = clean_aliases(name, after["aliases"].splitlines(), self._known)
+            after["aliases"] = "\n".join(aliases)
+            self._known |= dict.fromkeys(map(lower_name, (name, *aliases)), name)
+        except ValidationError as error:
+            problems.append(error.messages[0])
         warnings = []
         if before != after:
             warnings = warnings_of(name, communities, {} if stored else self._spellings)
             self._spellings |= spellings_of([name])
-        problems = list(self._problems(number, after))
         if stored and stored.retired_at:
             problems.append(f"{quote(name)} is retired: an administrator can bring it back.")
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
 
     def _keys(self, communities: str) -> str:
-        """Return the practice areas of a cell, which may also name the communities as the site shows them."""
+        """Return the keys of the communities of a cell, which may also name them as the site shows them."""
         areas = {self._areas.get(lower_name(word), word) for word in _words(communities)}
         return SEPARATOR.join(sorted(areas))
 
@@ -201,12 +200,12 @@ class SkillImport:
         first = self._first_numbers.setdefault(lower_name(name), number)
         if name and first != number:
             yield f"Row {first} has this name already."
-        if "\0" in name + cells["description"]:
+        if "\0" in name + cells["description"] + cells["aliases"]:
             yield "This has a null character, which can't be stored."
         unknown = [area for area in _words(cells["communities_of_practice"]) if area not in self._communities]
         if unknown:
             known = ", ".join(sorted(self._communities))
-            yield f"There is no practice area {quote(unknown[0])}. The practice areas are: {known}."
+            yield f"There is no community of practice {quote(unknown[0])}. There are: {known}."
 
 
 def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractice]) -> None:
@@ -214,7 +213,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
     skills = [row.skill for row in rows]
     for row in rows:
         row.skill.name, row.skill.description = row.after["name"], row.after["description"]
-    columns = ["name", "description", "updated_at"]
+        row.skill.aliases = row.after["aliases"].splitlines()
+    columns = ["name", "description", "aliases", "updated_at"]
     Skill.objects.bulk_create(skills, update_conflicts=True, unique_fields=["id"], update_fields=columns)
     links = Skill.communities_of_practice.through._default_manager
     links.filter(skill__in=skills).delete()
@@ -227,7 +227,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
 
 def _cells_of(skill: Skill) -> dict[str, str]:
     areas = SEPARATOR.join(community.practice_area for community in skill.communities_of_practice.all())
-    return dict(zip(COLUMNS, (skill.name, skill.description, areas), strict=True))
+    cells = (skill.name, skill.description, areas, "\n".join(skill.aliases))
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def _words(cell: str) -> list[str]:
@@ -275,17 +276,8 @@ def _columns(header: list[str]) -> dict[str, int]:
 
 def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:
     """Return the cells of the columns; those that a short row lacks are empty."""
-    cells = {name: _unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
+    cells = {name: unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
     cells["name"] = normal_name(cells["name"])
     if "description" in cells:
         cells["description"] = normal_lines(cells["description"])
     return cells
-
-
-def _escaped(cell: str) -> str:
-    """Return a text that no spreadsheet takes for a formula, with an apostrophe wherever it would."""
-    return re.sub(_BEGINNING + _FORMULA, "'", cell)
-
-
-def _unescaped(cell: str) -> str:
-    return re.sub(f"{_BEGINNING}'{_FORMULA}", "", cell)

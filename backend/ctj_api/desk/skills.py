@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import ManyToManyField, QuerySet
-from django.forms import CheckboxSelectMultiple
+from django.forms import CheckboxSelectMultiple, Textarea
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
@@ -23,12 +24,21 @@ from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
-from .skill_csv import ABOUT_FILES, SkillImport, sign, spellings_of, unsign, warnings_of, write_skills
+from .skill_csv import ABOUT_FILES, SkillImport, sign, skills_file, spellings_of, unsign, warnings_of
 
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
 FEWEST_TO_MERGE = 2
 MAX_SHOWN_DESCRIPTION = 80
+ALIASES_HELP = "By which people find it as well, such as k8s for Kubernetes: one name a line."
+
+
+class LinesInput(Textarea):
+    """A text of lines, of which empty ones are left out."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        """Return the lines that were sent."""
+        return "\n".join(filter(None, map(str.strip, data.get(name, "").splitlines())))
 
 
 class SkillAdmin(CatalogAdmin[Skill]):
@@ -37,10 +47,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
-    fields = ("name", "description", "communities_of_practice")
+    fields = ("name", "aliases", "description", "communities_of_practice")
     formfield_overrides: ClassVar = {
         **DeskAdmin.formfield_overrides,
         ManyToManyField: {"widget": CheckboxSelectMultiple},
+        ArrayField: {"delimiter": "\n", "widget": LinesInput({"rows": 3}), "help_text": ALIASES_HELP},
     }
     actions = (MERGE, *CatalogAdmin.actions)
 
@@ -66,7 +77,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
         """Return the beginning of the description."""
         return Truncator(skill.description).chars(MAX_SHOWN_DESCRIPTION)
 
-    @admin.display(description="practice areas")
+    @admin.display(description="communities of practice")
     def practice_areas(self, skill: Skill) -> str:
         """Return the names of the communities."""
         return ", ".join(community.name for community in skill.communities_of_practice.all())
@@ -95,6 +106,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Return the page of a deletion, which offers to merge a skill in use."""
+        others = Skill.objects.current() if self.has_merge_permission(request) else []
+        return super().delete_view(request, object_id, {"others": others})
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the communities, and warn of what is probably a mistake."""
@@ -131,14 +147,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         is_answer = "post" in request.POST
         kept = next((skill for skill in skills if str(skill.pk) == request.POST.get("kept")), None)
         if is_answer and kept is not None:
-            self._merge(request, kept, [skill for skill in skills if skill != kept])
+            dropped = [skill for skill in skills if skill != kept]
+            messages.success(request, _merged(kept, dropped, merge_skills(request.user, kept, dropped)))
             return None
         context = {"skills": skills, "is_missing": is_answer, "action": MERGE, "checkbox_name": ACTION_CHECKBOX_NAME}
         return self._page(request, "merge", "Merge skills", context)
-
-    def _merge(self, request: HttpRequest, kept: Skill, dropped: list[Skill]) -> None:
-        usage = merge_skills(request.user, kept, dropped)
-        messages.success(request, _merged(kept, dropped, usage))
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, with those of the file."""
@@ -187,10 +200,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
             raise PermissionDenied
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
-        text = write_skills(skills[pk] for pk in ids)
-        mark_of_utf8 = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
-        headers = {"Content-Disposition": 'attachment; filename="skills.csv"'}
-        return HttpResponse(text.encode(mark_of_utf8), content_type="text/csv; charset=utf-8", headers=headers)
+        return skills_file(skills[pk] for pk in ids)
 
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
         request.current_app = self.admin_site.name

@@ -36,10 +36,10 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     form = UserProfileForm
     list_display = (
         "email",
-        "get_full_name",
+        "full_name",
         "community_of_practice",
-        "is_project_manager",
-        "is_administrator",
+        "project_manager",
+        "administrator",
         "is_active",
     )
     list_filter = ("is_project_manager", "is_superuser", "is_active", "community_of_practice")
@@ -97,10 +97,7 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
 
     def save_model(self, request: HttpRequest, obj: UserProfile, form: Any, change: bool) -> None:
-        """Save the rights, and what else was changed here.
-
-        Another address ends the account's sessions, as the end of its activity does.
-        """
+        """Save what was changed; another address ends the account's sessions, as the end of its activity does."""
         obj.is_staff = obj.is_superuser or form.cleaned_data["user_permissions"].exists() or obj.groups.exists()
         corrected = [name for name in IDENTITY if name in form.changed_data]
         obj.save(
@@ -142,7 +139,6 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     def _set(
         self, request: HttpRequest, chosen: QuerySet[UserProfile], became: str, **values: Any
     ) -> list[UserProfile]:
-        """Give or take a right or a link, and return those who are different now."""
         changed = list(chosen.exclude(**values).order_by("pk"))
         UserProfile.objects.filter(pk__in=[user.pk for user in changed]).update(**values, updated_at=timezone.now())
         log_changes(request.user, changed, [change_of(UserProfile, name, not now, now) for name, now in values.items()])
@@ -182,10 +178,20 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
             desk.take(HOLD, request, listings)
         return redirect(LIST)
 
-    @admin.display(description="administrator", boolean=True, ordering="is_superuser")
-    def is_administrator(self, user: UserProfile) -> bool:
-        """Return whether the user may give rights."""
-        return user.is_superuser
+    @admin.display(description="full name", ordering="first_name")
+    def full_name(self, user: UserProfile) -> str:
+        """Return the name, which may be empty."""
+        return user.get_full_name()
+
+    @admin.display(ordering="is_project_manager")
+    def project_manager(self, user: UserProfile) -> str | None:
+        """Return whether the user posts listings; it is no fault not to."""
+        return "yes" if user.is_project_manager else None
+
+    @admin.display(ordering="is_superuser")
+    def administrator(self, user: UserProfile) -> str | None:
+        """Return whether the user may give rights; it is no fault not to."""
+        return "yes" if user.is_superuser else None
 
     @admin.display(description="linked to")
     def linked_to(self, user: UserProfile) -> str:

@@ -1,29 +1,47 @@
-"""Which volunteers fit a listing, as the admin tells project managers."""
+"""Which volunteers fit a listing, in the words of the admin."""
 
+from functools import partial
 from typing import Any
+from urllib.parse import quote, urlencode
 
+from django.conf import settings
+from django.template.loader import render_to_string
 from django.utils import timezone
 
-from ctj_api.matching import Coverage, Score
-from ctj_api.models import Opportunity
+from ctj_api.matching import Coverage, Score, SkillStatus
+from ctj_api.models import Opportunity, UserProfile
+from ctj_api.ranking.availability import ComingWeek, FreeTime, Meeting
 from ctj_api.ranking.live_index import count_volunteers
-from ctj_api.ranking.matches import Narrowing, VolunteerRanking
+from ctj_api.ranking.matches import Match, Narrowing, VolunteerRanking
 from ctj_api.serializers import VolunteerMatchReadSerializer
 
 # So many are shown; where more than these meet everything, the skills don't say who is best.
 BEST = 10
 TOO_LITTLE = f" More than {BEST} are many: the listing probably asks too little. Is there a skill that it doesn't name?"
+MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,000 characters only
 
 
-def who_fits(listing: Opportunity) -> dict[str, Any]:
-    """Return the best matches of a stored listing as the API ranks them, and a sentence about all of them."""
+def who_fits(listing: Opportunity, reader: UserProfile) -> dict[str, Any]:
+    """Return the best candidates of a stored listing, and a sentence about all of them."""
+    return tell(listing, VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST], reader)
+
+
+def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dict[str, Any]:
+    """Return ``matches`` as the API tells them with what the admin adds, and a sentence about all candidates.
+
+    Times are on the clock of the listing's meetings, or on that of the admin where it has none.
+    """
     required = listing.skills_required_matrix.levels
-    best = VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST]
-    told = VolunteerMatchReadSerializer(best, many=True).data
+    zone = listing.meetings["timezone"] if listing.meetings else settings.ADMIN_TIME_ZONE
+    week, clock = ComingWeek(timezone.now()), FreeTime({"timezone": zone, "slots": []})
+    told = VolunteerMatchReadSerializer(matches, many=True).data
+    for match, exact in zip(told, matches, strict=True):
+        match["percent"] = _percent(exact.score)
+        match["free"] = _free_times(week.meetings(exact.volunteer.meeting_availability, clock))
+        match["changed_at"] = exact.volunteer.updated_at
+        match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
     summary = coverage_text(required, count_volunteers({None: required})[None])
-    pairs = zip(told, best, strict=True)
-    matches = [{**match, "percent": _percent(exact.score)} for match, exact in pairs]
-    return {"summary": summary, "matches": matches}
+    return {"listing": listing, "summary": summary, "zone": zone, "matches": told}
 
 
 def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
@@ -45,3 +63,20 @@ def _volunteers(number: int) -> str:
 def _percent(score: Score) -> int:
     """Return the score in percent, rounded down: 100 only where every requirement is met."""
     return score.covered * 100 // score.required
+
+
+def _free_times(slots: list[Meeting]) -> list[str]:
+    """Return slots in words, with the days of equal times together: "Mon, Wed 18:00 to 20:00"."""
+    days: dict[str, list[str]] = {}
+    for local in filter(None, (slot["local"] for slot in slots)):
+        days.setdefault(f"{local['start']} to {local['end']}", []).append(local["day"].title())
+    return [f"{', '.join(names)} {times}" for times, names in days.items()]
+
+
+def _mail(listing: Opportunity, match: dict[str, Any], sender: UserProfile) -> str:
+    """Return the link to a mail to the volunteer that is begun already."""
+    fitting = [skill["name"] for skill in match["skills"] if skill["status"] == SkillStatus.MET][:MAX_NAMED]
+    context = {"listing": listing, "volunteer": match["volunteer"], "fitting": fitting, "sender": sender}
+    text = render_to_string("ctj_api/mail/candidate.txt", context).replace("\n", "\r\n")
+    parts = urlencode({"subject": f"Volunteering: {listing}", "body": text}, quote_via=quote)
+    return f"mailto:{quote(match['volunteer']['email'], safe='@')}?{parts}"

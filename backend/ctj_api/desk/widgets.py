@@ -7,12 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 
 from django import forms
 
-from ctj_api.catalog.loading import lower_name
 from ctj_api.enums import SkillLevel
 from ctj_api.models import Skill
-from ctj_api.validators import MEETING_KEYS, normal_slot, timezones
+from ctj_api.querysets import by_any_name
+from ctj_api.validators import MEETING_KEYS, lower_name, normal_slot, timezones
 
-from .display import DAY_NAMES
+from .display import DAY_NAMES, NaturalOrder
 
 
 class SkillIndex:
@@ -20,7 +20,8 @@ class SkillIndex:
 
     @cached_property
     def _skills(self) -> list[Skill]:
-        return list(Skill.objects.prefetch_related("communities_of_practice"))
+        skills = Skill.objects.order_by(NaturalOrder("name"), "id")
+        return list(skills.prefetch_related("communities_of_practice"))
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -28,23 +29,23 @@ class SkillIndex:
         return {str(skill.pk): skill.name for skill in self._skills}
 
     @cached_property
-    def _ids(self) -> dict[str, str]:
-        return {lower_name(skill.name): str(skill.pk) for skill in self._skills}
+    def _by_name(self) -> dict[str, Skill]:
+        return by_any_name(self._skills)
 
     def id_of(self, name: str) -> str | None:
-        """Return the id of the skill with this name, in any case; ``None`` where there is none."""
-        return self._ids.get(lower_name(name))
+        """Return the id of the skill with this name or alias, in any case; ``None`` where there is none."""
+        skill = self._by_name.get(lower_name(name))
+        return str(skill.pk) if skill else None
 
-    def offered(self, rows: Iterable["SkillRow"]) -> list[tuple[str, list[str]]]:
-        """Return the names of the skills that are current or stand in ``rows``, with those of their communities."""
+    def offered(self, rows: Iterable["SkillRow"]) -> list[Skill]:
+        """Return the skills that are current or stand in ``rows``."""
         shown = {self.id_of(row.name) for row in rows}
-        skills = [skill for skill in self._skills if not skill.retired_at or str(skill.pk) in shown]
-        return [(skill.name, [str(area) for area in skill.communities_of_practice.all()]) for skill in skills]
+        return [skill for skill in self._skills if not skill.retired_at or str(skill.pk) in shown]
 
     def rated(self, levels: dict[str, int]) -> list[tuple[str, int]]:
         """Return name and level of the skills of a matrix, highest level first, then by name."""
-        rated = [(self.names[skill], level) for skill, level in levels.items() if skill in self.names]
-        return sorted(rated, key=lambda entry: (-entry[1], entry[0]))
+        by_name = [(name, levels[skill]) for skill, name in self.names.items() if skill in levels]
+        return sorted(by_name, key=lambda entry: -entry[1])
 
 
 class SkillRow(NamedTuple):
@@ -133,7 +134,7 @@ class SkillPicker(RowEditor):
     spare_rows = 5
 
     def __init__(self, *, count_url: object = None) -> None:
-        """Take the address that answers in words how many volunteers there are for the rows, if that is of use."""
+        """Take the address that answers how many volunteers there are for the rows, if that is of use."""
         super().__init__()
         self.count_url = count_url
         self.skills = SkillIndex()

@@ -8,6 +8,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import migrations, models
 
+import ctj_api.constraints
 import ctj_api.fields
 
 # Arrays become text in a way that PostgreSQL doesn't call immutable, for it depends on the type of their elements.
@@ -15,7 +16,7 @@ SKILL_NAMES = r"""
 CREATE FUNCTION ctj_skill_names(name text, aliases text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-    RETURN array_to_string(name || aliases, E'\n');
+    RETURN array_to_string(name || aliases, E'\n', '');
 END $$;
 """
 
@@ -96,6 +97,20 @@ LEXEMES = models.Func(
 )
 
 
+WHITE_SPACE = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+UNSEEN = (
+    r"\u0001-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    r"\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+WORD = f"[^{WHITE_SPACE}{UNSEEN}]+"
+LINES = models.Func(models.Value(""), models.F("aliases"), function="ctj_skill_names", output_field=models.TextField())
+ARE_NORMAL = models.Q(
+    models.lookups.Regex(LINES, rf"^(\n{WORD}( {WORD})*){{0,20}}$"),
+    ctj_api.constraints.IsComposed(LINES),
+)
+
+
 class Migration(migrations.Migration):
     """No row is touched. The version before serves meanwhile, and a listing's times are empty until it is published."""
 
@@ -115,6 +130,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(SKILL_NAMES, "DROP FUNCTION ctj_skill_names"),
+        migrations.AddConstraint("skill", models.CheckConstraint(condition=ARE_NORMAL, name="skill_aliases_normal")),
         replaced("ctj_search_document", DOCUMENT, DOCUMENT_WITH_ALIASES),
         replaced("ctj_search_apart", APART, APART_WITH_ALIASES),
         migrations.RunSQL(WITH_ALIASES, WITHOUT_ALIASES),

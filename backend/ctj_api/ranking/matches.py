@@ -1,6 +1,7 @@
 """Which opportunities and volunteers go together, by their skills and by their times."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -22,12 +23,17 @@ from .live_index import OPEN_OPPORTUNITIES, VOLUNTEERS, LiveIndex
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """How far a ranking is narrowed: by score, to pairs without a gap, to pairs without a clash of times."""
+    """How far a ranking is narrowed: by score, to pairs without a gap, by hours, by ``any`` or ``all`` meetings."""
 
     min_score: Fraction = Fraction(0)
     require_all: bool = False
-    fits: bool = False
-    fits_all: bool = False
+    hours: bool = False
+    meetings: Callable[[Iterable[bool]], bool] | None = None
+
+    @property
+    def is_about_times(self) -> bool:
+        """Whether the times of both sides have to be compared before they are ranked."""
+        return self.hours or self.meetings is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,12 @@ class Ranking(ABC):
     def _within(self) -> set[UUID] | None:
         """Return the ids of those who pass the filters and, where that is asked, have the time; ``None`` for all."""
 
+    def _has_hours(self, available: int | None, required: int) -> bool:
+        return not self._narrowing.hours or fits_hours(available, required) is not False
+
     def _suits(self, meetings: list[Meeting]) -> bool:
-        return fits_meetings(meetings, all if self._narrowing.fits_all else any) is not False
+        enough = self._narrowing.meetings
+        return enough is None or fits_meetings(meetings, enough) is not False
 
     @abstractmethod
     def _match(self, row: Any) -> Match:
@@ -122,7 +132,7 @@ class OpportunityRanking(Ranking):
         return "none-left" if overlapping else "none-overlap"
 
     def _within(self) -> set[UUID] | None:
-        if not self._narrowing.fits:
+        if not self._narrowing.is_about_times:
             return set(self._overlapping.values_list("pk", flat=True)) if self._is_filtered else None
         available = self._volunteer.max_available_hours
         weeks = Project.objects.values_list("pk", "meeting_times")
@@ -131,7 +141,7 @@ class OpportunityRanking(Ranking):
         suits = cache(lambda own: own is None or self._suits(self._meetings(orjson.loads(own))))
         others = self._overlapping.exclude(project__in=clashing, meeting_times__isnull=True)
         rows = others.values_list("pk", "min_hours_required", Cast("meeting_times", TextField()))
-        return {pk for pk, required, own in rows if fits_hours(available, required) is not False and suits(own)}
+        return {pk for pk, required, own in rows if self._has_hours(available, required) and suits(own)}
 
     def _meetings(self, week: WeekSlots | None) -> list[Meeting]:
         return self._week.meetings(week, self._free)
@@ -152,15 +162,14 @@ class VolunteerRanking(Ranking):
         self._detailed = self._overlapping.select_related("skills_learned_matrix")
 
     def _within(self) -> set[UUID] | None:
-        if not self._narrowing.fits:
+        if not self._narrowing.is_about_times:
             return None
         required = self._opportunity.min_hours_required
-        rows = self._overlapping.values_list("pk", "max_available_hours", "meeting_availability")
-        return {
-            pk
-            for pk, hours, availability in rows
-            if fits_hours(hours, required) is not False and self._suits(self._meetings(availability))
-        }
+        # Many volunteers have the same week: as a text it is compared once.
+        suits = cache(lambda week: week is None or self._suits(self._meetings(orjson.loads(week))))
+        week_as_text = Cast("meeting_availability", TextField())
+        rows = self._overlapping.values_list("pk", "max_available_hours", week_as_text)
+        return {pk for pk, hours, week in rows if self._has_hours(hours, required) and suits(week)}
 
     def _meetings(self, availability: WeekSlots | None) -> list[Meeting]:
         return self._week.meetings(self._opportunity.meetings, FreeTime(availability))

@@ -1,10 +1,12 @@
 """Factory helpers: each call saves new rows, but for communities, of which there are five and no more."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -191,6 +193,11 @@ def in_another_thread[T](call: Callable[[], T]) -> T:
     return at_once(call)[0]
 
 
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and return how it went."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Return once it is so; fails where that takes too long."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -215,3 +222,9 @@ def error_of(response: Any) -> dict[str, Any]:
     assert set(error) - {"fields"} == {"code", "message"}, error
     assert ("fields" in error) == (error["code"] == "validation_error"), error
     return error
+
+
+def wrong_fields(response: Any) -> list[str]:
+    """Return the fields that an enveloped 400 names, sorted; fails for any other response."""
+    assert response.status_code == 400, response.status_code
+    return sorted(error_of(response)["fields"])

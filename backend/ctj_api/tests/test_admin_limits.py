@@ -18,18 +18,7 @@ from ctj_api.exceptions import MAX_MESSAGES
 from ctj_api.http.query_parameters import MAX_SEARCH
 from ctj_api.models import Skill
 
-from .common import (
-    execute,
-    make_admin_user,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_role,
-    make_skill,
-    make_sync_run,
-    other_connection,
-)
+from . import common as make
 
 LISTINGS = reverse("admin:ctj_api_opportunity_changelist")
 CATASTROPHIC = "(.*)(.*)(.*)x"
@@ -57,17 +46,17 @@ class AdminListTests(TestCase):
 
     def setUp(self) -> None:
         """Sign an administrator in, and make rows of each kind."""
-        community = make_cop("engineering")
-        make_skill().communities_of_practice.add(community)
-        make_opportunity(created_by=make_pm_user(community_of_practice=community))
-        make_sync_run()
-        for make in (make_skill, make_role, make_project):
-            make(retired_at=timezone.now())
-        self.client.force_login(make_admin_user())
+        community = make.make_cop("engineering")
+        make.make_skill().communities_of_practice.add(community)
+        make.make_opportunity(created_by=make.make_pm_user(community_of_practice=community))
+        make.make_sync_run()
+        for factory in (make.make_skill, make.make_role, make.make_project):
+            factory(retired_at=timezone.now())
+        self.client.force_login(make.make_admin_user())
 
     def test_attacker_asking_by_a_lookup_that_no_filter_offers_is_refused(self) -> None:
         """Administrators and project managers are, and the value comes near no query."""
-        for user in (make_admin_user(), make_pm_user()):
+        for user in (make.make_admin_user(), make.make_pm_user()):
             self.client.force_login(user)
             for pages, path in lists():
                 page = self.client.get(path)
@@ -107,7 +96,7 @@ class AdminListTests(TestCase):
 
     def test_attacker_sending_an_oversized_form_is_refused(self) -> None:
         """No selection, row or field beyond the limits is an error, and few of many mistakes are told."""
-        make_skill()
+        make.make_skill()
         oversized: list[tuple[dict[str, Any], int]] = [
             ({"action": "delete_selected", "_selected_action": ["x" * 100_000]}, 200),
             ({"action": "delete_selected", "_selected_action": ["x"] * 1001}, 400),
@@ -132,19 +121,19 @@ class AdminReadTests(TransactionTestCase):
 
     def setUp(self) -> None:
         """Sign a project manager in, who has posted a listing; another one has, too."""
-        self.pm = make_pm_user()
-        self.own, self.foreign = (make_opportunity(created_by=user) for user in (self.pm, make_pm_user()))
+        self.pm = make.make_pm_user()
+        self.own, self.foreign = (make.make_opportunity(created_by=user) for user in (self.pm, make.make_pm_user()))
         self.client.force_login(self.pm)
         self.client.raise_request_exception = False
 
     def test_pm_user_reading_what_takes_too_long_gets_the_page_for_it(self) -> None:
         """The limit doesn't outlive the request, and a write has a longer one."""
         limits = []
-        show = partial(execute, "SHOW statement_timeout")
+        show = partial(make.execute, "SHOW statement_timeout")
 
         def take_long(*_: Any, **__: Any) -> None:
             limits.append(show())
-            execute("SELECT pg_sleep(60)")
+            make.execute("SELECT pg_sleep(60)")
 
         with patch("ctj_api.desk.site.READ_TIMEOUT_MS", 200):
             with patch("ctj_api.desk.opportunities.timesince", take_long):
@@ -156,7 +145,7 @@ class AdminReadTests(TransactionTestCase):
     def test_pm_user_choosing_all_listings_locks_own_ones_only(self) -> None:
         """Somebody else is changing another listing meanwhile."""
         action = {"action": "hold", "select_across": "1", "_selected_action": [str(self.own.pk)]}
-        with other_connection() as other:
+        with make.other_connection() as other:
             other.execute("SELECT 1 FROM ctj_api_opportunity WHERE id = %s FOR UPDATE", [self.foreign.pk])
             page = self.client.post(LISTINGS, action, follow=True)
         for told in ("1 listing was put on hold.", "1 listing was not put on hold: only who has posted a listing"):

@@ -11,12 +11,13 @@ from django.test import TestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from ctj_api.desk.transitions import TRANSITIONS
+from ctj_api.desk.transitions import PUBLISH, TRANSITIONS
 from ctj_api.desk.who_fits import TOO_LITTLE
 from ctj_api.enums import Status
 from ctj_api.models import Opportunity, Skill, SkillMatrix
 
 from .common import (
+    WEEK,
     change_url,
     count_queries,
     make_admin_user,
@@ -52,7 +53,6 @@ def listing_form(**fields: Any) -> dict[str, Any]:
         "min_experience_required": "",
         "min_hours_required": "4",
         "work_environment": "remote",
-        "status": "draft",
     }
     return {**values, **rows(), **fields}
 
@@ -103,28 +103,88 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertEqual(self.results(), [newest, own, *others])
 
     def test_pm_user_reads_each_listing_in_words(self) -> None:
-        """Status, skills with levels, hours, experience, and who posted it."""
+        """Status, the first skills, hours, experience, owner, age, and who fits where people are matched."""
+        react, *more = (make_skill(name=name) for name in ("React", "Skill 10", "skill 9", "Skill 8", "Skill 1"))
         make_opportunity(
-            {make_skill(name="React"): 3},
+            {react: 3, **dict.fromkeys(more, 1)},
             created_by=make_pm_user(first_name="Bo", last_name="Lee"),
             status="on_hold",
             min_hours_required=7,
             min_experience_required="mid_level",
         )
-        make_opportunity(created_by=self.pm)
-        make_opportunity(created_by=None)
+        own = make_opportunity(created_by=self.pm)
+        make_opportunity({react: 3}, created_by=None, status="filled", project=make_project(name="<b>"))
         page = self.client.get(LIST)
+        moment = own.created_at.isoformat()
         for text in (
             '<span class="status status-on_hold">On hold</span>',
             '<li class="chip">React <b>3</b></li>',
             '<td class="field-min_hours_required">7</td>',
             '<td class="field-min_experience_required">Mid level</td>',
-            "<small>by Bo Lee</small>",
-            "<small>by you</small>",
-            "<small>by somebody who has left</small>",
+            '<li class="more" title="skill 9 1, Skill 10 1">+2 more</li>',
+            '<td class="field-owner">Bo Lee</td>',
+            '<td class="field-owner">you</td>',
+            '<td class="field-owner">somebody who has left</td>',
+            f'<time datetime="{moment}">0\xa0minutes <small>',
+            '<td class="field-volunteers">no skills</td>',
+            '<td class="field-volunteers">not matched</td>',
+            f'{ADD}?duplicate={own.pk}">Duplicate<span class="visually-hidden"> {own}</span></a>',
         ):
             with self.subTest(text):
                 self.assertContains(page, text, html=text.startswith("<span"))
+
+    def test_pm_user_finds_the_listings_of_a_colleague(self) -> None:
+        """By a click on the name, and by searching for name or address; who owns nothing is not offered."""
+        bo = make_pm_user(first_name="Bo", last_name="Lee", email="bo.lee@example.net")
+        make_pm_user(first_name="Without", last_name="Listings")
+        own, theirs = (make_opportunity(created_by=owner, body="Lee") for owner in (self.pm, bo))
+        other = make_opportunity(created_by=None)
+        for query, expected in (
+            (f"posted_by={bo.pk}", [theirs]),
+            ("q=bo.lee@example.net", [theirs]),
+            ("q=bo", [theirs]),
+            ("q=lee", [own, theirs]),
+            ("q=%20", [own, theirs, other]),
+        ):
+            with self.subTest(query):
+                self.assertCountEqual(self.results(query), expected)
+        page = self.client.get(f"{LIST}?posted_by={bo.pk}")
+        self.assertEqual(page.context["cl"].chosen, ["Bo Lee"])
+        self.assertNotContains(page, "Without Listings")
+
+    def test_administrator_gives_chosen_listings_to_a_colleague(self) -> None:
+        """After being asked to whom, with a history; only administrators do, and only to a project manager."""
+        listings = [make_opportunity(created_by=owner) for owner in (make_pm_user(), None)]
+        form = {"action": "give", "_selected_action": [str(listing.pk) for listing in listings]}
+        bo = make_pm_user(first_name="Bo", last_name="Lee")
+        self.client.post(LIST, {**form, "new_author": bo.email})
+        self.client.force_login(make_admin_user())
+        for person in (None, make_regular_user(), make_pm_user(is_active=False)):
+            page = self.client.post(LIST, {**form, **({"new_author": str(person.pk)} if person else {})})
+            self.assertContains(page, "Choose a project manager")
+        self.assertFalse(Opportunity.objects.filter(created_by=bo).exists())
+        given = self.client.post(LIST, {**form, "new_author": bo.email}, follow=True)
+        self.assertContains(given, "Bo Lee has 2 more to look after.")
+        self.assertEqual(set(Opportunity.objects.filter(created_by=bo)), set(listings))
+        history = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listings[1].pk]))
+        self.assertContains(history, f"Changed author from nothing to {bo}.")
+
+    def test_pm_user_reads_names_in_the_order_in_which_people_look_for_them(self) -> None:
+        """Whatever their case, and numbers as numbers: in lists, by a click on a column, and in pickers."""
+        names = ["Ansible", "apache 9", "Apache 10", "AWS", "Azure"]
+        for name in reversed(names):
+            make_skill(name=name)
+            make_opportunity(
+                role=make_role(title=name, community_of_practice=make_cop("devops")), project=make_project(name=name)
+            )
+        skills = self.client.get(reverse("admin:ctj_api_skill_changelist")).context["cl"].result_list
+        self.assertEqual([skill.name for skill in skills], names)
+        for query, expected in (("o=1", names), ("o=-2", names[::-1])):
+            self.assertEqual([str(listing.role) for listing in self.results(query)], expected)
+        form = self.client.get(ADD).context["adminform"].form
+        self.assertEqual([str(project) for project in form.fields["project"].queryset], names)
+        self.assertEqual([str(role) for role in form.fields["role"].queryset], names)
+        self.assertEqual([name for name, _ in form.fields["skill_levels"].widget.skills.offered([])], names)
 
     def test_pm_user_sees_how_many_volunteers_a_listing_goes_with(self) -> None:
         """The numbers are those of the API's matches, all and with require_all."""
@@ -134,6 +194,8 @@ class OpportunityListTests(OpportunityTestCase):
             make_regular_user(levels)
         make_regular_user({react: 5, sql: 5}, is_active=False)
         self.assertEqual(self.results()[0].volunteer_count, (3, 1))
+        page = reverse("admin:ctj_api_opportunity_candidates", args=[listing.pk])
+        self.assertContains(self.client.get(LIST), f'<a href="{page}">3 <small>1 meets all</small></a>')
         matches = reverse("opportunity-matches", args=[listing.pk])
         self.assertEqual(self.client.get(matches).headers["X-Total-Count"], "3")
         self.assertEqual(self.client.get(matches, {"require_all": "true"}).headers["X-Total-Count"], "1")
@@ -147,9 +209,7 @@ class OpportunityListTests(OpportunityTestCase):
         page = self.client.get(change_url(listing))
         ranked = self.client.get(reverse("opportunity-matches", args=[listing.pk]), {"limit": 10}).json()
         shown = page.context["who_fits"]["matches"]
-        self.assertEqual(
-            [{**match, "percent": None} for match in shown], [{**match, "percent": None} for match in ranked]
-        )
+        self.assertEqual([{name: match[name] for name in ranked[0]} for match in shown], ranked)
         for match in shown:
             self.assertContains(page, match["volunteer"]["name"])
         self.assertContains(page, "100 %")
@@ -176,7 +236,7 @@ class OpportunityListTests(OpportunityTestCase):
             "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
             "&lt;b&gt;Vera&lt;/b&gt;",
             "44 % <small>1 of 3 skills asked</small>",
-            "meetings on the clock of Asia/Kolkata:",
+            "times on the clock of Asia/Kolkata:",
         ):
             with self.subTest(text):
                 self.assertContains(page, text)
@@ -236,9 +296,10 @@ class OpportunityFormTests(OpportunityTestCase):
         listing = Opportunity.objects.get()
         self.assertEqual((listing.created_by, listing.status), (self.pm, "draft"))
         self.assertEqual(listing.skills_required_matrix.levels, {str(react.pk): 3})
-        self.assertContains(self.client.get(ADD), "Save and publish")
-        self.client.post(ADD, listing_form(_transition="publish", **rows((react, 3))))
-        self.assertEqual(Opportunity.objects.exclude(pk=listing.pk).get().status, "open")
+        answer = self.client.post(ADD, listing_form(_transition="publish", **rows((react, 3))))
+        published = Opportunity.objects.exclude(pk=listing.pk).get()
+        self.assertEqual((published.created_by, published.status), (self.pm, "open"))
+        self.assertRedirects(answer, f"{change_url(published)}#who-fits")
 
     def test_pm_user_changes_a_listing(self) -> None:
         """The row of its matrix is kept, and the author with it; so does an administrator with any."""
@@ -253,15 +314,12 @@ class OpportunityFormTests(OpportunityTestCase):
 
     def test_pm_user_with_a_wrong_form_is_told_what_is_wrong(self) -> None:
         """The summary links each field, the first has the cursor, and nothing is written."""
-        form = listing_form(
-            project="", role="x", body=" ", min_hours_required="169", status="lost", **rows((Skill(name="Reakt"), 3))
-        )
+        form = listing_form(project="", role="x", body=" ", min_hours_required="169", **rows((Skill(name="Reakt"), 3)))
         page = self.post(ADD, form)
         for message in (
             "This field is required.",
             "Select a valid choice. That choice is not one of the available choices.",
             "Ensure this value is less than or equal to 168.",
-            "Select a valid choice. lost is not one of the available choices.",
             "There is no skill &quot;Reakt&quot;. Choose one from the list.",
         ):
             with self.subTest(message):
@@ -300,7 +358,7 @@ class OpportunityFormTests(OpportunityTestCase):
             self.assertEqual(answer.status_code, 403)
         self.assertEqual(Opportunity.objects.get().body, listing.body)
         self.client.force_login(make_admin_user())
-        self.post(change_url(listing), listing_form(body="New", status="open"))
+        self.post(change_url(listing), listing_form(body="New"))
         self.post(LIST, action)
         listing.refresh_from_db()
         self.assertEqual((listing.body, listing.created_by, listing.status), ("New", former, "closed"))
@@ -327,7 +385,66 @@ class OpportunityFormTests(OpportunityTestCase):
         page = self.post(change_url(listing), listing_form(min_hours_required="9", body=""))
         self.assertContains(page, "This field is required.")
         self.assertTrue(page.context["who_fits"]["matches"][0]["fits_hours"])
-        self.assertContains(page, 'href="mailto:vera%2Bctj%231@example.org"')
+        self.assertContains(page, 'href="mailto:vera%2Bctj%231@example.org?subject=')
+
+    def test_pm_user_duplicates_any_listing(self) -> None:
+        """All that it says but status and owner stands in a new form; one that is gone is told as such."""
+        skill = make_skill()
+        original = make_opportunity({skill: 3}, created_by=make_pm_user(), status="filled", meeting_times=WEEK)
+        url = reverse("admin:ctj_api_opportunity_add", query={"duplicate": original.pk})
+        self.assertContains(self.client.get(change_url(original)), f'href="{url}"')
+        columns = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
+        said = Opportunity.objects.filter(pk=original.pk).values(*columns).get()
+        page = self.client.get(url)
+        expected = {**said, "skill_levels": {str(skill.pk): 3}, "weekly_meetings": WEEK}
+        self.assertEqual(page.context["adminform"].form.initial, expected)
+        self.assertContains(page, ">Draft<")
+        for gone in ("x", str(make_project().pk)):
+            page = self.client.get(ADD, {"duplicate": gone}, follow=True)
+            self.assertContains(page, "This listing is not there.")
+        self.assertEqual(self.client.get(ADD, {"skill_levels": "x", "weekly_meetings": "x"}).status_code, 200)
+
+    def test_pm_user_gives_a_listing_away(self) -> None:
+        """To another project manager at work, an administrator any; the history tells it."""
+        listing, bo = make_opportunity(created_by=self.pm), make_pm_user(email="bo@example.org", first_name="Bo")
+        give = reverse("admin:ctj_api_opportunity_give", args=[listing.pk])
+        self.assertContains(self.client.get(change_url(listing)), f'href="{give}"')
+        for address in ("", "x", make_regular_user().email, make_pm_user(is_active=False).email):
+            with self.subTest(address):
+                page = self.client.post(give, {"new_author": address})
+                self.assertContains(page, '<option value="bo@example.org">Bo</option>', html=True)
+        for address in (self.pm.email, "Bo@example.org"):
+            self.assertContains(self.post(give, {"new_author": address}), f"belongs to {address.lower()}")
+        page = self.client.get(change_url(listing))
+        for form in (give, 'name="_save"', 'name="_transition"'):
+            self.assertNotContains(page, form)
+        self.assertEqual(self.client.post(give, {"new_author": self.pm.email}).status_code, 403)
+        self.client.force_login(make_admin_user())
+        self.post(give, {"new_author": self.pm.email})
+        self.assertEqual(Opportunity.objects.get().created_by, self.pm)
+        page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
+        self.assertContains(page, "Changed author from ", count=2)
+        self.assertContains(page, f"Changed author from {self.pm} to {bo}.")
+
+    def test_pm_user_reads_what_volunteers_see(self) -> None:
+        """Whose address, and the whole listing in words, without tags of its text; of others owner and dates."""
+        skill, bo = make_skill(name="<i>Go</i>"), make_pm_user(first_name="Bo", last_name="Lee")
+        foreign = make_opportunity({skill: 3}, created_by=bo, status="draft", body="One\n\n<b>Two</b>")
+        left = make_opportunity(created_by=None)
+        told = [
+            (ADD, f"Volunteers see your address: {self.pm}."),
+            (change_url(make_opportunity(created_by=self.pm)), f"Volunteers see your address: {self.pm}."),
+            (change_url(left), "address: nobody, who posted it has left."),
+            *(
+                (change_url(foreign), text)
+                for text in (f"owner&#x27;s address: {bo}.", f"Bo Lee {bo}", "Created at:", ">Draft<", "<p>One</p>")
+            ),
+            (change_url(foreign), "<p>&lt;b&gt;Two&lt;/b&gt;</p>"),
+            (change_url(foreign), "&lt;i&gt;Go&lt;/i&gt;: works on their own (3 of 5)"),
+        ]
+        for url, text in told:
+            with self.subTest(text):
+                self.assertContains(self.client.get(url), text)
 
 
 class OpportunityStepTests(OpportunityTestCase):
@@ -352,33 +469,53 @@ class OpportunityStepTests(OpportunityTestCase):
                 word = f"1 listing was {step.done}." if makes_sense else f"was not {step.done}: only"
                 self.assertContains(self.act(step.name, one), word)
                 self.assertContains(self.client.get(change_url(two)), f'value="{step.name}"', count=int(makes_sense))
-                form = listing_form(body="New", status="draft", _transition=step.name, **rows((self.skill, 3)))
-                page = self.client.post(change_url(two), form)
+                form = listing_form(body="New", _transition=step.name, **rows((self.skill, 3)))
+                page = self.client.post(change_url(two), form, follow=True)
                 expected = step.target if makes_sense else status
                 stored = Opportunity.objects.in_bulk([one.pk, two.pk])
                 self.assertEqual([stored[row.pk].status for row in (one, two)], [expected] * 2)
                 self.assertEqual(stored[two.pk].body, "New" if makes_sense else two.body)
-                if not makes_sense:
-                    told = f"It can&#x27;t be {step.done}: it is {status.label.lower()} by now."
-                    self.assertContains(page, told)
+                now = status.label.lower()
+                refusal = f"It can&#x27;t be {step.done}: it is {now} by now."
+                if status == step.target:
+                    refusal = f"It is {now} already."
+                done = f'“<a href="{change_url(two)}">{stored[two.pk]}</a>” was {step.done}.'
+                self.assertContains(page, done if makes_sense else refusal)
+                if makes_sense:
+                    at_who_fits = f"{change_url(two)}#who-fits"
+                    self.assertRedirects(page, at_who_fits if step == PUBLISH else LIST)
+
+    def test_pm_user_presses_the_strong_button_by_enter(self) -> None:
+        """The first button of the form: it publishes a draft, and saves everything else as it stands."""
+        for status in Status:
+            with self.subTest(status):
+                listing = make_opportunity({self.skill: 3}, created_by=self.pm, status=status)
+                page = self.client.get(change_url(listing)).content.decode()
+                first = re.findall(r'<(?:button|input) type="submit"[^>]*>', page.split('id="opportunity_form"')[1])[0]
+                self.assertIn("default", first)
+                self.assertIn('value="publish"' if status == Status.DRAFT else 'name="_save"', first)
+                self.assertNotIn('name="status"', page)
+                form = listing_form(body="New", status="closed", _save="Save", **rows((self.skill, 3)))
+                self.client.post(change_url(listing), form)
+                stored = Opportunity.objects.get(pk=listing.pk)
+                self.assertEqual((stored.body, stored.status), ("New", status))
 
     def test_pm_user_publishing_without_skills_is_asked_first(self) -> None:
-        """By the button and by the status, with a new listing and with a stored one; from the list it isn't done."""
-        for ask in ({"_transition": "publish"}, {"status": "open"}):
-            for stored in (None, make_opportunity(created_by=self.pm, status="closed")):
-                with self.subTest(ask, stored=stored):
-                    url = change_url(stored) if stored else ADD
-                    page = self.client.post(url, listing_form(body="Typed", **ask))
-                    self.assertContains(page, "Publish without skills")
-                    self.assertContains(page, '<a href="#id_skill_levels">Required skills</a>', html=True)
-                    self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
-                    status = {"status": ask.get("status", "draft")}
-                    pressed = {"_pressed": ask["_transition"]} if "_transition" in ask else {}
-                    self.assertEqual(hidden(page, "_pressed"), pressed)
-                    self.client.post(url, listing_form(body="Typed", _without_skills="yes", **status, **pressed))
-                    self.assertEqual(Opportunity.objects.get(body="Typed").status, "open")
-                    self.client.post(change_url(Opportunity.objects.get(body="Typed")), listing_form(status="open"))
-                    self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
+        """With a new listing and with a stored one, once; from the list it isn't done."""
+        for stored in (None, make_opportunity(created_by=self.pm, status="closed")):
+            with self.subTest(stored=stored):
+                url = change_url(stored) if stored else ADD
+                page = self.client.post(url, listing_form(body="Typed", _transition="publish"))
+                self.assertContains(page, "Publish without skills")
+                self.assertContains(page, '<a href="#id_skill_levels">Required skills</a>', html=True)
+                self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
+                pressed = hidden(page, "_pressed")
+                self.assertEqual(pressed, {"_pressed": "publish"})
+                self.client.post(url, listing_form(body="Typed", _without_skills="yes", **pressed))
+                listing = Opportunity.objects.get(body="Typed")
+                self.assertEqual(listing.status, "open")
+                self.client.post(change_url(listing), listing_form())
+                self.assertFalse(Opportunity.objects.filter(body="Typed").exists())
         draft = make_opportunity(created_by=self.pm, status="draft")
         self.assertContains(self.act("publish", draft), "1 listing was not published: nobody is matched with")
         self.assertEqual(Opportunity.objects.get(pk=draft.pk).status, "draft")

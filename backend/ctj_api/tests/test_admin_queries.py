@@ -1,6 +1,7 @@
 """How many queries each admin page takes: as many with a thousand rows of each kind as with ten."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from uuid import uuid4
 
 from django.contrib import admin
@@ -18,7 +19,7 @@ from .common import WEEK, execute, make_admin_user, make_cop, make_pm_user
 
 FEW, MANY = 10, 1000
 MODEL_PAGES = ("changelist", "add", "import", "export", "volunteer_count")
-ROW_PAGES = ("change", "history", "delete")
+ROW_PAGES = ("change", "history", "delete", "give", "candidates")
 GONE = {"status": "open", "body": "Help us.", "skills": [{"name": "Skill", "level": 3}]}
 
 
@@ -85,13 +86,11 @@ class AdminQueryTests(TestCase):
         yield reverse("admin:app_list", args=["ctj_api"])
         for model in admin.site._registry:
             name = f"admin:ctj_api_{model._meta.model_name}"
-            for page in MODEL_PAGES:
-                try:
-                    yield reverse(f"{name}_{page}")
-                except NoReverseMatch:
-                    continue
             row = oldest(model)
-            yield from (reverse(f"{name}_{page}", args=[row.pk]) for page in ROW_PAGES)
+            for page in MODEL_PAGES + ROW_PAGES:
+                with suppress(NoReverseMatch):
+                    yield reverse(f"{name}_{page}", args=[row.pk] if page in ROW_PAGES else [])
+        yield reverse("admin:ctj_api_opportunity_add", query={"duplicate": oldest(Opportunity).pk})
 
     def count_queries(self, path: str) -> int:
         """Return how many queries a page takes, after one that warms up; each page limits their time."""

@@ -54,7 +54,7 @@ def refused_tokens() -> dict[str, str]:
         "RS512": id_token(algorithm="RS512"),
         "HS256 with the public key": f"{hs256}.{base64url_encode(digest).decode()}",
         "extension": id_token(header={"crit": ["exp"]}),
-        "address of keys": id_token(header={"jku": f"{other}/.well-known/jwks.json"}),
+        "address of keys": id_token("second", header={"jku": f"{other}/.well-known/jwks.json"}),
         "key within": id_token("second", header={"jwk": public_jwk("second")}),
         "signature by another key": id_token("second", header={"kid": "first"}),
         "unknown key": id_token("second"),

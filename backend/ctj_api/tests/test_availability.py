@@ -13,9 +13,7 @@ from ctj_api.validators import DAYS, MIDNIGHT, normal_week, validate_week_slots
 
 from .matching_oracle import naive_times
 
-PACIFIC = "America/Los_Angeles"
-NEW_YORK = "America/New_York"
-LONDON = "Europe/London"
+PACIFIC, NEW_YORK, LONDON = "America/Los_Angeles", "America/New_York", "Europe/London"
 WINTER = datetime(2026, 1, 14, 20, tzinfo=UTC)
 
 
@@ -31,6 +29,9 @@ slots = st.builds(
     st.integers(0, 95),
     st.integers(1, 96),
 )
+
+
+posted_slots = st.lists(slots, max_size=2)
 
 
 def until(clock: str) -> st.SearchStrategy[str]:
@@ -104,12 +105,8 @@ class MeetingTests(SimpleTestCase):
             self.assert_fits(True, meeting, week(zone, f"wed {hours}"), now)
             self.assert_fits(False, meeting, week(zone, "wed 20:00-21:00"), now)
         now = datetime(2026, 3, 6, 20, tzinfo=UTC)  # on Saturday it is 8 hours behind London; from Sunday on, 7
-        for weekday, hours, expected in (
-            ("sat", "17:00-18:00", True),
-            ("sun", "16:00-17:00", True),
-            ("sun", "17:00-18:00", False),
-        ):
-            self.assert_fits(expected, week(PACIFIC, f"{weekday} 09:00-10:00"), week(LONDON, f"{weekday} {hours}"), now)
+        for slot, expected in {"sat 17:00-18:00": True, "sun 16:00-17:00": True, "sun 17:00-18:00": False}.items():
+            self.assert_fits(expected, week(PACIFIC, f"{slot[:3]} 09:00-10:00"), week(LONDON, slot), now)
 
     def test_hour_that_the_clocks_skip_or_repeat_is_no_error_nor_in_the_meeting(self) -> None:
         """In Berlin, 01:00 UTC is 03:00 on that Sunday; only a meeting all in a skipped hour doesn't take place."""
@@ -156,10 +153,8 @@ class MeetingTests(SimpleTestCase):
         for zone in ("Mars/Olympus", "", "America", "../etc/passwd"):
             self.assert_fits(None, meeting, week(zone, "mon 18:00-19:00"))
             self.assert_fits(None, week(zone, "mon 18:00-19:00"), meeting)
-        self.assertEqual(
-            meetings_of(meeting, None),
-            [{**meeting["slots"][0], "name": "", "timezone": PACIFIC, "local": None, "fits": None}],
-        )
+        told = {**meeting["slots"][0], "name": "", "timezone": PACIFIC, "local": None, "fits": None}
+        self.assertEqual(meetings_of(meeting, None), [told])
 
     @given(st.lists(until(MIDNIGHT), min_size=1), st.permutations(["timezone", "slots"]))
     def test_normal_form_of_weeks_changes_midnight_only(self, given_slots: list[str], keys: list[str]) -> None:
@@ -170,13 +165,7 @@ class MeetingTests(SimpleTestCase):
         self.assertEqual(normal_week(normal), normal)
         self.assertEqual(json.dumps(normal).replace("24:00", "00:00"), json.dumps(given_week).replace("24:00", "00:00"))
 
-    @given(
-        zone_names,
-        zone_names,
-        st.lists(slots, max_size=2),
-        st.lists(until("23:59"), max_size=8),
-        st.integers(0, 364),
-    )
+    @given(zone_names, zone_names, posted_slots, st.lists(until("23:59"), max_size=8), st.integers(0, 364))
     def test_meetings_fit_as_they_do_quarter_by_quarter(
         self, meeting_zone: str, own_zone: str, meeting_slots: list[str], free: list[str], days: int
     ) -> None:
@@ -184,9 +173,5 @@ class MeetingTests(SimpleTestCase):
         now = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(days=days)
         posted, availability = week(meeting_zone, *meeting_slots), week(own_zone, *free)
         meetings = meetings_of(posted, availability, now)
-        told = {
-            "meetings": meetings,
-            "fits_meetings": fits_meetings(meetings, any),
-            "fits_all_meetings": fits_meetings(meetings, all),
-        }
-        self.assertEqual(told, naive_times(posted, availability, now))
+        told = {"fits_meetings": fits_meetings(meetings, any), "fits_all_meetings": fits_meetings(meetings, all)}
+        self.assertEqual({"meetings": meetings, **told}, naive_times(posted, availability, now))

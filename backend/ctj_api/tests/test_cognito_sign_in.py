@@ -174,12 +174,10 @@ class CognitoSignInTests(TestCase):
 
     def test_volunteer_who_gives_up_gets_the_page(self) -> None:
         """Whether they say no, nothing comes back, or too late; what a stranger writes isn't logged."""
-        for told, reason in (
-            ("error=access_denied", "says access_denied"),
-            ("error=Line%0Abreak", "says nothing of use"),
-            ("", "says nothing of use"),
-        ):
-            self.assert_refused(self.answer(self.begin()).replace("code=the-code", told), reason)
+        nothing = "says nothing of use"
+        told = {"error=access_denied": "says access_denied", "error=Line%0Abreak": nothing, "": nothing}
+        for answer, reason in told.items():
+            self.assert_refused(self.answer(self.begin()).replace("code=the-code", answer), reason)
         self.assert_refused(CALLBACK, "no such sign-in")
         with patch.object(cognito_sign_in, "PENDING_SECONDS", 0):
             self.assert_refused(self.answer(self.begin()), "no such sign-in")
@@ -230,11 +228,8 @@ class CognitoSignInTests(TestCase):
     def test_everyone_is_offered_what_is_configured(self) -> None:
         """The pool's sign-in, a password for administrators, and with local accounts nothing new."""
         button, password, link = f'href="{BEGIN}?next=%2Fadmin%2F"', "Administrators: with a password", "Forgot your"
-        for changes, shown in (
-            ({}, [button, password]),
-            ({"COGNITO_DOMAIN": ""}, [password]),
-            ({"IDENTITY_PROVIDER": "local"}, [link]),
-        ):
+        no_domain, local = {"COGNITO_DOMAIN": ""}, {"IDENTITY_PROVIDER": "local"}
+        for changes, shown in (({}, [button, password]), (no_domain, [password]), (local, [link])):
             with self.subTest(changes), self.settings(**changes):
                 page = self.client.get(LOGIN).content.decode()
                 self.assertEqual([text for text in (button, password, link) if text in page], shown)
@@ -248,10 +243,8 @@ class CognitoSignInTests(TestCase):
             self.assertEqual(SESSION in self.client.cookies, is_let_in)
         self.assert_enters(self.answer(self.begin(), sub="admin"))
         self.assertNotIn("Refresh", self.client.get(LOGOUT))
-        page = self.client.post(LOGOUT)
-        self.assertRegex(
-            page["Refresh"], rf"^0; url={self.server.url}/logout\?client_id={ADMIN}&logout_uri=.*login%2F$"
-        )
+        led_to = rf"^0; url={self.server.url}/logout\?client_id={ADMIN}&logout_uri=.*login%2F$"
+        self.assertRegex(self.client.post(LOGOUT)["Refresh"], led_to)
         self.client.post(LOGIN, {"username": self.admin.email, "password": PASSWORD})
         self.assertNotIn("Refresh", self.client.post(LOGOUT))
         with self.settings(LOGIN_RATE=(3, 900)):

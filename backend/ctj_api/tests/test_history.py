@@ -13,23 +13,9 @@ from django.urls import reverse
 from rest_framework.test import APITestCase
 
 from ctj_api.desk.history import changes, log_changes, snapshot
-from ctj_api.models import Opportunity, Skill
+from ctj_api.models import Opportunity, Skill, SkillMatrix
 
-from .common import (
-    WEEK,
-    at_once,
-    client_of,
-    count_queries,
-    form_client,
-    make_admin_user,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-)
+from . import common as make
 
 URL = "/api/opportunities/"
 ME = "/api/users/me/"
@@ -67,10 +53,11 @@ class HistoryTestCase(APITestCase):
 
     def setUp(self) -> None:
         """Make a draft that requires two skills, and send its author's requests to the API."""
-        self.react, self.java, self.vue = (make_skill(name=name) for name in ("React", "Java", "Vue"))
-        self.pm, self.administrator = make_pm_user(email="pm@example.org"), make_admin_user(email="admin@example.org")
+        self.react, self.java, self.vue = (make.make_skill(name=name) for name in ("React", "Java", "Vue"))
+        self.pm = make.make_pm_user(email="pm@example.org")
+        self.administrator = make.make_admin_user(email="admin@example.org")
         levels = {self.react: 3, self.java: 1}
-        self.listing = make_opportunity(levels, created_by=self.pm, status="draft", min_hours_required=4)
+        self.listing = make.make_opportunity(levels, created_by=self.pm, status="draft", min_hours_required=4)
         self.client.force_authenticate(self.pm)
 
     def put(self, **fields: Any) -> str:
@@ -83,8 +70,7 @@ class HistoryTestCase(APITestCase):
         """Send the admin's form of ``instance`` as an administrator."""
         self.client.force_authenticate(None)
         self.client.force_login(self.administrator)
-        url = reverse(f"admin:ctj_api_{instance._meta.model_name}_change", args=[instance.pk])
-        return self.client.post(url, data, format="multipart")
+        return self.client.post(make.change_url(instance), data, format="multipart")
 
     def levels(self, levels: dict[Skill, int]) -> dict[str, int]:
         """Return a matrix as it is sent."""
@@ -99,28 +85,26 @@ class HistoryTests(HistoryTestCase):
         levels = self.levels({self.react: 4, self.vue: 2})
         return {"min_hours_required": 6, "status": "open", "skills_required_matrix": levels}
 
-    words = (
-        "Changed hours a week from 4 to 6, status from Draft to Open, React from level 3 to 4, Vue added at level 2 "
-        "and Java removed."
-    )
-
     def test_pm_user_and_administrator_change_is_told_field_by_field(self) -> None:
         """With old and new value, skills by name, and the author; the form leads to the text of the API."""
         before = payload_of(self.listing)
-        self.assertEqual(self.put(**self.changed()), self.words)
+        words = "Changed hours a week from 4 to 6, status from Draft to Open, React from level 3 to 4, "
+        words += "Vue added at level 2 and Java removed."
+        self.assertEqual(self.put(**self.changed()), words)
         entry = LogEntry.objects.get()
         self.assertEqual((entry.user_id, entry.action_flag, entry.object_repr), (self.pm.pk, CHANGE, str(self.listing)))
         self.put(**before)
-        response = self.submit(self.listing, form_of(payload_of(self.listing, **self.changed())))
-        self.assertEqual((response.status_code, messages(self.listing)[2:]), (302, [self.words]))
+        form = form_of(payload_of(self.listing, **self.changed(), _transition="publish"))
+        response = self.submit(self.listing, form)
+        self.assertEqual((response.status_code, messages(self.listing)[2:]), (302, [words]))
         self.assertEqual(LogEntry.objects.latest("action_time").user_id, self.administrator.pk)
 
     def test_pm_user_change_of_each_field_is_told(self) -> None:
         """Choices by their labels, rows by names that differ, texts by the field's name only."""
         self.listing.role.title = "Developer"
         self.listing.role.save()
-        project, role = make_project(name="VRMS"), make_role(title="Data Engineer")
-        namesake = make_role(title="Developer", community_of_practice=make_cop("devops"))
+        project, role = make.make_project(name="VRMS"), make.make_role(title="Data Engineer")
+        namesake = make.make_role(title="Developer", community_of_practice=make.make_cop("devops"))
         cases: list[tuple[dict[str, Any], str]] = [
             ({"project": str(project.pk)}, f"Changed project from {self.listing.project} to VRMS."),
             ({"role": str(role.pk)}, "Changed role from Developer to Data Engineer."),
@@ -130,7 +114,7 @@ class HistoryTests(HistoryTestCase):
             ({"min_experience_required": "mid_level"}, "Changed experience from Any to Mid level."),
             ({"min_hours_required": 0}, "Changed hours a week from 4 to 0."),
             ({"work_environment": "in_person"}, "Changed work environment from Remote to In person."),
-            ({"meeting_times": WEEK}, "Changed meeting times."),
+            ({"meeting_times": make.WEEK}, "Changed meeting times."),
             ({"skills_required_matrix": {}}, "Changed Java removed and React removed."),
         ]
         for fields, expected in cases:
@@ -152,16 +136,14 @@ class HistoryTests(HistoryTestCase):
 
     def test_pm_user_addition_and_deletion_are_told(self) -> None:
         """The deletion by any project manager, with the name of what is gone."""
-        name = str(self.listing)
-        created = self.client.post(URL, payload_of(self.listing)).json()
-        other = make_pm_user()
+        created, name = self.client.post(URL, payload_of(self.listing)).json(), str(self.listing)
+        other = make.make_pm_user()
         self.client.force_authenticate(other)
         self.assertEqual(self.client.delete(f"{URL}{created['id']}/").status_code, 204)
         entries = LogEntry.objects.order_by("action_time")
-        self.assertEqual(
-            list(entries.values_list("user", "action_flag", "object_id", "object_repr")),
-            [(self.pm.pk, ADDITION, created["id"], name), (other.pk, DELETION, created["id"], name)],
-        )
+        told = entries.values_list("user", "action_flag", "object_id", "object_repr")
+        expected = [(self.pm.pk, ADDITION), (other.pk, DELETION)]
+        self.assertEqual(list(told), [(*entry, created["id"], name) for entry in expected])
         self.assertEqual(entries[0].get_change_message(), "Added.")
 
     def test_pm_user_write_and_its_entry_are_stored_together_or_not_at_all(self) -> None:
@@ -169,7 +151,7 @@ class HistoryTests(HistoryTestCase):
         self.client.raise_request_exception = False
         before = list(Opportunity.objects.values())
         url, payload = f"{URL}{self.listing.pk}/", payload_of(self.listing, **self.changed())
-        post, put, delete = (partial(getattr(self.client, method)) for method in ("post", "put", "delete"))
+        post, put, delete = self.client.post, self.client.put, self.client.delete
         for broken, send, address in (
             (LOG, post, URL),
             (LOG, put, url),
@@ -177,26 +159,24 @@ class HistoryTests(HistoryTestCase):
             ("ctj_api.models.Opportunity.delete", delete, url),
             ("ctj_api.serializers.OpportunityReadSerializer.to_representation", put, url),
         ):
-            with self.subTest(broken, send=send), patch(broken, side_effect=RuntimeError):
+            with self.subTest(broken, send=send.__name__), patch(broken, side_effect=RuntimeError):
                 self.assertEqual(send(address, payload).status_code, 500)
-        form = form_of(payload)
         with patch(LOG, side_effect=RuntimeError):
-            self.assertEqual(self.submit(self.listing, form).status_code, 500)
+            self.assertEqual(self.submit(self.listing, form_of(payload)).status_code, 500)
         self.assertEqual((list(Opportunity.objects.values()), LogEntry.objects.count()), (before, 0))
         self.listing.skills_required_matrix.refresh_from_db()
         self.assertEqual(self.listing.skills_required_matrix.levels, self.levels({self.react: 3, self.java: 1}))
 
     def test_pm_user_change_of_many_skills_names_each_with_a_constant_number_of_queries(self) -> None:
         """Each of a full matrix, in the order of their names, which are escaped."""
-        skills = [make_skill(name=f"S{number:03}") for number in range(249)]
-        skills.append(make_skill(name="<b>Bold</b> & {x} %s"))
+        skills = [make.make_skill(name=f"S{number:03}") for number in range(249)]
+        skills.append(make.make_skill(name="<b>Bold</b> & {x} %s"))
         self.put(skills_required_matrix={})
         matrices = self.levels({skills[0]: 1}), self.levels(dict.fromkeys(skills[1:], 5))
-        few, many = (count_queries(partial(self.put, skills_required_matrix=matrix)) for matrix in matrices)
+        few, many = (make.count_queries(partial(self.put, skills_required_matrix=each)) for each in matrices)
         self.assertEqual(few, many)
-        self.client.force_authenticate(None)
-        self.client.force_login(self.administrator)
-        page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[self.listing.pk]))
+        history = reverse("admin:ctj_api_opportunity_history", args=[self.listing.pk])
+        page = make.form_client(self.administrator).get(history)
         self.assertContains(page, "&lt;b&gt;Bold&lt;/b&gt; &amp; {x} %s added at level 5")
         self.assertNotContains(page, "<b>Bold")
         text = messages(self.listing)[-1]
@@ -205,17 +185,16 @@ class HistoryTests(HistoryTestCase):
 
     def test_administrator_change_of_a_skill_is_told(self) -> None:
         """The name with both values, communities by theirs; an unchanged form tells nothing."""
-        cases: list[tuple[dict[str, Any], str]] = [
-            ({"name": "React.js"}, "Changed name from React to React.js."),
-            ({"description": "For pages."}, "Changed description."),
-            (
-                {"communities_of_practice": [str(make_cop(area).pk) for area in ("engineering", "ui_ux")]},
-                f"Changed communities of practice from nothing to {make_cop('engineering')} and {make_cop('ui_ux')}.",
-            ),
+        areas = [make.make_cop(area) for area in ("engineering", "ui_ux")]
+        communities = "communities_of_practice", [str(area.pk) for area in areas]
+        cases: list[tuple[str, object, str]] = [
+            ("name", "React.js", "Changed name from React to React.js."),
+            ("description", "For pages.", "Changed description."),
+            (*communities, f"Changed communities of practice from nothing to {areas[0]} and {areas[1]}."),
         ]
-        for fields, expected in cases:
-            with self.subTest(fields=list(fields)):
-                self.submit(self.react, {"name": "React", **fields})
+        for field, value, expected in cases:
+            with self.subTest(field):
+                self.submit(self.react, {"name": "React", field: value})
                 self.assertEqual(messages(self.react)[-1], expected)
                 self.submit(self.react, {"name": "React"})
                 self.submit(self.react, {"name": "React"})  # as it came
@@ -231,13 +210,13 @@ class UserHistoryTests(HistoryTestCase):
     def setUp(self) -> None:
         """Make a volunteer who has filled in the qualifier, and send their requests."""
         super().setUp()
-        self.user = make_regular_user({self.react: 3}, max_available_hours=8, meeting_availability=WEEK)
+        self.user = make.make_regular_user({self.react: 3}, max_available_hours=8, meeting_availability=make.WEEK)
         self.client.force_authenticate(self.user)
 
     def test_volunteer_answers_are_not_logged(self) -> None:
         """Nor is signing up, in and out: nothing prunes the log, and that is nobody else's business."""
         answers = {"skills_learned_matrix": self.levels({self.react: 5, self.vue: 1}), "max_available_hours": 17}
-        everything = {**answers, "meeting_availability": None, "community_of_practice": str(make_cop().pk)}
+        everything = {**answers, "meeting_availability": None, "community_of_practice": str(make.make_cop().pk)}
         for send, body in ((self.client.patch, answers), (self.client.put, everything)):
             self.assertEqual(send(ME, body).status_code, 200)
         self.client.force_authenticate(None)
@@ -248,15 +227,11 @@ class UserHistoryTests(HistoryTestCase):
 
     def test_administrator_change_of_rights_is_told(self) -> None:
         """Rights with both values, in plain words; a volunteer's levels aren't kept, whoever changes them."""
-        rows = {"skill_levels_name": ["React"], "skill_levels_level": ["3"], "email": self.user.email}
-        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
+        form = {"is_project_manager": "on", "is_superuser": "on", "email": self.user.email}
+        for level in ("3", "3", "5"):
+            self.submit(self.user, {**form, "skill_levels_name": ["React"], "skill_levels_level": [level]})
         text = "Changed administrator from no to yes, active from yes to no and project manager from no to yes."
-        self.assertEqual(messages(self.user), [text])
-        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
-        self.assertEqual(len(messages(self.user)), 1)
-        rows["skill_levels_level"] = ["5"]
-        self.submit(self.user, {"is_project_manager": "on", "is_superuser": "on", **rows})
-        self.assertEqual(messages(self.user)[1:], ["Changed rated skills."])
+        self.assertEqual(messages(self.user), [text, "Changed rated skills."])
 
     def test_administrator_never_reads_a_password_in_the_history(self) -> None:
         """Nor an address or a name; which of them was changed is told."""
@@ -270,18 +245,21 @@ class HistoryConcurrencyTests(TransactionTestCase):
     """Changes of several people at once, really committed."""
 
     def test_pm_users_changing_at_once_are_told_one_after_the_other(self) -> None:
-        """Each entry starts from the value that the one before has led to, through the API and in the admin."""
-        pm, administrator = make_pm_user(), make_admin_user()
-        listing = make_opportunity(created_by=pm, min_hours_required=0)
+        """Each entry starts from the value that the one before has led to, and hours and skills are of one write."""
+        pm, administrator = make.make_pm_user(), make.make_admin_user()
+        listing = make.make_opportunity(created_by=pm, min_hours_required=0)
+        skills = [make.make_skill() for _ in range(9)]
         calls: list[Callable[[], Any]] = []
         for hours in range(1, 9):
-            payload = payload_of(listing, min_hours_required=hours)
+            levels = {str(skills[hours].pk): 3}
+            payload = payload_of(listing, min_hours_required=hours, skills_required_matrix=levels)
             if hours % 2:
-                calls.append(partial(client_of(pm).put, f"{URL}{listing.pk}/", payload))
+                calls.append(partial(make.client_of(pm).put, f"{URL}{listing.pk}/", payload))
             else:
-                url = reverse("admin:ctj_api_opportunity_change", args=[listing.pk])
-                calls.append(partial(form_client(administrator).post, url, form_of(payload)))
-        self.assertEqual({answer.status_code for answer in at_once(*calls)}, {200, 302})
-        told = [re.findall(r"\d+", message) for message in messages(listing)]
+                calls.append(partial(make.form_client(administrator).post, make.change_url(listing), form_of(payload)))
+        self.assertEqual({answer.status_code for answer in make.at_once(*calls)}, {200, 302})
+        last = Opportunity.objects.get()
+        self.assertEqual(SkillMatrix.objects.get().levels, {str(skills[last.min_hours_required].pk): 3})
+        told = [re.findall(r"hours a week from (\d+) to (\d+)", message)[0] for message in messages(listing)]
         self.assertEqual(sorted(new for _, new in told), [str(hours) for hours in range(1, 9)])
         self.assertEqual([old for old, _ in told], ["0", *(new for _, new in told[:-1])])

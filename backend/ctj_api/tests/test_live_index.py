@@ -23,19 +23,7 @@ from ctj_api.ranking import live_index
 from ctj_api.ranking.live_index import LiveIndex, count_volunteers, make_indexes
 from ctj_api.ranking.row_changes import Kind, changes_since
 
-from .common import (
-    PATIENCE_SECONDS,
-    execute,
-    in_another_thread,
-    make_cop,
-    make_opportunity,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-    other_connection,
-    wait_until,
-)
+from . import common as make
 from .matching_oracle import Row, naive_ranking, naive_unmet, with_opportunity, with_volunteer
 
 ANY = Fraction(0)
@@ -80,16 +68,15 @@ class KnownListings(IndexAssertions):
     def setUp(self) -> None:
         """Rank them for a volunteer who meets what they require."""
         super().setUp()
-        self.skill = make_skill()
-        self.first, self.second = (make_opportunity({self.skill: 3}) for _ in range(2))
+        self.skill = make.make_skill()
+        self.first, self.second = (make.make_opportunity({self.skill: 3}) for _ in range(2))
         self.learned = {str(self.skill.pk): 3}
         self.assertEqual(len(self.ranked()), 2)
 
     def ranked(self, index: LiveIndex[OpportunityIndex[UUID]] | None = None) -> list[UUID]:
         """Return the whole ranking, by the index of this process or of another one."""
-        if index is None:
-            return ranked(self.learned)
-        return index.read(lambda opportunities: opportunities.rank(self.learned, ANY, None))[:]
+        used = index or live_index.OPEN_OPPORTUNITIES
+        return used.read(lambda opportunities: opportunities.rank(self.learned, ANY, None))[:]
 
 
 class LiveIndexTests(KnownListings):
@@ -100,7 +87,7 @@ class LiveIndexTests(KnownListings):
         one, two = fresh_index(), fresh_index()
         both = [self.second.pk, self.first.pk]
         for status, before, after in (("closed", both, both[:1]), ("open", both[:1], both)):
-            with other_connection() as other:
+            with make.other_connection() as other:
                 set_status(other, self.first, status)
                 self.assertEqual([self.ranked(one), self.ranked(two)], [before] * 2)
                 other.commit()
@@ -108,46 +95,31 @@ class LiveIndexTests(KnownListings):
 
     def test_ranking_sees_a_transaction_that_began_before_others_were_read(self) -> None:
         """Transactions come to light in another order than that of their numbers."""
-        with other_connection() as early, other_connection() as late:
+        with make.other_connection() as early, make.other_connection() as late:
             set_status(early, self.first, "closed")
             set_status(late, self.second, "closed")
             late.commit()
             self.assertEqual(self.ranked(), [self.first.pk])
-            with other_connection() as later:
+            with make.other_connection() as later:
                 set_status(later, self.second, "open")
                 later.commit()
             self.assertEqual(self.ranked(), [self.second.pk, self.first.pk])
             early.commit()
         self.assertEqual(self.ranked(), [self.second.pk])
 
-    def test_ranking_forgets_what_the_own_transaction_rolls_back(self) -> None:
-        """In part or as a whole; also for others who ask meanwhile, in the same process."""
-        both = [self.second.pk, self.first.pk]
-        with self.assertRaises(RollbackError), transaction.atomic():
-            Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
-            with self.assertRaises(RollbackError), transaction.atomic():
-                Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
-                self.assertEqual((self.ranked(), in_another_thread(self.ranked)), ([], both))
-                raise RollbackError
-            self.assertEqual(self.ranked(), [self.second.pk])
-            self.assertEqual(in_another_thread(self.ranked), both)
-            self.assertEqual(self.ranked(), [self.second.pk])
-            raise RollbackError
-        self.assertEqual(self.ranked(), both)
-
     def test_ranking_sees_what_the_own_transaction_wrote_after_asking(self) -> None:
         """Asking within a transaction that writes must not pass off the rest of it as known."""
-        with other_connection() as other, transaction.atomic():
+        with make.other_connection() as other, transaction.atomic():
             Opportunity.objects.filter(pk=self.first.pk).update(status="closed")
             other.execute("UPDATE ctj_api_skill SET description = 'by a later transaction, which ends earlier'")
             other.commit()
             self.assertEqual(self.ranked(), [self.second.pk])
             Opportunity.objects.filter(pk=self.second.pk).update(status="closed")
-        self.assertEqual(in_another_thread(self.ranked), [])
+        self.assertEqual(make.in_another_thread(self.ranked), [])
 
     def test_threads_see_their_own_writes_at_once(self) -> None:
         """Writers and readers at the same time, with transactions that fail in between."""
-        listings = [make_opportunity({self.skill: 3}) for _ in range(8)]
+        listings = [make.make_opportunity({self.skill: 3}) for _ in range(8)]
 
         def write_and_read(listing: Opportunity) -> None:
             chance = random.Random(listing.pk.int)
@@ -162,18 +134,18 @@ class LiveIndexTests(KnownListings):
                 self.assertEqual(listing.pk in ranked(self.learned, Fraction(1)), level <= 3)
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda listing: in_another_thread(lambda: write_and_read(listing)), listings))
+            list(pool.map(lambda listing: make.in_another_thread(lambda: write_and_read(listing)), listings))
         self.assert_as_the_database([self.skill])
 
     def test_ranking_notices_a_rewritten_table_and_an_emptied_one(self) -> None:
         """A restore puts rows in before it makes the triggers, and TRUNCATE calls none for a row."""
-        execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
-        execute("UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s", self.first.pk)
-        execute("ALTER TABLE ctj_api_opportunity ENABLE TRIGGER USER")
+        make.execute("ALTER TABLE ctj_api_opportunity DISABLE TRIGGER USER")
+        make.execute("UPDATE ctj_api_opportunity SET status = 'closed' WHERE id = %s", self.first.pk)
+        make.execute("ALTER TABLE ctj_api_opportunity ENABLE TRIGGER USER")
         self.assertEqual(len(self.ranked()), 2)
-        execute("VACUUM FULL ctj_api_opportunity")
+        make.execute("VACUUM FULL ctj_api_opportunity")
         self.assertEqual(self.ranked(), [self.second.pk])
-        execute("TRUNCATE ctj_api_opportunity CASCADE")
+        make.execute("TRUNCATE ctj_api_opportunity CASCADE")
         self.assertEqual(self.ranked(), [])
 
     def test_index_that_is_made_within_a_transaction_is_not_kept(self) -> None:
@@ -189,33 +161,30 @@ class LiveIndexTests(KnownListings):
 
     def test_changes_of_another_cluster_are_not_read_again_and_again(self) -> None:
         """A restored table names transactions that are yet to come."""
-        note_all_in = partial(execute, "UPDATE ctj_change SET changed_by = %s::text::xid8")
-        self.addCleanup(note_all_in, *execute("SELECT pg_current_xact_id()::text"))  # no test empties this table
+        note_all_in = partial(make.execute, "UPDATE ctj_change SET changed_by = %s::text::xid8")
+        self.addCleanup(note_all_in, *make.execute("SELECT pg_current_xact_id()::text"))  # no test empties this table
         note_all_in("1000000000000")
         self.ranked()
         with self.assertNumQueries(1):
             self.ranked()
 
     def test_ranking_takes_one_query_and_after_changes_two(self) -> None:
-        """However many rows were changed; what was committed beside a long transaction is read once."""
+        """However many; what was committed beside a long transaction is read once, and other columns not at all."""
         for number in (1, 20):
             for _ in range(number):
-                make_opportunity({self.skill: 3})
+                make.make_opportunity({self.skill: 3})
             SkillMatrix.objects.store({str(self.skill.pk): 1}, into=self.first.skills_required_matrix)
             for queries in (2, 1):
                 with self.subTest(number=number), self.assertNumQueries(queries):
                     self.ranked()
-        with other_connection() as other:
+        with make.other_connection() as other:
             set_status(other, self.first, "closed")
-            make_opportunity({self.skill: 3})
+            make.make_opportunity({self.skill: 3})
             self.ranked()
             with self.assertNumQueries(1):
                 self.ranked()
-
-    def test_writes_that_no_ranking_depends_on_leave_no_trace(self) -> None:
-        """Signing in, renaming, a description, hours."""
-        volunteer = make_regular_user({self.skill: 3})
-        ranked_volunteers(self.learned)
+        volunteer = make.make_regular_user({self.skill: 3})
+        self.assertEqual((len(self.ranked()), len(ranked_volunteers(self.learned))), (23, 1))
         Opportunity.objects.filter(pk=self.first.pk).update(body="Other words.", min_hours_required=9)
         UserProfile.objects.filter(pk=volunteer.pk).update(first_name="Ana", max_available_hours=5)
         Skill.objects.filter(pk=self.skill.pk).update(name="Renamed")
@@ -225,16 +194,12 @@ class LiveIndexTests(KnownListings):
 
     def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
         """The first ranking of each direction finds its index made."""
-        make, rows = VolunteerIndex[UUID], UserProfile.objects.volunteers
-        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", make, rows)
-        with (
-            patch.object(live_index, "OPEN_OPPORTUNITIES", fresh_index()),
-            patch.object(live_index, "VOLUNTEERS", volunteers),
-        ):
-            make_indexes()
-            with self.assertNumQueries(2):
-                self.assertEqual(len(self.ranked()), 2)
-                self.assertEqual(len(ranked_volunteers(self.learned)), 0)
+        rows = UserProfile.objects.volunteers
+        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], rows)
+        self.enterContext(patch.multiple(live_index, OPEN_OPPORTUNITIES=fresh_index(), VOLUNTEERS=volunteers))
+        make_indexes()
+        with self.assertNumQueries(2):
+            self.assertEqual((len(self.ranked()), len(ranked_volunteers(self.learned))), (2, 0))
 
 
 class RebuildTests(KnownListings):
@@ -245,9 +210,9 @@ class RebuildTests(KnownListings):
         super().setUp()
         self.gate = Event()
         self.gate.set()
-        self.rows = Mock(side_effect=lambda: self.gate.wait(PATIENCE_SECONDS) and Opportunity.objects.open())
+        self.rows = Mock(side_effect=lambda: self.gate.wait(make.PATIENCE_SECONDS) and Opportunity.objects.open())
         self.index = LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], self.rows)
-        self.enterContext(patch("ctj_api.ranking.live_index.ROWS_AT_ONCE", 1))
+        self.enterContext(patch.object(live_index, "ROWS_AT_ONCE", 1))
         self.before = self.ask()
         self.rows.reset_mock()
 
@@ -259,15 +224,11 @@ class RebuildTests(KnownListings):
         """However many of them ask, the rows are read once."""
         Opportunity.objects.update(status="closed")
         self.gate.clear()
-        with (
-            patch("ctj_api.ranking.live_index.changes_since", side_effect=changes_since) as asked,
-            ThreadPoolExecutor(4) as pool,
-        ):
-            answers = [pool.submit(in_another_thread, self.ask) for _ in range(4)]
-            try:
-                wait_until(lambda: (asked.call_count, self.rows.call_count) == (4, 1))
-            finally:
-                self.gate.set()
+        asked = self.enterContext(patch.object(live_index, "changes_since", side_effect=changes_since))
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(make.in_another_thread, self.ask) for _ in range(4)]
+            make.wait_until(lambda: (asked.call_count, self.rows.call_count) == (4, 1))
+            self.gate.set()
             self.assertEqual([answer.result() for answer in answers], [[]] * 4)
         self.assertEqual(self.rows.call_count, 1)
 
@@ -275,28 +236,22 @@ class RebuildTests(KnownListings):
         """A transaction that began before the change isn't kept waiting for the new one."""
         with ThreadPoolExecutor(1) as pool:
             with transaction.atomic():
-                execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                make.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 self.assertEqual(self.ask(), self.before)
-                in_another_thread(lambda: Opportunity.objects.update(status="closed"))
+                make.in_another_thread(lambda: Opportunity.objects.update(status="closed"))
                 self.gate.clear()
-                rebuilt = pool.submit(in_another_thread, self.ask)
-                try:
-                    wait_until(lambda: self.rows.call_count == 1)
-                    self.assertEqual(self.ask(), self.before)
-                    self.assertFalse(rebuilt.done())
-                finally:
-                    self.gate.set()
+                rebuilt = pool.submit(make.in_another_thread, self.ask)
+                make.wait_until(lambda: self.rows.call_count == 1)
+                self.assertEqual((self.ask(), rebuilt.done()), (self.before, False))
+                self.gate.set()
             self.assertEqual((rebuilt.result(), self.ask()), ([], []))
 
     def test_rebuild_that_fails_is_made_up_for_by_whoever_asks_next(self) -> None:
         """Nobody waits for the thread that gave up."""
         Opportunity.objects.update(status="closed")
-        with (
-            patch.object(self.index, "_rows", side_effect=OperationalError("away")),
-            self.assertRaises(OperationalError),
-        ):
-            self.ask()
-        self.assertEqual(in_another_thread(self.ask), [])
+        with patch.object(self.index, "_rows", side_effect=OperationalError("away")):
+            self.assertRaises(OperationalError, self.ask)
+        self.assertEqual(make.in_another_thread(self.ask), [])
 
 
 def ranked(levels: Levels, minimum: Fraction = ANY) -> list[UUID]:
@@ -332,8 +287,8 @@ class Writer:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.skills = [make_skill() for _ in range(4)]
-        self.role, self.project = make_role(community_of_practice=make_cop()), make_project()
+        self.skills = [make.make_skill() for _ in range(4)]
+        self.role, self.project = make.make_role(community_of_practice=make.make_cop()), make.make_project()
 
     def write_something(self) -> None:
         """Write once to three times, in a transaction that may be rolled back, as a whole or in part."""
@@ -348,8 +303,8 @@ class Writer:
     def _writes(self) -> list[Callable[[], object]]:
         listing = {"role": self.role, "project": self.project}
         adding: list[Callable[[], object]] = [
-            lambda: make_opportunity(self._levels(), status=self._status(), **listing),
-            lambda: make_regular_user(self.chance.choice([None, self._levels()]), password=None),
+            lambda: make.make_opportunity(self._levels(), status=self._status(), **listing),
+            lambda: make.make_regular_user(self.chance.choice([None, self._levels()]), password=None),
         ]
         changing = [self._rate, self._set_status, self._set_activity, self._change_by_sql, self._merge]
         return [*adding, *adding, *changing, self._take_away]
@@ -374,7 +329,7 @@ class Writer:
 
     def _change_by_sql(self) -> None:
         sql = "UPDATE ctj_api_skillmatrix SET levels = jsonb_set(levels, ARRAY[%s], '2') WHERE levels ? %s"
-        execute(sql, *[str(self.skills[0].pk)] * 2)
+        make.execute(sql, *[str(self.skills[0].pk)] * 2)
 
     def _merge(self) -> None:
         kept, dropped = self.skills[0], Skill.objects.filter(pk=self.skills[-1].pk)

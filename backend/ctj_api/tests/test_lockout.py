@@ -44,29 +44,19 @@ class LockoutTests(APITestCase):
         """Each address has three guesses at an account, all have six at it, and each has eight at many."""
         addresses = [{"address": f"192.0.2.{number}"} for number in range(8)]
         accounts = [{"email": f"user{number}@example.com"} for number in range(10)]
-        disguises = [
-            {"email": email, "x-forwarded-for": f"198.51.100.{number}"}
-            for number, email in enumerate((ANA, "ANA@EXAMPLE.ORG", " ana@example.org ", ANA))
-        ]
+        names = enumerate((ANA, "ANA@EXAMPLE.ORG", " ana@example.org ", ANA))
+        disguises = [{"email": email, "x-forwarded-for": f"198.51.100.{number}"} for number, email in names]
         elsewhere, owner = {"address": "192.0.2.99"}, {"address": "192.0.2.98", "password": PASSWORD}
         own = {"email": make_regular_user().email, "password": PASSWORD}  # signing in to it gives no guess more
         one, other = ({"address": "192.0.2.200", "x-forwarded-for": f"198.51.100.{number}"} for number in (1, 2))
+        with_owner = [each for address in addresses for each in (address, owner)]
+        with_own = [each for account in accounts for each in (account, own)]
         cases: list[tuple[list[dict[str, str]], list[int], dict[str, str], int]] = [
             (addresses, [403] * 6 + [429] * 2, elsewhere, 429),
-            (
-                [each for address in addresses for each in (address, owner)],
-                [403, 200] * 5 + [403] + [429] * 5,
-                elsewhere,
-                429,
-            ),
+            (with_owner, [403, 200] * 5 + [403] + [429] * 5, elsewhere, 429),
             (accounts, [403] * 8 + [429] * 2, elsewhere, 200),
             ([{}, own] * 5, [403, 200] * 3 + [429, 200] * 2, elsewhere, 200),
-            (
-                [each for account in accounts for each in (account, own)],
-                [403, 200] * 7 + [403] + [429] * 5,
-                elsewhere,
-                200,
-            ),
+            (with_own, [403, 200] * 7 + [403] + [429] * 5, elsewhere, 200),
             (disguises, [403] * 3 + [429], elsewhere, 200),
             ([one] * 4, [403] * 3 + [429], other, 200),
         ]
@@ -116,9 +106,8 @@ class LockoutTests(APITestCase):
         self.assertEqual(self.guess(5, email="ben@example.org"), [403] * 3 + [429] * 2)
         self.guess(2, email="cyd@example.org")
         before = AttemptCount.objects.count()
-        self.assertEqual(
-            [self.sign_in(email=f"user{number}@example.com").status_code for number in range(5)], [429] * 5
-        )
+        answers = [self.sign_in(email=f"user{number}@example.com") for number in range(5)]
+        self.assertEqual([answer.status_code for answer in answers], [429] * 5)
         self.assertEqual(AttemptCount.objects.count(), before)
 
     def test_owner_forgiven_begins_anew(self) -> None:
@@ -141,10 +130,6 @@ class LockoutTests(APITestCase):
 class AdminLockoutTests(TestCase):
     """The admin's sign-in."""
 
-    def setUp(self) -> None:
-        """Make a project manager."""
-        self.pm = make_pm_user(email=ANA)
-
     def sign_in(self, password: str = "wrong") -> Any:
         """Return the page that the attempt leads to."""
         form = {"username": ANA, "password": password, "next": "/admin/"}
@@ -152,6 +137,7 @@ class AdminLockoutTests(TestCase):
 
     def test_attacker_is_counted_in_the_api_and_in_the_admin_together(self) -> None:
         """A mistyping owner still signs in; the page has the API's status and header."""
+        make_pm_user(email=ANA)
         for _ in range(2):
             self.sign_in()
         self.assertRedirects(self.sign_in(PASSWORD), "/admin/", fetch_redirect_response=False)

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from smtplib import SMTPRecipientsRefused
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.mail import EmailMessage
@@ -16,23 +17,22 @@ from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.accounts.password_reset import link_tokens
 from ctj_api.models import UserProfile
-from serving.logs import logging_settings
+from serving.logs import make_formatter
 
-from .common import PASSWORD, at_once, browser, error_of, make_regular_user, refresh_csrf_token, wait_until
+from . import common as make
 
 FORGOT, RESET, LOGIN = (f"/api/auth/{name}/" for name in ("forgot-password", "reset-password", "login"))
 ME = "/api/users/me/"
 ANA = "ana@example.org"
 STRANGERS = ("nobody@example.org", "gone@example.org")
 NEW = "another-long-passphrase"
-RESET_FIELDS = ("uid", "token", "password")
 SEND_LATER = "ctj_api.accounts.password_reset.send_later"
 
 
 def ask(email: str = ANA) -> Any:
     """Ask for a link; what is mailed is in the outbox afterwards."""
     with mailing_at_once():
-        return browser().post(FORGOT, {"email": email})
+        return make.browser().post(FORGOT, {"email": email})
 
 
 def mailing_at_once() -> Any:
@@ -48,12 +48,12 @@ def mailed_link() -> dict[str, str]:
 
 def reset(link: dict[str, str], password: str = NEW) -> Any:
     """Return the answer to using a link."""
-    return browser().post(RESET, {**link, "password": password})
+    return make.browser().post(RESET, {**link, "password": password})
 
 
-def sign_in(password: str = PASSWORD, client: APIClient | None = None) -> Any:
+def sign_in(password: str = make.PASSWORD, client: APIClient | None = None) -> Any:
     """Return the answer to signing in as Ana."""
-    return (client or browser()).post(LOGIN, {"email": ANA, "password": password})
+    return (client or make.browser()).post(LOGIN, {"email": ANA, "password": password})
 
 
 @override_settings(PASSWORD_RESET_URL="https://jobs.example.org/reset-password")
@@ -62,8 +62,8 @@ class ForgotPasswordTests(APITestCase):
 
     def setUp(self) -> None:
         """Make an account that is active, and one that is not."""
-        make_regular_user(email=ANA, first_name="Ana")
-        make_regular_user(email="gone@example.org", is_active=False)
+        make.make_regular_user(email=ANA, first_name="Ana")
+        make.make_regular_user(email="gone@example.org", is_active=False)
 
     def test_owner_asking_is_mailed_a_link_to_the_front_end(self) -> None:
         """It has a line of its own and the settings' host; no mail has a name or a password."""
@@ -87,7 +87,7 @@ class ForgotPasswordTests(APITestCase):
         made = patch("django.core.mail.EmailMessage.message", autospec=True, side_effect=EmailMessage.message)
         answers = []
         for email in (ANA, *STRANGERS):
-            client = browser()
+            client = make.browser()
             with (
                 self.subTest(email),
                 patch.object(link_tokens, "make_token", return_value="token") as token,
@@ -122,10 +122,9 @@ class ForgotPasswordTests(APITestCase):
             patch("django.core.mail.EmailMessage.send", side_effect=refused),
             self.assertLogs("ctj_api.accounts.mail", "ERROR") as logs,
         ):
-            self.assertEqual(browser().post(FORGOT, {"email": ANA}).status_code, 204)
-            wait_until(lambda: bool(logs.records))
-        form = logging_settings("json", "INFO")["formatters"]["line"]
-        line = form.pop("()")(**form).format(logs.records[0])
+            self.assertEqual(make.browser().post(FORGOT, {"email": ANA}).status_code, 204)
+            make.wait_until(lambda: bool(logs.records))
+        line = make_formatter("json").format(logs.records[0])
         self.assertIn("SMTPRecipientsRefused", line)
         self.assertNotIn(ANA, line)
 
@@ -136,25 +135,21 @@ class ResetPasswordTests(APITestCase):
 
     def setUp(self) -> None:
         """Have a link mailed."""
-        make_regular_user(email=ANA)
+        make.make_regular_user(email=ANA)
         ask()
         self.link = mailed_link()
 
-    def assert_refused(self, response: Any, *fields: str) -> None:
-        """Fail unless the response is a 400 that names these fields."""
-        self.assertEqual((response.status_code, set(error_of(response)["fields"])), (400, set(fields)))
-
     def test_owner_changes_the_password_and_is_not_signed_in(self) -> None:
         """The new password counts from now on; the old one and the sessions, also a thief's, are worth nothing."""
-        thief = browser()
+        thief = make.browser()
         sign_in(client=thief)
         self.assertEqual(thief.get(ME).status_code, 200)
         ask()
         response = reset(mailed_link())
         self.assertEqual(response.status_code, 204)
         self.assertNotIn("sessionid", response.cookies)
-        self.assertEqual([sign_in(word).status_code for word in (NEW, PASSWORD)], [200, 403])
-        self.assertEqual(error_of(thief.get(ME))["code"], "not_authenticated")
+        self.assertEqual([sign_in(word).status_code for word in (NEW, make.PASSWORD)], [200, 403])
+        self.assertEqual(make.error_of(thief.get(ME))["code"], "not_authenticated")
 
     def test_owner_changing_or_waiting_ends_the_link_and_signing_in_does_not(self) -> None:
         """Another password or address, an inactive account, and an hour each end it."""
@@ -163,7 +158,7 @@ class ResetPasswordTests(APITestCase):
             with self.subTest(change):
                 before = UserProfile.objects.values(*change).get()
                 UserProfile.objects.update(**change)
-                self.assert_refused(reset(self.link), "token")
+                self.assertEqual(make.wrong_fields(reset(self.link)), ["token"])
                 UserProfile.objects.update(**before)
         self.assertEqual(sign_in().status_code, 200)
         for minutes, status in ((61, 400), (59, 204)):
@@ -174,7 +169,7 @@ class ResetPasswordTests(APITestCase):
     @override_settings(PASSWORD_RESET_RATE=(100, 60))
     def test_attacker_with_a_wrong_link_is_refused_in_the_same_words(self) -> None:
         """Parts of another account's link, an unknown account and rubbish are all the same."""
-        make_regular_user(email="ben@example.org")
+        make.make_regular_user(email="ben@example.org")
         ask("ben@example.org")
         other = mailed_link()
         unknown = "MDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAw"
@@ -182,19 +177,20 @@ class ResetPasswordTests(APITestCase):
         links += [{**self.link, "token": token} for token in (other["token"], "x", self.link["token"][:-1])]
         answers = [reset(link) for link in links]
         for answer in answers:
-            self.assert_refused(answer, "token")
+            self.assertEqual(make.wrong_fields(answer), ["token"])
         self.assertEqual(len({answer.content for answer in answers}), 1)
 
     def test_anonymous_with_bad_input_gets_400(self) -> None:
         """Each wrong field is named, passwords by the rules of sign-up, and the link stays good."""
         for value in ("", "ana", None, ["a@example.org"], "a\x00@example.org", f"{'a' * 300}@example.org", 5):
             with self.subTest(value):
-                self.assert_refused(browser().post(FORGOT, {"email": value}), "email")
-        self.assert_refused(browser().post(RESET, {"uid": "\x00", "token": 5, "password": None}), *RESET_FIELDS)
+                self.assertEqual(make.wrong_fields(make.browser().post(FORGOT, {"email": value})), ["email"])
+        wrong = {"uid": "\x00", "token": 5, "password": None}
+        self.assertEqual(make.wrong_fields(make.browser().post(RESET, wrong)), sorted(wrong))
         body = f'{{"uid": "{self.link["uid"]}", "token": "\\ud800", "password": "{NEW}"}}'
-        self.assertEqual(browser().post(RESET, body, content_type="application/json").status_code, 400)
+        self.assertEqual(make.browser().post(RESET, body, content_type="application/json").status_code, 400)
         for password in ("short", ANA, "12345678901"):
-            self.assert_refused(reset(self.link, password), "password")
+            self.assertEqual(make.wrong_fields(reset(self.link, password)), ["password"])
         self.assertEqual(reset(self.link).status_code, 204)
 
     @override_settings(LOGIN_RATE=(2, 900), LOGIN_ACCOUNT_RATE=(2, 900))
@@ -211,70 +207,35 @@ class ResetAtOnceTests(TransactionTestCase):
 
     def test_owner_using_a_link_many_times_at_once_succeeds_once(self) -> None:
         """Whoever comes second finds it used."""
-        make_regular_user(email=ANA)
+        make.make_regular_user(email=ANA)
         ask()
         link = mailed_link()
         with patch(SEND_LATER):
-            answers = at_once(*[lambda: reset(link)] * 6)
+            answers = make.at_once(*[lambda: reset(link)] * 6)
         self.assertEqual(sorted(answer.status_code for answer in answers), [204] + [400] * 5)
 
 
 class SessionTests(APITestCase):
     """What a session cookie is worth, and for how long."""
 
-    def setUp(self) -> None:
-        """Make an account, and sign in twice."""
-        self.user = make_regular_user(email=ANA)
-        self.first, self.second = browser(), browser()
-        for client in (self.first, self.second):
-            sign_in(client=client)
-            refresh_csrf_token(client)
-        self.cookie = self.first.cookies["sessionid"]
-
-    def statuses(self) -> tuple[int, int, int]:
-        """Return what the first browser, the second one, and one with the first one's former cookie may read."""
-        former = APIClient()
-        former.cookies["sessionid"] = self.cookie.value
-        first, second, third = (client.get(ME).status_code for client in (self.first, self.second, former))
-        return first, second, third
-
-    def test_pm_user_signing_in_again_gets_a_new_session(self) -> None:
-        """In the API and in the admin; a cookie from before is worth nothing, nor read by scripts."""
-        UserProfile.objects.update(is_project_manager=True)
-        self.assertTrue(self.cookie["httponly"] and self.cookie["secure"])
-        self.assertEqual(self.cookie["samesite"], "Lax")
-        self.assertTrue(self.first.cookies["csrftoken"]["secure"])
-        sign_in(client=self.first)
-        self.assertNotEqual(self.first.cookies["sessionid"].value, self.cookie.value)
-        self.assertEqual(self.statuses(), (200, 200, 403))
-        self.cookie = self.first.cookies["sessionid"]
-        refresh_csrf_token(self.first)
-        form = urlencode({"username": ANA, "password": PASSWORD})
-        url = "/admin/login/?next=/admin/"
-        page = self.first.post(url, form, content_type="application/x-www-form-urlencoded")
-        self.assertEqual((page.status_code, page["Location"]), (302, "/admin/"))
-        self.assertNotEqual(self.first.cookies["sessionid"].value, self.cookie.value)
-        self.assertEqual(self.statuses(), (200, 200, 403))
-
     def test_regular_user_signing_out_ends_this_session_only_and_a_wrong_password_none(self) -> None:
-        """The cookie is worth nothing afterwards, and the other browser stays signed in."""
-        sign_in("x", self.first)
-        self.assertEqual(self.first.cookies["sessionid"].value, self.cookie.value)
-        self.assertEqual(self.statuses(), (200, 200, 200))
-        for _ in range(2):
-            self.assertEqual(self.first.post("/api/auth/logout/").status_code, 204)
-        self.assertEqual(self.statuses(), (403, 200, 403))
-        self.assertEqual((error_of(self.first.get(ME))["code"], Session.objects.count()), ("not_authenticated", 1))
-
-    def test_inactive_user_and_one_with_a_changed_password_have_no_session(self) -> None:
-        """All sessions end with the next request, however the password was changed."""
-        UserProfile.objects.update(is_active=False)
-        self.assertEqual(self.statuses(), (403, 403, 403))
-        UserProfile.objects.update(is_active=True)
-        self.assertEqual(self.statuses(), (200, 200, 200))
-        self.user.set_password(NEW)
-        self.user.save()
-        self.assertEqual(self.statuses(), (403, 403, 403))
+        """The cookie, which no script reads, is worth nothing then; the other browser stays signed in."""
+        make.make_regular_user(email=ANA)
+        first, second, former = make.browser(), make.browser(), APIClient()
+        for client in (first, second):
+            sign_in(client=client)
+            make.refresh_csrf_token(client)
+        cookie = former.cookies["sessionid"] = first.cookies["sessionid"]
+        self.assertTrue(first.cookies["csrftoken"]["secure"])
+        flags = {name: cookie[name] for name in ("httponly", "secure", "samesite")}
+        self.assertEqual(flags, {"httponly": True, "secure": True, "samesite": "Lax"})
+        sign_in("x", first)
+        self.assertEqual(first.cookies["sessionid"].value, cookie.value)
+        self.assertEqual([client.get(ME).status_code for client in (first, second, former)], [200] * 3)
+        self.assertEqual([first.post("/api/auth/logout/").status_code for _ in range(2)], [204] * 2)
+        self.assertEqual([client.get(ME).status_code for client in (first, second, former)], [403, 200, 403])
+        self.assertEqual(make.error_of(first.get(ME))["code"], "not_authenticated")
+        self.assertEqual(Session.objects.count(), 1)
 
 
 class HashingTests(APITestCase):
@@ -285,23 +246,18 @@ class HashingTests(APITestCase):
         production = [name for name in settings.PASSWORD_HASHERS if "MD5" not in name]
         self.enterContext(override_settings(PASSWORD_HASHERS=production))
 
-    def test_regular_user_signing_in_has_an_old_hash_replaced(self) -> None:
-        """The password that PBKDF2 stored is stored by Argon2id, with OWASP's parameters."""
-        user = make_regular_user(email=ANA)
-        with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"]):
-            user.set_password(PASSWORD)
-            user.save()
-        self.assertEqual(sign_in().status_code, 200)
-        user.refresh_from_db()
-        self.assertRegex(user.password, r"^argon2\$argon2id\$v=19\$m=19456,t=2,p=1\$")
+    def test_regular_user_has_a_password_hashed_by_argon2id(self) -> None:
+        """With OWASP's parameters; PBKDF2's hashes are still known, and Django replaces them at a sign-in."""
+        self.assertRegex(make.make_regular_user().password, r"^argon2\$argon2id\$v=19\$m=19456,t=2,p=1\$")
+        self.assertTrue(check_password(make.PASSWORD, make_password(make.PASSWORD, hasher="pbkdf2_sha256")))
 
     def test_attacker_cannot_tell_from_the_hashing_who_has_an_account(self) -> None:
         """Known, unknown and inactive accounts, and one without a password, cost one hash each."""
-        make_regular_user(email=ANA)
-        make_regular_user(email="gone@example.org", is_active=False)
-        make_regular_user(email="new@example.org", password=None)
+        make.make_regular_user(email=ANA)
+        make.make_regular_user(email="gone@example.org", is_active=False)
+        make.make_regular_user(email="new@example.org", password=None)
         for email in (ANA, *STRANGERS, "new@example.org"):
             with self.subTest(email), patch("argon2.low_level.hash_secret", return_value=b"$argon2id$x") as hashed:
                 with patch("argon2.PasswordHasher.verify", return_value=False) as verified:
-                    browser().post(LOGIN, {"email": email, "password": "wrong-passphrase"})
+                    make.browser().post(LOGIN, {"email": email, "password": "wrong-passphrase"})
                 self.assertEqual(hashed.call_count + verified.call_count, 1)

@@ -126,7 +126,11 @@ ADMIN_MODELS = {
         "import": admins(200),
         "export": admins(200),
     },
-    "opportunity": {**READ, "add": site_page(200), "delete": site_page(200), "volunteer_count": site_page(200)},
+    "opportunity": {
+        **READ,
+        **dict.fromkeys(("add", "delete", "volunteer_count", "candidates"), site_page(200)),
+        "give": {"other_pm": 403, "creator": 200, "administrator": 200},
+    },
     "communityofpractice": VIEW_ONLY,
     "role": VIEW_ONLY,
     "project": VIEW_ONLY,
@@ -166,7 +170,9 @@ ADMIN_POSTS = {
     "opportunity_add": site_page(200),
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),
+    "opportunity_give": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_volunteer_count": site_page(405),
+    "opportunity_candidates": site_page(405),
     "deletedopportunity_history": {**site_page(200), "other_pm": 302},
 }
 

@@ -13,7 +13,7 @@ from django.test import TestCase, TransactionTestCase, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from ctj_api.catalog.demo.rows import DemoCatalog
+from ctj_api.catalog.demo import Demo
 from ctj_api.catalog.source import KEPT_ELSEWHERE
 from ctj_api.models import Opportunity, Role, Skill, UserProfile
 from ctj_api.validators import RETIRED
@@ -150,19 +150,17 @@ class CatalogTests(TestCase):
         """A catalog file that names them neither changes nor repeats them, and no demo has them."""
         skill, role, project = self.retired.values()
         area = role.practice_area
-        catalog = {
-            "skills": [{"name": skill.name.upper(), "description": "New", "communities_of_practice": [area]}],
-            "roles": [{"title": role.title, "community_of_practice": area}],
-            "projects": [{"name": project.name}],
-        }
+        skills = [{"name": skill.name.upper(), "description": "New", "communities_of_practice": [area]}]
+        roles = [{"title": role.title, "community_of_practice": area}]
+        catalog = {"skills": skills, "roles": roles, "projects": [{"name": project.name}]}
         before = [list(type(row).objects.values()) for row in self.retired.values()]
         with NamedTemporaryFile(suffix=".json") as file:
             Path(file.name).write_text(json.dumps(catalog))
             call_command("load_catalog", file.name, stdout=StringIO())
         self.assertEqual([list(type(row).objects.values()) for row in self.retired.values()], before)
         self.assertFalse(skill.communities_of_practice.exists())
-        demo = DemoCatalog()
-        offered = {*demo.skills.values(), *(str(pk) for pk, _ in demo.projects)}
+        demo = Demo(seed=1, password="")
+        offered = {*demo.skills.values(), *(str(project.pk) for project in demo.projects)}
         offered |= {str(role.pk) for roles in demo.roles.values() for role in roles}
         self.assertEqual(offered, {str(row.pk) for row in self.current.values()})
 

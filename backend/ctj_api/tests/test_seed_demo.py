@@ -3,7 +3,6 @@
 from datetime import timedelta
 from functools import partial
 from io import StringIO
-from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -12,14 +11,12 @@ from django.db.models import Model
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
-from ctj_api.catalog.demo.rows import read_demo
+from ctj_api.catalog.demo import read_demo
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
 from ctj_api.enums import Experience, PracticeArea, Status, WorkEnvironment
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 
 from .common import count_queries
-
-FAST_HASHER = "django.contrib.auth.hashers.MD5PasswordHasher"
 
 
 def seed(**options: Any) -> str:
@@ -31,26 +28,16 @@ def seed(**options: Any) -> str:
 
 def rows_of(model: type[Model], *related: str) -> dict[object, dict[str, Any]]:
     """Return the rows by id, without the times, which follow the clock, and the password."""
-    left_out = {
-        "created_at",
-        "updated_at",
-        "opened_at",
-        "filled_at",
-        "date_joined",
-        "last_login",
-        "password",
-        "search_document",
-    }
+    left_out = {"created_at", "updated_at", "date_joined", "last_login", "password", "search_document"}
+    left_out |= {"opened_at", "filled_at"}
     fields = [field.attname for field in model._meta.concrete_fields if field.attname not in left_out]
     return {row["id"]: row for row in model._default_manager.values(*fields, *related)}
 
 
 def demo_rows() -> tuple[dict[object, dict[str, Any]], dict[object, dict[str, Any]]]:
     """Return the listings and the accounts."""
-    return (
-        rows_of(Opportunity, "skills_required_matrix__levels"),
-        rows_of(UserProfile, "skills_learned_matrix__levels"),
-    )
+    accounts = rows_of(UserProfile, "skills_learned_matrix__levels")
+    return rows_of(Opportunity, "skills_required_matrix__levels"), accounts
 
 
 def delete_demo() -> None:
@@ -59,7 +46,7 @@ def delete_demo() -> None:
     UserProfile.objects.all().delete()
 
 
-@override_settings(DEBUG=True, PASSWORD_HASHERS=[FAST_HASHER])
+@override_settings(DEBUG=True)
 class DemoTests(TestCase):
     """The command in a development set-up, starting from a database that has been migrated and nothing more."""
 
@@ -72,10 +59,9 @@ class DemoTests(TestCase):
         statuses = list(Opportunity.objects.values_list("status", flat=True))
         self.assertEqual(set(statuses), set(Status))
         self.assertGreater(statuses.count(Status.OPEN), len(statuses) / 2)
-        environments = Opportunity.objects.values_list("work_environment", flat=True)
-        self.assertEqual(set(environments), set(WorkEnvironment))
-        communities = Opportunity.objects.values_list("role__community_of_practice__practice_area", flat=True)
-        self.assertEqual(set(communities), set(PracticeArea))
+        community = "role__community_of_practice__practice_area"
+        for column, choices in {"work_environment": WorkEnvironment, community: PracticeArea}.items():
+            self.assertEqual(set(Opportunity.objects.values_list(column, flat=True)), set(choices))
         self.assertGreater(Opportunity.objects.values("created_by").distinct().count(), 1)
         self.assertFalse(Project.objects.filter(meeting_times__isnull=True).exists())
         volunteers = UserProfile.objects.filter(is_project_manager=False)
@@ -95,14 +81,11 @@ class DemoTests(TestCase):
         for model in (Opportunity, UserProfile, Project, SkillMatrix):
             for row in model._default_manager.all():
                 row.clean_fields()
-        communities = {
-            pk: {str(skill) for skill in Skill.objects.filter(communities_of_practice=pk).values_list("pk", flat=True)}
-            for pk in CommunityOfPractice.objects.values_list("pk", flat=True)
-        }
         matrices = SkillMatrix.objects.filter(volunteer__isnull=False)
         for community, levels in matrices.values_list("volunteer__community_of_practice", "levels"):
             self.assertIn(len(levels), range(3, 13))
-            self.assertLessEqual(len(levels.keys() - communities[community]), 1)
+            of_community = Skill.objects.filter(pk__in=levels, communities_of_practice=community)
+            self.assertGreaterEqual(of_community.count(), len(levels) - 1)
         now = timezone.now()
         managers = UserProfile.objects.filter(is_project_manager=True).values_list("created_at", flat=True)
         volunteers = UserProfile.objects.filter(is_project_manager=False).values_list("created_at", flat=True)
@@ -121,7 +104,7 @@ class DemoTests(TestCase):
         seed(opportunities=15, volunteers=10)
         for small_rows, large_rows in zip(demo_rows(), large, strict=True):
             self.assertLessEqual(small_rows.items(), large_rows.items())
-        with patch("ctj_api.catalog.demo.seeding.BATCH_SIZE", 7):
+        with patch("ctj_api.catalog.demo.BATCH_SIZE", 7):
             seed(opportunities=60, volunteers=50)
         self.assertEqual(demo_rows(), large)
 
@@ -157,19 +140,13 @@ class DemoTests(TestCase):
     def test_maintainer_is_told_a_random_password_once_or_gives_one(self) -> None:
         """It is printed when it was given to an account; former accounts keep theirs."""
         password = seed(volunteers=1).split()[-1]
-        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
         self.assertNotIn("password", seed(volunteers=1))
-        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
         self.assertNotIn("password", seed(volunteers=2, password="second"))
-        self.assertTrue(UserProfile.objects.get(email="volunteer2@example.org").check_password("second"))
-        self.assertTrue(UserProfile.objects.get(email="volunteer1@example.org").check_password(password))
+        for place, own in ((1, password), (2, "second")):
+            self.assertTrue(UserProfile.objects.get(email=f"volunteer{place}@example.org").check_password(own))
 
-    def test_maintainer_with_a_size_out_of_range_is_refused_and_so_is_production(self) -> None:
-        """Nothing is added; accounts with well-known addresses never come into production."""
-        for name, value in product(("opportunities", "volunteers"), (-1, 1_000_001)):
-            message = f"--{name} must be from 0 to 1,000,000, not {value}."
-            with self.subTest(name, value=value), self.assertRaisesMessage(CommandError, message):
-                seed(**{name: value})
+    def test_maintainer_in_production_is_refused(self) -> None:
+        """Accounts with well-known addresses never come there."""
         message = "seed_demo runs in development only (DJANGO_DEBUG=true)"
         with self.settings(DEBUG=False), self.assertRaisesMessage(CommandError, message):
             seed()
@@ -181,7 +158,7 @@ class DemoTests(TestCase):
         counts = []
         for size in (1, 200):
             delete_demo()
-            with patch("ctj_api.catalog.demo.seeding.reset_queries"):
+            with patch("ctj_api.catalog.demo.reset_queries"):
                 counts.append(count_queries(partial(seed, opportunities=size, volunteers=size)))
         self.assertEqual(counts[0], counts[1])
         self.assertLess(counts[1], 40)
@@ -192,10 +169,9 @@ class DemoTests(TestCase):
         titles = {(area, title) for area, roles in texts["roles"].items() for title in roles}
         self.assertEqual(titles, {(role["community_of_practice"], role["title"]) for role in catalog["roles"]})
         self.assertEqual(texts["projects"].keys(), {project["name"] for project in catalog["projects"]})
-        self.assertEqual(texts["roles"].keys(), set(PracticeArea))
-        self.assertEqual(texts["communities"].keys(), set(PracticeArea))
-        self.assertEqual(texts["experiences"].keys(), set(Experience))
-        self.assertEqual(texts["work_environments"].keys(), set(WorkEnvironment))
+        of_area = dict.fromkeys(("roles", "communities"), PracticeArea)
+        for name, choices in {**of_area, "experiences": Experience, "work_environments": WorkEnvironment}.items():
+            self.assertEqual(texts[name].keys(), set(choices))
         for area, roles in texts["roles"].items():
             known = {skill["name"] for skill in catalog["skills"] if area in skill["communities_of_practice"]}
             for title, text in roles.items():

@@ -1,16 +1,18 @@
 """The skill picker: what its rows mean, and what it says of wrong ones."""
 
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
 from django.test import TestCase
+from django.urls import reverse
 
-from ctj_api.desk.forms import NO_NAME, SkillLevelsFormField
+from ctj_api.desk.forms import CHOOSE_OR_ASK, NO_NAME, SkillLevelsFormField
 from ctj_api.desk.widgets import SkillIndex
 from ctj_api.models import Skill
 
-from .common import make_cop, make_skill
+from .common import UNKNOWN_ID, count_queries, make_cop, make_opportunity, make_pm_user, make_role, make_skill
 
 
 class PickerForm(forms.Form):
@@ -60,7 +62,7 @@ class SkillPickerTests(TestCase):
 
     def test_pm_user_with_wrong_rows_is_told_each(self) -> None:
         """Each wrong row has a message of its own, and what was typed isn't lost, and is escaped."""
-        unknown = 'There is no skill "{}". Choose one from the list.'
+        unknown = f'There is no skill "{{}}". {CHOOSE_OR_ASK}'
         cases: list[tuple[list[tuple[str, str]], list[str]]] = [
             (
                 [("Reakt", "3"), ("SQL", ""), ("React", "6"), (" ", "2")],
@@ -104,6 +106,33 @@ class SkillPickerTests(TestCase):
         self.assertEqual(page.count('class="skill-row"'), 2 + 5 + 1)
         self.assertInHTML('<option value="React">Engineering, UI/UX</option>', page)
         self.assertEqual(SkillIndex().rated({"gone": 3, str(self.sql.pk): 1}), [("SQL", 1)])
+
+    def test_pm_user_rates_skills_by_their_other_names(self) -> None:
+        """A name counts before another skill's alias; the form has the aliases for the script, escaped."""
+        Skill.objects.filter(pk=self.sql.pk).update(aliases=["Structured <b>", "react"])
+        rows = [("structured <B>", "3"), ("React", "2")]
+        self.assertEqual(self.cleaned(*rows), {str(self.sql.pk): 3, str(self.react.pk): 2})
+        self.assertEqual(self.problems(("SQL", "3"), ("structured <b>", "2")), ["SQL is listed 2 times."])
+        page = str(PickerForm()["skill_levels"])
+        self.assertIn('<option value="SQL" data-aliases="Structured &lt;b&gt;\nreact\n"></option>', page)
+
+    def test_pm_user_is_suggested_what_the_role_usually_requires(self) -> None:
+        """The most frequent of its last listings first, in as many queries for many."""
+        self.client.force_login(make_pm_user())
+        role, other = make_role(), make_skill()
+        make_opportunity({make_skill(): 3})
+        for levels in ({self.sql: 1, self.react: 5, other: 2}, {self.sql: 2, other: 2}, {self.sql: 1}):
+            make_opportunity(levels, role=role)
+        url = reverse("admin:ctj_api_opportunity_volunteer_count")
+        self.assertEqual(self.client.get(url, {"role": str(role.pk)}).json()["usual"], ["SQL", other.name, "React"])
+        for nobodys in ({}, {"role": ""}, {"role": UNKNOWN_ID}, {"role": "x"}):
+            self.assertEqual(self.client.get(url, nobodys).json()["usual"], [])
+        queries = count_queries(partial(self.client.get, url, {"role": str(role.pk)}))
+        for _ in range(20):
+            make_opportunity({make_skill(): 3, self.react: 1}, role=role)
+        self.assertEqual(count_queries(partial(self.client.get, url, {"role": str(role.pk)})), queries)
+        usual = self.client.get(url, {"role": str(role.pk)}).json()["usual"]
+        self.assertEqual((usual[:3], len(usual)), (["React", "SQL", other.name], 8))
 
     def test_pm_user_changing_a_row_changes_the_field(self) -> None:
         """The same matrix in another order or case is none; wrong rows are one."""

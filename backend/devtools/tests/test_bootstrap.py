@@ -33,9 +33,7 @@ class SetupTests(unittest.TestCase):
 
     def setUp(self) -> None:
         """Give each test a project of its own, with an empty environment."""
-        folder = TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.backend = Path(folder.name)
+        self.backend = Path(self.enterContext(TemporaryDirectory()))
         self.venv, self.tools, self.python = (self.backend / name for name in (".venv", ".tools", ".python"))
         self.bin = self.backend / "bin"
         self.bin.mkdir()

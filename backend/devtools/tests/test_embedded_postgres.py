@@ -61,20 +61,11 @@ class DatabaseTestCase(unittest.TestCase):
         if self.has_cluster:
             subprocess.run(["cp", "-a", template(), self.cluster.home], check=True)
 
-    def launch(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start the command line; it is ended after the test."""
-        return self.launch_command(*COMMAND, *arguments, **environment)
-
-    def launch_command(self, *command: str, **environment: str) -> subprocess.Popen[str]:
-        """Start any command with the settings of the command line."""
-        process = subprocess.Popen(
-            command,
-            cwd=BASE_DIR,
-            env=os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def launch(self, *arguments: str, command: Any = COMMAND, **environment: str) -> subprocess.Popen[str]:
+        """Start the command line, or another command with its settings; it is ended after the test."""
+        settings = os.environ | {"DATA_DIR": str(self.data_dir), "SQL_HOST": ""} | environment
+        output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen((*command, *arguments), cwd=BASE_DIR, env=settings, **output)
         self.addCleanup(process.communicate, timeout=PATIENCE_SECONDS)
         self.addCleanup(process.terminate)
         return process
@@ -256,7 +247,7 @@ class SharedDatabaseTests(DatabaseTestCase):
         self.finish(killed)  # the command, which held the output, has ended
         self.assertIsNotNone(self.cluster.process())
         run = shlex.join([*COMMAND, "run", "--end-with-parent", *GO_ON])
-        parent = self.await_command(self.launch_command("sh", "-c", f"{run} & wait"))
+        parent = self.await_command(self.launch("-c", f"{run} & wait", command=("sh",)))
         parent.kill()
         self.assertEqual(self.finish(parent)[2], "")  # all that held the output have ended, and none had to start
         self.assertIsNone(self.cluster.process())

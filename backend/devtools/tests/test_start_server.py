@@ -1,35 +1,23 @@
-"""What ``startServer.sh``, ``manage.py`` and ``migrate_once`` say where they refuse something or lack a database."""
+"""What ``startServer.sh`` and ``manage.py`` say where they refuse something or lack a database."""
 
 import os
 import shutil
 import subprocess
 import sys
 import unittest
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.recorder import MigrationRecorder
 from django.test import TestCase
 
 from backend.environment import BASE_DIR
-from ctj_api.tests.common import PATIENCE_SECONDS
+from ctj_api.tests.common import PATIENCE_SECONDS, run
 
 
-def run(*command: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def run_command(*command: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the project to its end."""
-    return subprocess.run(
-        command,
-        check=False,
-        cwd=BASE_DIR,
-        env=os.environ | settings,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
+    environment = os.environ | settings
+    return run(*command, cwd=BASE_DIR, env=environment, stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS)
 
 
 class StartServerTests(unittest.TestCase):
@@ -37,9 +25,7 @@ class StartServerTests(unittest.TestCase):
 
     def setUp(self) -> None:
         """Give each test a checkout that is installed."""
-        folder = TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.backend = Path(folder.name)
+        self.backend = Path(self.enterContext(TemporaryDirectory()))
         self.script = shutil.copy(BASE_DIR / "startServer.sh", self.backend)
         for name in (".venv", "backend", "ctj_api", "serving"):
             (self.backend / name).symlink_to(Path(sys.prefix) if name == ".venv" else BASE_DIR / name)
@@ -49,7 +35,7 @@ class StartServerTests(unittest.TestCase):
     def refusal(self, *arguments: str, **settings: str) -> str:
         """Return what it says as it fails."""
         settings = {"PORT": "8000", "WEB_CONCURRENCY": "1", "SQL_HOST": "example.org"} | settings
-        done = run(self.script, *arguments, **settings)
+        done = run_command(self.script, *arguments, **settings)
         self.assertEqual(done.returncode, 1, done.stderr)
         return done.stderr.strip()
 
@@ -73,7 +59,7 @@ class StartServerTests(unittest.TestCase):
         """It is a developer's without .env, and its database lies elsewhere; here it ends at a wrong setting."""
         mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$0/startServer.sh"'
         developer = ("env", "-i", f"PATH={os.environ['PATH']}", "HOME=/home/dev", "WEB_CONCURRENCY=0")
-        done = run(*developer, "unshare", "--mount", "sh", "-c", mount, self.backend)
+        done = run_command(*developer, "unshare", "--mount", "sh", "-c", mount, self.backend)
         if "mount" in done.stderr:
             self.skipTest(done.stderr)
         self.assertIn("read-only: the database is in /home/dev/.local/share/civictechjobs", done.stdout)
@@ -82,24 +68,14 @@ class StartServerTests(unittest.TestCase):
 
 
 class ManageTests(TestCase):
-    """``manage.py`` without a database, or with one that a newer version of the code has migrated."""
-
-    def test_code_older_than_the_database_says_so_and_goes_on(self) -> None:
-        """As the previous version does in a rollout; an up-to-date one says nothing."""
-        for unknown in ("", "9999_future"):
-            if unknown:
-                MigrationRecorder(connection).record_applied("ctj_api", unknown)
-            errors = StringIO()
-            call_command("migrate_once", verbosity=0, stderr=errors)
-            self.assertEqual("newer than this code" in errors.getvalue(), bool(unknown))
-            self.assertIn(unknown, errors.getvalue())
+    """``manage.py`` without a database."""
 
     def test_command_without_a_database_says_how_to_get_one(self) -> None:
         """Also ``runserver``, which asks the database in a thread."""
         advice = {"migrate": "run -- .venv/bin/python manage.py migrate\n", "runserver": "(SQL_HOST)"}
         for command, host in (("migrate", ""), ("runserver", "/nowhere")):
             settings = {"SQL_HOST": host, "DATA_DIR": "/nowhere", "DJANGO_DEBUG": "true"}
-            done = run(sys.executable, "manage.py", command, **settings)
+            done = run_command(sys.executable, "manage.py", command, **settings)
             self.assertEqual(done.returncode, 1)
             self.assertIn(advice[command], done.stderr)
             self.assertNotIn("Traceback", done.stderr)

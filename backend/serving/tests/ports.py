@@ -1,9 +1,13 @@
-"""Ports for servers that are told theirs by its number."""
+"""Ports for servers that are told theirs by its number, and their processes."""
 
+import os
+import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 ADDRESS = "127.0.0.1"
 
@@ -18,3 +22,15 @@ def reserved_port() -> Iterator[int]:
         if sys.platform != "linux":
             holder.close()  # elsewhere the server could not listen on it
         yield port
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Run a command whose output is piped to us, and kill what is left of it and its children in the end."""
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **piped | options) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

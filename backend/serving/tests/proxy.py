@@ -4,8 +4,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +12,9 @@ from tempfile import TemporaryDirectory
 from unittest import SkipTest
 
 from backend.environment import BASE_DIR
+from ctj_api.tests.common import wait_until
 
-from .ports import ADDRESS, reserved_port
+from .ports import ADDRESS, reserved_port, running
 
 CADDYFILE = BASE_DIR / "Caddyfile"
 PATIENCE_SECONDS = 20
@@ -63,20 +62,8 @@ def proxy_to(port: int, **settings: str) -> Iterator[Proxy]:
             **settings,
         }
         command = [caddy, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
-        try:
+        log = (Path(folder) / "log").open("wb")
+        with log, running(command, env=os.environ | environment, stdout=log) as process:
             proxy = Proxy(https_port, Path(folder), process.pid)
-            _wait_until_there(proxy)
+            wait_until(proxy.is_there)
             yield proxy
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_there(proxy: Proxy) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not proxy.is_there():
-        if time.monotonic() > deadline:
-            raise TimeoutError("The proxy does not answer:\n" + (proxy.folder / "log").read_text(errors="replace"))
-        time.sleep(0.02)

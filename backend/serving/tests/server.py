@@ -1,7 +1,6 @@
 """Servers for tests: Gunicorn with its configuration, as ``startServer.sh`` starts it."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from django.conf import settings
 
-from serving.tests.ports import reserved_port
+from serving.tests.ports import reserved_port, running
 
 PATIENCE_SECONDS = 20
 TEST_APPLICATION = "serving.tests.server_app:application"
@@ -54,6 +53,11 @@ class Server:
         return False
 
 
+def gunicorn_after(code: str) -> tuple[str, str]:
+    """Return how to launch Gunicorn in a process that runs ``code`` before."""
+    return "-c", f"{code}\nimport runpy\nrunpy.run_module('gunicorn', run_name='__main__')"
+
+
 @contextmanager
 def started(
     *arguments: str,
@@ -66,17 +70,6 @@ def started(
     with TemporaryDirectory() as name, reserved_port() as port, (Path(name) / "log").open("wb") as log:
         folder = Path(name)
         given = {"HOST": host, "PORT": str(port), "TMPDIR": name, "GATE": str(folder / "gate"), **environment}
-        process = subprocess.Popen(
-            [sys.executable, *launch, "--config", "python:serving.gunicorn_conf", *arguments, application],
-            cwd=settings.BASE_DIR,
-            env=os.environ | given,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
+        command = [sys.executable, *launch, "--config", "python:serving.gunicorn_conf", *arguments, application]
+        with running(command, cwd=settings.BASE_DIR, env=os.environ | given, stdout=log) as process:
             yield Server(process, host, port, folder)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

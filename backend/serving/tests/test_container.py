@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import cache_from_source
@@ -21,9 +20,9 @@ from django.conf import settings
 from django.db import connection
 from django.test import SimpleTestCase, TransactionTestCase
 
-from ctj_api.tests.common import PATIENCE_SECONDS
+from ctj_api.tests.common import PATIENCE_SECONDS, run
 from ctj_api.tests.databases import new_database
-from serving.tests.ports import reserved_port
+from serving.tests.ports import reserved_port, running
 
 from .test_entrypoint import wait_until_healthy
 
@@ -61,11 +60,6 @@ def api_environment() -> dict[str, str]:
     """Return what Compose gives the API once .env.example is .env: the file's settings, and its own above them."""
     composed = services()["api"]["environment"]
     return example() | {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in composed.items()}
-
-
-def run(*command: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command with that environment and no other, and return how it went."""
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 class ComposeTests(SimpleTestCase):
@@ -133,8 +127,10 @@ class ImageTests(TransactionTestCase):
 
     def test_image_serves_with_what_compose_gives_it(self) -> None:
         """The server is healthy, serves pages and static files, and writes nothing beside its code."""
-        before = self.files()
-        with new_database("image") as database, self.served(database) as (port, process):
+        before, command = self.files(), json.loads(dockerfile_line("ENTRYPOINT "))
+        with new_database("image") as database, reserved_port() as port:
+            environment = self.environment(database) | {"PORT": str(port)}
+            process = self.enterContext(running(command, cwd=self.app, env=environment))
             wait_until_healthy(port, process)
             self.assertEqual(self.get(port, "/api/skills/")[1], b"[]")
             response, page = self.get(port, "/admin/login/")
@@ -179,27 +175,6 @@ class ImageTests(TransactionTestCase):
         environment = {**api_environment(), **self.env, "SQL_HOST": used["HOST"], "SQL_PORT": str(used["PORT"])}
         environment |= {"SQL_USER": used["USER"], "SQL_DATABASE": database}
         return {name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()}
-
-    @contextmanager
-    def served(self, database: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-        """Run the entrypoint, and give its port and process."""
-        port = self.enterContext(reserved_port())
-        process = subprocess.Popen(
-            json.loads(dockerfile_line("ENTRYPOINT ")),
-            cwd=self.app,
-            env=self.environment(database) | {"PORT": str(port)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            yield port, process
-        finally:
-            with suppress(subprocess.TimeoutExpired):
-                process.terminate()
-                process.wait(PATIENCE_SECONDS)
-            process.kill()
-            process.communicate()
 
     def healthcheck(self, port: int) -> int:
         """Return the exit code of the image's health check."""

@@ -31,9 +31,8 @@ class ConnectionTests(SimpleTestCase):
     def setUpClass(cls) -> None:
         """Start it, with the project behind it."""
         super().setUpClass()
-        cls.server = cls.enterClassContext(
-            started(REQUEST_BODY_SECONDS="2", LOG_FORMAT="json", SECURE_SSL_REDIRECT="false")
-        )
+        server = started(REQUEST_BODY_SECONDS="2", LOG_FORMAT="json", SECURE_SSL_REDIRECT="false")
+        cls.server = cls.enterClassContext(server)
         wait_until(partial(cls.server.answers, "/process"))
 
     @contextmanager

@@ -2,15 +2,16 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -19,18 +20,25 @@ from django.db import connection
 from django.test import TransactionTestCase
 from psycopg.conninfo import make_conninfo
 
+from backend.environment import data_directory
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
 from ctj_api.tests.databases import new_database
-from serving.tests.pooler import PGBOUNCER, pooler
-from serving.tests.ports import ADDRESS, reserved_port
+from devtools.embedded_postgres import Account, Cluster
+from serving.tests.ports import ADDRESS, reserved_port, running
 
 # As Django makes it before the first migration.
 RECORDED_MIGRATIONS = "CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz)"
-NO_DATABASE = [
-    "waiting for the database: connection",
-    "the database did not answer within 1 s",
-    'database "nowhere" does not exist',
-]
+NO_DATABASE = ["waiting for the database: connect", "did not answer within 1 s", '"nowhere" does not exist']
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+CONFIGURATION = """
+[databases]
+* = host={HOST} port={PORT} user={USER} password='{password}'
+[pgbouncer]
+listen_addr = {address}
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+"""
 ADVISORY_LOCKS = """
     SELECT pid FROM pg_locks JOIN pg_database ON database = pg_database.oid
     WHERE locktype = 'advisory' AND datname = current_database()
@@ -51,34 +59,15 @@ class EntrypointTests(TransactionTestCase):
             "DJANGO_ALLOWED_HOSTS": "localhost",
             "EMAIL_BACKEND": "console",
             "PASSWORD_RESET_URL": "https://jobs.example.org/reset-password",
-            "SQL_HOST": used["HOST"],
-            "SQL_PORT": str(used["PORT"]),
-            "SQL_USER": used["USER"],
-            "SQL_PASSWORD": used["PASSWORD"],
+            **{f"SQL_{name}": str(used[name]) for name in ("HOST", "PORT", "USER", "PASSWORD")},
             "SQL_DATABASE": database,
             **changes,
         }
 
-    @contextmanager
-    def started(self, database: str, *command: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, database: str, *command: str, **changes: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """Have a command run, the entrypoint by default."""
-        process = subprocess.Popen(
-            command or ("./entrypoint.sh",),
-            cwd=settings.BASE_DIR,
-            env=self.environment(database, **changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
+        environment = self.environment(database, **changes)
+        return running(command or ["./entrypoint.sh"], cwd=settings.BASE_DIR, env=environment)
 
     def connected(self, database: str, *, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
         """Return a connection to a database, which the test's end closes."""
@@ -187,6 +176,7 @@ class EntrypointTests(TransactionTestCase):
 
     def test_missing_or_unusable_setting_or_database_is_named(self) -> None:
         """It ends with 1 and a line for each setting that is missing or wrong, without a traceback."""
+        processes = "WEB_CONCURRENCY must be a number from 1 to 99, not '{}'."
         numbers = ("0", "-1", "two", "1.5", "100", "1 2")
         cases: list[tuple[dict[str, str], list[str]]] = [
             ({"DJANGO_SECRET_KEY": "", "PASSWORD_RESET_URL": ""}, ["set DJANGO_SECRET_KEY", "set PASSWORD_RESET_URL"]),
@@ -194,10 +184,7 @@ class EntrypointTests(TransactionTestCase):
             ({"DATABASE_WAIT_SECONDS": "1"}, NO_DATABASE),
             ({"PORT": "70000"}, ["PORT must be a "]),
             ({"DJANGO_SECRET_KEY_FILE": "/nowhere"}, ["DJANGO_SECRET_KEY_FILE must be a "]),
-            *(
-                ({"WEB_CONCURRENCY": number}, [f"WEB_CONCURRENCY must be a number from 1 to 99, not '{number}'."])
-                for number in numbers
-            ),
+            *(({"WEB_CONCURRENCY": number}, [processes.format(number)]) for number in numbers),
         ]
         for changes, told in cases:
             with self.subTest(changes), self.started("nowhere", **changes) as process:
@@ -229,3 +216,27 @@ def wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:
         return False
 
     wait_until(is_healthy)
+
+
+@contextmanager
+def pooler(more: str) -> Iterator[int]:
+    """Run PgBouncer as the user who may enter the folder of the database's socket, and give its port."""
+    used = connection.settings_dict
+    is_embedded = used["HOST"].startswith("/")
+    account = Cluster(data_directory()).account() if is_embedded else Account(os.geteuid())
+    with TemporaryDirectory() as folder, reserved_port() as port:
+        Path(folder).chmod(0o755)
+        file = Path(folder) / "pgbouncer.ini"
+        address = {"address": ADDRESS, "port": port, "password": used["PASSWORD"] or "none is asked for"}
+        file.write_text(CONFIGURATION.format_map(used | address) + more)
+        command = [*account.prefix, str(PGBOUNCER), "--quiet", str(file)]
+        with running(command, user=account.user, group=account.user):
+            wait_until(lambda: _answers(port))
+            yield port
+
+
+def _answers(port: int) -> bool:
+    with suppress(psycopg.OperationalError):
+        psycopg.connect(host=ADDRESS, port=port, dbname="postgres").close()
+        return True
+    return False

@@ -3,8 +3,13 @@
 import os
 import re
 import signal
-from contextlib import suppress
+import sys
+import unittest
+from contextlib import closing, suppress
+from functools import partial
+from http.client import HTTPConnection
 from ipaddress import ip_network
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +26,9 @@ from backend import __version__
 from ctj_api.models import Skill
 from ctj_api.tests.common import browser, execute, wait_until
 from ctj_api.tests.test_live_index import fresh_index
+from serving.metrics import METHODS
 
-from .server import started
+from .server import PATIENCE_SECONDS, gunicorn_after, started
 
 METRICS = "/metrics/"
 TOKEN = "token-of-the-monitoring"
@@ -30,6 +36,9 @@ PROCESSES, REQUESTS = 2, 12
 COUNTED = 'ctj_requests_total{method="GET",route="none",status="404"}'
 INSIDE = (ip_network("10.0.0.0/8"),)
 COMMIT = "0123abc"
+ROUTES = ("/nowhere/", "/api/nowhere/", "/api/auth/csrf/")
+# As on a full disk, no file may grow beyond so many bytes.
+WITH_LITTLE_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 BACKEND = Path(settings.BASE_DIR)
 ALERTS = [rule for group in yaml.safe_load((BACKEND / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 
@@ -146,13 +155,9 @@ class SeveralProcessesTests(SimpleTestCase):
 
     def setUp(self) -> None:
         """Start two, also where another server hands the folder of its own metrics down."""
-        server = started(
-            application="backend.asgi:application",
-            METRICS_TOKEN=TOKEN,
-            WEB_CONCURRENCY=str(PROCESSES),
-            PROMETHEUS_MULTIPROC_DIR="/x",
-            RELEASE_COMMIT=COMMIT,
-        )
+        environment: dict[str, Any] = {"WEB_CONCURRENCY": str(PROCESSES), "PROMETHEUS_MULTIPROC_DIR": "/x"}
+        environment |= {"METRICS_TOKEN": TOKEN, "RELEASE_COMMIT": COMMIT}
+        server = started(application="backend.asgi:application", **environment)
         self.server = self.enterContext(server)
         wait_until(lambda: self.sample("ctj_request_threads") == PROCESSES * settings.REQUEST_THREADS)
 
@@ -215,3 +220,23 @@ class SeveralProcessesTests(SimpleTestCase):
         self.server.process.terminate()
         self.server.process.wait()
         self.assertFalse(folder.exists())
+
+
+@unittest.skipUnless(sys.platform == "linux", "elsewhere no room is reserved")
+class MetricFilesTests(SimpleTestCase):
+    """A full temporary folder costs metrics, and nothing else."""
+
+    def test_server_without_room_for_metrics_serves(self) -> None:
+        """Be the disk full from the beginning or later, requests are answered, and one line in the log tells why."""
+        for limit in (60_000, 70_000):
+            launch = gunicorn_after(WITH_LITTLE_ROOM.format(limit))
+            with self.subTest(limit), started(application="backend.asgi:application", launch=launch) as server:
+                wait_until(partial(server.answers, "/nowhere/"))
+                with closing(HTTPConnection(server.host, server.port, timeout=PATIENCE_SECONDS)) as client:
+                    for route, method in product(ROUTES, (*METHODS, "BREW")):
+                        client.request(method, route, headers={"Host": "localhost"})
+                        with client.getresponse() as response:
+                            response.read()
+                            self.assertLess(response.status, 500)
+                self.assertEqual(server.log.count("have no room"), 1)
+                self.assertNotIn("was sent SIG", server.log)

@@ -9,9 +9,9 @@ import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.test import SimpleTestCase
@@ -51,25 +51,7 @@ class ProxyTests(SimpleTestCase):
         super().setUpClass()
         cls.server = cls.enterClassContext(started(REQUEST_BODY_SECONDS="2"))
         cls.proxy = cls.enterClassContext(proxy_to(cls.server.port, HEADER_TIMEOUT="2s", BODY_TIMEOUT="6s"))
-        wait_until(cls.is_served)
-
-    @classmethod
-    def is_served(cls) -> bool:
-        """Whether the server answers through the proxy."""
-        return answer_to(cls.proxy, request("/echo"))[0].status == 200
-
-    def error_of(self, data: bytes, status: int) -> dict[str, Any]:
-        """Return the error of the enveloped answer to a request under /api/."""
-        response, body = answer_to(self.proxy, data)
-        self.assertEqual((response.status, response.headers["Content-Type"]), (status, "application/json"))
-        error: dict[str, Any] = json.loads(body)["error"]
-        return error
-
-    def echoed(self, *headers: str) -> dict[str, str]:
-        """Return the headers with which a request has reached the server."""
-        _, body = answer_to(self.proxy, request("/echo", *headers))
-        found: dict[str, str] = json.loads(body)["headers"]
-        return found
+        wait_until(lambda: answer_to(cls.proxy, request("/echo"))[0].status == 200)
 
     def test_body_over_the_limit_returns_413(self) -> None:
         """The envelope stands under /api/ only; a body of the limit reaches the server."""
@@ -77,7 +59,10 @@ class ProxyTests(SimpleTestCase):
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:LIMIT], body[LIMIT:])) + b"0\r\n\r\n"
         for header, content in ((f"Content-Length: {len(body)}", body), ("Transfer-Encoding: chunked", chunks)):
             with self.subTest(header):
-                error = self.error_of(request("/api/auth/login/", header, method="POST") + content, 413)
+                data = request("/api/auth/login/", header, method="POST") + content
+                response, envelope = answer_to(self.proxy, data)
+                self.assertEqual((response.status, response.headers["Content-Type"]), (413, "application/json"))
+                error = json.loads(envelope)["error"]
                 self.assertEqual(error["code"], "bad_request")
                 self.assertIn(f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes", error["message"])
                 response, text = answer_to(self.proxy, request("/admin/login/", header, method="POST") + content)
@@ -109,7 +94,8 @@ class ProxyTests(SimpleTestCase):
     def test_forged_headers_are_not_passed_on(self) -> None:
         """The server sees the true host and address, HTTPS and a new id, whatever is claimed."""
         forged = ("X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http", "Daphne-Root-Path: /x", "Upgrade: websocket")
-        seen = [self.echoed("X-Request-ID: abc-1", *forged) for _ in range(2)]
+        data = request("/echo", "X-Request-ID: abc-1", *forged)
+        seen = [json.loads(answer_to(self.proxy, data)[1])["headers"] for _ in range(2)]
         for each in seen:
             told = [each[name] for name in ("host", "x-forwarded-for", "x-forwarded-proto")]
             self.assertEqual(told, ["localhost", "127.0.0.1", "https"])
@@ -119,7 +105,8 @@ class ProxyTests(SimpleTestCase):
     def test_metrics_are_hidden_from_outside(self) -> None:
         """Also where the proxy's own address is inside."""
         with started(METRICS_ALLOWED_NETWORKS="127.0.0.0/8", application="backend.asgi:application") as server:
-            wait_until(lambda: "ctj_requests" in metrics_of(server))
+            wait_until(partial(server.answers, "/metrics/"))
+            self.assertIn("ctj_requests", server.get("/metrics/"))
             with proxy_to(server.port) as proxy:
                 self.assertEqual(answer_to(proxy, request("/metrics/"))[0].status, 404)
 
@@ -174,13 +161,6 @@ class ProxyTests(SimpleTestCase):
             wait_until(lambda: self.server.get("/served-large") == "4")
             grown = [resident_mb(process) - old for process, old in zip(processes, before, strict=True)]
         self.assertLess(max(grown), UNREAD_MB, grown)
-
-
-def metrics_of(server: Server) -> str:
-    """Return the server's metrics, empty as long as it does not answer."""
-    with suppress(OSError):
-        return server.get("/metrics/")
-    return ""
 
 
 def resident_mb(process: int) -> float:

@@ -15,26 +15,17 @@ from datetime import datetime
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.test import SimpleTestCase
 
 from ctj_api.tests.common import wait_until
 
-from .server import PATIENCE_SECONDS, Server, started
+from .server import PATIENCE_SECONDS, Server, gunicorn_after, started
 
-WITHOUT_HEARTBEAT = """
-import runpy
-import serving.worker
-serving.worker.HEARTBEAT_SECONDS = 3600
-runpy.run_module("gunicorn", run_name="__main__")
-"""
-DYING = """
-import os, runpy
-import serving.worker
-serving.worker.DaphneWorker.run = lambda _: os.kill(os.getpid(), 9)
-runpy.run_module("gunicorn", run_name="__main__")
-"""
+WITHOUT_HEARTBEAT = gunicorn_after("import serving.worker\nserving.worker.HEARTBEAT_SECONDS = 3600")
+DYING = gunicorn_after("import os, serving.worker\nserving.worker.DaphneWorker.run = lambda _: os.kill(os.getpid(), 9)")
 
 
 class ServerProcessesTests(SimpleTestCase):
@@ -103,7 +94,7 @@ class ServerProcessesTests(SimpleTestCase):
 
     def test_processes_that_die_at_once_are_replaced_later_and_later(self) -> None:
         """Each pause is longer than the one before, and the server ends when it is told to."""
-        server = self.enterContext(started(launch=("-c", DYING), LOG_FORMAT="json"))
+        server = self.enterContext(started(launch=DYING, LOG_FORMAT="json"))
         wait_until(lambda: server.log.count("was sent SIGKILL") == 4)
         lines = [json.loads(line) for line in server.log.splitlines()]
         died = [datetime.fromisoformat(line["timestamp"]) for line in lines if "was sent SIGKILL" in line["event"]]
@@ -170,21 +161,17 @@ class ServerProcessesTests(SimpleTestCase):
     @unittest.skipUnless(sys.platform == "linux", "only Linux tells a process of its parent's death")
     def test_processes_notice_at_once_that_the_server_was_killed(self) -> None:
         """They end without waiting for the next heartbeat."""
-        server = self.start(1, launch=("-c", WITHOUT_HEARTBEAT))
-        server.kill()
+        self.start(1, launch=WITHOUT_HEARTBEAT).kill()
         wait_until(self.is_refused)
 
     def test_process_in_development_is_replaced_when_a_file_changes(self) -> None:
         """Code that can't be loaded is logged, and tried again when the file has changed."""
-        module = "serving/tests/reloaded_app.py"
-        path = Path(settings.BASE_DIR) / module
+        path = Path(settings.BASE_DIR) / "serving/tests/reloaded_app.py"
         code = "from serving.tests.server_app import application\n"
         path.write_text(code)
         self.addCleanup(path.unlink)
-        server = started(
-            application="serving.tests.reloaded_app:application", DJANGO_DEBUG="true", PYTHONDONTWRITEBYTECODE="1"
-        )
-        self.server = self.enterContext(server)
+        environment: dict[str, Any] = {"DJANGO_DEBUG": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.server = self.enterContext(started(application="serving.tests.reloaded_app:application", **environment))
         (first,) = self.wait_for_processes(1)
         wait_until(lambda: bool(path.write_text(f"{code}misspelt\n")) and "NameError" in self.server.log)
         wait_until(lambda: bool(path.write_text(code)) and self.is_there(without=first))

@@ -3,46 +3,25 @@
 import time
 from argparse import ArgumentParser
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
-from django.db.migrations.loader import MigrationLoader
 from psycopg.errors import LockNotAvailable
 
 # Any number will do, but for those of other locks.
 MIGRATE_LOCK = 6_000_028
 STEP_SECONDS = 0.2
-SESSION = {
-    # A migration that waited longer for a table would have all readers wait behind it.
-    "lock_timeout": "2s",
-    "statement_timeout": "0",
-    # The locks of one that was killed, or whose machine is gone, are free soon: PostgreSQL looks whether it is there.
-    "client_connection_check_interval": "2s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
+SESSION = Path(__file__).with_name("migrate_session.sql").read_text(encoding="utf-8")
+IN_THE_WAY = Path(__file__).with_name("migrate_waits_for.sql").read_text(encoding="utf-8")
 PROCESS = "SELECT pg_backend_pid()"
 POOLED = (
     "A connection pooler gives each transaction another session, as PgBouncer does in the modes transaction and "
     "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
     "to PostgreSQL itself: a process holds few connections."
 )
-# Tells which process of PostgreSQL holds the lock, or else has the oldest transaction.
-IN_THE_WAY = """
-    SELECT concat(
-        'Process ', pid, ' of PostgreSQL, for ', coalesce(client_addr::text, 'its machine'), ', is in the way since ',
-        date_trunc('second', CASE WHEN is_holder THEN backend_start ELSE xact_start END),
-        '. Where nobody waits for it, end it: SELECT pg_terminate_backend(', pid, ')'
-    )
-    FROM pg_stat_activity LEFT JOIN (
-        SELECT pid, true AS is_holder FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted
-    ) AS held USING (pid)
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND (is_holder OR xact_start IS NOT NULL)
-    ORDER BY is_holder, xact_start LIMIT 1
-"""
 
 
 class Command(BaseCommand):
@@ -62,21 +41,17 @@ class Command(BaseCommand):
         # The lock ends with this process. A query that waits for it would keep a migration's from ending.
         while not _ask("SELECT pg_try_advisory_lock(%s)", MIGRATE_LOCK):
             self._wait(until, "Another server migrates the database")
-        for name, value in SESSION.items():
-            _ask("SELECT set_config(%s, %s, false)", name, value)
-        self._migrate(until, options["verbosity"])
-        self._warn_of_unknown_migrations()
-
-    def _migrate(self, until: float, verbosity: int) -> None:
-        while True:
+        with connection.cursor() as cursor:
+            cursor.execute(SESSION)
+        is_migrated = False
+        while not is_migrated:
             try:
-                call_command("migrate", interactive=False, verbosity=verbosity)
+                call_command("migrate", interactive=False, verbosity=options["verbosity"])
+                is_migrated = True
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
                 self._wait(until, "A table is in use")
-            else:
-                return
 
     def _wait(self, until: float, situation: str) -> None:
         """Tell once what is waited for and who is in the way; raises ``CommandError`` when it is late."""
@@ -87,18 +62,6 @@ class Command(BaseCommand):
             self.stderr.write(f"Waiting ... {told}")
             self._told = told
         time.sleep(STEP_SECONDS)
-
-    def _warn_of_unknown_migrations(self) -> None:
-        """Say so where the database is newer than this code, which goes on serving while a newer version rolls out."""
-        loader = MigrationLoader(connection)
-        applied = {key for key in loader.applied_migrations if key[0] in loader.migrated_apps}
-        unknown = sorted(applied - loader.disk_migrations.keys())
-        if unknown:
-            names = ", ".join(f"{app}.{name}" for app, name in unknown)
-            self.stderr.write(
-                f"The database is newer than this code, which lacks its migrations {names}. The server starts all the "
-                "same, as in a rollout. Otherwise update this code, or reverse them with the code that has them."
-            )
 
 
 def _check_session() -> None:
@@ -111,7 +74,6 @@ def _check_session() -> None:
 
 
 def _ask(query: str, *parameters: int | str, using: Any = connection) -> Any:
-    """Return the first value of the first row, if there is one."""
     with using.cursor() as cursor:
         cursor.execute(query, parameters)
         row = cursor.fetchone()

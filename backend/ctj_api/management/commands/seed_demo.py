@@ -7,9 +7,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ctj_api.catalog.demo.seeding import DemoSeeder, prepare_catalog
-
-MAX_ROWS = 1_000_000
+from ctj_api.catalog.demo import Demo
 
 
 class Command(BaseCommand):
@@ -30,22 +28,17 @@ class Command(BaseCommand):
         parser.add_argument("--password", metavar="P", help="of the added accounts; default: a random one, printed")
 
     def handle(self, *args: Any, password: str | None, **options: Any) -> None:
-        """Add the rows; raises ``CommandError`` in production and for a size out of range."""
+        """Add the rows; raises ``CommandError`` in production."""
         if not settings.DEBUG:
             raise CommandError(
                 "seed_demo runs in development only (DJANGO_DEBUG=true): "
                 "its accounts have well-known addresses and share one password."
             )
-        for name in ("opportunities", "volunteers"):
-            if not 0 <= options[name] <= MAX_ROWS:
-                raise CommandError(f"--{name} must be from 0 to {MAX_ROWS:,}, not {options[name]}.")
-        opportunities, volunteers, seed = options["opportunities"], options["volunteers"], options["seed"]
         used = secrets.token_urlsafe(12) if password is None else password
-        seeder = DemoSeeder(prepare_catalog(seed), seed, make_password(used))
-        added_managers, added_volunteers, added_opportunities = seeder.add(opportunities, volunteers)
+        demo = Demo(options["seed"], make_password(used))
+        managers, volunteers, listings = demo.add(options["opportunities"], options["volunteers"])
         self.stdout.write(
-            f"Demo: {added_opportunities} opportunities, {added_managers} project managers "
-            f"and {added_volunteers} volunteers added."
+            f"Demo: {listings} opportunities, {managers} project managers and {volunteers} volunteers added."
         )
-        if password is None and added_managers + added_volunteers:
+        if password is None and managers + volunteers:
             self.stdout.write(f"The added accounts have the password {used}")

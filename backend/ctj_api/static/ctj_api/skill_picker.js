@@ -1,7 +1,8 @@
 /*
- * Makes the rows of the skill picker convenient: finds skills as the API's search does, grouped by community, and by
- * their descriptions only where no name holds what is typed, adds and removes rows, keeps skills from being chosen
- * twice, and says how many volunteers there are for the rows.
+ * Makes the rows of the skill picker convenient: finds skills as the API's search does, grouped by community, that of
+ * the chosen role first, and by their descriptions only where no name or alias holds what is typed; suggests what other
+ * listings of the role require; adds and removes rows, keeps skills from being chosen twice, and says how many
+ * volunteers there are for the rows.
  * The text field follows the combobox pattern of the WAI-ARIA Authoring Practices (list autocomplete with manual
  * selection). Without this script the rows are an ordinary form.
  */
@@ -21,9 +22,12 @@
       this.template = root.querySelector("template");
       this.skills = [...root.querySelectorAll("datalist option")].map((option) => ({
         name: option.value,
+        aliases: option.dataset.aliases?.trim().split("\n") ?? [],
         communities: option.textContent ? option.textContent.split(", ") : [NO_COMMUNITY],
       }));
-      this.names = new Map(this.skills.map(({ name }) => [fold(name), name]));
+      const aliases = this.skills.flatMap(({ name, aliases }) => aliases.map((alias) => [fold(alias), name]));
+      this.names = new Map([...aliases, ...this.skills.map(({ name }) => [fold(name), name])]);
+      this.usual = root.querySelector(".skill-usual");
       this.added = 0;
       this.all = new Set();
       for (const element of [...this.rows.children]) {
@@ -39,7 +43,10 @@
       if (!this.rows.children.length) {
         this.add();
       }
-      root.closest("form").addEventListener("restore", ({ detail }) => this.restore(detail));
+      const form = root.closest("form");
+      this.role = form.elements.role;
+      this.role?.addEventListener("change", () => this.count());
+      form.addEventListener("restore", ({ detail }) => this.restore(detail));
       this.count();
     }
 
@@ -76,8 +83,50 @@
       const chosen = this.chosenBesides(field);
       const skills = this.skills.filter(({ name }) => (names?.has(name) ?? true) && !chosen.has(fold(name)));
       const words = fold(text).split(/\s+/);
-      const named = skills.filter(({ name }) => words.every((word) => fold(name).includes(word)));
+      const holds = (name) => words.every((word) => fold(name).includes(word));
+      const named = skills
+        .map((skill) => ({ ...skill, foundBy: [skill.name, ...skill.aliases].find(holds) }))
+        .filter(({ foundBy }) => foundBy);
       return named.length ? named : skills;
+    }
+
+    /* The skills by community, that of the chosen role first. */
+    grouped(skills) {
+      const first = this.role?.selectedOptions[0]?.closest("optgroup")?.label;
+      const groups = new Map();
+      for (const skill of skills) {
+        const community = skill.communities.includes(first) ? first : skill.communities[0];
+        groups.set(community, [...(groups.get(community) ?? []), skill]);
+      }
+      return [...groups].sort(([a], [b]) => (b === first) - (a === first) || (a < b ? -1 : 1));
+    }
+
+    /* What isn't offered is retired. */
+    suggest(names) {
+      const buttons = names.filter((name) => this.names.has(fold(name))).map((name) => this.usualButton(name));
+      this.usual.replaceChildren("Listings of this role often require: ", ...buttons);
+      this.showUsual();
+    }
+
+    /* Hides what is chosen already. The buttons stay, for one may be about to be clicked. */
+    showUsual() {
+      const chosen = this.chosenBesides(null);
+      const buttons = [...this.usual.querySelectorAll("button")];
+      buttons.forEach((button) => (button.hidden = chosen.has(fold(button.value))));
+      this.usual.hidden = buttons.every(({ hidden }) => hidden);
+    }
+
+    usualButton(name) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.value = name;
+      button.textContent = name;
+      button.setAttribute("aria-label", `Add ${name}`);
+      button.addEventListener("click", () => {
+        const row = [...this.all].find(({ field }) => !field.value) ?? this.add();
+        row.choose(name);
+      });
+      return button;
     }
 
     async search(text) {
@@ -92,6 +141,7 @@
     changed() {
       this.root.dispatchEvent(new Event("change", { bubbles: true }));
       this.all.forEach((row) => row.check());
+      this.showUsual();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.count(), COUNT_DELAY);
     }
@@ -102,7 +152,8 @@
       }
       this.asked?.abort();
       this.asked = new AbortController();
-      const query = new URLSearchParams();
+      const role = this.role?.value;
+      const query = new URLSearchParams(role && role !== this.suggestedFor ? { role } : {});
       for (const row of this.all) {
         if (row.field.value && row.level.value && !row.problem()) {
           query.append("skill_levels_name", row.field.value);
@@ -111,7 +162,12 @@
       }
       try {
         const answer = await fetch(`${this.root.dataset.countUrl}?${query}`, { signal: this.asked.signal });
-        this.status.textContent = answer.ok ? (await answer.json()).text : "";
+        const { text, usual } = answer.ok ? await answer.json() : { text: "", usual: [] };
+        this.status.textContent = text;
+        if (role !== this.suggestedFor) {
+          this.suggestedFor = role;
+          this.suggest(usual);
+        }
       } catch (error) {
         if (error.name !== "AbortError") {
           this.status.textContent = "";
@@ -176,17 +232,15 @@
         return;
       }
       this.search = null;
-      const groups = new Map();
-      for (const skill of skills) {
-        const [community] = skill.communities;
-        groups.set(community, [...(groups.get(community) ?? []), skill]);
-      }
       this.options = [];
       this.list.replaceChildren(
-        ...[...groups.keys()].sort().map((community) => this.group(community, groups.get(community))),
+        ...this.picker.grouped(skills).map(([community, members]) => this.group(community, members)),
       );
       this.activate(-1);
       this.show(this.options.length > 0);
+      if (this.values() !== this.refused) {
+        this.tell(skills.length ? "" : this.problem());
+      }
     }
 
     group(community, skills) {
@@ -198,17 +252,19 @@
       const group = document.createElement("ul");
       group.setAttribute("role", "group");
       group.setAttribute("aria-labelledby", heading.id);
-      group.append(heading, ...skills.map((skill) => this.option(skill)));
+      group.append(heading, ...skills.map((skill) => this.option(skill, community)));
       return group;
     }
 
-    option({ name, communities }) {
+    option({ name, communities, foundBy = name }, community) {
       const option = document.createElement("li");
       option.id = `${this.list.id}_${this.options.length}`;
       option.setAttribute("role", "option");
       option.setAttribute("aria-selected", "false");
       option.dataset.name = name;
-      option.textContent = communities.length > 1 ? `${name} (also ${communities.slice(1).join(", ")})` : name;
+      const others = communities.filter((each) => each !== community);
+      const note = foundBy === name ? others.length && `also ${others.join(", ")}` : foundBy;
+      option.textContent = note ? `${name} (${note})` : name;
       this.options.push(option);
       return option;
     }
@@ -328,7 +384,7 @@
     problem() {
       const name = this.field.value;
       if (name && !this.picker.names.has(fold(name))) {
-        return `There is no skill “${name}”. Choose one from the list.`;
+        return `There is no skill “${name}”. Choose one from the list, or ask an administrator to add it.`;
       }
       return this.picker.chosenBesides(this.field).has(fold(name)) ? `${name} is listed already.` : "";
     }

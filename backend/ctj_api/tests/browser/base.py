@@ -158,7 +158,20 @@ class BrowserTestCase(StaticLiveServerTestCase):
         page.goto(reverse("admin:login"))
         page.get_by_label("E-mail address").fill(user.email)
         page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("button", name="Sign in").click()
+
+    def count_clicks(self, page: Page) -> list[str]:
+        """Return a list that gets a text for each press of the mouse from now on; ``select_option`` presses nothing."""
+        clicks: list[str] = []
+
+        def tell_click(pressed: str) -> None:
+            clicks.append(pressed)
+
+        page.expose_function("tellClick", tell_click)
+        listen = "addEventListener('pointerdown', ({ target }) => tellClick(target.outerHTML.slice(0, 99)), true)"
+        page.add_init_script(listen)
+        page.evaluate(listen)
+        return clicks
 
     def assert_no_problems(self) -> None:
         """Fail with what the pages have done wrong so far, after waiting for the answers that are under way."""

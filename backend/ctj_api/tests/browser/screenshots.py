@@ -89,7 +89,7 @@ class Screenshots(BrowserTestCase):
     def test_take_the_history(self) -> None:
         """After three changes."""
         listing = Opportunity.objects.filter(created_by=self.pm, status="draft")[0]
-        for change in ("Save and publish", "Save and put on hold"):
+        for change in ("Publish", "Put on hold"):
             self.page.goto(change_url(listing))
             self.page.get_by_role("button", name=change).click()
         self.page.goto(change_url(listing))

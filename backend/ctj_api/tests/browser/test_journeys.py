@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from django.urls import reverse
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -20,7 +21,7 @@ from ctj_api.tests.common import (
     make_skill,
 )
 
-from .base import NARROW, BrowserTestCase
+from .base import NARROW, WIDE, BrowserTestCase
 
 ADD = reverse("admin:ctj_api_opportunity_add")
 LIST = reverse("admin:ctj_api_opportunity_changelist")
@@ -92,40 +93,58 @@ class OpportunityJourneyTests(JourneyTestCase):
     """From nothing to a published listing, in several ways."""
 
     def test_pm_user_posts_publishes_finds_people_and_holds(self) -> None:
-        """The public API reflects each step."""
+        """The public API reflects each step; it takes ten presses of the mouse, the sign-in among them."""
         for number in range(12):
             make_regular_user({self.skills["React"]: number % 5 + 1, self.skills["SQL"]: 2}, first_name="Vera")
         page = self.open_page()
-        page.goto("/admin/")
+        clicks = self.count_clicks(page)
         self.sign_in_by_form(page, self.pm)
         expect(page.get_by_role("heading", name="Your opportunities")).to_be_visible()
         page.get_by_role("link", name="Add opportunity").click()
-        page.get_by_label("Project").select_option("VRMS")
-        page.get_by_label("Role").select_option("Front End Developer")
-        page.get_by_label("Description").fill("Help us to build it.")
+        expect(page.get_by_label("Project")).to_be_focused()
+        for typed in ("VRMS", "Front", "Help us to build it."):
+            page.keyboard.type(typed)
+            page.keyboard.press("Tab")
         for number, (name, level) in enumerate(REQUIRED.items()):
             if number:
                 page.get_by_role("button", name="Add a skill").click()
-            choose_skill(page, number, name.lower()[:4], name, level)
+            row(page, number).get_by_label("Skill", exact=True).press_sequentially(name.lower()[:4])
+            page.get_by_role("option", name=name, exact=True).click()
+            page.keyboard.type(str(level))
         expect(page.get_by_text("No volunteer meets all of these requirements, 12 meet them in part.")).to_be_visible()
-        page.get_by_role("button", name="Save", exact=True).click()
-        expect(page.get_by_text("was added successfully")).to_be_visible()
-        self.assertEqual(self.listed(), [])
-
-        page.get_by_role("link", name="Front End Developer", exact=True).click()
-        page.get_by_role("button", name="Save and publish").click()
+        page.get_by_role("button", name="Publish").click()
+        expect(page).to_have_url(re.compile("#who-fits$"))
+        self.assertEqual(len(clicks), 10, clicks)
         [public] = self.listed()
-        self.assertEqual(public["status"], "open")
+        self.assertEqual((public["status"], public["body"]), ("open", "Help us to build it."))
         self.assertEqual({skill["name"]: skill["level"] for skill in public["skills_required"]}, REQUIRED)
-
-        page.get_by_role("link", name="Front End Developer", exact=True).click()
+        expect(page.get_by_text("was published.")).to_be_visible()
         best = page.locator("#who-fits tbody tr")
         expect(best).to_have_count(10)
         expect(best.first).to_contain_text("React: met (5)")
         expect(best.first).to_contain_text("TypeScript: missing (4)")
-        page.get_by_role("button", name="Save and put on hold").click()
-        expect(page.get_by_text("On hold", exact=True).first).to_be_visible()
+        page.get_by_role("button", name="Put on hold").click()
+        expect(page.get_by_text("was put on hold.")).to_be_visible()
         self.assertEqual(self.listed()[0]["status"], "on_hold")
+
+    def test_pm_user_duplicates_and_publishes_with_four_clicks(self) -> None:
+        """From the sign-in on; the second says all that the first does."""
+        required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
+        original = make_opportunity(required, created_by=self.pm, meeting_times=WEEK, body="One.\n\nTwo.")
+        page = self.open_page()
+        clicks = self.count_clicks(page)
+        self.sign_in_by_form(page, self.pm)
+        page.get_by_role("link", name=original.role.title, exact=True).click()
+        page.get_by_role("link", name="Duplicate").click()
+        expect(page.get_by_text("A duplicate of")).to_be_visible()
+        expect(page.get_by_text("10 of at most 20,000 letters")).to_be_visible()
+        page.get_by_role("button", name="Publish").click()
+        expect(page.get_by_text("was published.")).to_be_visible()
+        self.assertEqual(len(clicks), 4, clicks)
+        one, two = self.listed()
+        self.assertEqual(one.keys(), two.keys())
+        for name in one.keys() - {"id", "skills_required_matrix", "created_at", "updated_at"}:
+            self.assertEqual(one[name], two[name], name)
 
     def test_pm_user_posts_by_keyboard_only(self) -> None:
         """Project, role, description, two skills, a weekly meeting, and the button that publishes."""
@@ -153,9 +172,9 @@ class OpportunityJourneyTests(JourneyTestCase):
         tab_to(page, "Add a meeting")
         for key in ("Enter", "W", "Tab", *"0700P", "Tab", "Tab", *"0830P", "Tab", "Tab", *"Team"):
             keyboard.press(key)
-        tab_to(page, "Save and publish")
+        tab_to(page, "Publish")
         keyboard.press("Enter")
-        expect(page.get_by_text("was added successfully")).to_be_visible()
+        expect(page.get_by_text("was published.")).to_be_visible()
         [public] = self.listed()
         self.assertEqual(
             {skill["name"]: skill["level"] for skill in public["skills_required"]}, {"JavaScript": 4, "Figma": 1}
@@ -163,7 +182,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         self.assertEqual(public["meeting_times"], {"timezone": "America/Los_Angeles", "slots": [WEDNESDAY]})
 
     def test_pm_user_posts_on_a_phone(self) -> None:
-        """Nothing stands out of the window, also with the suggestions open."""
+        """Nothing stands out of the window, also with the suggestions open; Enter publishes."""
         page = self.open_page(user=self.pm, width=NARROW)
         page.goto(LIST)
         page.get_by_role("link", name="Add opportunity").click()
@@ -176,8 +195,8 @@ class OpportunityJourneyTests(JourneyTestCase):
         self.assert_no_horizontal_scrolling(page)
         self.assert_accessible(page)
         choose_skill(page, 0, "sql", "SQL", 2)
-        page.get_by_role("button", name="Save and publish").click()
-        expect(page.get_by_text("was added successfully")).to_be_visible()
+        page.get_by_label("Hours a week").press("Enter")
+        expect(page.get_by_text("was published.")).to_be_visible()
         self.assert_no_horizontal_scrolling(page)
         self.assertEqual(self.listed()[0]["skills_required"][0]["name"], "SQL")
         self.assertEqual(self.listed()[0]["meeting_times"]["slots"], [WEDNESDAY])
@@ -233,12 +252,37 @@ class OpportunityJourneyTests(JourneyTestCase):
         for title in ("Designer", "Developer", "Writer"):
             make_opportunity(created_by=self.pm, role=make_role(title=title))
         page = self.open_page(user=self.pm)
-        page.goto("/admin/")
-        run_action(page, "Close", "Designer", "Writer")
+        page.goto(f"{LIST}?posted_by=me")
+        run_action(page, "Close listing", "Designer", "Writer")
         expect(page.get_by_text("2 listings were closed.")).to_be_visible()
+        page.get_by_text("Filter: Me").click()
         page.get_by_role("link", name="Archive").click()
         expect(page.locator("#result_list tbody tr")).to_have_count(2)
         self.assertEqual(sorted(listing["status"] for listing in self.listed()), ["closed", "closed", "open"])
+
+    def test_pm_user_writes_to_the_best_volunteer(self) -> None:
+        """With four clicks or fewer from the sign-in, on a telephone as well; a wide list shows twelve at once."""
+        required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
+        *_, listing = (make_opportunity(required, created_by=self.pm) for _ in range(12))
+        best = make_regular_user(required, first_name="Vera")
+        make_regular_user({self.skills["SQL"]: 1})
+        for width in (WIDE, NARROW):
+            with self.subTest(width=width):
+                page = self.open_page(width=width)
+                page.goto(reverse("admin:login"))
+                clicks = self.count_clicks(page)
+                self.sign_in_by_form(page, self.pm)
+                page.get_by_role("link", name="All of yours").click()
+                row_of = page.locator("#result_list tbody tr")
+                expect(row_of.nth(11 if width == WIDE else 4)).to_be_in_viewport(ratio=1)
+                row_of.first.get_by_role("link", name="2 1 meets all").click()
+                self.assert_no_horizontal_scrolling(page)
+                mail = page.get_by_role("link", name="Write to the best Vera")
+                mail.evaluate("link => link.addEventListener('click', event => event.preventDefault())")
+                mail.click()
+                self.assertIn(f"mailto:{best.email}?", str(mail.get_attribute("href")))
+                self.assertIn(quote(str(listing)), str(mail.get_attribute("href")))
+                self.assertLessEqual(len(clicks), 4)
 
 
 class SkillPickerTests(JourneyTestCase):

@@ -45,7 +45,7 @@ class UnsavedFormTests(JourneyTestCase):
         self.save.click()
         self.page.get_by_label("E-mail address").fill(user.email)
         self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Log in").click()
+        self.page.get_by_role("button", name="Sign in").click()
         expect(self.description).to_have_value("Stored.")
         self.page.wait_for_load_state()
 
@@ -73,8 +73,8 @@ class UnsavedFormTests(JourneyTestCase):
         page.keyboard.press("Enter")
         expect(page.get_by_label("Project")).to_be_focused()
         self.assert_skills(Figma="1", SQL="4")
-        page.get_by_role("button", name="Save and publish").click()
-        expect(page.get_by_text("was added successfully")).to_be_visible()
+        page.get_by_role("button", name="Publish").click()
+        expect(page.get_by_text("was published.")).to_be_visible()
         self.assertEqual([skill["level"] for skill in self.listed()[0]["skills_required"]], [4, 1])
         self.assertEqual(self.listed()[0]["meeting_times"]["slots"], [WEDNESDAY])
         page.go_back()
@@ -178,7 +178,7 @@ class UnsavedFormTests(JourneyTestCase):
         account = make_regular_user({self.skills["SQL"]: 2})
         forms = (
             (reverse("admin:ctj_api_userprofile_change", args=[account.pk]), "First name", "Project manager"),
-            (reverse("admin:ctj_api_skill_add"), "Name", "Engineering"),
+            (reverse("admin:ctj_api_skill_add"), "Name:", "Engineering"),
         )
         for path, field, box in forms:
             with self.subTest(path):

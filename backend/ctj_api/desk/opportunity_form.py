@@ -1,0 +1,131 @@
+"""The form of a listing in the admin, its preview, and the page where it is given to a colleague."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.forms import model_to_dict
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import escape, format_html
+
+from ctj_api.enums import SkillLevel
+from ctj_api.models import Opportunity, SkillMatrix
+from ctj_api.serializers import OpportunityReadSerializer
+
+from .departure import give_listings
+from .display import week_text
+from .forms import NewAuthorForm, OpportunityForm, pressed_step
+from .site import DeskAdmin, answered
+from .transitions import PUBLISH
+
+DUPLICATED = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
+NOBODY = "nobody, who posted it has left"
+LIST = "admin:ctj_api_opportunity_changelist"
+
+
+class OpportunityFormPages(DeskAdmin[Opportunity]):
+    """The pages of one listing."""
+
+    form = OpportunityForm
+    readonly_fields = ("owner_address", "created_at", "updated_at", "opened_at", "filled_at")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Opportunity | None = None) -> Any:
+        """Return the groups of fields; the first says whose address is public."""
+        owner = obj.created_by if obj else request.user
+        whose = "your" if owner == request.user else "the owner's"
+        address = f"Volunteers see {whose} address: {owner or NOBODY}."
+        groups = [
+            ("What", {"fields": ("project", "role", "body"), "description": escape(address)}),
+            ("Who for", {"fields": ("min_experience_required",)}),
+            ("Skills", {"fields": ("skill_levels",)}),
+            ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
+        ]
+        return [*groups, ("Owner and dates", {"fields": self.readonly_fields})] if obj else groups
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what a new listing begins with: nothing, or what the listing says that it duplicates."""
+        if "duplicate" not in request.GET:
+            given = super().get_changeform_initial_data(request)
+            return {name: value for name, value in given.items() if name in DUPLICATED}
+        original = self._stored(request, request.GET["duplicate"])
+        messages.info(request, f"A duplicate of “{original}”. Nothing is stored until you save it.")
+        levels, meetings = original.skills_required_matrix.levels, original.meeting_times
+        return {**model_to_dict(original, DUPLICATED), "skill_levels": levels, "weekly_meetings": meetings}
+
+    def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
+        """Save the listing with its skill matrix and the pressed step, and stamp a new one with who posts it.
+
+        One that is changed was locked with its form, so before its matrix: the order of the API.
+        """
+        if change and not form.has_changed() and not form.pressed:
+            return
+        matrix = obj.skills_required_matrix if change else None
+        obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
+        obj.meeting_times = form.cleaned_data["weekly_meetings"]
+        if form.pressed:
+            obj.status = form.pressed.target
+        if not change:
+            obj.created_by_id = request.user.pk
+        super().save_model(request, obj, form, change)
+
+    def response_add(self, request: HttpRequest, obj: Opportunity, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Tell of the new listing, or of the step that was taken with it."""
+        if pressed_step(request.POST):
+            return self.response_change(request, obj)
+        return super().response_add(request, obj, *args, **kwargs)
+
+    def response_change(self, request: HttpRequest, obj: Opportunity) -> HttpResponse:
+        """Tell of the change, or of the step that was taken; what was published leads to who fits."""
+        step = pressed_step(request.POST)
+        if step is None:
+            return super().response_change(request, obj)
+        url = reverse("admin:ctj_api_opportunity_change", args=[obj.pk])
+        messages.success(request, format_html('“<a href="{}">{}</a>” was {}.', url, obj, step.done))
+        if step != PUBLISH:
+            return self.response_post_save_change(request, obj)
+        filters: dict[str, Any] = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
+        return redirect(f"{add_preserved_filters(filters, url)}#who-fits")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages, with the one that gives a listing away."""
+        give = self.admin_site.admin_view(self.give_view)
+        return [path("<path:object_id>/give/", give, name="ctj_api_opportunity_give"), *super().get_urls()]
+
+    @answered
+    def give_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for the address of the project manager who gets the listing, or give it to them."""
+        listing = self._stored(request, object_id)
+        if not self.has_change_permission(request, listing):
+            raise PermissionDenied
+        form = NewAuthorForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid() or form.cleaned_data["new_author"] is None:
+            context = {**self.admin_site.each_context(request), "form": form, "chosen": [listing]}
+            return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
+        new_author = form.cleaned_data["new_author"]
+        given = Opportunity.objects.filter(pk=listing.pk).exclude(created_by=new_author)
+        give_listings(request.user, given, new_author)
+        messages.success(request, f"“{listing}” belongs to {new_author} now.")
+        return redirect(LIST)
+
+    def _stored(self, request: HttpRequest, object_id: str) -> Opportunity:
+        listing = self.get_object(request, object_id)
+        if listing is None:
+            raise ValidationError("This listing is not there. Perhaps it was deleted?")
+        return listing
+
+    @admin.display(description="owner")
+    def owner_address(self, listing: Opportunity) -> str:
+        """Return the name and the address of the owner."""
+        author = listing.created_by
+        return f"{author.get_full_name()} {author}".strip() if author else NOBODY
+
+
+def preview(listing: Opportunity) -> dict[str, Any]:
+    """Return what volunteers read of a listing, which is what the API tells of it, in words."""
+    told = OpportunityReadSerializer(listing).data
+    skills = [{**skill, "words": SkillLevel(skill["level"]).label} for skill in told["skills_required"]]
+    return {**told, "listing": listing, "skills": skills, "meetings": week_text(listing.meetings)}
