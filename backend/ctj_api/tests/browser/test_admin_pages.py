@@ -94,7 +94,7 @@ class AdminPageTests(BrowserTestCase):
         yield from (self.foreign, self.listings)
 
     def look_at(self, page: Page) -> None:
-        """Check the page that is open: wide and narrow in light colors, and the contrast of the dark ones; it is calm."""
+        """Check the page that is open: wide and narrow, light and dark, and that it is calm."""
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDE, "height": HEIGHT})
         self.assert_accessible(page)
