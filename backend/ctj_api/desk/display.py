@@ -4,6 +4,7 @@ import calendar
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Func, TextField
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -31,6 +32,18 @@ def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> 
         names = ", ".join(f"{name} {level}" for name, level in more)
         chips += format_html('<li class="more" title="{}">+{} more</li>', names, len(more))
     return format_html('<ul class="chips">{}</ul>', chips) if chips else "none"
+
+
+def community_names(communities: Iterable[Any]) -> SafeString:
+    """Return the names of communities, each beside its colour."""
+    named = ((each.practice_area, each.name) for each in communities)
+    return format_html_join(" ", '<span class="community community-{}">{}</span>', named)
+
+
+@admin.display(description="community of practice", ordering="community_of_practice")
+def community_of(row: Any) -> str:
+    """Return the community of a role or of a user."""
+    return community_names(filter(None, [row.community_of_practice])) or "-"
 
 
 def status_word(value: str, label: str) -> SafeString:

@@ -23,6 +23,7 @@ from .site import DeskAdmin, answered
 from .transitions import PUBLISH
 
 DUPLICATED = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
+CONDITIONS = ("min_experience_required", "min_hours_required", "work_environment")
 NOBODY = "nobody, who posted it has left"
 LIST = "admin:ctj_api_opportunity_changelist"
 
@@ -39,12 +40,11 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         whose = "your" if owner == request.user else "the owner's"
         address = f"Volunteers see {whose} address: {owner or NOBODY}."
         groups = [
-            ("What", {"fields": ("project", "role", "body"), "description": escape(address)}),
-            ("Who for", {"fields": ("min_experience_required",)}),
+            ("What", {"fields": (("project", "role"), "body"), "description": escape(address)}),
             ("Skills", {"fields": ("skill_levels",)}),
-            ("Conditions", {"fields": ("min_hours_required", "work_environment", "weekly_meetings")}),
+            ("Conditions", {"fields": (CONDITIONS, "weekly_meetings")}),
         ]
-        return [*groups, ("Owner and dates", {"fields": self.readonly_fields})] if obj else groups
+        return [*groups, ("Owner and dates", {"fields": (self.readonly_fields,)})] if obj else groups
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return what a new listing begins with: nothing, or what the listing says that it duplicates."""

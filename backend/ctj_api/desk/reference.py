@@ -16,7 +16,7 @@ from ctj_api.models import CatalogModel, CommunityOfPractice, Project, Role, Ski
 from ctj_api.querysets import is_administrator
 from ctj_api.validators import lower_name
 
-from .display import week_text
+from .display import community_of, week_text
 from .forms import VersionedForm
 from .site import DeskAdmin
 
@@ -117,7 +117,7 @@ class RoleAdmin(CatalogAdmin[Role], ViewOnlyAdmin[Role]):
     """The roles of all communities. What is ours is in which community a title of PeopleDepot is."""
 
     form = RoleForm
-    list_display = ("title", "community_of_practice")
+    list_display = ("title", community_of)
     list_filter = (("community_of_practice", CommunityFilter), StateFilter)
     list_select_related = ("community_of_practice",)
     search_fields = ("title",)

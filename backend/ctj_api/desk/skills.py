@@ -20,6 +20,7 @@ from ctj_api.catalog.merging import merge_skills
 from ctj_api.models import Skill
 from ctj_api.querysets import Usage
 
+from .display import community_names
 from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
@@ -80,7 +81,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
     @admin.display(description="communities of practice")
     def practice_areas(self, skill: Skill) -> str:
         """Return the names of the communities."""
-        return ", ".join(community.name for community in skill.communities_of_practice.all())
+        return community_names(skill.communities_of_practice.all())
 
     @admin.display(description="Opportunities", ordering="opportunity_count")
     def opportunities(self, skill: Any) -> Any:

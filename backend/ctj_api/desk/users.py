@@ -18,7 +18,7 @@ from ctj_api.models import Opportunity, SkillMatrix, UserProfile
 from ctj_api.querysets import LAST_ADMINISTRATOR, is_administrator
 
 from .departure import give_listings
-from .display import week_text
+from .display import community_of, week_text
 from .forms import NewAuthorForm, UserProfileForm
 from .history import change_of, log_changes
 from .reauthentication import ask_password
@@ -37,7 +37,7 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
     list_display = (
         "email",
         "full_name",
-        "community_of_practice",
+        community_of,
         "project_manager",
         "administrator",
         "is_active",
@@ -56,10 +56,10 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         "created_at",
     )
     fieldsets = (
-        (None, {"fields": IDENTITY}),
+        (None, {"fields": (IDENTITY,)}),
         ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser", "user_permissions")}),
         ("Qualifier", {"fields": QUALIFIER}),
-        ("Dates", {"fields": ("last_login", "created_at")}),
+        ("Dates", {"fields": (("last_login", "created_at"),)}),
     )
 
     def has_view_permission(self, request: HttpRequest, obj: UserProfile | None = None) -> bool:

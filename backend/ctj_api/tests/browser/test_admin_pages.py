@@ -31,6 +31,23 @@ from .base import NARROW, WIDE, BrowserTestCase
 HEIGHT = 800
 NO_PAGES = {"view_on_site", "login", "logout"}
 
+# What is loud: capitals or letters below 12 px in headings and buttons, a second button in the brand's colour, and
+# the end of a form that can't be seen without scrolling.
+LOUD = """() => {
+  const style = (element) => getComputedStyle(element);
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.backgroundColor = "var(--brand)";
+  const brand = style(probe).backgroundColor;
+  probe.remove();
+  const all = (selector) => [...document.querySelectorAll(selector)].filter((element) => element.checkVisibility());
+  return [
+    ...all("h1, h2, h3, h4, caption, legend, summary, th, button, .button, [type=submit]").filter((element) =>
+      style(element).textTransform === "uppercase" || parseFloat(style(element).fontSize) < 12),
+    ...all("a, button, input").filter((element) => style(element).backgroundColor === brand).slice(1),
+    ...all(".form-end").filter((element) => element.getBoundingClientRect().bottom > innerHeight),
+  ].map((element) => element.outerHTML.slice(0, 200));
+}"""
+
 
 class AdminPageTests(BrowserTestCase):
     """What is seen by opening a page and by doing something, of rows with all they can hold."""
@@ -77,7 +94,7 @@ class AdminPageTests(BrowserTestCase):
         yield from (self.foreign, self.listings)
 
     def look_at(self, page: Page) -> None:
-        """Check the page that is open: wide and narrow in light colors, and the contrast of the dark ones."""
+        """Check the page that is open: wide and narrow, light and dark, and that it is calm."""
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDE, "height": HEIGHT})
         self.assert_accessible(page)
@@ -86,6 +103,7 @@ class AdminPageTests(BrowserTestCase):
         page.set_viewport_size({"width": NARROW, "height": HEIGHT})
         self.assert_no_horizontal_scrolling(page)
         self.assert_accessible(page)
+        self.assertEqual(page.evaluate(LOUD), [])
 
     def look_at_all(self, user: UserProfile, at_least: int) -> None:
         """Open each page of ``user``."""
