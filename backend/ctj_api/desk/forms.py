@@ -166,8 +166,19 @@ class NewAuthorForm(forms.Form):
         to_field_name="email",
         widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
         label="New owner",
-        error_messages={"invalid_choice": "No project manager has this address: choose one from the list."},
+        error_messages={
+            "required": "Say who looks after this from now on.",
+            "invalid_choice": "No project manager has this address: choose one from the list.",
+        },
     )
+
+
+class GiveForm(NewAuthorForm):
+    """The address of the project manager who gets listings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_author"].required = True
 
 
 class SkillFileForm(forms.Form):
