@@ -158,11 +158,10 @@ class PermissionField(forms.ModelMultipleChoiceField[Permission]):
 
 
 class NewAuthorForm(forms.Form):
-    """The address of the project manager who takes listings over, if anybody does."""
+    """The address of the project manager who takes listings over."""
 
     new_author = forms.ModelChoiceField(
         UserProfile.objects.filter(is_active=True, is_project_manager=True),
-        required=False,
         to_field_name="email",
         widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
         label="New owner",
@@ -171,14 +170,6 @@ class NewAuthorForm(forms.Form):
             "invalid_choice": "No project manager has this address: choose one from the list.",
         },
     )
-
-
-class GiveForm(NewAuthorForm):
-    """The address of the project manager who gets listings."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["new_author"].required = True
 
 
 class SkillFileForm(forms.Form):

@@ -32,7 +32,7 @@ from .deleted import keep_deleted, tell_where_deleted
 from .departure import give_listings
 from .display import NaturalOrder, skill_chips, status_word, week_text
 from .first_page import AttentionFilter
-from .forms import GiveForm, SkillLevelsFormField
+from .forms import NewAuthorForm, SkillLevelsFormField
 from .history import change_of, log_changes
 from .opportunity_form import OpportunityFormPages, preview
 from .reference import CommunityFilter
@@ -244,7 +244,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
     @admin.action(description="Give to another project manager", permissions=["give"])
     def give(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> HttpResponse | None:
         """Ask who looks after the chosen listings from now on, or give them."""
-        form = GiveForm(request.POST if "new_author" in request.POST else None)
+        form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
         if form.is_valid():
             owner = form.cleaned_data["new_author"]
             given = give_listings(request.user, Opportunity.objects.filter(pk__in=chosen), owner)

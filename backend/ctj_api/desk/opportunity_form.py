@@ -18,7 +18,7 @@ from ctj_api.serializers import OpportunityReadSerializer
 
 from .departure import give_listings
 from .display import week_text
-from .forms import GiveForm, OpportunityForm, pressed_step
+from .forms import NewAuthorForm, OpportunityForm, pressed_step
 from .site import DeskAdmin, answered
 from .transitions import PUBLISH
 
@@ -101,7 +101,7 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         listing = self._stored(request, object_id)
         if not self.has_change_permission(request, listing):
             raise PermissionDenied
-        form = GiveForm(request.POST if request.method == "POST" else None)
+        form = NewAuthorForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             return self.give_page(request, chosen=[listing], form=form)
         new_author = form.cleaned_data["new_author"]
