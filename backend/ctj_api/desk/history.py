@@ -126,7 +126,7 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
         """Return the row, after locking one that is about to be changed by a query of its own, without joins."""
         if request.method == "POST":
             self.lock(request, [object_id])
-        return super().get_object(request, object_id, from_field)
+        return super().get_object(request, object_id, from_field or None)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Lead on to what was saved already; else tell what others have changed, and focus the first wrong field."""
