@@ -69,7 +69,7 @@ class CandidatePages(admin.ModelAdmin[Opportunity]):
         reader: Any = request.user
         form = CandidateFilter(request.GET)
         ranking: Any = VolunteerRanking(listing, form.narrowing, timezone.now()) if form.is_valid() else []
-        if "csv" in request.GET:
+        if "csv" in request.GET and form.is_valid():
             matches = tell(listing, ranking[:], reader)["matches"]
             return csv_response("candidates", COLUMNS, map(_cells, matches))
         page = Paginator(ranking, A_PAGE).get_page(request.GET.get("page"))

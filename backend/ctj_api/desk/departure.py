@@ -37,7 +37,8 @@ def delete_account(confirmed: UserProfile, request: Request) -> None:
 
 def give_listings(user: Requester, listings: OpportunityQuerySet, new_author: UserProfile) -> int:
     """Make ``new_author`` the author of these listings, log that ``user`` did, and return how many they are."""
-    given = list(Opportunity.objects.select_for_update().filter(pk__in=listings.values("pk")).order_by("pk"))
+    others = listings.exclude(created_by=new_author).values("pk")
+    given = list(Opportunity.objects.select_for_update().filter(pk__in=others).order_by("pk"))
     for author in {listing.created_by_id for listing in given}:
         told = change_of(Opportunity, "created_by", author, new_author.pk)
         log_changes(user, [listing for listing in given if listing.created_by_id == author], [told])

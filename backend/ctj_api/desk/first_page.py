@@ -61,9 +61,13 @@ class AttentionFilter(admin.SimpleListFilter):
         return [(key, label) for key, (label, _) in GROUPS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
-        """Return the listings of the chosen group, or all."""
-        _, select = GROUPS.get(self.value() or "", ("", None))
-        return select(queryset.filter(created_by=request.user.pk)) if select else queryset
+        """Return the listings of the chosen group, or all; raises a ``ValueError`` where there is no such group."""
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        if chosen not in GROUPS:
+            raise ValueError(chosen)
+        return GROUPS[chosen][1](queryset.filter(created_by=request.user.pk))
 
 
 def overview(user: Requester) -> list[dict[str, Any]]:

@@ -158,15 +158,17 @@ class PermissionField(forms.ModelMultipleChoiceField[Permission]):
 
 
 class NewAuthorForm(forms.Form):
-    """The address of the project manager who takes listings over, if anybody does."""
+    """The address of the project manager who takes listings over."""
 
     new_author = forms.ModelChoiceField(
         UserProfile.objects.filter(is_active=True, is_project_manager=True),
-        required=False,
         to_field_name="email",
         widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
         label="New owner",
-        error_messages={"invalid_choice": "No project manager has this address: choose one from the list."},
+        error_messages={
+            "required": "Say who looks after this from now on.",
+            "invalid_choice": "No project manager has this address: choose one from the list.",
+        },
     )
 
 

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -204,7 +203,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
         """Lock these listings, where they aren't to be deleted only those that the user may change."""
-        if "delete_selected" not in request.POST.getlist("action"):
+        if not self.is_deletion(request):
             pks = list(_editable(request).filter(pk__in=pks).values_list("pk", flat=True))
         super().lock(request, pks)
 
@@ -246,13 +245,12 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
     def give(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> HttpResponse | None:
         """Ask who looks after the chosen listings from now on, or give them."""
         form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
-        if form.is_valid() and (owner := form.cleaned_data["new_author"]):
+        if form.is_valid():
+            owner = form.cleaned_data["new_author"]
             given = give_listings(request.user, Opportunity.objects.filter(pk__in=chosen), owner)
             messages.success(request, f"{_name(owner)} has {given} more to look after.")
             return None
-        shared = self.admin_site.each_context(request)
-        context = {**shared, "chosen": chosen, "form": form, "checkbox_name": ACTION_CHECKBOX_NAME}
-        return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
+        return self.give_page(request, chosen=chosen, form=form, checkbox_name=ACTION_CHECKBOX_NAME)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Search as the API does, and in the names and addresses of owners."""

@@ -102,14 +102,17 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         if not self.has_change_permission(request, listing):
             raise PermissionDenied
         form = NewAuthorForm(request.POST if request.method == "POST" else None)
-        if not form.is_valid() or form.cleaned_data["new_author"] is None:
-            context = {**self.admin_site.each_context(request), "form": form, "chosen": [listing]}
-            return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
+        if not form.is_valid():
+            return self.give_page(request, chosen=[listing], form=form)
         new_author = form.cleaned_data["new_author"]
-        given = Opportunity.objects.filter(pk=listing.pk).exclude(created_by=new_author)
-        give_listings(request.user, given, new_author)
+        give_listings(request.user, Opportunity.objects.filter(pk=listing.pk), new_author)
         messages.success(request, f"“{listing}” belongs to {new_author} now.")
         return redirect(LIST)
+
+    def give_page(self, request: HttpRequest, **context: Any) -> HttpResponse:
+        """Return the page that asks who gets listings."""
+        context |= {**self.admin_site.each_context(request), "title": "Give to another project manager"}
+        return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
 
     def _stored(self, request: HttpRequest, object_id: str) -> Opportunity:
         listing = self.get_object(request, object_id)

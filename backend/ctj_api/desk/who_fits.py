@@ -37,7 +37,8 @@ def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dic
     told = VolunteerMatchReadSerializer(matches, many=True).data
     for match, exact in zip(told, matches, strict=True):
         match["percent"] = _percent(exact.score)
-        match["free"] = _free_times(week.meetings(exact.volunteer.meeting_availability, clock))
+        free = exact.volunteer.meeting_availability
+        match["free"] = _free_times(week.meetings(free, clock)) if free is None or free["slots"] else ["at no time"]
         match["changed_at"] = exact.volunteer.updated_at
         match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
     summary = coverage_text(required, count_volunteers({None: required})[None])
@@ -69,7 +70,8 @@ def _free_times(slots: list[Meeting]) -> list[str]:
     """Return slots in words, with the days of equal times together: "Mon, Wed 18:00 to 20:00"."""
     days: dict[str, list[str]] = {}
     for local in filter(None, (slot["local"] for slot in slots)):
-        days.setdefault(f"{local['start']} to {local['end']}", []).append(local["day"].title())
+        later = "" if local["start"] < local["end"] else " the next day"
+        days.setdefault(f"{local['start']} to {local['end']}{later}", []).append(local["day"].title())
     return [f"{', '.join(names)} {times}" for times, names in days.items()]
 
 

@@ -132,6 +132,15 @@ class AdminTests(TestCase):
             self.assertContains(self.post("opportunity_changelist", action), "is not a valid UUID.")
         self.assertEqual(Opportunity.objects.count(), 1)
 
+    def test_administrator_sending_what_only_forged_forms_have_gets_no_error_page(self) -> None:
+        """Django reads these names on every page; a copy that is refused, and a deletion."""
+        listing = make_opportunity()
+        forged = [("opportunity_change", {"_saveasnew": "yes"}, 200), ("opportunity_delete", {"_to_field": ""}, 302)]
+        for page, form, status in forged:
+            with self.subTest(form):
+                url = reverse(f"admin:ctj_api_{page}", args=[listing.pk])
+                self.assertEqual(self.client.post(url, form).status_code, status)
+
     def test_administrator_overtaken_by_another_write_is_told_so(self) -> None:
         """What the form could not see yet, the database refuses; the log takes it for no error."""
         make_skill(name="React")
