@@ -71,9 +71,6 @@ class ServiceUnavailable(exceptions.APIException):
     wait = RETRY_AFTER_SECONDS
 
 
-# Imported when it is called: REST framework's views import whom the settings name, and those import this module.
-EXCEPTION_HANDLER = "rest_framework.views.exception_handler"
-
 CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, "The request is malformed."),
     HTTPStatus.FORBIDDEN: (ErrorCode.PERMISSION_DENIED, "You may not do this."),
@@ -91,7 +88,8 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
 def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Return the enveloped response to ``exc``, or ``None`` for one that nobody foresaw, which becomes a 500."""
     exc = _as_api_exception(exc, context.get("request"))
-    response: Response | None = import_string(EXCEPTION_HANDLER)(exc, context)
+    # Imported now: REST framework's views import whom the settings name, and those import this module.
+    response: Response | None = import_string("rest_framework.views.exception_handler")(exc, context)
     if response is None:
         return None
     if isinstance(exc, exceptions.ValidationError):

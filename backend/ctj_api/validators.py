@@ -23,7 +23,6 @@ MAX_ALIASES = 20
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
 RETIRED = "{} is retired: it stays where it is in use, but can't be added."
-MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "00:00"
 END_OF_DAY = "24:00"
@@ -92,10 +91,7 @@ def lower_name(name: str) -> str:
 
 
 def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]) -> list[str]:
-    """Return a skill's other names in normal form, each once; raises a ``ValidationError`` for wrong ones.
-
-    ``known`` has whose each lower-case name is, and each alias.
-    """
+    """Return a skill's other names in normal form, each once; ``known`` has the owners, whose names are refused."""
     names = {lower_name(name): name}
     for alias in filter(None, map(normal_name, aliases)):
         names.setdefault(lower_name(alias), alias)
@@ -195,7 +191,7 @@ def is_uuid(value: object) -> bool:
 @cache
 def timezones() -> frozenset[str]:
     """Return the IANA names of all time zones."""
-    return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
+    return frozenset(zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"})
 
 
 def slot_problems(slot: object, allowed: tuple[str, ...]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 
 from django.db import Error, connection, transaction
 from django.db.models import Max
@@ -21,17 +22,11 @@ class SyncCollector(Collector):
         """Yield a time for each outcome: zero where there was none, or where the catalogs are our own."""
         about = "When a synchronisation with PeopleDepot last ended so."
         family = GaugeMetricFamily("ctj_sync_ended_timestamp_seconds", about, labels=("outcome",))
-        ended: dict[str, float] = {}
-        with suppress(Error):
-            ended = _last_ends() if is_kept_elsewhere() else {}
+        ended: dict[str, datetime] = {}
+        if is_kept_elsewhere():
+            with suppress(Error), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '2s'")
+                ended = dict(SyncRun.objects.order_by().values_list("outcome").annotate(Max("ended_at")))
         for outcome in SyncOutcome.values:
-            family.add_metric((outcome,), ended.get(outcome, 0))
+            family.add_metric((outcome,), ended[outcome].timestamp() if outcome in ended else 0)
         yield family
-
-
-@transaction.atomic
-def _last_ends() -> dict[str, float]:
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = '2s'")
-    last = SyncRun.objects.order_by().values_list("outcome").annotate(Max("ended_at"))
-    return {outcome: ended_at.timestamp() for outcome, ended_at in last}

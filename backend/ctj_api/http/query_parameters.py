@@ -19,8 +19,6 @@ from ctj_api.validators import MAX_QUOTE, clean_whole_number, is_uuid, unknown_s
 
 from .schema import PARTS
 
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 500
 MAX_OFFSET = 1_000_000_000
 MAX_SEARCH = 200
 # What Django makes of a byte that is no UTF-8.
@@ -235,7 +233,7 @@ class StrictFilterSet(django_filters.FilterSet):
 class PagedFilterSet(StrictFilterSet):
     """The query parameters of a list that comes in pages."""
 
-    limit = Setting(WholeNumberField(1, MAX_LIMIT), default=DEFAULT_LIMIT)
+    limit = Setting(WholeNumberField(1, 500), default=100)
     offset = Setting(WholeNumberField(0, MAX_OFFSET), default=0)
 
     @property

@@ -20,7 +20,6 @@ from ctj_api.validators import (
     MAX_PASSWORD,
     RETIRED,
     clean_skill_levels,
-    describe,
     is_uuid,
     normal_lines,
     normal_week,
@@ -39,9 +38,6 @@ class AvailabilityField(serializers.JSONField):
     """When a volunteer is free, in weekly slots of one time zone, or null."""
 
     check = staticmethod(validate_week_slots)
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=True, **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored; raises ``ValidationError`` for wrong ones."""
@@ -106,14 +102,6 @@ class TextField(serializers.CharField):
         if data is not None and data is not empty and not isinstance(data, str):
             self.fail("invalid")
         return super().run_validation(data)
-
-
-class ChoiceField(serializers.ChoiceField):
-    """One of a few words."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the word; raises ``ValidationError`` for anything else, which isn't written out."""
-        return super().to_internal_value(data if isinstance(data, str) else describe(data))
 
 
 class MultilineTextField(TextField):
@@ -186,7 +174,6 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     answer: type[serializers.ModelSerializer[Any]]
     kept_by_cognito: tuple[str, ...] = ()
     serializer_related_field = RowField
-    serializer_choice_field = ChoiceField
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.PositiveSmallIntegerField: HoursField,
