@@ -120,7 +120,7 @@ class OpportunityWriteSerializer(fields.StrictModelSerializer[Opportunity]):
 
     matrix, answer = "skills_required_matrix", OpportunityReadSerializer
     role = fields.RowField(queryset=Role.objects.select_related("community_of_practice"))
-    meeting_times = fields.MeetingTimesField(required=False, allow_null=True)
+    meeting_times = fields.MeetingTimesField(required=False)
     skills_required_matrix = fields.SkillLevelsField(required=False)
 
     class Meta:
@@ -179,7 +179,7 @@ class UserWriteSerializer(fields.StrictModelSerializer[UserProfile]):
     kept_by_cognito = ("first_name", "last_name")
     community_of_practice = fields.CommunityField(queryset=CommunityOfPractice.objects.all(), allow_null=True)
     skills_learned_matrix = fields.SkillLevelsField()
-    meeting_availability = fields.AvailabilityField(allow_null=True)
+    meeting_availability = fields.AvailabilityField()
 
     class Meta:
         model = UserProfile

@@ -65,7 +65,7 @@ class _SkillSerializer(_EntrySerializer):
 
 class _ProjectSerializer(_EntrySerializer):
     name = _NameField(max_length=MAX_NAME)
-    meeting_times = MeetingTimesField(required=False, allow_null=True)
+    meeting_times = MeetingTimesField(required=False)
 
 
 class _CatalogSerializer(_EntrySerializer):

@@ -39,6 +39,9 @@ class AvailabilityField(serializers.JSONField):
 
     check = staticmethod(validate_week_slots)
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored; raises ``ValidationError`` for wrong ones."""
         week = normal_week(super().to_internal_value(data))
