@@ -75,7 +75,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=R
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
 # Metrics that are read when they are scraped, and not counted by each process.
-METRICS_COLLECTORS = ["serving.metrics.ProcessesCollector", "ctj_api.catalog.sync_metrics.SyncCollector"]
+METRICS_COLLECTORS = ["serving.metrics.ProcessesCollector", "ctj_api.catalog.sync.SyncCollector"]
 
 TEMPLATES = [
     {

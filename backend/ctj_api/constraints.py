@@ -91,11 +91,10 @@ def weekly_hours(field: str, name: str) -> CheckConstraint:
 
 def skill_levels(field: str, name: str) -> list[BaseConstraint]:
     """Return the constraints that ``field`` is ``{lower-case skill id: level 1 to 5}`` of bounded size."""
+    is_small = models.lookups.LessThanOrEqual(JSONKeyCount(field), MAX_SKILLS)
     return [
         CheckConstraint(condition=Q(JSONPathExists(field, _json_path("skill_levels"))), name=f"{name}_shape"),
-        CheckConstraint(
-            condition=Q(models.lookups.LessThanOrEqual(JSONKeyCount(field), MAX_SKILLS)), name=f"{name}_size"
-        ),
+        CheckConstraint(condition=Q(is_small), name=f"{name}_size"),
     ]
 
 

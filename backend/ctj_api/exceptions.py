@@ -33,6 +33,8 @@ MAX_MESSAGE = 500
 # Leaves room for what is around the fields in an answer of 64 KB.
 MAX_FIELDS_BYTES = 60_000
 
+type Fields = Mapping[str, Iterable[str]]
+
 
 class ErrorCode(StrEnum):
     """What clients switch on; stable across translations."""
@@ -77,9 +79,7 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
     HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
     HTTPStatus.NOT_ACCEPTABLE: (ErrorCode.NOT_ACCEPTABLE, "This address does not serve what you accept."),
-    HTTPStatus.PRECONDITION_FAILED: (ErrorCode.PRECONDITION_FAILED, CHANGED_MEANWHILE),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8."),
-    HTTPStatus.TOO_MANY_REQUESTS: (ErrorCode.THROTTLED, "Too many requests. Try again later."),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ErrorCode.SERVER_ERROR, "Something went wrong on our side."),
     HTTPStatus.SERVICE_UNAVAILABLE: (ErrorCode.SERVICE_UNAVAILABLE, ServiceUnavailable.default_detail),
 }
@@ -107,16 +107,14 @@ def envelope(code: ErrorCode, message: str) -> dict[str, Any]:
     return {"error": {"code": code.value, "message": shorten(message, MAX_MESSAGE)}}
 
 
-def validation_envelope(fields: Mapping[str, Iterable[str]]) -> dict[str, Any]:
+def validation_envelope(fields: Fields) -> dict[str, Any]:
     """Return the body of an error response that says what is wrong with which field."""
     body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.")
     body["error"]["fields"] = _as_far_as_there_is_room(fields)
     return body
 
 
-def error_response(
-    status: int, fields: Mapping[str, Iterable[str]] | None = None, message: str | None = None
-) -> JsonResponse:
+def error_response(status: int, fields: Fields | None = None, message: str | None = None) -> JsonResponse:
     """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
     code, usual_message = CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed."))
     body = envelope(code, message or usual_message) if fields is None else validation_envelope(fields)
@@ -174,7 +172,7 @@ def _messages(errors: Any, path: str = "") -> Iterator[str]:
         yield f"{path}{errors}"
 
 
-def _as_far_as_there_is_room(fields: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+def _as_far_as_there_is_room(fields: Fields) -> dict[str, list[str]]:
     """Return the first messages of the first fields, so that an answer stays small whatever was sent."""
     told: dict[str, list[str]] = {}
     room = MAX_FIELDS_BYTES

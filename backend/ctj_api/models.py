@@ -22,6 +22,7 @@ from .validators import MAX_HOURS, MAX_NAME, validate_meeting_times, validate_pe
 
 MAX_PERSON_NAME = 150
 MAX_BODY = 20_000
+HOURS = [MaxValueValidator(MAX_HOURS)]
 # All that filters compare: what they leave is counted without reading the table.
 FILTERED = ("status", "work_environment", "min_experience_required", "min_hours_required", "project", "role")
 
@@ -194,7 +195,7 @@ class UserProfile(TimestampedModel, AbstractUser):
         SkillMatrix, null=True, blank=True, on_delete=models.PROTECT, related_name="volunteer"
     )
     max_available_hours = models.PositiveSmallIntegerField(
-        "hours a week, at most", null=True, blank=True, validators=[MaxValueValidator(MAX_HOURS)]
+        "hours a week, at most", null=True, blank=True, validators=HOURS
     )
     meeting_availability = models.JSONField(null=True, blank=True, validators=[validate_week_slots])
     is_project_manager = models.BooleanField(
@@ -245,9 +246,7 @@ class Opportunity(TimestampedModel):
     min_experience_required = models.CharField(
         "experience", max_length=16, choices=Experience, default=Experience.ANY, blank=True
     )
-    min_hours_required = models.PositiveSmallIntegerField(
-        "hours a week", default=0, validators=[MaxValueValidator(MAX_HOURS)]
-    )
+    min_hours_required = models.PositiveSmallIntegerField("hours a week", default=0, validators=HOURS)
     work_environment = models.CharField(max_length=16, choices=WorkEnvironment, default=WorkEnvironment.REMOTE)
     # Null where those of the project count.
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])

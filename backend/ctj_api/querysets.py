@@ -213,14 +213,10 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         return self.filter(status=Status.OPEN)
 
     def hits(self, page: slice) -> tuple[int, list[UUID]]:
-        """Return how many hits of a search these are, and the ids of a page of them, in one query.
-
-        PostgreSQL underrates the cost of reading search documents: for common words it would read the whole table.
-        """
+        """Return how many hits of a search these are, and the ids of a page of them, in one query."""
+        # PostgreSQL underrates the cost of reading search documents: for common words it would read the whole table.
         with transaction.atomic(using=self.db), connections[self.db].cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true)"
-            )
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
             found = list(self.values_list("pk", Window(Count("*")))[page])
         if not found:
             return self.count() if page.start else 0, []

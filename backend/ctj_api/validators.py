@@ -154,22 +154,12 @@ class MaximumLengthValidator:
 def validate_plain_address(value: str) -> None:
     """Raise a ``ValidationError`` for an address that could mean something else in a link, or in lower case."""
     if not (value.isascii() and re.fullmatch(PLAIN_ADDRESS, value.lower())):
-        raise ValidationError(
-            "Use letters from a to z, digits and plain signs (no quotes, ?, & or %), and a domain with a dot."
-        )
+        raise ValidationError("Use plain letters, digits and signs (no quotes, ?, & or %), and a domain with a dot.")
 
 
 def unknown_skill(id_: object) -> str:
     """Return the message for an id that is no skill's."""
     return f"There is no skill with the id {quote(id_)}."
-
-
-def clean_whole_number(text: str, lowest: int, highest: int) -> int:
-    """Return the number that ``text`` writes in ASCII digits; raises a ``ValidationError`` that gives the range."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(highest))
-    if not is_number or not lowest <= int(text) <= highest:
-        raise ValidationError(f"Give a whole number from {lowest} to {highest}.")
-    return int(text)
 
 
 def quote(value: object) -> str:

@@ -1,7 +1,6 @@
 """How request bodies are read."""
 
 import json
-from collections.abc import Mapping
 from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
@@ -15,9 +14,7 @@ TOO_DEEP = f"JSON parse error - nested deeper than {MAX_DEPTH} levels."
 class StrictJSONParser(JSONParser):
     """JSON without NaN and repeated keys, and not nested deeper than any shape of this API."""
 
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the parsed body; raises ``ParseError`` where it is no JSON or nested too deeply."""
         try:
             text = stream.read().decode("utf-8")

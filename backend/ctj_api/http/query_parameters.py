@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import NO_SUCH_PARAMETER
 from ctj_api.models import CommunityOfPractice, Skill
-from ctj_api.validators import MAX_QUOTE, clean_whole_number, is_uuid, unknown_skill
+from ctj_api.validators import MAX_QUOTE, is_uuid, unknown_skill
 
 from .schema import PARTS
 
@@ -119,7 +119,11 @@ class WholeNumberField(forms.CharField):
 
     def clean(self, value: Any) -> int:
         """Return the number; raises a ``ValidationError`` for anything else."""
-        return clean_whole_number(str(value), *self._range)
+        lowest, highest = self._range
+        is_number = value.isascii() and value.isdecimal() and len(value) <= len(str(highest))
+        if not is_number or not lowest <= int(value) <= highest:
+            raise forms.ValidationError(f"Give a whole number from {lowest} to {highest}.")
+        return int(value)
 
 
 class ScoreField(forms.Field):
