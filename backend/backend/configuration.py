@@ -83,10 +83,7 @@ def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
     yield from _weak_secrets(settings)
     yield from _too_open(settings)
     if settings["SECURE_PROXY_SSL_HEADER"] and not settings["TRUSTED_PROXIES"]:
-        yield (
-            "set TRUSTED_PROXIES to the proxy's addresses, as DJANGO_BEHIND_PROXY says that there is one: "
-            "else all clients have its address, and one who guesses passwords locks everybody out"
-        )
+        yield "set TRUSTED_PROXIES to the proxy's addresses: else who guesses passwords locks everybody out"
     if settings["MAIL"] == "smtp" and not settings["EMAIL_HOST"]:
         yield "set EMAIL_HOST to a mail server, or EMAIL_BACKEND to console to have mails written to the log"
     if settings["MAIL"] == "smtp" and "@localhost" in (settings["DEFAULT_FROM_EMAIL"] or "@localhost"):

@@ -15,10 +15,7 @@ type Network = IPv4Network | IPv6Network
 # One household or server is given all addresses of such a network.
 IPV6_PREFIX = 64
 WARNING_SECONDS = 60
-IGNORED = (
-    "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
-    "If that is a proxy, all of its clients share the limits of one address."
-)
+IGNORED = "X-Forwarded-For is ignored: its sender is not in TRUSTED_PROXIES. A proxy's clients share its limits now."
 
 
 class ClientAddressMiddleware:
