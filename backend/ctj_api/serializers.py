@@ -18,6 +18,8 @@ from .validators import validate_plain_address
 
 MAX_LINK_PART = 200
 LINK_IS_DEAD = "This link is wrong, was used already, or is too old. Ask for another one."
+NAMES = ("first_name", "last_name")
+QUALIFIER = ("community_of_practice", "skills_learned_matrix", "max_available_hours", "meeting_availability")
 LEARNED = "skills_learned_matrix.levels"
 EMAIL_TAKEN = "There is an account with this e-mail address already."
 
@@ -176,21 +178,14 @@ class UserWriteSerializer(fields.StrictModelSerializer[UserProfile]):
     """A volunteer's name and what the qualifier flow asks; a client that sends anything else changes nothing by it."""
 
     matrix, answer = "skills_learned_matrix", UserReadSerializer
-    kept_by_cognito = ("first_name", "last_name")
+    kept_by_cognito = NAMES
     community_of_practice = fields.CommunityField(queryset=CommunityOfPractice.objects.all(), allow_null=True)
     skills_learned_matrix = fields.SkillLevelsField()
     meeting_availability = fields.AvailabilityField()
 
     class Meta:
         model = UserProfile
-        fields = (
-            "first_name",
-            "last_name",
-            "community_of_practice",
-            "skills_learned_matrix",
-            "max_available_hours",
-            "meeting_availability",
-        )
+        fields = (*NAMES, *QUALIFIER)
         extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"max_available_hours": {"required": True}}
 
 
@@ -260,7 +255,7 @@ class SignupWriteSerializer(fields.StrictModelSerializer[UserProfile]):
 
     class Meta:
         model = UserProfile
-        fields = ("email", "password", "first_name", "last_name")
+        fields = ("email", "password", *NAMES)
         extra_kwargs: ClassVar[dict[str, dict[str, Any]]] = {"email": {"validators": [validate_plain_address]}}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

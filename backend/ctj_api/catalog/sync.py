@@ -43,7 +43,6 @@ class Plan:
     """The changes of all catalogs and communities, and all of them in words."""
 
     def __init__(self, lists: Lists, *, adopts: bool) -> None:
-        """Plan what makes our rows as these lists have them."""
         texts: Texts = defaultdict(list)
         areas = dict(CommunityOfPractice.objects.values_list("practice_area", "people_depot_id"))
         self.communities = plan_communities(areas, lists[CommunityOfPractice], texts)
