@@ -77,7 +77,9 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.NOT_FOUND: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
     HTTPStatus.METHOD_NOT_ALLOWED: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method."),
     HTTPStatus.NOT_ACCEPTABLE: (ErrorCode.NOT_ACCEPTABLE, "This address does not serve what you accept."),
+    HTTPStatus.PRECONDITION_FAILED: (ErrorCode.PRECONDITION_FAILED, CHANGED_MEANWHILE),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8."),
+    HTTPStatus.TOO_MANY_REQUESTS: (ErrorCode.THROTTLED, "Too many requests. Try again later."),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ErrorCode.SERVER_ERROR, "Something went wrong on our side."),
     HTTPStatus.SERVICE_UNAVAILABLE: (ErrorCode.SERVICE_UNAVAILABLE, ServiceUnavailable.default_detail),
 }
