@@ -315,6 +315,8 @@ class UserProfileManager(BaseUserManager["UserProfile"]):
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "UserProfile":
         """Save and return an account; without a password nobody can sign in to it."""
+        if not email:
+            raise ValueError("An account needs an e-mail address.")
         user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)

@@ -108,7 +108,7 @@ class Demo:
             date_joined=joined_at,
         )
         if not is_manager and number % 10 != STOPPED_BEFORE_SKILLS:
-            skills = self._skills_for(role)[:20]
+            skills = _sample(rng, self._skills_for(role)[:20], 12)
             account.skills_learned_matrix = _matrix(rng, matrix_pk, skills, (1, 5), joined_at)
             account.max_available_hours = rng.choice(rows["hours"])
             zone = rng.choice([HOME, rng.choice(rows["other_timezones"])])
@@ -128,7 +128,7 @@ class Demo:
             min_hours_required=rng.choice(rows["hours"]),
             status=rows["statuses"][number % 10],
         )
-        skills = self._skills_for(role)[:7]
+        skills = _sample(rng, self._skills_for(role)[:7], 7)
         opportunity.created_at = timezone.now() - PERIOD * rng.random()
         opportunity.body = _body(rng, opportunity)
         levels = rows["levels"][opportunity.min_experience_required]
@@ -156,11 +156,13 @@ def _draw_id(rng: Random) -> UUID:
     return UUID(int=rng.getrandbits(128), version=4)
 
 
+def _sample(rng: Random, skills: list[str], at_most: int) -> list[str]:
+    count = rng.randint(3, at_most)
+    return rng.sample(skills, min(len(skills), count))
+
+
 def _matrix(rng: Random, pk: UUID, skills: list[str], levels: tuple[int, int], created_at: datetime) -> SkillMatrix:
-    """Return a matrix of three to twelve of these skills."""
-    count = rng.randint(3, max(3, min(12, len(skills))))
-    chosen = rng.sample(skills, min(len(skills), count))
-    return SkillMatrix(id=pk, levels={skill: rng.randint(*levels) for skill in chosen}, created_at=created_at)
+    return SkillMatrix(id=pk, levels={skill: rng.randint(*levels) for skill in skills}, created_at=created_at)
 
 
 def _week(rng: Random, kind: str, zone: str, at_most: int) -> dict[str, Any]:
