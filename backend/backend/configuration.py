@@ -83,11 +83,11 @@ def _unfit_for_production(settings: dict[str, Any]) -> Iterator[str]:
     yield from _weak_secrets(settings)
     yield from _too_open(settings)
     if settings["SECURE_PROXY_SSL_HEADER"] and not settings["TRUSTED_PROXIES"]:
-        yield (
-            "set TRUSTED_PROXIES to the proxy's addresses, as DJANGO_BEHIND_PROXY says that there is one: "
-            "else all clients have its address, and one who guesses passwords locks everybody out"
-        )
-    yield from _unfit_mail(settings)
+        yield "set TRUSTED_PROXIES to the proxy's addresses: else who guesses passwords locks everybody out"
+    if settings["MAIL"] == "smtp" and not settings["EMAIL_HOST"]:
+        yield "set EMAIL_HOST to a mail server, or EMAIL_BACKEND to console to have mails written to the log"
+    if settings["MAIL"] == "smtp" and "@localhost" in (settings["DEFAULT_FROM_EMAIL"] or "@localhost"):
+        yield "set DEFAULT_FROM_EMAIL to the address that mails come from"
     if not settings["SQL_HOST"]:
         yield "set SQL_HOST (with SQL_USER, SQL_PASSWORD, SQL_DATABASE) to an external PostgreSQL"
     if settings["SQL_SSLMODE"] == "prefer" and not is_local(settings["SQL_HOST"]):
@@ -116,19 +116,7 @@ def _too_open(settings: dict[str, Any]) -> Iterator[str]:
     if "*" in (settings["ALLOWED_HOSTS"] or ()):
         yield "set DJANGO_ALLOWED_HOSTS to names: with * a link could lead to any host"
     if not RESET_PAGE.fullmatch(settings["PASSWORD_RESET_URL"] or ""):
-        yield (
-            "set PASSWORD_RESET_URL to the front end's page for a new password, by https://, "
-            "such as https://jobs.example.org/reset-password"
-        )
+        yield "set PASSWORD_RESET_URL to the front end's page for a new password, by https://"
     for name in ("TRUSTED_PROXIES", "METRICS_ALLOWED_NETWORKS"):
         if any(network.prefixlen == 0 for network in settings[name] or ()):
             yield f"set {name} to networks of your own: everybody is in this one"
-
-
-def _unfit_mail(settings: dict[str, Any]) -> Iterator[str]:
-    if settings["MAIL"] != "smtp":
-        return
-    if not settings["EMAIL_HOST"]:
-        yield "set EMAIL_HOST to a mail server, or EMAIL_BACKEND to console to have mails written to the log"
-    if "@localhost" in (settings["DEFAULT_FROM_EMAIL"] or "@localhost"):
-        yield "set DEFAULT_FROM_EMAIL to the address that mails come from"

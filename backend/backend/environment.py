@@ -5,6 +5,7 @@ import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 
 from environs import FileAwareEnv
 from marshmallow import ValidationError
@@ -20,9 +21,20 @@ LOCAL_HOST = re.compile(r"[/@].*|localhost|127(\.\d{1,3}){3}|::1")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def read_environment(*, eager: bool) -> FileAwareEnv:
+class Environment(FileAwareEnv):
+    """Names secrets' files that can't be read among what else is wrong."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        try:
+            return super()._get_value(env_key, default)
+        except ValueError as error:
+            self._errors[env_key].append(str(error))
+            return default
+
+
+def read_environment(*, eager: bool) -> Environment:
     """Return a reader of settings that raises for the first wrong value, or else for all of them when it is sealed."""
-    environment = FileAwareEnv(eager=eager, strip_whitespace=True)
+    environment = Environment(eager=eager, strip_whitespace=True)
     environment.read_env(str(BASE_DIR / ".env"), recurse=False)
     environment.add_parser("rate", parse_rate)
     environment.add_parser("networks", _networks)

@@ -7,26 +7,18 @@ import django_stubs_ext
 from django.utils.csp import CSP
 from marshmallow.validate import OneOf, Range
 
-from backend import __version__
+from backend import __version__, environment
 from backend.configuration import check_settings
-from backend.environment import (
-    BASE_DIR,
-    EMBEDDED_DATABASE,
-    EMBEDDED_USER,
-    data_directory,
-    is_local,
-    read_environment,
-    socket_directory,
-)
 
 django_stubs_ext.monkeypatch()
 
-env = read_environment(eager=False)
+env = environment.read_environment(eager=False)
+BASE_DIR = environment.BASE_DIR
 DEBUG = env.bool("DJANGO_DEBUG", False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
 SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS", "")
 ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", "")
-DATA_DIR = data_directory()
+DATA_DIR = environment.data_directory()
 SQL_HOST = ",".join(env.texts("SQL_HOST", "") or ())
 NEXT_DEV_ORIGIN = "http://localhost:3000"
 # What runs: the version that a release raised, and the commit where the image's build names it.
@@ -83,7 +75,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=R
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]
 # Metrics that are read when they are scraped, and not counted by each process.
-METRICS_COLLECTORS = ["serving.metrics.ProcessesCollector", "ctj_api.catalog.sync_metrics.SyncCollector"]
+METRICS_COLLECTORS = ["serving.metrics.ProcessesCollector", "ctj_api.catalog.sync.SyncCollector"]
 
 TEMPLATES = [
     {
@@ -115,22 +107,21 @@ SQL_SESSION = f"""
 # "prefer" takes no TLS for an answer, too, as long as nothing leaves this machine.
 SQL_SSLMODE = env.str(
     "SQL_SSLMODE",
-    "prefer" if DEBUG or is_local(SQL_HOST) else "verify-full",
+    "prefer" if DEBUG or environment.is_local(SQL_HOST) else "verify-full",
     validate=OneOf(["disable", "prefer", "require", "verify-ca", "verify-full"]),
 )
-SQL_SSLROOTCERT = env.str("SQL_SSLROOTCERT", "")
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": env.str("SQL_DATABASE", EMBEDDED_DATABASE),
-        "USER": env.str("SQL_USER", EMBEDDED_USER),
+        "NAME": env.str("SQL_DATABASE", environment.EMBEDDED_DATABASE),
+        "USER": env.str("SQL_USER", environment.EMBEDDED_USER),
         "PASSWORD": env.str("SQL_PASSWORD", ""),
-        "HOST": SQL_HOST or str(socket_directory(DATA_DIR)),
+        "HOST": SQL_HOST or str(environment.socket_directory(DATA_DIR)),
         "PORT": env.str("SQL_PORT", ""),
         "OPTIONS": {
             "sslmode": SQL_SSLMODE,
-            "sslrootcert": SQL_SSLROOTCERT or None,
+            "sslrootcert": env.str("SQL_SSLROOTCERT", "") or None,
             # Of several servers, the one that is not a standby.
             "target_session_attrs": "read-write" if "," in SQL_HOST else None,
             "connect_timeout": 2,
@@ -146,14 +137,11 @@ DATABASES: dict[str, dict[str, Any]] = {
 
 AUTH_USER_MODEL = "ctj_api.UserProfile"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": name}
-    for name in (
-        "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
-        "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "django.contrib.auth.password_validation.CommonPasswordValidator",
-        "django.contrib.auth.password_validation.NumericPasswordValidator",
-        "ctj_api.validators.MaximumLengthValidator",
-    )
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "ctj_api.validators.MaximumLengthValidator"},
 ]
 
 PASSWORD_HASHERS = [
@@ -284,15 +272,9 @@ SPECTACULAR_SETTINGS = {
     "VERSION": __version__,
     "OAS_VERSION": "3.1.1",
     "DEFAULT_GENERATOR_CLASS": "ctj_api.http.schema.CommittedSchemaGenerator",
-    "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENFORCE_NON_BLANK_FIELDS": True,
-    "ENUM_NAME_OVERRIDES": {
-        "PracticeAreaEnum": "ctj_api.enums.PracticeArea",
-        "StatusEnum": "ctj_api.enums.Status",
-        "WorkEnvironmentEnum": "ctj_api.enums.WorkEnvironment",
-        "ExperienceEnum": "ctj_api.enums.Experience",
-    },
+    "ENUM_NAME_OVERRIDES": {"ExperienceEnum": "ctj_api.enums.Experience"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "ctj_api.http.schema.complete_schema",

@@ -18,7 +18,6 @@ from .http.authentication import require_readable_body
 from .models import UserProfile
 
 MAX_CREDENTIALS = 8 * 1024
-ALGORITHMS = ["RS256"]
 OPTIONS: Options = {"require": ["exp", "iat", "iss", "aud", "sub", "token_use"]}
 SUB = re.compile("[ -~]{1,255}")
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -78,7 +77,7 @@ def _verified(token: str, audiences: Collection[str]) -> dict[str, Any]:
     if key is None:
         raise jwt.InvalidKeyError
     leeway = settings.COGNITO_LEEWAY_SECONDS
-    claims = jwt.decode(token, key, ALGORITHMS, OPTIONS, audience=audiences, issuer=issuer, leeway=leeway)
+    claims = jwt.decode(token, key, ["RS256"], OPTIONS, audience=audiences, issuer=issuer, leeway=leeway)
     # Cognito names one client, by a text; a list of one says the same.
     is_for_several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims["token_use"] != "id" or is_for_several or not SUB.fullmatch(claims["sub"]):

@@ -48,12 +48,12 @@ class IsComposed(Func):
     output_field = models.BooleanField()
 
 
-def enum_constraint(field: str, choices: type[models.TextChoices], name: str) -> CheckConstraint:
+def enum(field: str, choices: type[models.TextChoices], name: str) -> CheckConstraint:
     """Return the constraint that ``field`` holds one of ``choices``."""
     return CheckConstraint(condition=Q(**{f"{field}__in": choices.values}), name=name)
 
 
-def filled_constraint(field: str, name: str, at_most: int | None = None) -> CheckConstraint:
+def filled(field: str, name: str, at_most: int | None = None) -> CheckConstraint:
     """Return the constraint that ``field`` has a text of 1 to ``at_most`` characters."""
     length = Length(field)
     condition = Q(models.lookups.GreaterThan(length, 0))
@@ -62,7 +62,7 @@ def filled_constraint(field: str, name: str, at_most: int | None = None) -> Chec
     return CheckConstraint(condition=condition, name=name)
 
 
-def person_name_constraints(field: str, name: str) -> list[BaseConstraint]:
+def person_name(field: str, name: str) -> list[BaseConstraint]:
     """Return the constraints of ``validate_person_name``; PostgreSQL may know a few letters more."""
     has_letter = models.lookups.Regex(Collate(field, COLLATION), f"(?![{HANGUL_FILLERS}])[[:alpha:]]")
     return [
@@ -71,35 +71,34 @@ def person_name_constraints(field: str, name: str) -> list[BaseConstraint]:
     ]
 
 
-def normal_name_constraint(field: str, name: str) -> CheckConstraint:
+def normal_name(field: str, name: str) -> CheckConstraint:
     """Return the constraint that ``field`` has a name in the form of ``normal_name``."""
     words = Q(**{f"{field}__regex": f"^{_WORD}( {_WORD})*$"})
     return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 
 
-def normal_aliases_constraint(aliases: str, name: str, at_most: int) -> CheckConstraint:
+def normal_aliases(aliases: str, name: str, at_most: int) -> CheckConstraint:
     """Return the constraint that ``aliases`` are so many names at most, in the form of ``normal_name``."""
     lines = Func(Value(""), F(aliases), function="ctj_skill_names", output_field=models.TextField())
     are_normal = models.lookups.Regex(lines, rf"^(\n{_WORD}( {_WORD})*){{0,{at_most}}}$")
     return CheckConstraint(condition=Q(are_normal) & Q(IsComposed(lines)), name=name)
 
 
-def weekly_hours_constraint(field: str, name: str) -> CheckConstraint:
+def weekly_hours(field: str, name: str) -> CheckConstraint:
     """Return the constraint that ``field`` is a number of hours that a week has."""
     return CheckConstraint(condition=Q(**{f"{field}__range": (0, MAX_HOURS)}), name=name)
 
 
-def skill_levels_constraints(field: str, name: str) -> list[BaseConstraint]:
+def skill_levels(field: str, name: str) -> list[BaseConstraint]:
     """Return the constraints that ``field`` is ``{lower-case skill id: level 1 to 5}`` of bounded size."""
+    is_small = models.lookups.LessThanOrEqual(JSONKeyCount(field), MAX_SKILLS)
     return [
         CheckConstraint(condition=Q(JSONPathExists(field, _json_path("skill_levels"))), name=f"{name}_shape"),
-        CheckConstraint(
-            condition=Q(models.lookups.LessThanOrEqual(JSONKeyCount(field), MAX_SKILLS)), name=f"{name}_size"
-        ),
+        CheckConstraint(condition=Q(is_small), name=f"{name}_size"),
     ]
 
 
-def week_slots_constraint(field: str, name: str, *, slot_keys: Iterable[str]) -> CheckConstraint:
+def week_slots(field: str, name: str, slot_keys: Iterable[str]) -> CheckConstraint:
     """Return the constraint that ``field`` is absent, or a time zone and slots with no keys but ``slot_keys``."""
     foreign = " && ".join(f'@.key != "{key}"' for key in slot_keys)
     is_week = Q(JSONPathExists(field, _json_path("week", slot=_json_path("slot", foreign=foreign))))

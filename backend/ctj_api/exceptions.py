@@ -30,8 +30,8 @@ DISK_FULL, READ_ONLY, IDLE_TOO_LONG = "53100", "25006", "25P03"
 MAX_MESSAGES = 20
 MAX_NAME = 100
 MAX_MESSAGE = 500
-# Leaves room for what is around the fields in an answer of 64 KB.
-MAX_FIELDS_BYTES = 60_000
+
+type Fields = Mapping[str, Iterable[str]]
 
 
 class ErrorCode(StrEnum):
@@ -71,9 +71,6 @@ class ServiceUnavailable(exceptions.APIException):
     wait = RETRY_AFTER_SECONDS
 
 
-# Imported when it is called: REST framework's views import whom the settings name, and those import this module.
-EXCEPTION_HANDLER = "rest_framework.views.exception_handler"
-
 CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
     HTTPStatus.BAD_REQUEST: (ErrorCode.BAD_REQUEST, "The request is malformed."),
     HTTPStatus.FORBIDDEN: (ErrorCode.PERMISSION_DENIED, "You may not do this."),
@@ -91,7 +88,8 @@ CODE_OF_STATUS: dict[int, tuple[ErrorCode, str]] = {
 def civic_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Return the enveloped response to ``exc``, or ``None`` for one that nobody foresaw, which becomes a 500."""
     exc = _as_api_exception(exc, context.get("request"))
-    response: Response | None = import_string(EXCEPTION_HANDLER)(exc, context)
+    # Imported now: REST framework's views import whom the settings name, and those import this module.
+    response: Response | None = import_string("rest_framework.views.exception_handler")(exc, context)
     if response is None:
         return None
     if isinstance(exc, exceptions.ValidationError):
@@ -109,16 +107,14 @@ def envelope(code: ErrorCode, message: str) -> dict[str, Any]:
     return {"error": {"code": code.value, "message": shorten(message, MAX_MESSAGE)}}
 
 
-def validation_envelope(fields: Mapping[str, Iterable[str]]) -> dict[str, Any]:
+def validation_envelope(fields: Fields) -> dict[str, Any]:
     """Return the body of an error response that says what is wrong with which field."""
     body = envelope(ErrorCode.VALIDATION_ERROR, "The request has values that are not valid.")
     body["error"]["fields"] = _as_far_as_there_is_room(fields)
     return body
 
 
-def error_response(
-    status: int, fields: Mapping[str, Iterable[str]] | None = None, message: str | None = None
-) -> JsonResponse:
+def error_response(status: int, fields: Fields | None = None, message: str | None = None) -> JsonResponse:
     """Return an enveloped response where no DRF exception can be raised: URL fallbacks and middleware."""
     code, usual_message = CODE_OF_STATUS.get(status, (ErrorCode.ERROR, "The request failed."))
     body = envelope(code, message or usual_message) if fields is None else validation_envelope(fields)
@@ -176,10 +172,10 @@ def _messages(errors: Any, path: str = "") -> Iterator[str]:
         yield f"{path}{errors}"
 
 
-def _as_far_as_there_is_room(fields: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+def _as_far_as_there_is_room(fields: Fields) -> dict[str, list[str]]:
     """Return the first messages of the first fields, so that an answer stays small whatever was sent."""
     told: dict[str, list[str]] = {}
-    room = MAX_FIELDS_BYTES
+    room = 60_000  # of an answer of 64 KB, with what is around the fields
     for field, messages in fields.items():
         name = shorten(field, MAX_NAME)
         for message in islice(messages, MAX_MESSAGES):

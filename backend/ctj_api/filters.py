@@ -4,44 +4,34 @@ from collections.abc import Iterable
 from typing import Any
 
 from .enums import Experience, Ordering, Status, WorkEnvironment
-from .http.query_parameters import (
-    ChoiceField,
-    ChoicesField,
-    PagedFilterSet,
-    Parameter,
-    RowField,
-    ScoreField,
-    SearchField,
-    Setting,
-    SkillIdsField,
-    StrictFilterSet,
-    SwitchField,
-    WholeNumberField,
-)
+from .http import query_parameters as fields
+from .http.query_parameters import PagedFilterSet, Parameter, Setting, StrictFilterSet
 from .models import CommunityOfPractice, Project, Role
 from .querysets import OpportunityQuerySet
 from .ranking.matches import Narrowing
 from .validators import MAX_HOURS
 
-DEFAULT_MATCH_LIMIT = 20
-MAX_MATCH_LIMIT = 100
+
+def _community(path: str) -> Parameter:
+    return Parameter(fields.RowField(CommunityOfPractice), field_name=path)
 
 
 def _search(places: str, by: str = "search") -> Parameter:
-    return Parameter(SearchField(), places, allow_empty=True, method=lambda rows, _, text: getattr(rows, by)(text))
+    field = fields.SearchField()
+    return Parameter(field, places, allow_empty=True, method=lambda rows, _, text: getattr(rows, by)(text))
 
 
 class SkillFilter(StrictFilterSet):
     """Skills of a community, or with words in their name or description."""
 
-    community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="communities_of_practice")
+    community_of_practice = _community("communities_of_practice")
     search = _search("the name, other names or the description", by="ranked_search")
 
 
 class RoleFilter(StrictFilterSet):
     """Roles of a community."""
 
-    community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="community_of_practice")
+    community_of_practice = _community("community_of_practice")
 
 
 class ProjectFilter(StrictFilterSet):
@@ -53,25 +43,25 @@ class ProjectFilter(StrictFilterSet):
 class OpportunityFilter(StrictFilterSet):
     """Opportunities by what they ask for and offer."""
 
-    work_environment = Parameter(ChoicesField(WorkEnvironment.values), lookup_expr="in")
-    min_experience_required = Parameter(ChoicesField(Experience.values), lookup_expr="in", allow_empty=True)
-    project = Parameter(RowField(Project))
-    role = Parameter(RowField(Role))
-    community_of_practice = Parameter(RowField(CommunityOfPractice), field_name="role__community_of_practice")
-    skill = Parameter(SkillIdsField(), method=lambda rows, _, skills: rows.requiring_any(skills))
-    max_hours = Parameter(WholeNumberField(0, MAX_HOURS), field_name="min_hours_required", lookup_expr="lte")
+    work_environment = Parameter(fields.ChoicesField(WorkEnvironment.values), lookup_expr="in")
+    min_experience_required = Parameter(fields.ChoicesField(Experience.values), lookup_expr="in", allow_empty=True)
+    project = Parameter(fields.RowField(Project))
+    role = Parameter(fields.RowField(Role))
+    community_of_practice = _community("role__community_of_practice")
+    skill = Parameter(fields.SkillIdsField(), method=lambda rows, _, skills: rows.requiring_any(skills))
+    max_hours = Parameter(fields.WholeNumberField(0, MAX_HOURS), field_name="min_hours_required", lookup_expr="lte")
     search = _search("the role's title, the project's name, the names of the required skills or the description")
 
 
 class OpportunityListFilter(OpportunityFilter, PagedFilterSet):
     """The filters of the listing, which are also about its writing, and its order."""
 
-    status = Parameter(ChoicesField(Status.values), lookup_expr="in")
-    created_by = Parameter(ChoiceField(["me"]), method="filter_created_by")
-    ordering = Parameter(ChoiceField(Ordering.values), default=Ordering.NEWEST, method="order")
+    status = Parameter(fields.ChoicesField(Status.values), lookup_expr="in")
+    created_by = Parameter(fields.ChoiceField(["me"]), method="filter_created_by")
+    ordering = Parameter(fields.ChoiceField(Ordering.values), default=Ordering.NEWEST, method="order")
 
     def problems(self) -> dict[str, list[str]]:
-        """Return parameter → messages, those included that only mean something together with another or a session."""
+        """Return parameter → messages, also for what only means something together with another or a session."""
         problems = super().problems()
         values = self.form.cleaned_data
         if values.get("created_by") and not self.request.user.is_authenticated:
@@ -91,7 +81,7 @@ class OpportunityListFilter(OpportunityFilter, PagedFilterSet):
         return queryset.order_by(ordering, "id")
 
     def read_page(self, columns: Iterable[str]) -> tuple[int, list[tuple[Any, ...]]]:
-        """Return how many opportunities are found, and of those on the page the ``columns``, with the id first."""
+        """Return how many opportunities are found, and the ``columns`` of those on the page, the id first."""
         found: Any = self.qs
         page = self.page.rows
         if not self.form.cleaned_data.get("search"):
@@ -105,10 +95,10 @@ class OpportunityListFilter(OpportunityFilter, PagedFilterSet):
 class MatchFilter(PagedFilterSet):
     """How far a ranking is narrowed."""
 
-    min_score = Setting(ScoreField(), default=0)
-    require_all = Setting(SwitchField(), default=False)
-    fits = Setting(SwitchField("all"), default=False)
-    limit = Setting(WholeNumberField(1, MAX_MATCH_LIMIT), default=DEFAULT_MATCH_LIMIT)
+    min_score = Setting(fields.ScoreField(), default=0)
+    require_all = Setting(fields.SwitchField(), default=False)
+    fits = Setting(fields.SwitchField("all"), default=False)
+    limit = Setting(fields.WholeNumberField(1, 100), default=20)
 
     @property
     def narrowing(self) -> Narrowing:

@@ -14,46 +14,17 @@ from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstr
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from .constraints import (
-    COLLATION,
-    enum_constraint,
-    filled_constraint,
-    normal_aliases_constraint,
-    normal_name_constraint,
-    person_name_constraints,
-    skill_levels_constraints,
-    week_slots_constraint,
-    weekly_hours_constraint,
-)
+from . import constraints as rules
+from . import querysets, validators
 from .enums import Experience, PracticeArea, Source, Status, SyncOutcome, WorkEnvironment
 from .fields import LowercaseEmailField, NameField, SkillLevelsField
-from .querysets import (
-    DeletedOpportunityQuerySet,
-    OpportunityManager,
-    OpportunityQuerySet,
-    ProjectQuerySet,
-    RoleQuerySet,
-    SkillMatrixQuerySet,
-    SkillQuerySet,
-    UserProfileManager,
-    UserProfileQuerySet,
-    by_any_name,
-)
-from .validators import (
-    AVAILABILITY_KEYS,
-    MAX_ALIASES,
-    MAX_HOURS,
-    MAX_NAME,
-    MEETING_KEYS,
-    clean_aliases,
-    validate_meeting_times,
-    validate_person_name,
-    validate_week_slots,
-)
+from .validators import MAX_HOURS, MAX_NAME, validate_meeting_times, validate_person_name, validate_week_slots
 
 MAX_PERSON_NAME = 150
-MAX_POOL = 64
 MAX_BODY = 20_000
+HOURS = [MaxValueValidator(MAX_HOURS)]
+# All that filters compare: what they leave is counted without reading the table.
+FILTERED = ("status", "work_environment", "min_experience_required", "min_hours_required", "project", "role")
 
 
 class TimestampedModel(models.Model):
@@ -68,7 +39,7 @@ class TimestampedModel(models.Model):
 
 
 class CatalogModel(TimestampedModel):
-    """A row that is listed and picked, with who keeps it; one that is used no more is retired and never deleted."""
+    """A row that is listed and picked, with who keeps it; one that is used no more is retired, not deleted."""
 
     source = models.CharField(
         max_length=16, choices=Source, default=Source.LOCAL, db_default=Source.LOCAL, editable=False
@@ -94,8 +65,8 @@ class CommunityOfPractice(TimestampedModel):
         verbose_name_plural = "communities of practice"
         ordering = ("practice_area",)
         constraints: ClassVar = [
-            enum_constraint("practice_area", PracticeArea, "community_practice_area_enum"),
-            filled_constraint("name", "community_name_filled"),
+            rules.enum("practice_area", PracticeArea, "community_practice_area_enum"),
+            rules.filled("name", "community_name_filled"),
         ]
 
     def __str__(self) -> str:
@@ -103,22 +74,22 @@ class CommunityOfPractice(TimestampedModel):
 
 
 class Role(CatalogModel):
-    """A job title within a community of practice; one without a community waits until an administrator gives it one."""
+    """A job title within a community of practice; one without waits until an administrator gives it one."""
 
-    title = NameField(max_length=MAX_NAME, db_collation=COLLATION)
+    title = NameField(max_length=MAX_NAME, db_collation=rules.COLLATION)
     community_of_practice = models.ForeignKey(
         CommunityOfPractice, null=True, on_delete=models.PROTECT, related_name="roles"
     )
 
-    objects = RoleQuerySet.as_manager()
+    objects = querysets.RoleQuerySet.as_manager()
 
     class Meta:
         ordering = ("title", "id")
-        indexes: ClassVar = [GinIndex(RoleQuerySet.document, name="role_search")]
+        indexes: ClassVar = [GinIndex(querysets.RoleQuerySet.document, name="role_search")]
         constraints: ClassVar = [
             UniqueConstraint(Lower("title"), "community_of_practice", name="role_title_unique_in_any_case"),
-            normal_name_constraint("title", "role_title_normal"),
-            enum_constraint("source", Source, "role_source_enum"),
+            rules.normal_name("title", "role_title_normal"),
+            rules.enum("source", Source, "role_source_enum"),
         ]
 
     def __str__(self) -> str:
@@ -133,20 +104,20 @@ class Role(CatalogModel):
 class Project(CatalogModel):
     """A Hack for LA project that looks for volunteers."""
 
-    name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
+    name = NameField(max_length=MAX_NAME, db_collation=rules.COLLATION)
     people_depot_project_id = models.UUIDField(null=True, blank=True, unique=True)
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
 
-    objects = ProjectQuerySet.as_manager()
+    objects = querysets.ProjectQuerySet.as_manager()
 
     class Meta:
         ordering = ("name", "id")
-        indexes: ClassVar = [GinIndex(ProjectQuerySet.document, name="project_search")]
+        indexes: ClassVar = [GinIndex(querysets.ProjectQuerySet.document, name="project_search")]
         constraints: ClassVar = [
             UniqueConstraint(Lower("name"), name="project_name_unique_in_any_case"),
-            normal_name_constraint("name", "project_name_normal"),
-            enum_constraint("source", Source, "project_source_enum"),
-            week_slots_constraint("meeting_times", "project_meeting_times_shape", slot_keys=MEETING_KEYS),
+            rules.normal_name("name", "project_name_normal"),
+            rules.enum("source", Source, "project_source_enum"),
+            rules.week_slots("meeting_times", "project_meeting_times_shape", validators.MEETING_KEYS),
         ]
 
     def __str__(self) -> str:
@@ -156,12 +127,12 @@ class Project(CatalogModel):
 class Skill(CatalogModel):
     """A skill of the catalog; a trigger keeps one that a matrix rates from being deleted."""
 
-    name = NameField(max_length=MAX_NAME, db_collation=COLLATION)
+    name = NameField(max_length=MAX_NAME, db_collation=rules.COLLATION)
     # It is found by these as well, in the search and in the skill picker.
     aliases = ArrayField(
         NameField(max_length=MAX_NAME),
         verbose_name="other names",
-        size=MAX_ALIASES,
+        size=validators.MAX_ALIASES,
         blank=True,
         default=list,
         db_default=models.Value([], output_field=ArrayField(models.TextField())),
@@ -169,41 +140,42 @@ class Skill(CatalogModel):
     description = models.TextField(blank=True)
     communities_of_practice = models.ManyToManyField(CommunityOfPractice, blank=True, related_name="skills")
 
-    objects = SkillQuerySet.as_manager()
+    objects = querysets.SkillQuerySet.as_manager()
 
     class Meta:
         ordering = ("name", "id")
-        indexes: ClassVar = [GinIndex(SkillQuerySet.document, name="skill_search")]
+        indexes: ClassVar = [GinIndex(querysets.SkillQuerySet.document, name="skill_search")]
         constraints: ClassVar = [
             UniqueConstraint(
                 Lower("name"),
                 name="skill_name_unique_in_any_case",
                 violation_error_message="There is a skill of this name already.",
             ),
-            normal_name_constraint("name", "skill_name_normal"),
-            normal_aliases_constraint("aliases", "skill_aliases_normal", MAX_ALIASES),
-            enum_constraint("source", Source, "skill_source_enum"),
+            rules.normal_name("name", "skill_name_normal"),
+            rules.normal_aliases("aliases", "skill_aliases_normal", validators.MAX_ALIASES),
+            rules.enum("source", Source, "skill_source_enum"),
         ]
 
     def __str__(self) -> str:
         return self.name
 
     def clean(self) -> None:
-        """Bring the other names into normal form; raises a ``ValidationError`` for a name of another skill."""
-        self.aliases = clean_aliases(self.name, self.aliases, by_any_name(Skill.objects.exclude(pk=self.pk)))
+        """Normalise the other names; raises a ``ValidationError`` for a name of another skill."""
+        others = querysets.by_any_name(Skill.objects.exclude(pk=self.pk))
+        self.aliases = validators.clean_aliases(self.name, self.aliases, others)
 
 
 class SkillMatrix(TimestampedModel):
-    """The levels, 1 to 5, of the skills that a volunteer has or an opportunity requires; triggers give it one owner."""
+    """The levels, 1 to 5, of the skills that somebody has or a listing requires; triggers give it one owner."""
 
     levels = SkillLevelsField(default=dict, blank=True)
 
-    objects = SkillMatrixQuerySet.as_manager()
+    objects = querysets.SkillMatrixQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "skill matrices"
         indexes: ClassVar = [GinIndex(fields=["levels"], name="skill_matrix_levels")]
-        constraints: ClassVar[list[BaseConstraint]] = skill_levels_constraints("levels", "skill_matrix_levels")
+        constraints: ClassVar[list[BaseConstraint]] = rules.skill_levels("levels", "skill_matrix_levels")
 
     def __str__(self) -> str:
         return f"{len(self.levels)} rated skills"
@@ -215,7 +187,7 @@ class UserProfile(TimestampedModel, AbstractUser):
     username = None  # type: ignore[assignment]
     first_name = models.CharField(max_length=MAX_PERSON_NAME, blank=True, validators=[validate_person_name])
     last_name = models.CharField(max_length=MAX_PERSON_NAME, blank=True, validators=[validate_person_name])
-    email = LowercaseEmailField("e-mail address", unique=True, db_collation=COLLATION)
+    email = LowercaseEmailField("e-mail address", unique=True, db_collation=rules.COLLATION)
     community_of_practice = models.ForeignKey(
         CommunityOfPractice, null=True, blank=True, on_delete=models.PROTECT, related_name="members"
     )
@@ -223,29 +195,29 @@ class UserProfile(TimestampedModel, AbstractUser):
         SkillMatrix, null=True, blank=True, on_delete=models.PROTECT, related_name="volunteer"
     )
     max_available_hours = models.PositiveSmallIntegerField(
-        "hours a week, at most", null=True, blank=True, validators=[MaxValueValidator(MAX_HOURS)]
+        "hours a week, at most", null=True, blank=True, validators=HOURS
     )
     meeting_availability = models.JSONField(null=True, blank=True, validators=[validate_week_slots])
     is_project_manager = models.BooleanField(
         "project manager", default=False, help_text="May post opportunities and see drafts."
     )
     # Who this is for Cognito: the user's ``sub`` in a pool, or both empty.
-    cognito_pool = models.CharField(max_length=MAX_POOL, blank=True, db_default="", editable=False)
+    cognito_pool = models.CharField(max_length=64, blank=True, db_default="", editable=False)
     cognito_sub = models.CharField(max_length=MAX_NAME, blank=True, db_default="", editable=False)
     people_depot_id = models.UUIDField(null=True, blank=True, unique=True, editable=False)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
-    objects = UserProfileManager.from_queryset(UserProfileQuerySet)()  # type: ignore[assignment, misc]
+    objects = querysets.UserProfileManager.from_queryset(querysets.UserProfileQuerySet)()  # type: ignore[assignment, misc]
 
     class Meta:
         verbose_name = "user"
         ordering = ("email",)
-        indexes: ClassVar = [GinIndex(UserProfileQuerySet.document, name="userprofile_search")]
+        indexes: ClassVar = [GinIndex(querysets.UserProfileQuerySet.document, name="userprofile_search")]
         constraints: ClassVar = [
             CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),
-            filled_constraint("email", "user_email_filled"),
+            rules.filled("email", "user_email_filled"),
             UniqueConstraint(
                 fields=("cognito_pool", "cognito_sub"),
                 condition=~Q(cognito_sub=""),
@@ -255,12 +227,10 @@ class UserProfile(TimestampedModel, AbstractUser):
                 condition=Q(cognito_pool="", cognito_sub="") | (~Q(cognito_pool="") & ~Q(cognito_sub="")),
                 name="user_cognito_pool_with_sub",
             ),
-            *person_name_constraints("first_name", "user_first_name"),
-            *person_name_constraints("last_name", "user_last_name"),
-            weekly_hours_constraint("max_available_hours", "user_max_available_hours_range"),
-            week_slots_constraint(
-                "meeting_availability", "user_meeting_availability_shape", slot_keys=AVAILABILITY_KEYS
-            ),
+            *rules.person_name("first_name", "user_first_name"),
+            *rules.person_name("last_name", "user_last_name"),
+            rules.weekly_hours("max_available_hours", "user_max_available_hours_range"),
+            rules.week_slots("meeting_availability", "user_meeting_availability_shape", validators.AVAILABILITY_KEYS),
         ]
 
     def __str__(self) -> str:
@@ -276,15 +246,13 @@ class Opportunity(TimestampedModel):
     min_experience_required = models.CharField(
         "experience", max_length=16, choices=Experience, default=Experience.ANY, blank=True
     )
-    min_hours_required = models.PositiveSmallIntegerField(
-        "hours a week", default=0, validators=[MaxValueValidator(MAX_HOURS)]
-    )
+    min_hours_required = models.PositiveSmallIntegerField("hours a week", default=0, validators=HOURS)
     work_environment = models.CharField(max_length=16, choices=WorkEnvironment, default=WorkEnvironment.REMOTE)
     # Null where those of the project count.
     meeting_times = models.JSONField(null=True, blank=True, validators=[validate_meeting_times])
     skills_required_matrix = models.OneToOneField(SkillMatrix, on_delete=models.PROTECT, related_name="opportunity")
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
-    # When it was last published, and last marked as filled. A trigger keeps both; until migration 0019 nobody did.
+    # When it was last published, and last filled. A trigger keeps both; until migration 0019 nobody did.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
     filled_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by = models.ForeignKey(
@@ -294,7 +262,7 @@ class Opportunity(TimestampedModel):
     # What search looks in. Triggers keep it; the manager neither loads nor saves it.
     search_document = SearchVectorField(null=True, editable=False, serialize=False)
 
-    objects = OpportunityManager.from_queryset(OpportunityQuerySet)()
+    objects = querysets.OpportunityManager.from_queryset(querysets.OpportunityQuerySet)()
 
     class Meta:
         verbose_name_plural = "opportunities"
@@ -305,24 +273,15 @@ class Opportunity(TimestampedModel):
             models.Index("status", F("created_at").desc(), "id", name="opportunity_status_newest"),
             models.Index("updated_at", "id", name="opportunity_last_changed"),
             models.Index("min_hours_required", "id", name="opportunity_fewest_hours"),
-            # All that filters compare: what they leave is counted without reading the table.
-            models.Index(
-                "status",
-                "work_environment",
-                "min_experience_required",
-                "min_hours_required",
-                "project",
-                "role",
-                name="opportunity_filters",
-            ),
+            models.Index(*FILTERED, name="opportunity_filters"),
         ]
         constraints: ClassVar = [
-            enum_constraint("status", Status, "opportunity_status_enum"),
-            enum_constraint("work_environment", WorkEnvironment, "opportunity_work_environment_enum"),
-            enum_constraint("min_experience_required", Experience, "opportunity_min_experience_enum"),
-            weekly_hours_constraint("min_hours_required", "opportunity_min_hours_range"),
-            filled_constraint("body", "opportunity_body_filled", at_most=MAX_BODY),
-            week_slots_constraint("meeting_times", "opportunity_meeting_times_shape", slot_keys=MEETING_KEYS),
+            rules.enum("status", Status, "opportunity_status_enum"),
+            rules.enum("work_environment", WorkEnvironment, "opportunity_work_environment_enum"),
+            rules.enum("min_experience_required", Experience, "opportunity_min_experience_enum"),
+            rules.weekly_hours("min_hours_required", "opportunity_min_hours_range"),
+            rules.filled("body", "opportunity_body_filled", at_most=MAX_BODY),
+            rules.week_slots("meeting_times", "opportunity_meeting_times_shape", validators.MEETING_KEYS),
         ]
 
     def __str__(self) -> str:
@@ -344,7 +303,7 @@ class DeletedOpportunity(models.Model):
     deleted_at = models.DateTimeField(default=timezone.now, db_index=True)
     deleted_by = models.ForeignKey("UserProfile", null=True, on_delete=models.SET_NULL, related_name="+")
 
-    objects = DeletedOpportunityQuerySet.as_manager()
+    objects = querysets.DeletedOpportunityQuerySet.as_manager()
 
     class Meta:
         verbose_name = "deleted opportunity"
@@ -390,7 +349,7 @@ class SyncRun(models.Model):
     ended_at = models.DateTimeField()
     is_adoption = models.BooleanField("adoption", default=False)
     outcome = models.CharField(max_length=16, choices=SyncOutcome)
-    # In words: lists of texts by ``added``, ``renamed``, ``retired``, ``returned``, ``waiting`` and ``conflicts``.
+    # Lists of texts by ``added``, ``renamed``, ``retired``, ``returned``, ``waiting`` and ``conflicts``.
     plan = models.JSONField(default=dict)
     # Why it was refused, or failed.
     reason = models.TextField(blank=True)
@@ -398,7 +357,7 @@ class SyncRun(models.Model):
     class Meta:
         verbose_name = "synchronisation"
         ordering = ("-started_at",)
-        constraints: ClassVar = [enum_constraint("outcome", SyncOutcome, "sync_run_outcome_enum")]
+        constraints: ClassVar = [rules.enum("outcome", SyncOutcome, "sync_run_outcome_enum")]
 
     def __str__(self) -> str:
         return f"{self.get_outcome_display()} at {timezone.localtime(self.started_at):%Y-%m-%d %H:%M}"

@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.postgres.search import SearchRank, SearchVectorExact
+from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVectorExact, SearchVectorField
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
 from django.db.models import Count, Exists, F, Func, OuterRef, Window
@@ -19,7 +20,6 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from .enums import Status
-from .search import SearchQuerySet, TextQuery, lexemes
 from .validators import RETIRED, add_aliases, is_uuid, lower_name
 
 if TYPE_CHECKING:
@@ -53,6 +53,28 @@ class RetiredName(str):
     """The name of a skill that is retired."""
 
     __slots__ = ()
+
+
+# What a word is, is defined once, by the functions of migration 0012 in the database.
+class TextQuery(SearchQuery):
+    """The query for all words of a text, in any grammatical form, the last of which may be unfinished."""
+
+    template = "(SELECT ctj_search_query(%(expressions)s))"  # as a subquery, evaluated once
+
+
+def lexemes(*columns: str | models.Func) -> models.Func:
+    """Return the words of ``columns`` as the search indexes hold them."""
+    return models.Func(*columns, function="ctj_search_lexemes", output_field=SearchVectorField())
+
+
+class SearchQuerySet[M: models.Model](models.QuerySet[M]):
+    """Rows that are found by the words in them."""
+
+    document: ClassVar[Any]
+
+    def search(self, text: str) -> Self:
+        """Return those that ``text`` is found in; an empty text is found in all."""
+        return self.alias(document=self.document).filter(document=TextQuery(text)) if text.strip() else self
 
 
 class CatalogQuerySet[M: models.Model](SearchQuerySet[M]):
@@ -206,14 +228,10 @@ class OpportunityQuerySet(SearchQuerySet["Opportunity"]):
         return self.filter(status=Status.OPEN)
 
     def hits(self, page: slice) -> tuple[int, list[UUID]]:
-        """Return how many hits of a search these are, and the ids of a page of them, in one query.
-
-        PostgreSQL underrates the cost of reading search documents: for common words it would read the whole table.
-        """
+        """Return how many hits of a search these are, and the ids of a page of them, in one query."""
+        # PostgreSQL underrates the cost of reading search documents: for common words it would read the whole table.
         with transaction.atomic(using=self.db), connections[self.db].cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true)"
-            )
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
             found = list(self.values_list("pk", Window(Count("*")))[page])
         if not found:
             return self.count() if page.start else 0, []
@@ -316,12 +334,7 @@ def _matrices() -> SkillMatrixQuerySet:
 class _UsesOfSkill(Func):
     """In how many matrices a skill is rated: all of them are read once, for any number of skills."""
 
-    template = """coalesce(((
-        SELECT jsonb_object_agg(skill, uses) FROM (
-            SELECT jsonb_object_keys(levels) AS skill, count(*) AS uses
-            FROM ctj_api_skillmatrix JOIN ctj_api_%(owner)s ON %(matrix)s = ctj_api_skillmatrix.id GROUP BY 1
-        ) AS counted
-    ) ->> %(expressions)s)::integer, 0)"""
+    template = Path(__file__).with_name("uses_of_skill.sql").read_text(encoding="utf-8")
 
     def __init__(self, owner: str, matrix: str) -> None:
         """Take the model that owns the matrices, and its column with them."""

@@ -23,7 +23,6 @@ MAX_ALIASES = 20
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
 RETIRED = "{} is retired: it stays where it is in use, but can't be added."
-MACHINE_TIMEZONES = {"Factory", "localtime", "posixrules"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "00:00"
 END_OF_DAY = "24:00"
@@ -92,10 +91,7 @@ def lower_name(name: str) -> str:
 
 
 def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]) -> list[str]:
-    """Return a skill's other names in normal form, each once; raises a ``ValidationError`` for wrong ones.
-
-    ``known`` has whose each lower-case name is, and each alias.
-    """
+    """Return a skill's other names in normal form, each once; ``known`` has the owners, whose names are refused."""
     names = {lower_name(name): name}
     for alias in filter(None, map(normal_name, aliases)):
         names.setdefault(lower_name(alias), alias)
@@ -158,22 +154,12 @@ class MaximumLengthValidator:
 def validate_plain_address(value: str) -> None:
     """Raise a ``ValidationError`` for an address that could mean something else in a link, or in lower case."""
     if not (value.isascii() and re.fullmatch(PLAIN_ADDRESS, value.lower())):
-        raise ValidationError(
-            "Use letters from a to z, digits and plain signs (no quotes, ?, & or %), and a domain with a dot."
-        )
+        raise ValidationError("Use plain letters, digits and signs (no quotes, ?, & or %), and a domain with a dot.")
 
 
 def unknown_skill(id_: object) -> str:
     """Return the message for an id that is no skill's."""
     return f"There is no skill with the id {quote(id_)}."
-
-
-def clean_whole_number(text: str, lowest: int, highest: int) -> int:
-    """Return the number that ``text`` writes in ASCII digits; raises a ``ValidationError`` that gives the range."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(highest))
-    if not is_number or not lowest <= int(text) <= highest:
-        raise ValidationError(f"Give a whole number from {lowest} to {highest}.")
-    return int(text)
 
 
 def quote(value: object) -> str:
@@ -195,7 +181,7 @@ def is_uuid(value: object) -> bool:
 @cache
 def timezones() -> frozenset[str]:
     """Return the IANA names of all time zones."""
-    return frozenset(zoneinfo.available_timezones() - MACHINE_TIMEZONES)
+    return frozenset(zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"})
 
 
 def slot_problems(slot: object, allowed: tuple[str, ...]) -> dict[str, str]:

@@ -67,10 +67,9 @@ class Server(server.Server):
 
     def kill_all_applications(self) -> Any:
         """Cancel what is still being answered; Daphne would fail at a request that no application has taken."""
-        answered = {
+        self.connections = {
             request: details for request, details in self.connections.items() if "application_instance" in details
         }
-        self.connections = answered
         return super().kill_all_applications()
 
 

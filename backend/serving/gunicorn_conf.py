@@ -26,9 +26,8 @@ control_socket_disable = True
 reload = _is_development
 reload_engine = "poll"
 reload_extra_files = [f"{BASE_DIR}/{package}/**/*.[ph]*" for package in ("backend", "ctj_api", "serving")]
-logconfig_dict = logging_settings(
-    env.str("LOG_FORMAT", "") or ("console" if _is_development else "json"), env.str("LOG_LEVEL", "") or "INFO"
-)
+_form = env.str("LOG_FORMAT", "") or ("console" if _is_development else "json")
+logconfig_dict = logging_settings(_form, env.str("LOG_LEVEL", "") or "INFO")
 
 # The folder in which the processes add up their metrics; prometheus_client reads its name when it is imported.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

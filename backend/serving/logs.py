@@ -26,7 +26,6 @@ QUOTING = (SMTPException, utils.DataError, psycopg.DataError)
 # The lines that PostgreSQL adds to an error quote the row or the query.
 DETAIL = re.compile(r"\n(DETAIL|CONTEXT|HINT|QUERY|LINE \d+):.*", re.DOTALL)
 MAX_CAUSES = 5
-MAX_FRAMES = 50
 
 
 class LineFormatter(structlog.stdlib.ProcessorFormatter):
@@ -102,7 +101,7 @@ def _description(exception: BaseException, causes: int = MAX_CAUSES) -> dict[str
         "message": _message(exception),
         "sqlstate": getattr(diagnosis, "sqlstate", None),
         "constraint": getattr(diagnosis, "constraint_name", None),
-        "frames": [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-MAX_FRAMES:]],
+        "frames": [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-50:]],
         "cause": _description(cause, causes - 1) if cause and causes else None,
     }
     return {name: part for name, part in parts.items() if part}

@@ -27,12 +27,9 @@ ID = "civictechjobs.request_id"
 OUTCOME = "civictechjobs.outcome"
 CLIENT_LEFT = "client left"
 CUT_OFF = "cut off: the server stopped"
-CLIENT_LEFT_STATUS = 499  # as nginx has it
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A part of a path that looks like an e-mail address.
 ADDRESS = re.compile(r"[^/]*@[^/]*")
-MAX_PATH = 500
-MAX_SQL = 2000
 
 
 @dataclass
@@ -58,7 +55,7 @@ class QueryWatch:
             if taken * 1000 >= settings.SLOW_QUERY_MS:
                 metrics.SLOW_QUERIES.inc()
                 # Not that of a composed query, which contains its values.
-                text = sql[:MAX_SQL] if isinstance(sql, str) else type(sql).__name__
+                text = sql[:2000] if isinstance(sql, str) else type(sql).__name__
                 logger.warning("slow query", extra={"fields": {"sql": text, "duration_ms": _milliseconds(taken)}})
 
 
@@ -91,7 +88,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
     route = request.resolver_match.view_name if request.resolver_match else "none"  # unlike paths, routes are few
     status = response.status_code
     if outcome == CLIENT_LEFT and status == HTTPStatus.SERVICE_UNAVAILABLE:
-        status = CLIENT_LEFT_STATUS  # its statement was cancelled
+        status = 499  # as nginx has it: its statement was cancelled
     if _is_from_machine(request):
         metrics.MACHINE_REQUESTS.labels(route, status).inc()
     else:
@@ -126,7 +123,7 @@ def _is_from_machine(request: HttpRequest) -> bool:
 def _path(request: HttpRequest) -> str:
     """Return the path in ASCII, without what may be an e-mail address."""
     path = ADDRESS.sub("@", request.path) if "@" in request.path else request.path
-    return escape_uri_path(path[:MAX_PATH])
+    return escape_uri_path(path[:500])
 
 
 def _user_id(request: HttpRequest) -> str | None:

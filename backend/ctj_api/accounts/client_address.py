@@ -12,13 +12,8 @@ logger = logging.getLogger(__name__)
 
 type Network = IPv4Network | IPv6Network
 
-# One household or server is given all addresses of such a network.
-IPV6_PREFIX = 64
 WARNING_SECONDS = 60
-IGNORED = (
-    "X-Forwarded-For is ignored: it comes from an address that is not in TRUSTED_PROXIES. "
-    "If that is a proxy, all of its clients share the limits of one address."
-)
+IGNORED = "X-Forwarded-For is ignored: its sender is not in TRUSTED_PROXIES. A proxy's clients share its limits now."
 
 
 class ClientAddressMiddleware:
@@ -62,7 +57,7 @@ def address_key(request: HttpRequest) -> str:
     """Return what limits count by: the client's IPv4 address or IPv6 network."""
     address = _parse(request.META.get("REMOTE_ADDR") or "")
     if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, IPV6_PREFIX), strict=False))
+        return str(IPv6Network((address, 64), strict=False))  # one household or server is given all of it
     return str(address or "")
 
 

@@ -13,8 +13,6 @@ from django.core.mail import EmailMessage
 logger = logging.getLogger(__name__)
 
 DELAY_SECONDS = (1.0, 5.0)
-# RFC 5322, 2.1.1. Python's 78 would break a link, which nobody could then copy from the log.
-MAX_LINE = 998
 
 _sender = ThreadPoolExecutor(1, thread_name_prefix="mail")
 
@@ -24,7 +22,8 @@ class UnwrappedMessage(EmailMessage):
 
     def message(self, *, policy: Any = default_policy) -> Any:
         """Return the message as it is sent."""
-        return super().message(policy=policy.clone(max_line_length=MAX_LINE))
+        # RFC 5322, 2.1.1. Python's 78 would break a link, which nobody could then copy from the log.
+        return super().message(policy=policy.clone(max_line_length=998))
 
 
 def send_later(send: Callable[[], object]) -> None:

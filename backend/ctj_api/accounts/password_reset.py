@@ -73,11 +73,8 @@ def _mail(user: UserProfile, subject: str, template: str) -> None:
     """Make a mail, and send it unless ``user`` only stands in for nobody."""
     token = link_tokens.make_token(user)
     query = urlencode({"uid": urlsafe_base64_encode(force_bytes(user.pk)), "token": token})
-    context = {
-        "link": f"{settings.PASSWORD_RESET_URL}?{query}",
-        "minutes": settings.PASSWORD_RESET_TIMEOUT // 60,
-    }
-    text = render_to_string(f"ctj_api/mail/{template}.txt", context)
+    link, minutes = f"{settings.PASSWORD_RESET_URL}?{query}", settings.PASSWORD_RESET_TIMEOUT // 60
+    text = render_to_string(f"ctj_api/mail/{template}.txt", {"link": link, "minutes": minutes})
     message = UnwrappedMessage(subject, text, to=[user.email])
     if user._state.adding:
         message.message().as_bytes()

@@ -1,10 +1,4 @@
-"""Reads a catalog of communities, roles, skills and projects from a JSON file, and loads it into the database.
-
-Loading deletes nothing, and leaves alone what is retired. It adds roles, skills and projects that are missing, a
-skill's missing communities, free aliases and blank description; the names and descriptions of the five communities it
-replaces, unless its own are blank, and the meetings of projects where it has any. A skill that is stored under an
-alias is the entry's: ``merging.py`` gives it the entry's name.
-"""
+"""Loads a catalog from a JSON file: adds what is missing, and deletes nothing (``docs/deployment-infra.md``)."""
 
 import json
 from collections import Counter, defaultdict
@@ -190,10 +184,8 @@ def _load_meetings(entries: list[Entry]) -> int:
 
 
 def stored_skills(catalog: Catalog, rows: Iterable[Skill]) -> list[tuple[Entry, list[Skill]]]:
-    """Return each skill of ``catalog``, with those of ``rows`` that bear its name, and then those that bear an alias.
-
-    Aliases of the shipped catalog count in any file, so that old files don't bring former names back.
-    """
+    """Return each skill of ``catalog``, and those of ``rows`` that bear its name, then those that bear an alias."""
+    # Those of the shipped catalog count in any file, so that old files don't bring former names back.
     known = catalog["skills"] + read_catalog(SHIPPED_CATALOG)["skills"]
     names = {key: entry["name"] for entry in known for key in KEYS["skills"](entry)}
     bearers = defaultdict(list)

@@ -2,23 +2,27 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import stamina
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, connection, transaction
-from django.db.models import F, Func, TextField
+from django.db import DatabaseError, Error, OperationalError, connection, transaction
+from django.db.models import F, Func, Max, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from ctj_api.clients.peopledepot import NamedRow, PeopleDepotClient, PeopleDepotError, ProjectRow
 from ctj_api.enums import Source, SyncOutcome
 from ctj_api.models import CommunityOfPractice, Project, Role, Skill, SyncRun
 
 from .plan import CatalogPlan, Row, Texts, plan_communities
+from .source import is_kept_elsewhere
 
 # Any number will do, but for those of other locks.
 SYNC_LOCK = 6_000_017
@@ -39,7 +43,6 @@ class Plan:
     """The changes of all catalogs and communities, and all of them in words."""
 
     def __init__(self, lists: Lists, *, adopts: bool) -> None:
-        """Plan what makes our rows as these lists have them."""
         texts: Texts = defaultdict(list)
         areas = dict(CommunityOfPractice.objects.values_list("practice_area", "people_depot_id"))
         self.communities = plan_communities(areas, lists[CommunityOfPractice], texts)
@@ -158,3 +161,20 @@ def _write_rows(model: Any, changes: CatalogPlan, now: datetime) -> None:
         row.seen_at = row.updated_at = now
     model.objects.bulk_update(rows.values(), [column, "retired_at", "seen_at", "updated_at"])
     model.objects.bulk_create(model(pk=pk, **{column: row.name}, **synced) for pk, row in changes.added.items())
+
+
+class SyncCollector(Collector):
+    """Tells Prometheus when runs ended; a database that doesn't answer soon costs these figures only."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield a time for each outcome: zero where there was none, or where the catalogs are our own."""
+        about = "When a synchronisation with PeopleDepot last ended so."
+        family = GaugeMetricFamily("ctj_sync_ended_timestamp_seconds", about, labels=("outcome",))
+        ended: dict[str, datetime] = {}
+        if is_kept_elsewhere():
+            with suppress(Error), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '2s'")
+                ended = dict(SyncRun.objects.order_by().values_list("outcome").annotate(Max("ended_at")))
+        for outcome in SyncOutcome.values:
+            family.add_metric((outcome,), ended[outcome].timestamp() if outcome in ended else 0)
+        yield family

@@ -14,10 +14,7 @@ FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OSError, TypeError, ValueError)
 async def receive(
     method: str, url: str, seconds: float, max_bytes: int, **request: Any
 ) -> tuple[httpx2.Response, bytes]:
-    """Return an answer and its body; raises a ``ValueError`` where that has more bytes, or one of httpx2's errors.
-
-    The limit of time covers all of it, from the connection to the last byte. No redirect is followed.
-    """
+    """Return an answer, whole in time, and its body; raises ``ValueError`` for more bytes, or httpx2's errors."""
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     body = bytearray()
     async with (

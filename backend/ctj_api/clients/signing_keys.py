@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -81,12 +82,10 @@ class SigningKeys:
         return keys
 
 
-_KEYS: dict[str, SigningKeys] = {}
-
-
+@cache
 def signing_keys(url: str) -> SigningKeys:
     """Return this process's keys of that address."""
-    return _KEYS.get(url) or _KEYS.setdefault(url, SigningKeys(url))
+    return SigningKeys(url)
 
 
 def _usable(keys: Iterable[PyJWK]) -> Keys:

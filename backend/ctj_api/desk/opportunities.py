@@ -22,9 +22,8 @@ from django.views.decorators.http import require_safe
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
 from ctj_api.models import Opportunity, Project, UserProfile
-from ctj_api.querysets import OpportunityQuerySet, UserProfileQuerySet, is_administrator
+from ctj_api.querysets import OpportunityQuerySet, TextQuery, UserProfileQuerySet, is_administrator
 from ctj_api.ranking.live_index import count_volunteers
-from ctj_api.search import TextQuery
 from ctj_api.validators import is_uuid
 
 from .candidates import CandidatePages

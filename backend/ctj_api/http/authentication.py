@@ -12,16 +12,14 @@ from ctj_api.models import UserProfile
 
 
 class CsrfSessionAuthentication(SessionAuthentication):
-    """Django's session, with the CSRF check on every unsafe request, those of anonymous people included.
-
-    Under Cognito, only requests with a session cookie are checked: a browser sends nothing else by itself.
-    """
+    """Django's session, with the CSRF check on every unsafe request, those of anonymous people included."""
 
     def authenticate(self, request: Request) -> tuple[UserProfile, None] | None:
         """Return the signed-in user, or ``None``; raises ``PermissionDenied`` without a valid CSRF token."""
         require_readable_body(request)
         django_request: Any = request._request
         django_request.POST = QueryDict()  # the token is in the header: no body is parsed to look for it
+        # Under Cognito a browser sends nothing but this cookie by itself.
         if settings.IDENTITY_PROVIDER == "local" or settings.SESSION_COOKIE_NAME in request.COOKIES:
             self.enforce_csrf(django_request)
         user = getattr(django_request, "user", None)

@@ -1,8 +1,6 @@
 """How request bodies are read."""
 
 import json
-import re
-from collections.abc import Mapping
 from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
@@ -11,17 +9,12 @@ from rest_framework.utils.json import strict_constant
 
 MAX_DEPTH = 16
 TOO_DEEP = f"JSON parse error - nested deeper than {MAX_DEPTH} levels."
-STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
-# Of what JSON has outside of strings only the brackets stay, all of one kind.
-BRACKETS_ONLY = {**dict.fromkeys(range(128)), **str.maketrans("[]{}", "[][]")}
 
 
 class StrictJSONParser(JSONParser):
     """JSON without NaN and repeated keys, and not nested deeper than any shape of this API."""
 
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the parsed body; raises ``ParseError`` where it is no JSON or nested too deeply."""
         try:
             text = stream.read().decode("utf-8")
@@ -32,7 +25,7 @@ class StrictJSONParser(JSONParser):
             raise ParseError(f"JSON parse error - {error}") from error
         except ValueError as error:
             raise ParseError("JSON parse error - a number is too long, or none at all.") from error
-        if _is_too_deep(text):
+        if _is_too_deep([data], MAX_DEPTH + 1):
             raise ParseError(TOO_DEEP)
         return data
 
@@ -44,9 +37,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _is_too_deep(text: str) -> bool:
-    """Return whether brackets are left in JSON after the innermost ones have been taken away as often as allowed."""
-    brackets = STRING.sub("", text).translate(BRACKETS_ONLY)
-    for _ in range(MAX_DEPTH):
-        brackets = brackets.replace("[]", "")
-    return bool(brackets)
+def _is_too_deep(value: Any, levels: int) -> bool:
+    """Return whether a list or an object is nested deeper than so many levels, itself included."""
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_too_deep(part, levels - 1) for part in parts if isinstance(part, dict | list))

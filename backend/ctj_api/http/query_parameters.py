@@ -15,16 +15,11 @@ from rest_framework.request import Request
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import NO_SUCH_PARAMETER
 from ctj_api.models import CommunityOfPractice, Skill
-from ctj_api.validators import MAX_QUOTE, clean_whole_number, is_uuid, unknown_skill
+from ctj_api.validators import MAX_QUOTE, is_uuid, unknown_skill
 
 from .schema import PARTS
 
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 500
-MAX_OFFSET = 1_000_000_000
 MAX_SEARCH = 200
-# What Django makes of a byte that is no UTF-8.
-REPLACEMENT_CHARACTER = "\ufffd"
 _SCORE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?")
 
 type Schema = dict[str, Any]
@@ -121,7 +116,11 @@ class WholeNumberField(forms.CharField):
 
     def clean(self, value: Any) -> int:
         """Return the number; raises a ``ValidationError`` for anything else."""
-        return clean_whole_number(str(value), *self._range)
+        lowest, highest = self._range
+        is_number = value.isascii() and value.isdecimal() and len(value) <= len(str(highest))
+        if not is_number or not lowest <= int(value) <= highest:
+            raise forms.ValidationError(f"Give a whole number from {lowest} to {highest}.")
+        return int(value)
 
 
 class ScoreField(forms.Field):
@@ -156,7 +155,7 @@ class Parameter(django_filters.Filter):
             return ["Give this query parameter once."]
         if "" in values and not self._allow_empty:
             return ["Give this query parameter a value, or leave it out."]
-        if any(REPLACEMENT_CHARACTER in value for value in values):
+        if any("\ufffd" in value for value in values):  # what Django makes of a byte that is no UTF-8
             return ["This is not UTF-8."]
         return []
 
@@ -235,8 +234,8 @@ class StrictFilterSet(django_filters.FilterSet):
 class PagedFilterSet(StrictFilterSet):
     """The query parameters of a list that comes in pages."""
 
-    limit = Setting(WholeNumberField(1, MAX_LIMIT), default=DEFAULT_LIMIT)
-    offset = Setting(WholeNumberField(0, MAX_OFFSET), default=0)
+    limit = Setting(WholeNumberField(1, 500), default=100)
+    offset = Setting(WholeNumberField(0, 1_000_000_000), default=0)
 
     @property
     def page(self) -> Page:

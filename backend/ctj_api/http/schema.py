@@ -14,7 +14,6 @@ from ctj_api.exceptions import ErrorCode
 
 UNSAFE_METHODS = {"post", "put", "patch", "delete"}
 BEARER = "idToken"
-ABSENT = "Where Cognito keeps accounts, this is a 404."
 FOR_ALL_ACCOUNTS = ("/api/auth/csrf/", "/api/auth/logout/")
 VERSIONED = ("/api/opportunities/{id}/", "/api/users/me/", "/api/users/{id}/")
 WITHOUT_ETAG = ("/api/healthcheck/", "/api/auth/csrf/")
@@ -66,7 +65,7 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             _require_csrf_token(method, operation)
             _describe_errors(path, method, operation)
             if _is_local_only(path):
-                operation["description"] += f" {ABSENT}"
+                operation["description"] += " Where Cognito keeps accounts, this is a 404."
                 operation["security"].remove({BEARER: []})
             _describe_headers(path, method, operation)
     return result

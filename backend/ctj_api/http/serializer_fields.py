@@ -11,22 +11,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from ctj_api import validators
 from ctj_api.catalog.source import is_kept_elsewhere
 from ctj_api.matching import Levels
 from ctj_api.models import Skill, SkillMatrix
 from ctj_api.querysets import CatalogQuerySet, RetiredName
-from ctj_api.validators import (
-    MAX_HOURS,
-    MAX_PASSWORD,
-    RETIRED,
-    clean_skill_levels,
-    describe,
-    is_uuid,
-    normal_lines,
-    normal_week,
-    validate_meeting_times,
-    validate_week_slots,
-)
 
 from .query_parameters import row_given
 from .schema import PARTS
@@ -38,14 +27,14 @@ SKILL_NAMES = "skill_names"
 class AvailabilityField(serializers.JSONField):
     """When a volunteer is free, in weekly slots of one time zone, or null."""
 
-    check = staticmethod(validate_week_slots)
+    check = staticmethod(validators.validate_week_slots)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the slots in the form that is stored; raises ``ValidationError`` for wrong ones."""
-        week = normal_week(super().to_internal_value(data))
+        week = validators.normal_week(super().to_internal_value(data))
         self.check(week)
         return week
 
@@ -54,7 +43,7 @@ class AvailabilityField(serializers.JSONField):
 class MeetingTimesField(AvailabilityField):
     """When people meet, in weekly slots of one time zone, or null."""
 
-    check = staticmethod(validate_meeting_times)
+    check = staticmethod(validators.validate_meeting_times)
 
 
 class RowField(serializers.PrimaryKeyRelatedField[Model]):
@@ -77,8 +66,8 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         try:
             return row_given(rows.current_or(getattr(self.parent.instance, f"{self.source}_id", None)), data)
         except DjangoValidationError:
-            if is_uuid(data) and (row := rows.retired().filter(pk=data).first()):
-                raise serializers.ValidationError(RETIRED.format(row)) from None
+            if validators.is_uuid(data) and (row := rows.retired().filter(pk=data).first()):
+                raise serializers.ValidationError(validators.RETIRED.format(row)) from None
             raise
 
 
@@ -91,7 +80,7 @@ class HoursField(serializers.IntegerField):
     """The hours of a week as a whole number of JSON: no text, and nothing to be rounded."""
 
     default_error_messages: ClassVar = dict.fromkeys(
-        ("invalid", "null", "min_value", "max_value"), f"Give a whole number from 0 to {MAX_HOURS}."
+        ("invalid", "null", "min_value", "max_value"), f"Give a whole number from 0 to {validators.MAX_HOURS}."
     )
 
     def to_internal_value(self, data: Any) -> int:
@@ -111,20 +100,12 @@ class TextField(serializers.CharField):
         return super().run_validation(data)
 
 
-class ChoiceField(serializers.ChoiceField):
-    """One of a few words."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the word; raises ``ValidationError`` for anything else, which isn't written out."""
-        return super().to_internal_value(data if isinstance(data, str) else describe(data))
-
-
 class MultilineTextField(TextField):
     """A text of several lines."""
 
     def to_internal_value(self, data: Any) -> str:
         """Return the text with the line ends that are stored."""
-        return normal_lines(super().to_internal_value(data))
+        return validators.normal_lines(super().to_internal_value(data))
 
 
 class EmailTextField(TextField, serializers.EmailField):
@@ -135,7 +116,7 @@ class PasswordField(TextField):
     """A password, taken as it is and never told."""
 
     def __init__(self) -> None:
-        super().__init__(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
+        super().__init__(max_length=validators.MAX_PASSWORD, trim_whitespace=False, write_only=True)
 
 
 class CurrentPasswordField(PasswordField):
@@ -161,11 +142,11 @@ class SkillLevelsField(serializers.JSONField):
     def to_internal_value(self, data: Any) -> dict[str, int]:
         """Return the levels in normal form; raises ``ValidationError`` for wrong entries and new retired skills."""
         names = all_skill_names(self.context)
-        levels = clean_skill_levels(data, names)
+        levels = validators.clean_skill_levels(data, names)
         if retired := {skill for skill in levels if isinstance(names[skill], RetiredName)}:
             rated = value_at(self.parent.instance, f"{self.source}__levels") or {}
             if added := sorted(retired - rated.keys()):
-                raise serializers.ValidationError([RETIRED.format(names[skill]) for skill in added])
+                raise serializers.ValidationError([validators.RETIRED.format(names[skill]) for skill in added])
         return levels
 
 
@@ -189,7 +170,6 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     answer: type[serializers.ModelSerializer[Any]]
     kept_by_cognito: tuple[str, ...] = ()
     serializer_related_field = RowField
-    serializer_choice_field = ChoiceField
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.PositiveSmallIntegerField: HoursField,

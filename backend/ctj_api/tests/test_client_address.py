@@ -37,14 +37,7 @@ class ClientAddressTests(SimpleTestCase):
             "2001:db8::1%eth0": "2001:db8::1",
             "1.1.1.1, nonsense, 10.3.3.3": "10.3.3.3",
         }
-        malformed = (
-            "",
-            "unknown",
-            "1.1.1.1, unknown",
-            "1.1.1.1,",
-            "1.1.1.1 2.2.2.2",
-            "\uff11.1.1.1",
-        )
+        malformed = ("", "unknown", "1.1.1.1, unknown", "1.1.1.1,", "1.1.1.1 2.2.2.2", "\uff11.1.1.1")
         for header, client in (cases | dict.fromkeys((*malformed, "a" * 5000, "\x00"), "10.0.0.1")).items():
             with self.subTest(header):
                 self.assertEqual(client_address("10.0.0.1", header), client)

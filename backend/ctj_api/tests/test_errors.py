@@ -12,46 +12,17 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.db import (
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    connection,
-)
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from psycopg.errors import (
-    DeadlockDetected,
-    DiskFull,
-    IdleInTransactionSessionTimeout,
-    NotNullViolation,
-    TooManyConnections,
-    UniqueViolation,
-)
+from psycopg import errors as pg
 from rest_framework import exceptions
 from rest_framework.test import APIClient, APIRequestFactory, APITestCase
 
-from ctj_api.exceptions import (
-    CODE_OF_STATUS,
-    civic_exception_handler,
-    flatten,
-    validation_envelope,
-)
+from ctj_api.exceptions import CODE_OF_STATUS, civic_exception_handler, flatten, validation_envelope
 from ctj_api.models import Opportunity
 
-from .common import (
-    UNKNOWN_ID,
-    browser,
-    error_of,
-    execute,
-    make_admin_user,
-    make_opportunity,
-    make_pm_user,
-    make_skill,
-    opportunity_payload,
-)
+from . import common
 
 OPPORTUNITIES = "/api/opportunities/"
 JSON = "application/json"
@@ -63,7 +34,7 @@ class ErrorTests(APITestCase):
 
     def setUp(self) -> None:
         """Sign a project manager in; failures that nobody foresaw answer as they do in production."""
-        self.pm = make_pm_user()
+        self.pm = common.make_pm_user()
         self.client = APIClient(raise_request_exception=False)
         self.client.force_authenticate(self.pm)
 
@@ -71,7 +42,7 @@ class ErrorTests(APITestCase):
         """Fail unless the response is the envelope with this code, kept out of caches."""
         self.assertEqual((response.status_code, response["Content-Type"]), (status, JSON))
         self.assertEqual(response["Cache-Control"], "private, no-store")
-        error = error_of(response)
+        error = common.error_of(response)
         self.assertEqual(error["code"], code)
         return error
 
@@ -99,7 +70,7 @@ class ErrorTests(APITestCase):
 
     def test_anyone_with_unknown_or_unusable_query_parameter_gets_400(self) -> None:
         """It is named, also by what is no list (test_schema.py asks these); of two values, none wins."""
-        detail = f"{OPPORTUNITIES}{make_opportunity().pk}/"
+        detail = f"{OPPORTUNITIES}{common.make_opportunity().pk}/"
         for path in ("/api/schema/", "/api/docs/", "/api/healthcheck/", "/api/users/me/", detail):
             with self.subTest(path):
                 error = self.assert_error(self.client.get(path, {"nonsense": 1}), 400, "validation_error")
@@ -116,7 +87,7 @@ class ErrorTests(APITestCase):
         charsets = tuple(f"{JSON}; charset={charset}" for charset in ("utf-16", "zlib", "nonsense"))
         for content_type in ("text/plain", "application/xml", "x", *forms, *charsets):
             with self.subTest(content_type):
-                for client, path in ((self.client, OPPORTUNITIES), (browser(), "/api/auth/logout/")):
+                for client, path in ((self.client, OPPORTUNITIES), (common.browser(), "/api/auth/logout/")):
                     client.credentials()
                     response = client.post(path, b"a=b", content_type=content_type)
                     self.assert_error(response, 415, "unsupported_media_type")
@@ -166,9 +137,9 @@ class ErrorTests(APITestCase):
             ("status", '"\\ud800"'),
             ("project", '"\\udfff"'),
             ("skills_required_matrix", '{"\\ud800": 1}'),
-            ("skills_required_matrix", f'{{"{make_skill().pk}": "\\ud800"}}'),
+            ("skills_required_matrix", f'{{"{common.make_skill().pk}": "\\ud800"}}'),
         ):
-            payload = json.dumps(opportunity_payload(**{field: "HERE"})).replace('"HERE"', value)
+            payload = json.dumps(common.opportunity_payload(**{field: "HERE"})).replace('"HERE"', value)
             with self.subTest(field=field, value=value):
                 response = self.client.post(OPPORTUNITIES, payload, content_type=JSON)
                 self.assertEqual(list(self.assert_error(response, 400, "validation_error")["fields"]), [field])
@@ -192,12 +163,12 @@ class ErrorTests(APITestCase):
     def test_anyone_while_database_is_away_or_busy_gets_503(self) -> None:
         """In a view and before it, with debugging on and off; the request's line has the reason."""
         cases: list[tuple[Exception, Exception | None]] = [
-            (OperationalError("deadlock detected"), DeadlockDetected()),
-            (OperationalError("could not extend file: No space left on device"), DiskFull()),
-            (OperationalError("FATAL: sorry, too many clients already"), TooManyConnections()),
+            (OperationalError("deadlock detected"), pg.DeadlockDetected()),
+            (OperationalError("could not extend file: No space left on device"), pg.DiskFull()),
+            (OperationalError("FATAL: sorry, too many clients already"), pg.TooManyConnections()),
             (OperationalError("server closed the connection"), None),
             (InterfaceError("closed"), None),
-            (InternalError("the transaction was idle for too long"), IdleInTransactionSessionTimeout()),
+            (InternalError("the transaction was idle for too long"), pg.IdleInTransactionSessionTimeout()),
         ]
         view, middleware = partial(patch, "ctj_api.views.Role.objects.all"), partial(patch.object, *BEFORE_THE_VIEW)
         for (failure, cause), broken, debug in product(cases, (view, middleware), (True, False)):
@@ -213,14 +184,14 @@ class ErrorTests(APITestCase):
                 response = self.client.get("/api/roles/")
                 self.assert_error(response, 503, "service_unavailable")
                 self.assertGreater(int(response["Retry-After"]), 0)
-                is_readable = broken is view and isinstance(cause, DiskFull)
+                is_readable = broken is view and isinstance(cause, pg.DiskFull)
                 self.assertEqual("only read" in response.json()["error"]["message"], is_readable)
             self.assertEqual([record.name for record in logs.records], ["serving.request_log"])
             self.assertIn(str(failure), logs.output[0])
 
     def test_administrator_while_database_is_away_or_meeting_a_bug_gets_a_page(self) -> None:
         """In words, and with the headers of every page; a defect is not theirs, and its details stay in the log."""
-        self.client.force_login(make_admin_user())
+        self.client.force_login(common.make_admin_user())
         with patch("django.contrib.admin.sites.AdminSite.each_context") as broken:
             broken.side_effect = OperationalError("gone")
             away = self.client.get("/admin/")
@@ -239,12 +210,12 @@ class ErrorTests(APITestCase):
     def test_pm_user_meeting_a_defect_gets_500_and_a_conflict_400(self) -> None:
         """A defect of ours is logged with its traceback, a conflict in the database as no error."""
         for sql in ("SELECT 1/0", "SELECT 'x'::int", "INSERT INTO ctj_api_skill (id) VALUES (gen_random_uuid())"):
-            defect = patch("ctj_api.views.log_addition", lambda *_, sql=sql: execute(sql))
+            defect = patch("ctj_api.views.log_addition", lambda *_, sql=sql: common.execute(sql))
             with self.subTest(sql), defect, self.assertLogs("django.request", "ERROR") as logs:
-                self.assert_error(self.client.post(OPPORTUNITIES, opportunity_payload()), 500, "server_error")
+                self.assert_error(self.client.post(OPPORTUNITIES, common.opportunity_payload()), 500, "server_error")
             self.assertIsNotNone(logs.records[0].exc_info)
-        payload = opportunity_payload(skills_required_matrix={UNKNOWN_ID: 3})
-        names = patch("ctj_api.querysets.SkillQuerySet.names", return_value={UNKNOWN_ID: "Deleted meanwhile"})
+        payload = common.opportunity_payload(skills_required_matrix={common.UNKNOWN_ID: 3})
+        names = patch("ctj_api.querysets.SkillQuerySet.names", return_value={common.UNKNOWN_ID: "Deleted meanwhile"})
         with names, self.assertLogs("ctj_api", "WARNING") as logs:
             error = self.assert_error(self.client.post(OPPORTUNITIES, payload), 400, "validation_error")
         self.assertEqual(list(error["fields"]), ["non_field_errors"])
@@ -283,7 +254,7 @@ class ExceptionHandlerTests(APITestCase):
     def test_client_is_told_of_a_conflict_after_a_write_only(self) -> None:
         """A read that breaks a rule of the database is a defect, and so is a write that breaks no rule for clients."""
         conflict, defect = IntegrityError(), IntegrityError()
-        conflict.__cause__, defect.__cause__ = UniqueViolation(), NotNullViolation()
+        conflict.__cause__, defect.__cause__ = pg.UniqueViolation(), pg.NotNullViolation()
         factory = APIRequestFactory()
         response = civic_exception_handler(conflict, {"request": factory.post("/")})
         assert response is not None

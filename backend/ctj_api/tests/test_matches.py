@@ -11,24 +11,11 @@ from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.ranking.matches import Narrowing, OpportunityRanking, VolunteerRanking
 from ctj_api.serializers import OpportunityMatchReadSerializer
 
-from .common import (
-    UNKNOWN_ID,
-    WEEK,
-    browser,
-    error_of,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-    opportunity_payload,
-)
+from . import common
 
 MY_MATCHES = "/api/users/me/matches/"
 PACIFIC, BERLIN = "America/Los_Angeles", "Europe/Berlin"
-(MONDAY,) = WEEK["slots"]
+(MONDAY,) = common.WEEK["slots"]
 BUSY: dict[str, Any] = {"timezone": PACIFIC, "slots": [{"day": "tue", "start": "18:00", "end": "20:00"}]}
 
 
@@ -54,22 +41,22 @@ class MatchAssertions(APITestCase):
 
     def setUp(self) -> None:
         """Make three skills, a volunteer with two of them, and a project that meets on Mondays."""
-        self.react, self.css, self.sql = (make_skill(name=name) for name in ("React", "CSS", "SQL"))
-        self.project = make_project(name="Food Oasis", meeting_times=WEEK)
-        self.volunteer = make_regular_user(
+        self.react, self.css, self.sql = (common.make_skill(name=name) for name in ("React", "CSS", "SQL"))
+        self.project = common.make_project(name="Food Oasis", meeting_times=common.WEEK)
+        self.volunteer = common.make_regular_user(
             {self.react: 3, self.css: 2},
             email="ana@example.org",
             first_name="Ana",
             last_name="Reyes",
-            community_of_practice=make_cop("engineering"),
+            community_of_practice=common.make_cop("engineering"),
             max_available_hours=6,
-            meeting_availability=WEEK,
+            meeting_availability=common.WEEK,
         )
-        self.pm = make_pm_user()
+        self.pm = common.make_pm_user()
 
     def opportunity(self, levels: dict[Skill, int], **fields: Any) -> Opportunity:
         """Return an open opportunity of the project."""
-        return make_opportunity(levels, **{"project": self.project, "min_hours_required": 6, **fields})
+        return common.make_opportunity(levels, **{"project": self.project, "min_hours_required": 6, **fields})
 
     def listed(self, url: str, user: UserProfile, **query: Any) -> list[dict[str, Any]]:
         """Return the matches that a user sees."""
@@ -140,8 +127,8 @@ class OpportunityMatchReadTests(MatchAssertions):
 
     def test_authenticated_user_sees_what_fits(self) -> None:
         """Hours and meetings, each true, false or unknown; ``fits=true`` leaves out what is false."""
-        elsewhere = make_project(meeting_times=BUSY)
-        unknown = make_project()
+        elsewhere = common.make_project(meeting_times=BUSY)
+        unknown = common.make_project()
         for fields, fits_hours, fits_meetings in (
             ({}, True, True),
             ({"min_hours_required": 7}, False, True),
@@ -171,9 +158,9 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.volunteer.refresh_from_db()
         sync, retro = slot("mon 18:00-19:00", name="Sync"), slot("thu 12:00-13:00", name="Retro")
         early, dawn, noon = (slot(f"tue {hours}") for hours in ("08:00-09:00", "08:30-09:30", "12:00-13:00"))
-        client = browser(self.pm)
-        payload = opportunity_payload(
-            project=str(make_project(meeting_times=BUSY).pk), skills_required_matrix={str(self.react.pk): 3}
+        client = common.browser(self.pm)
+        payload = common.opportunity_payload(
+            project=str(common.make_project(meeting_times=BUSY).pk), skills_required_matrix={str(self.react.pk): 3}
         )
         url = f"/api/opportunities/{client.post('/api/opportunities/', payload).json()['id']}/"
         for zone, slots, expected, some, every in (
@@ -218,11 +205,11 @@ class OpportunityMatchReadTests(MatchAssertions):
 
     def test_authenticated_user_can_use_the_filters_of_the_listing(self) -> None:
         """Each finds one of two."""
-        role = make_role(title="UI/UX Designer", community_of_practice=make_cop("ui_ux"))
+        role = common.make_role(title="UI/UX Designer", community_of_practice=common.make_cop("ui_ux"))
         wanted = self.opportunity(
             {self.react: 3, self.css: 1},
             role=role,
-            project=make_project(name="Expunge Assist"),
+            project=common.make_project(name="Expunge Assist"),
             body="Design forms that people finish.",
             work_environment="in_person",
             min_experience_required="senior",
@@ -242,7 +229,7 @@ class OpportunityMatchReadTests(MatchAssertions):
             with self.subTest(name):
                 self.assertEqual(self.ids(**{name: value}), [str(wanted.pk)])
         response = self.client.get(MY_MATCHES, {"work_environment": "nonsense"})
-        self.assertEqual(list(error_of(response)["fields"]), ["work_environment"])
+        self.assertEqual(list(common.error_of(response)["fields"]), ["work_environment"])
 
     def one(self, opportunity: Opportunity, user: UserProfile | None = None) -> Any:
         """Return the response with the match of a user, else the volunteer's, and one opportunity."""
@@ -257,7 +244,7 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual(self.one(open_)["Cache-Control"], "private, no-store")
         detail = self.client.get(f"/api/opportunities/{filled.pk}/").json()
         self.assertEqual(self.one(filled).json(), {**listed, "opportunity": detail})
-        newcomer = make_regular_user()
+        newcomer = common.make_regular_user()
         for levels, user, missing in (({self.sql: 2}, None, 1), ({}, None, 0), ({self.react: 3}, newcomer, 1)):
             with self.subTest(levels=levels, user=user):
                 body = self.one(self.opportunity(levels, status="closed"), user).json()
@@ -265,8 +252,8 @@ class OpportunityMatchReadTests(MatchAssertions):
                 self.assertEqual([skill["status"] for skill in body["skills"]], ["missing"] * missing)
         draft = self.opportunity({self.react: 3}, status="draft")
         self.assertEqual(self.one(draft, self.pm).json()["fits_hours"], None)
-        for response in (self.one(draft), self.client.get(f"{MY_MATCHES}{UNKNOWN_ID}/")):
-            self.assertEqual((response.status_code, error_of(response)["code"]), (404, "not_found"))
+        for response in (self.one(draft), self.client.get(f"{MY_MATCHES}{common.UNKNOWN_ID}/")):
+            self.assertEqual((response.status_code, common.error_of(response)["code"]), (404, "not_found"))
 
     def test_authenticated_user_without_matches_is_told_why(self) -> None:
         """Nothing was rated, nothing is open, nothing overlaps, or the query leaves nothing; only then."""
@@ -279,7 +266,7 @@ class OpportunityMatchReadTests(MatchAssertions):
         self.assertEqual(note("?search=nothing"), "none-open")
         self.opportunity({self.sql: 3})
         self.assertEqual([note(), note("?limit=1&offset=9")], ["none-overlap"] * 2)
-        for user in (make_regular_user(), make_regular_user({})):
+        for user in (common.make_regular_user(), common.make_regular_user({})):
             self.assertEqual(note(user=user), "no-skills-rated")
         self.opportunity({self.react: 5}, min_hours_required=9)
         for query in ("?search=nothing", "?min_score=0.7", "?require_all=true", "?fits=true", "?max_hours=1"):
@@ -323,7 +310,7 @@ class VolunteerMatchReadTests(MatchAssertions):
                 "id": str(self.volunteer.pk),
                 "name": "Ana Reyes",
                 "email": "ana@example.org",
-                "community_of_practice": str(make_cop("engineering").pk),
+                "community_of_practice": str(common.make_cop("engineering").pk),
                 "max_available_hours": 6,
             },
         )
@@ -332,10 +319,10 @@ class VolunteerMatchReadTests(MatchAssertions):
 
     def test_pm_user_sees_active_users_who_have_rated_skills(self) -> None:
         """Project managers among them, but nobody inactive; for any listing, drafts of others included."""
-        make_pm_user(levels={self.react: 3, self.css: 4, self.sql: 2}, email="pm@example.org")
+        common.make_pm_user(levels={self.react: 3, self.css: 4, self.sql: 2}, email="pm@example.org")
         self.assertEqual(self.ranked(), ["pm@example.org", "ana@example.org"])
         for status in ("draft", "open", "on_hold", "filled", "closed"):
-            listing = self.opportunity({self.react: 3}, status=status, created_by=make_pm_user())
+            listing = self.opportunity({self.react: 3}, status=status, created_by=common.make_pm_user())
             self.assertEqual(len(self.listed(matches_of(listing), self.pm)), 2)
         self.assertEqual(self.listed(matches_of(self.opportunity({})), self.pm), [])
         UserProfile.objects.filter(pk=self.volunteer.pk).update(is_active=False)
@@ -343,10 +330,10 @@ class VolunteerMatchReadTests(MatchAssertions):
 
     def test_pm_user_can_narrow_and_turn_pages(self) -> None:
         """By score, to what is met, to who has the time; the headers tell how many there are."""
-        make_regular_user({self.sql: 2}, email="bo@example.org", max_available_hours=5)
-        make_regular_user({self.sql: 1, self.css: 1}, email="cy@example.org", meeting_availability=BUSY)
+        common.make_regular_user({self.sql: 2}, email="bo@example.org", max_available_hours=5)
+        common.make_regular_user({self.sql: 1, self.css: 1}, email="cy@example.org", meeting_availability=BUSY)
         whole = {self.react: 3, self.css: 4, self.sql: 2}
-        make_regular_user(whole, email="di@example.org")
+        common.make_regular_user(whole, email="di@example.org")
         self.assertEqual(self.ranked(), [f"{name}@example.org" for name in ("di", "ana", "bo", "cy")])
         self.assertEqual(self.ranked(min_score="0.5"), ["di@example.org", "ana@example.org"])
         self.assertEqual(self.ranked(require_all="true"), ["di@example.org"])
@@ -358,18 +345,18 @@ class VolunteerMatchReadTests(MatchAssertions):
 
     def test_anyone_else_cannot_see_volunteers(self) -> None:
         """Inactive project managers are refused, and who is none isn't told which listings there are."""
-        unknown = f"/api/opportunities/{UNKNOWN_ID}/matches/"
-        inactive = make_pm_user(is_active=False)
+        unknown = f"/api/opportunities/{common.UNKNOWN_ID}/matches/"
+        inactive = common.make_pm_user(is_active=False)
         cases = [(inactive, self.url, 403, "permission_denied"), (self.volunteer, unknown, 403, "permission_denied")]
         for user, url, status, code in (*cases, (self.pm, unknown, 404, "not_found")):
             self.client.force_authenticate(user)
             response = self.client.get(url)
-            self.assertEqual((response.status_code, error_of(response)["code"]), (status, code))
+            self.assertEqual((response.status_code, common.error_of(response)["code"]), (status, code))
 
     def test_anyone_else_is_told_no_address_of_a_volunteer(self) -> None:
         """Whoever asks for whatever: only the volunteer, and project managers here."""
         urls = [f"/api/{name}/" for name in ("skills", "roles", "projects", "communities-of-practice", "opportunities")]
-        for user in (None, make_regular_user({self.react: 1}), self.pm):
+        for user in (None, common.make_regular_user({self.react: 1}), self.pm):
             self.client.force_authenticate(user)
             for url in [*urls, "/api/users/me/", MY_MATCHES, f"/api/users/{self.volunteer.pk}/"]:
                 with self.subTest(user=user, url=url):
@@ -400,7 +387,7 @@ class MatchReadTests(MatchAssertions):
             for name, value in ((name, value) for name, values in wrong.items() for value in values):
                 with self.subTest(url=url, name=name, value=value):
                     response = self.client.get(url, {name: value})
-                    self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
+                    self.assertEqual((response.status_code, list(common.error_of(response)["fields"])), (400, [name]))
 
     def test_authenticated_users_cost_a_constant_number_of_queries(self) -> None:
         """Session, user, what changed, those rows, the page, names, and what is ranked for; ``fits`` asks for times."""
@@ -409,11 +396,11 @@ class MatchReadTests(MatchAssertions):
             (self.volunteer, MY_MATCHES, {"": 7, with_times: 9, f"{wanted.pk}/": 5}),
             (self.pm, matches_of(wanted), {"": 7, with_times: 8}),
         ):
-            client = browser(user)
+            client = common.browser(user)
             for rows in (1, 50):
                 for _ in range(rows):
-                    self.opportunity({self.react: 3}, project=make_project(meeting_times=WEEK))
-                    make_regular_user({self.react: 3}, meeting_availability=WEEK)
+                    self.opportunity({self.react: 3}, project=common.make_project(meeting_times=common.WEEK))
+                    common.make_regular_user({self.react: 3}, meeting_availability=common.WEEK)
                 for query, queries in costs.items():
                     with self.subTest(url=url, rows=rows, query=query), self.assertNumQueries(queries):
                         client.get(url + query)
@@ -422,7 +409,7 @@ class MatchReadTests(MatchAssertions):
         """What has other skills by now, was closed or made inactive, is left out of the page."""
         kept, changed, closed = (self.opportunity({self.react: 3}) for _ in range(3))
         opportunities = OpportunityRanking(self.volunteer, Opportunity.objects.open(), Narrowing(), timezone.now())
-        unsure, inactive = (make_regular_user({self.react: 3}) for _ in range(2))
+        unsure, inactive = (common.make_regular_user({self.react: 3}) for _ in range(2))
         volunteers = VolunteerRanking(kept, Narrowing(), timezone.now())
         self.assertEqual((len(opportunities), len(volunteers)), (3, 3))
         SkillMatrix.objects.store({str(self.sql.pk): 3}, into=changed.skills_required_matrix)
@@ -448,7 +435,7 @@ class MatchReadTests(MatchAssertions):
     def test_everyone_sees_meetings_compared_on_the_clocks_of_the_week_that_begins_today(self) -> None:
         """Los Angeles changes its clocks three weeks before London, so that 18:00 is 01:00 there, and 02:00 again."""
         night = {"timezone": "Europe/London", "slots": [{"day": "tue", "start": "01:00", "end": "03:00"}]}
-        londoner = make_regular_user({self.react: 3}, meeting_availability=night)
+        londoner = common.make_regular_user({self.react: 3}, meeting_availability=night)
         self.volunteer.delete()
         opportunity = self.opportunity({self.react: 3})
         for month, day, fits in ((2, 10, False), (3, 10, True), (3, 31, False)):

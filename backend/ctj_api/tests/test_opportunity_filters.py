@@ -11,17 +11,7 @@ from rest_framework.test import APITestCase
 from ctj_api.filters import OpportunityListFilter
 from ctj_api.models import Opportunity
 
-from .common import (
-    UNKNOWN_ID,
-    error_of,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-)
+from . import common
 
 URL = "/api/opportunities/"
 PARAMETERS = OpportunityListFilter.base_filters
@@ -32,22 +22,22 @@ class OpportunityFilterTests(APITestCase):
 
     def setUp(self) -> None:
         """Make a remote one for a developer, and one in person for a designer, which is older."""
-        self.pm = make_pm_user()
-        self.react, self.css, self.figma = (make_skill(name=name) for name in ("React", "CSS", "Figma"))
-        self.developer = make_opportunity(
+        self.pm = common.make_pm_user()
+        self.react, self.css, self.figma = (common.make_skill(name=name) for name in ("React", "CSS", "Figma"))
+        self.developer = common.make_opportunity(
             {self.react: 3, self.css: 1},
-            project=make_project(name="Food Oasis"),
-            role=make_role(title="Front End Developer", community_of_practice=make_cop("engineering")),
+            project=common.make_project(name="Food Oasis"),
+            role=common.make_role(title="Front End Developer", community_of_practice=common.make_cop("engineering")),
             body="Help us to map food pantries.",
             work_environment="remote",
             min_experience_required="junior",
             min_hours_required=6,
             created_by=self.pm,
         )
-        self.designer = make_opportunity(
+        self.designer = common.make_opportunity(
             {self.figma: 4},
-            project=make_project(name="Expunge Assist"),
-            role=make_role(title="UI/UX Designer", community_of_practice=make_cop("ui_ux")),
+            project=common.make_project(name="Expunge Assist"),
+            role=common.make_role(title="UI/UX Designer", community_of_practice=common.make_cop("ui_ux")),
             body="Design forms that people finish.",
             work_environment="in_person",
             min_experience_required="",
@@ -67,8 +57,8 @@ class OpportunityFilterTests(APITestCase):
     def refusal(self, **query: Any) -> dict[str, list[str]]:
         """Return field → messages of the refused query."""
         response = self.client.get(URL, query)
-        self.assertEqual((response.status_code, error_of(response)["code"]), (400, "validation_error"))
-        fields: dict[str, list[str]] = error_of(response)["fields"]
+        self.assertEqual((response.status_code, common.error_of(response)["code"]), (400, "validation_error"))
+        fields: dict[str, list[str]] = common.error_of(response)["fields"]
         return fields
 
     def test_anonymous_list_takes_every_filter(self) -> None:
@@ -103,7 +93,7 @@ class OpportunityFilterTests(APITestCase):
             ({"skill": [self.react.pk, self.css.pk]}, [self.developer]),
             ({"skill": str(self.css.pk).upper()}, [self.developer]),
             ({"project": str(self.developer.project_id).upper()}, [self.developer]),
-            ({"community_of_practice": str(make_cop("ui_ux").pk).upper()}, [self.designer]),
+            ({"community_of_practice": str(common.make_cop("ui_ux").pk).upper()}, [self.designer]),
             *(({"max_hours": hours}, found) for hours, found in ((0, []), (5, []), (10, both))),
         ]
         for query, found in cases:
@@ -116,10 +106,10 @@ class OpportunityFilterTests(APITestCase):
     def test_pm_user_lists_own_listings(self) -> None:
         """``created_by=me`` is what the signed-in user posted; drafts are for project managers."""
         self.assertEqual(self.refusal(created_by="me"), {"created_by": ["Sign in to ask for what you have posted."]})
-        for user, found in ((self.pm, [self.developer]), (make_regular_user(), [])):
+        for user, found in ((self.pm, [self.developer]), (common.make_regular_user(), [])):
             self.client.force_authenticate(user)
             self.assertEqual(self.listed(created_by="me"), found)
-        draft = make_opportunity(status="draft")
+        draft = common.make_opportunity(status="draft")
         for viewer, drafts in ((None, []), (self.pm, [str(draft.pk)])):
             self.client.force_authenticate(viewer)
             self.assertEqual([row["id"] for row in self.client.get(URL, {"status": "draft"}).json()], drafts)
@@ -139,7 +129,7 @@ class OpportunityFilterTests(APITestCase):
                 self.assertEqual(self.listed(ordering=ordering)[0], first)
         by_id = [f"00000000-0000-4000-8000-00000000000{digit}" for digit in range(9)]
         for id_ in reversed(by_id):
-            make_opportunity(id=id_, min_hours_required=3)
+            common.make_opportunity(id=id_, min_hours_required=3)
         for ordering in ("min_hours_required", "-min_hours_required"):
             rows = self.client.get(f"{URL}?ordering={ordering}&max_hours=3").json()
             self.assertEqual([row["id"] for row in rows], by_id)
@@ -158,10 +148,10 @@ class OpportunityFilterTests(APITestCase):
             "status": ("nonsense", "OPEN", "open,closed", ["open", "nonsense"], ""),
             "work_environment": ("nonsense", ""),
             "min_experience_required": ("expert", "any"),
-            "project": ("nonsense", UNKNOWN_ID, "7", "", "\x00", make_project().pk.hex),
-            "role": ("nonsense", UNKNOWN_ID, "", f"{{{make_role().pk}}}"),
-            "community_of_practice": ("nonsense", UNKNOWN_ID, "", "Engineering"),
-            "skill": ("nonsense", UNKNOWN_ID, "", [str(self.css.pk), UNKNOWN_ID], "\x00"),
+            "project": ("nonsense", common.UNKNOWN_ID, "7", "", "\x00", common.make_project().pk.hex),
+            "role": ("nonsense", common.UNKNOWN_ID, "", f"{{{common.make_role().pk}}}"),
+            "community_of_practice": ("nonsense", common.UNKNOWN_ID, "", "Engineering"),
+            "skill": ("nonsense", common.UNKNOWN_ID, "", [str(self.css.pk), common.UNKNOWN_ID], "\x00"),
             "max_hours": ("-1", "169", "6.5", "six", "", "1e1", "1_0", "5.0", "+5", " 5", "\u0665", "9" * 5000),
             "created_by": ("you", "", str(self.pm.pk)),
             "ordering": ("body", "created_at,id", "--created_at", ""),
@@ -179,10 +169,10 @@ class OpportunityFilterTests(APITestCase):
         right = {
             "status": ['"nonsense" is not one of draft, open, on_hold, filled, closed.'],
             "max_hours": ["Give a whole number from 0 to 168."],
-            "skill": [f'There is no skill with the id "{UNKNOWN_ID}".'],
+            "skill": [f'There is no skill with the id "{common.UNKNOWN_ID}".'],
             "project": ["There is no such project. Choose another one."],
         }
-        told = self.refusal(status="nonsense", max_hours="169", skill=UNKNOWN_ID, project=UNKNOWN_ID)
+        told = self.refusal(status="nonsense", max_hours="169", skill=common.UNKNOWN_ID, project=common.UNKNOWN_ID)
         self.assertEqual(told, right)
         repeatable = {name for name, parameter in PARAMETERS.items() if parameter.is_repeatable}
         self.assertEqual(repeatable, {"status", "work_environment", "min_experience_required", "skill"})
@@ -192,7 +182,7 @@ class OpportunityFilterTests(APITestCase):
 
     def test_anonymous_search_is_told_in_pages(self) -> None:
         """Counted and ordered as the whole list of hits, beyond its end as well."""
-        hits = [self.developer, *(make_opportunity(body="More food for all.") for _ in range(4))]
+        hits = [self.developer, *(common.make_opportunity(body="More food for all.") for _ in range(4))]
         for ordering in ("-created_at", "created_at", "relevance"):
             whole = self.client.get(URL, {"search": "food", "ordering": ordering}).json()
             self.assertEqual({row["id"] for row in whole}, {str(row.pk) for row in hits})
@@ -203,7 +193,7 @@ class OpportunityFilterTests(APITestCase):
 
     def test_anonymous_search_leaves_out_what_is_hidden_meanwhile(self) -> None:
         """A hit that became a draft before its row is read, and one that was deleted."""
-        drafted, deleted = make_opportunity(body="Food."), make_opportunity(body="Food.")
+        drafted, deleted = common.make_opportunity(body="Food."), common.make_opportunity(body="Food.")
 
         def interfere(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
             found = execute(sql, *args)
@@ -219,7 +209,7 @@ class OpportunityFilterTests(APITestCase):
     def test_anonymous_list_takes_a_constant_number_of_queries(self) -> None:
         """A filter by row looks that row up, a search begins and ends a transaction; the rest is the same for all."""
         for _ in range(20):
-            make_opportunity({self.css: 2}, min_hours_required=3)
+            common.make_opportunity({self.css: 2}, min_hours_required=3)
         queried: tuple[tuple[dict[str, Any], int], ...] = (
             ({"max_hours": 5, "status": "open", "search": "build"}, 7),
             ({"skill": [str(self.css.pk), str(self.react.pk)], "community_of_practice": "engineering"}, 6),

@@ -64,11 +64,7 @@ WRONG_ROWS: dict[str, tuple[str, list[Any], str]] = {
     "an unseen name": ("skills", [{**ROW, "name": "\u200b"}], "name: Ensure this field has at least 1 characters"),
     "a NUL in a name": ("skills", [{**ROW, "name": "a\0b"}], "name: Null characters are not allowed"),
     "256 characters": ("skills", [{**ROW, "name": "é" * 256}], "name: Ensure this field has no more than 255 "),
-    "a text for hide": (
-        "projects",
-        [{**ROW, "hide": "yess", "completed_on": None}],
-        "hide: Must be a valid boolean",
-    ),
+    "a text for hide": ("projects", [{**ROW, "hide": "yess", "completed_on": None}], "hide: Must be a valid boolean"),
     "no date": ("projects", [{**ROW, "hide": True, "completed_on": "soon"}], "completed_on: Date has wrong format"),
 }
 BAD_TOKEN = {"Authorization": "Bearer bad"}

@@ -12,21 +12,7 @@ from rest_framework.test import APITestCase
 from ctj_api.desk.deleted import keep_deleted
 from ctj_api.models import DeletedOpportunity, Opportunity, UserProfile
 
-from .common import (
-    browser,
-    error_of,
-    make_admin_user,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-    make_staff_user,
-    make_sync_run,
-    opportunity_payload,
-)
+from . import common
 
 WHO = ("anonymous", "volunteer", "former_pm", "other_pm", "creator", "administrator")
 EVERYONE = dict.fromkeys(WHO, 200)
@@ -192,23 +178,23 @@ class ApiPermissionTests(APITestCase):
 
     def setUp(self) -> None:
         """Make one of each kind of user, and a row for each detail route."""
-        self.volunteer = make_regular_user()
+        self.volunteer = common.make_regular_user()
         self.users = {
             "anonymous": None,
             "volunteer": self.volunteer,
-            "former_pm": make_regular_user(),
-            "other_pm": make_pm_user(),
-            "creator": make_pm_user(),
-            "administrator": make_admin_user(),
+            "former_pm": common.make_regular_user(),
+            "other_pm": common.make_pm_user(),
+            "creator": common.make_pm_user(),
+            "administrator": common.make_admin_user(),
         }
         self.rows = {
-            "skill-detail": make_skill(),
-            "community-of-practice-detail": make_cop(),
-            "role-detail": make_role(),
-            "project-detail": make_project(),
+            "skill-detail": common.make_skill(),
+            "community-of-practice-detail": common.make_cop(),
+            "role-detail": common.make_role(),
+            "project-detail": common.make_project(),
             "user-detail": self.volunteer,
         }
-        self.payload = opportunity_payload()
+        self.payload = common.opportunity_payload()
 
     def url(self, name: str, who: str) -> str:
         """Return the URL of a route, with a row that lives for one request only where it may be deleted."""
@@ -216,7 +202,7 @@ class ApiPermissionTests(APITestCase):
             return "/api/nowhere/"
         if name in {"opportunity-detail", "opportunity-matches", "user-me-match"}:
             author = self.users["former_pm" if who == "former_pm" else "creator"]
-            return reverse(name, args=[make_opportunity(created_by=author).pk])
+            return reverse(name, args=[common.make_opportunity(created_by=author).pk])
         return reverse(name, args=[self.rows[name].pk] if name in self.rows else [])
 
     def test_matrix_covers_every_route(self) -> None:
@@ -256,7 +242,7 @@ class ApiPermissionTests(APITestCase):
                         self.assertEqual(response.status_code, status)
                         if status >= 400 and name != "metrics":
                             refused = "not_authenticated" if who == "anonymous" else "permission_denied"
-                            self.assertEqual(error_of(response)["code"], {**CODES, 403: refused}[status])
+                            self.assertEqual(common.error_of(response)["code"], {**CODES, 403: refused}[status])
 
     def test_everyone_without_token_writes_nothing(self) -> None:
         """Neither a session without a token nor with a wrong one is enough for anything that is written."""
@@ -264,13 +250,14 @@ class ApiPermissionTests(APITestCase):
         written = [cell for cell in cells if {200, 201, 204, 400} & set(cell[2].values())]
         self.assertEqual(len(written), 12)
         for user, token in product((self.users["creator"], None), ({}, {"HTTP_X_CSRFTOKEN": "x" * 64})):
-            client = browser(user)
+            client = common.browser(user)
             client.credentials(**token)
             for name, method, _ in written:
                 url, before = self.url(name, "creator"), Opportunity.objects.count()
                 with self.subTest(route=name, method=method, user=user, token=token):
                     response = getattr(client, method)(url, self.payload)
-                    self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+                    code = common.error_of(response)["code"]
+                    self.assertEqual((response.status_code, code), (403, "permission_denied"))
                     self.assertEqual((Opportunity.objects.count(), UserProfile.objects.count()), (before, 5))
 
 
@@ -279,18 +266,18 @@ class AdminPermissionTests(TestCase):
 
     def setUp(self) -> None:
         """Make a row of each model, and one of each kind of user."""
-        creator = make_pm_user()
-        self.users = {"other_pm": make_pm_user(), "creator": creator, "administrator": make_admin_user()}
+        creator = common.make_pm_user()
+        self.users = {"other_pm": common.make_pm_user(), "creator": creator, "administrator": common.make_admin_user()}
         self.rows: dict[str, Any] = {
-            "skill": make_skill(),
-            "opportunity": make_opportunity(created_by=creator),
-            "communityofpractice": make_cop(),
-            "role": make_role(),
-            "project": make_project(),
-            "userprofile": make_regular_user(),
-            "syncrun": make_sync_run(),
+            "skill": common.make_skill(),
+            "opportunity": common.make_opportunity(created_by=creator),
+            "communityofpractice": common.make_cop(),
+            "role": common.make_role(),
+            "project": common.make_project(),
+            "userprofile": common.make_regular_user(),
+            "syncrun": common.make_sync_run(),
         }
-        gone = make_opportunity()
+        gone = common.make_opportunity()
         keep_deleted(creator, [gone])
         self.rows["deletedopportunity"] = DeletedOpportunity.objects.get()
 
@@ -326,8 +313,8 @@ class AdminPermissionTests(TestCase):
     def test_anyone_from_outside_is_sent_to_the_sign_in(self) -> None:
         """Volunteers, inactive project managers, and permissions without being staff don't count."""
         before = self.stored()
-        permitted = make_staff_user("add_skill", "change_skill", "delete_skill", is_staff=False)
-        for user in (None, make_regular_user(), make_pm_user(is_active=False), permitted):
+        permitted = common.make_staff_user("add_skill", "change_skill", "delete_skill", is_staff=False)
+        for user in (None, common.make_regular_user(), common.make_pm_user(is_active=False), permitted):
             if user:
                 self.client.force_login(user)
             for name, url, _ in self.pages():

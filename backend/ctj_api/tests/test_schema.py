@@ -17,17 +17,7 @@ from ctj_api.http.schema import PARTS
 from ctj_api.matching import SkillStatus
 from ctj_api.validators import DAYS, MAX_LEVEL, MAX_SKILLS, MAX_SLOT_NAME, MAX_SLOTS, MIN_LEVEL
 
-from .common import (
-    UNKNOWN_ID,
-    WEEK,
-    error_of,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_skill,
-)
+from . import common
 from .test_permissions import API_MATRIX, METHODS
 
 MADE_UP_TOKEN = {"Authorization": "Bearer made-up"}
@@ -135,15 +125,15 @@ class ResponseTests(APITestCase):
     def setUp(self) -> None:
         """Make a sparse row of each kind, and a full one."""
         self.schema = yaml.safe_load((Path(settings.BASE_DIR) / "openapi-schema.yml").read_text(encoding="utf-8"))
-        skill = make_skill(description="For pages")
-        skill.communities_of_practice.add(make_cop())
-        make_project(meeting_times=WEEK)
-        self.sparse = make_regular_user()
-        self.full = make_regular_user(
-            {skill: 5}, first_name="Ana", community_of_practice=make_cop(), meeting_availability=WEEK
+        skill = common.make_skill(description="For pages")
+        skill.communities_of_practice.add(common.make_cop())
+        common.make_project(meeting_times=common.WEEK)
+        self.sparse = common.make_regular_user()
+        self.full = common.make_regular_user(
+            {skill: 5}, first_name="Ana", community_of_practice=common.make_cop(), meeting_availability=common.WEEK
         )
-        make_opportunity()
-        self.wanted = make_opportunity({skill: 5}, min_experience_required="senior", created_by=self.full)
+        common.make_opportunity()
+        self.wanted = common.make_opportunity({skill: 5}, min_experience_required="senior", created_by=self.full)
 
     def assert_described(self, path: str, pk: object = None) -> None:
         """Fail unless the answer to a GET, which is not empty, has the shape that the document gives it."""
@@ -166,28 +156,28 @@ class ResponseTests(APITestCase):
             self.assert_described("/api/users/me/")
         self.assert_described("/api/users/me/matches/")
         self.assert_described("/api/users/me/matches/{id}/", self.wanted.pk)
-        self.client.force_authenticate(make_pm_user())
+        self.client.force_authenticate(common.make_pm_user())
         self.assert_described("/api/opportunities/{id}/matches/", self.wanted.pk)
 
     def test_pm_user_is_refused_a_bad_value_of_every_described_parameter_and_any_other(self) -> None:
         """A parameter that the document has and no view reads, or the other way round, fails here."""
-        self.client.force_authenticate(make_pm_user())
+        self.client.force_authenticate(common.make_pm_user())
         for path, methods in self.schema["paths"].items():
             rows = methods.get("get", {}).get("parameters", [])
             expected = {row["name"]: ["This is not UTF-8."] for row in rows if row["in"] == "query"}
             expected["nonsense"] = [NO_SUCH_PARAMETER]
             if "get" in methods:
                 query = "&".join(f"{name}=%FF" for name in expected)
-                response = self.client.get(f"{path.replace('{id}', UNKNOWN_ID)}?{query}")
+                response = self.client.get(f"{path.replace('{id}', common.UNKNOWN_ID)}?{query}")
                 with self.subTest(path):
-                    self.assertEqual(error_of(response)["fields"], expected)
+                    self.assertEqual(common.error_of(response)["fields"], expected)
 
     @override_settings(IDENTITY_PROVIDER="cognito")
     def test_attacker_with_a_bad_id_token_is_answered_as_described(self) -> None:
         """Refused where the document says 401; what it calls absent is, without a token, a 404 that says why."""
         for path, methods in self.schema["paths"].items():
             for method, operation in methods.items():
-                request = method.upper(), path.replace("{id}", UNKNOWN_ID)
+                request = method.upper(), path.replace("{id}", common.UNKNOWN_ID)
                 absent, refused = self.client.generic(*request), self.client.generic(*request, headers=MADE_UP_TOKEN)
                 with self.subTest(path=path, method=method):
                     is_absent = absent.status_code == 404 and "Cognito" in absent.content.decode()
@@ -214,7 +204,7 @@ class SchemaPagesTests(APITestCase):
     def test_everyone_gets_the_committed_document_as_json(self) -> None:
         """Whoever asks; nobody can have another one made, or kept for others."""
         committed = yaml.safe_load((Path(settings.BASE_DIR) / "openapi-schema.yml").read_text(encoding="utf-8"))
-        for user in (None, make_regular_user()):
+        for user in (None, common.make_regular_user()):
             self.client.force_authenticate(user)
             self.assertEqual(self.client.get("/api/schema/").json(), committed)
             for query in ("version=2", "lang=de"):

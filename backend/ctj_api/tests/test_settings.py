@@ -152,7 +152,7 @@ class SettingsTests(SimpleTestCase):
             file.write(PRODUCTION["DJANGO_SECRET_KEY"] + "\n")
             file.flush()
             self.assert_told((), DJANGO_SECRET_KEY="", DJANGO_SECRET_KEY_FILE=file.name)
-        self.assertIn("/nowhere", self.run_with("manage.py", "check", SQL_PASSWORD_FILE="/nowhere").stderr)
+        self.assert_told(["SQL_PASSWORD", "EMAIL_PORT"], SQL_PASSWORD_FILE="/nowhere", EMAIL_PORT="x")
 
 
 class RateTests(SimpleTestCase):

@@ -19,8 +19,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, connection,
 from django.test import TestCase, TransactionTestCase, override_settings
 from rest_framework.test import APIClient
 
-from ctj_api.catalog.sync import SYNC_LOCK
-from ctj_api.catalog.sync_metrics import SyncCollector
+from ctj_api.catalog.sync import SYNC_LOCK, SyncCollector
 from ctj_api.clients.peopledepot import PeopleDepotClient
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, SyncRun, UserProfile
 
@@ -412,6 +411,6 @@ class InterruptedAdoptionTests(TransactionTestCase):
         self.assertEqual(client.patch("/api/users/me/", {"first_name": "Ana"}).status_code, 200)
         with depot.settings():
             self.assertEqual(ended(), {"done": SyncRun.objects.get().ended_at.timestamp()})
-            with patch("ctj_api.catalog.sync_metrics._last_ends", side_effect=DatabaseError):
+            with patch.object(SyncRun.objects, "order_by", side_effect=DatabaseError):
                 self.assertEqual(ended(), {})
         self.assertEqual(ended(), {})

@@ -8,16 +8,7 @@ from rest_framework.test import APITestCase
 
 from ctj_api.models import SkillMatrix, UserProfile
 
-from .common import (
-    UNKNOWN_ID,
-    WEEK,
-    browser,
-    error_of,
-    make_cop,
-    make_pm_user,
-    make_regular_user,
-    make_skill,
-)
+from . import common
 
 ME = "/api/users/me/"
 NO_SLOT = {"timezone": "UTC", "slots": [None]}
@@ -28,17 +19,17 @@ class UserReadTests(APITestCase):
 
     def setUp(self) -> None:
         """Make a volunteer who has filled in everything, and a project manager."""
-        self.react, self.css, self.html = make_skill(name="React"), make_skill(name="CSS"), make_skill(name="HTML")
-        self.user = make_regular_user(
+        self.react, self.css, self.html = (common.make_skill(name=name) for name in ("React", "CSS", "HTML"))
+        self.user = common.make_regular_user(
             levels={self.react: 2, self.html: 4, self.css: 4},
             email="ana@example.org",
             first_name="Ana",
             last_name="Reyes",
-            community_of_practice=make_cop("engineering"),
+            community_of_practice=common.make_cop("engineering"),
             max_available_hours=8,
-            meeting_availability=WEEK,
+            meeting_availability=common.WEEK,
         )
-        self.pm = make_pm_user()
+        self.pm = common.make_pm_user()
 
     def test_authenticated_user_can_view_own_record(self) -> None:
         """The record has exactly the contract's fields; before the qualifier, no skill is rated."""
@@ -55,7 +46,7 @@ class UserReadTests(APITestCase):
                 "first_name": "Ana",
                 "last_name": "Reyes",
                 "name": "Ana Reyes",
-                "community_of_practice": str(make_cop("engineering").pk),
+                "community_of_practice": str(common.make_cop("engineering").pk),
                 "skills_learned_matrix": {str(self.react.pk): 2, str(self.html.pk): 4, str(self.css.pk): 4},
                 "skills_learned": [
                     {"skill": str(self.css.pk), "name": "CSS", "level": 4},
@@ -63,7 +54,7 @@ class UserReadTests(APITestCase):
                     {"skill": str(self.react.pk), "name": "React", "level": 2},
                 ],
                 "max_available_hours": 8,
-                "meeting_availability": WEEK,
+                "meeting_availability": common.WEEK,
                 "is_project_manager": False,
             },
         )
@@ -74,13 +65,13 @@ class UserReadTests(APITestCase):
 
     def test_authenticated_user_cannot_view_others_record(self) -> None:
         """Nor do project managers and administrators; only signed-in users learn of unknown ids."""
-        for user, status, code in ((None, 403, "not_authenticated"), (make_pm_user(), 404, "not_found")):
+        for user, status, code in ((None, 403, "not_authenticated"), (common.make_pm_user(), 404, "not_found")):
             self.client.force_authenticate(user)
-            response = self.client.get(f"/api/users/{UNKNOWN_ID}/")
-            self.assertEqual((response.status_code, error_of(response)["code"]), (status, code))
-        self.client.force_authenticate(make_pm_user(is_staff=True, is_superuser=True))
+            response = self.client.get(f"/api/users/{common.UNKNOWN_ID}/")
+            self.assertEqual((response.status_code, common.error_of(response)["code"]), (status, code))
+        self.client.force_authenticate(common.make_pm_user(is_staff=True, is_superuser=True))
         response = self.client.get(f"/api/users/{self.user.pk}/")
-        self.assertEqual((response.status_code, error_of(response)["code"]), (403, "permission_denied"))
+        self.assertEqual((response.status_code, common.error_of(response)["code"]), (403, "permission_denied"))
 
 
 class UserWriteTests(APITestCase):
@@ -88,14 +79,14 @@ class UserWriteTests(APITestCase):
 
     def setUp(self) -> None:
         """Sign a volunteer in, as a browser would."""
-        self.react, self.css = make_skill(name="React"), make_skill(name="CSS")
-        self.user = make_regular_user(email="ana@example.org")
-        self.browser = browser(self.user)
+        self.react, self.css = common.make_skill(name="React"), common.make_skill(name="CSS")
+        self.user = common.make_regular_user(email="ana@example.org")
+        self.browser = common.browser(self.user)
         self.answers: dict[str, Any] = {
-            "community_of_practice": str(make_cop("engineering").pk),
+            "community_of_practice": str(common.make_cop("engineering").pk),
             "skills_learned_matrix": {str(self.react.pk): 3},
             "max_available_hours": 8,
-            "meeting_availability": WEEK,
+            "meeting_availability": common.WEEK,
         }
 
     def saved(self) -> dict[str, Any]:
@@ -125,14 +116,14 @@ class UserWriteTests(APITestCase):
         self.browser.patch(ME, {"skills_learned_matrix": {str(self.css.pk).upper(): 5}})
         self.assertEqual(self.saved()["skills_learned_matrix"], {str(self.css.pk): 5})
         body = self.browser.patch(ME, {"community_of_practice": "ui_ux"}).json()
-        self.assertEqual(body["community_of_practice"], str(make_cop("ui_ux").pk))
+        self.assertEqual(body["community_of_practice"], str(common.make_cop("ui_ux").pk))
         emptied: dict[str, Any] = {**dict.fromkeys(self.answers), "skills_learned_matrix": {}}
         self.assertEqual(self.browser.put(ME, emptied).status_code, 200)
         self.assertEqual(self.saved(), emptied)
         self.assertEqual(SkillMatrix.objects.count(), 1)
         slots = [{"day": "mon", "start": "00:00", "end": end} for end in ("00:00", "24:00")]
-        body = self.browser.patch(ME, {"meeting_availability": {**WEEK, "slots": slots[:1]}}).json()
-        self.assertEqual(body["meeting_availability"], {**WEEK, "slots": slots[1:]})
+        body = self.browser.patch(ME, {"meeting_availability": {**common.WEEK, "slots": slots[:1]}}).json()
+        self.assertEqual(body["meeting_availability"], {**common.WEEK, "slots": slots[1:]})
 
     def test_authenticated_user_put_needs_all_four_answers(self) -> None:
         """One that is left out would be lost; each that is missing is named. A PATCH of nothing changes nothing."""
@@ -140,7 +131,7 @@ class UserWriteTests(APITestCase):
         self.assertEqual(self.browser.patch(ME, {}).status_code, 200)
         response = self.browser.put(ME, {"max_available_hours": 3})
         self.assertEqual(
-            error_of(response)["fields"],
+            common.error_of(response)["fields"],
             {name: ["This field is required."] for name in self.answers if name != "max_available_hours"},
         )
         self.assertEqual(self.saved(), self.answers)
@@ -154,7 +145,7 @@ class UserWriteTests(APITestCase):
             "is_active": False,
             "email": "eve@example.org",
             "password": "x",
-            "id": UNKNOWN_ID,
+            "id": common.UNKNOWN_ID,
             "skills_learned": [],
         }
         before = UserProfile.objects.values().get()
@@ -173,7 +164,7 @@ class UserWriteTests(APITestCase):
         )
         self.assertEqual(self.browser.put(ME, {**self.answers, "last_name": ""}).json()["name"], "Ana")
         response = self.browser.patch(ME, {"first_name": "Ana\nhttps://evil.example", "last_name": None})
-        self.assertEqual(set(error_of(response)["fields"]), {"first_name", "last_name"})
+        self.assertEqual(set(common.error_of(response)["fields"]), {"first_name", "last_name"})
         self.assertEqual(self.browser.get(ME).json()["name"], "Ana")
 
     def test_authenticated_user_is_told_what_is_wrong(self) -> None:
@@ -181,8 +172,8 @@ class UserWriteTests(APITestCase):
         response = self.browser.patch(
             ME,
             {
-                "community_of_practice": UNKNOWN_ID,
-                "skills_learned_matrix": {str(self.react.pk): 6, str(self.css.pk): True, UNKNOWN_ID: 3},
+                "community_of_practice": common.UNKNOWN_ID,
+                "skills_learned_matrix": {str(self.react.pk): 6, str(self.css.pk): True, common.UNKNOWN_ID: 3},
                 "max_available_hours": 169,
                 "meeting_availability": {
                     "timezone": "Mars/Olympus",
@@ -196,13 +187,13 @@ class UserWriteTests(APITestCase):
         )
         self.assertEqual(response.status_code, 400)
         self.assertEqual(
-            error_of(response)["fields"],
+            common.error_of(response)["fields"],
             {
                 "community_of_practice": ["There is no such community of practice. Choose another one."],
                 "skills_learned_matrix": [
                     "React: the level must be a whole number from 1 to 5, not 6.",
                     "CSS: the level must be a whole number from 1 to 5, not true.",
-                    f'There is no skill with the id "{UNKNOWN_ID}".',
+                    f'There is no skill with the id "{common.UNKNOWN_ID}".',
                 ],
                 "max_available_hours": ["Give a whole number from 0 to 168."],
                 "meeting_availability": [
@@ -218,7 +209,10 @@ class UserWriteTests(APITestCase):
 
     def test_authenticated_user_cannot_save_junk(self) -> None:
         """Each is a 400 that names the field; one good answer beside a bad one is not saved."""
-        cop, hours = make_cop(), ["10", " 10 ", "1_0", "\u0661\u0660", "x", "9" * 5000, 10.5, True, [10], -1, 10**30]
+        cop, hours = (
+            common.make_cop(),
+            ["10", " 10 ", "1_0", "\u0661\u0660", "x", "9" * 5000, 10.5, True, [10], -1, 10**30],
+        )
         junk: dict[str, list[Any]] = {
             "community_of_practice": ["", "Engineering", 7, [], {}, True, "\x00", cop.pk.int, cop.pk.hex, cop.pk.urn],
             "skills_learned_matrix": [None, [], "x", 1, {"x": 1}, {"\x00": 1}, dict.fromkeys(map(str, range(251)), 1)],
@@ -230,14 +224,14 @@ class UserWriteTests(APITestCase):
             for value in values:
                 with self.subTest(name=name, value=str(value)[:40]):
                     response = self.browser.patch(ME, {**good, name: value})
-                    self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
+                    self.assertEqual((response.status_code, list(common.error_of(response)["fields"])), (400, [name]))
         self.assertIsNone(self.saved()["max_available_hours"])
 
     def test_authenticated_user_reads_and_writes_with_a_constant_number_of_queries(self) -> None:
         """However many skills are rated, read or written."""
         self.browser.patch(ME, {"skills_learned_matrix": {}, "max_available_hours": 1})
         for count in (1, 50):
-            levels = {str(make_skill().pk): 3 for _ in range(count)}
+            levels = {str(common.make_skill().pk): 3 for _ in range(count)}
             with self.subTest(skills=count):
                 with self.assertNumQueries(10):
                     self.browser.patch(ME, {"skills_learned_matrix": levels})

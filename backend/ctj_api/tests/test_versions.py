@@ -9,18 +9,7 @@ from rest_framework.test import APIClient, APITestCase
 
 from ctj_api.models import Opportunity, Project, Skill, SkillMatrix, UserProfile
 
-from .common import (
-    PASSWORD,
-    UNKNOWN_ID,
-    WEEK,
-    count_queries,
-    error_of,
-    make_opportunity,
-    make_pm_user,
-    make_regular_user,
-    make_skill,
-    opportunity_payload,
-)
+from . import common
 
 URL, ME = "/api/opportunities/", "/api/users/me/"
 OTHER = '"another"'
@@ -32,26 +21,26 @@ class VersionTests(APITestCase):
 
     def setUp(self) -> None:
         """Sign a project manager in, who has a matrix and a listing."""
-        self.skills = [make_skill() for _ in range(3)]
+        self.skills = [common.make_skill() for _ in range(3)]
         levels = dict.fromkeys(self.skills, 3)
-        self.pm = make_pm_user(levels=levels, email="ana@example.org", meeting_availability=WEEK)
-        self.listing = make_opportunity(levels, created_by=self.pm)
+        self.pm = common.make_pm_user(levels=levels, email="ana@example.org", meeting_availability=common.WEEK)
+        self.listing = common.make_opportunity(levels, created_by=self.pm)
         self.url = f"{URL}{self.listing.pk}/"
         self.client.force_login(self.pm)
         matrix = {str(skill.pk): 4 for skill in sorted(self.skills, key=lambda skill: str(skill.pk), reverse=True)}
-        self.payload = opportunity_payload(skills_required_matrix=matrix)
+        self.payload = common.opportunity_payload(skills_required_matrix=matrix)
         self.answers: dict[str, Any] = {
             "community_of_practice": None,
             "skills_learned_matrix": matrix,
             "max_available_hours": 8,
-            "meeting_availability": dict(reversed(WEEK.items())),
+            "meeting_availability": dict(reversed(common.WEEK.items())),
         }
         self.writes: list[tuple[str, str, dict[str, Any]]] = [
             ("put", self.url, self.payload),
             ("patch", ME, {"skills_learned_matrix": matrix, "first_name": "Ana"}),
             ("put", ME, self.answers),
             ("delete", self.url, {}),
-            ("delete", ME, {"password": PASSWORD}),
+            ("delete", ME, {"password": common.PASSWORD}),
         ]
 
     def send(self, method: str, url: str, body: dict[str, Any], known: str | None = None) -> Any:
@@ -72,7 +61,7 @@ class VersionTests(APITestCase):
     def test_everyone_reads_the_same_strong_tag_and_gets_304_for_it(self) -> None:
         """Whoever asks, by GET and by HEAD; other tags get the row."""
         anonymous, volunteer = APIClient(), APIClient()
-        volunteer.force_login(make_regular_user())
+        volunteer.force_login(common.make_regular_user())
         readers = [(client, self.url) for client in (anonymous, volunteer, self.client)]
         readers += [(self.client, ME), (self.client, f"/api/users/{self.pm.pk}/")]
         tags = set()
@@ -89,7 +78,7 @@ class VersionTests(APITestCase):
                     self.assertEqual(read(url, headers={"If-None-Match": OTHER}).status_code, 200)
         self.assertEqual(len(tags), 2)
         refused = self.client.get(self.url, headers={"If-Match": OTHER})
-        self.assertEqual((refused.status_code, error_of(refused)["code"]), (412, "precondition_failed"))
+        self.assertEqual((refused.status_code, common.error_of(refused)["code"]), (412, "precondition_failed"))
 
     def test_pm_user_gets_the_new_tag_from_each_write(self) -> None:
         """It is that of the next read; a write that changes nothing keeps it, whatever the order of keys."""
@@ -127,7 +116,7 @@ class VersionTests(APITestCase):
             for status, code, known in refused:
                 with self.subTest(method=method, url=url, known=known[:40]):
                     response = self.send(method, url, body, known)
-                    self.assertEqual((response.status_code, error_of(response)["code"]), (status, code))
+                    self.assertEqual((response.status_code, common.error_of(response)["code"]), (status, code))
         self.assertEqual(self.stored(), before)
 
     def test_pm_user_with_the_present_version_or_any_writes(self) -> None:
@@ -140,7 +129,7 @@ class VersionTests(APITestCase):
 
     def test_pm_user_is_told_first_what_is_not_theirs(self) -> None:
         """A version is compared after the rights: 403 and 404 come before 412."""
-        gone, other = f"{URL}{UNKNOWN_ID}/", f"{URL}{make_opportunity().pk}/"
+        gone, other = f"{URL}{common.UNKNOWN_ID}/", f"{URL}{common.make_opportunity().pk}/"
         for method, url, status in (("put", gone, 404), ("delete", gone, 404), ("put", other, 403)):
             for known in (None, OTHER):
                 self.assertEqual(self.send(method, url, self.payload, known).status_code, status)
@@ -157,6 +146,6 @@ class VersionTests(APITestCase):
             for level, names_version in ((1, False), (2, True)):
                 known = self.tag(url) if names_version else None
                 sent = {**body, matrix: {str(self.skills[0].pk): level}}
-                counts.append(count_queries(partial(self.send, method, url, sent, known)))
+                counts.append(common.count_queries(partial(self.send, method, url, sent, known)))
             with self.subTest(url):
                 self.assertEqual(counts[0], counts[1])

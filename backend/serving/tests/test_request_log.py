@@ -21,14 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import path as route
 
-from ctj_api.tests.common import (
-    PASSWORD,
-    browser,
-    make_admin_user,
-    make_opportunity,
-    make_regular_user,
-    refresh_csrf_token,
-)
+from ctj_api.tests import common
 from serving.handlers import ThreadPoolHandler
 from serving.logs import make_formatter
 from serving.metrics import OVERLOADED
@@ -111,7 +104,7 @@ class RequestLogTests(TestCase):
     def test_failure_is_logged_with_its_place(self) -> None:
         """The line has type, message, frames, SQLSTATE and constraint, but not the row's values."""
         self.client.raise_request_exception = False
-        broken = partial(make_regular_user, email=make_regular_user(email="ana@example.org").email)
+        broken = partial(common.make_regular_user, email=common.make_regular_user(email="ana@example.org").email)
         with patch("ctj_api.views.SkillFilter.read", lambda *_: broken()), logged() as lines:
             self.client.get("/api/skills/")
         (line,) = lines
@@ -126,10 +119,10 @@ class RequestLogTests(TestCase):
 
     def test_signed_in_user_is_logged_by_id(self) -> None:
         """The line has the user's id if the view asked for it or signed them in, without a query."""
-        user, client = make_regular_user(), browser()
+        user, client = common.make_regular_user(), common.browser()
         with logged() as lines:
-            client.post(LOGIN, {"email": user.email, "password": PASSWORD})
-            refresh_csrf_token(client)
+            client.post(LOGIN, {"email": user.email, "password": common.PASSWORD})
+            common.refresh_csrf_token(client)
             client.get("/api/users/me/")
             with self.assertNumQueries(3):
                 client.get("/api/skills/")
@@ -140,28 +133,37 @@ class RequestLogTests(TestCase):
 
     def test_personal_data_is_not_logged(self) -> None:
         """No address, password, token, cookie, name or search appears in the log."""
-        client = browser()
-        user = make_regular_user(email="ana@example.org", first_name="Anastasia")
-        make_opportunity()
+        client = common.browser()
+        user = common.make_regular_user(email="ana@example.org", first_name="Anastasia")
+        common.make_opportunity()
         with logged() as lines:
-            ben = {"email": "ben@example.org", "password": PASSWORD, "first_name": "Benvolio"}
+            ben = {"email": "ben@example.org", "password": common.PASSWORD, "first_name": "Benvolio"}
             client.post("/api/auth/signup/", ben)
-            client = browser()
+            client = common.browser()
             client.post(LOGIN, {"email": "ana@example.org", "password": "wrong-passphrase"})
-            client.post(LOGIN, {"email": "ana@example.org", "password": PASSWORD})
+            client.post(LOGIN, {"email": "ana@example.org", "password": common.PASSWORD})
             client.get("/api/users/me/")
             client.get("/api/users/me/matches/?search=confidential")
             client.get("/api/opportunities/?search=confidential")
             client.get("/api/users/ana@example.org/")
-            client.post("/admin/login/", {"username": make_admin_user().email, "password": "wrong-passphrase"})
-            client.post("/admin/login/", {"username": make_admin_user().email, "password": PASSWORD})
+            client.post("/admin/login/", {"username": common.make_admin_user().email, "password": "wrong-passphrase"})
+            client.post("/admin/login/", {"username": common.make_admin_user().email, "password": common.PASSWORD})
             client.raise_request_exception = False
             with patch("ctj_api.views.SkillFilter.read", side_effect=ValueError("confidential of ana@example.org")):
                 client.get("/api/skills/")
         written = json.dumps(lines)
         self.assertGreaterEqual(len(lines), 6)
         secrets = [client.cookies[name].value for name in ("sessionid", "csrftoken")]
-        for secret in ("ana@", "ben@", "Anastasia", "Benvolio", PASSWORD, "wrong-pass", "confidential", *secrets):
+        for secret in (
+            "ana@",
+            "ben@",
+            "Anastasia",
+            "Benvolio",
+            common.PASSWORD,
+            "wrong-pass",
+            "confidential",
+            *secrets,
+        ):
             with self.subTest(secret):
                 self.assertNotIn(secret, written)
         self.assertIn(str(user.pk), written)

@@ -23,9 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the file, ``--if-empty`` and ``--merge``."""
-        parser.add_argument(
-            "file", nargs="?", type=Path, default=SHIPPED_CATALOG, help="default: the Hack for LA catalog that ships"
-        )
+        parser.add_argument("file", nargs="?", type=Path, default=SHIPPED_CATALOG, help="default: the shipped one")
         ways = parser.add_mutually_exclusive_group()
         ways.add_argument("--if-empty", action="store_true", help="do nothing when there is any skill")
         ways.add_argument("--merge", action="store_true", help="give skills stored under an alias the catalog's name")

@@ -13,10 +13,9 @@ from psycopg.errors import LockNotAvailable
 
 # Any number will do, but for those of other locks.
 MIGRATE_LOCK = 6_000_028
-STEP_SECONDS = 0.2
 SESSION = Path(__file__).with_name("migrate_session.sql").read_text(encoding="utf-8")
-IN_THE_WAY = Path(__file__).with_name("migrate_waits_for.sql").read_text(encoding="utf-8")
 PROCESS = "SELECT pg_backend_pid()"
+IN_THE_WAY = Path(__file__).with_name("migrate_waits_for.sql").read_text(encoding="utf-8")
 POOLED = (
     "A connection pooler gives each transaction another session, as PgBouncer does in the modes transaction and "
     "statement: time limits would not hold, and a lock of migrations would stay. Set pool_mode = session, or connect "
@@ -43,11 +42,10 @@ class Command(BaseCommand):
             self._wait(until, "Another server migrates the database")
         with connection.cursor() as cursor:
             cursor.execute(SESSION)
-        is_migrated = False
-        while not is_migrated:
+        while True:
             try:
                 call_command("migrate", interactive=False, verbosity=options["verbosity"])
-                is_migrated = True
+                break
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
@@ -61,7 +59,7 @@ class Command(BaseCommand):
         if told != self._told:
             self.stderr.write(f"Waiting ... {told}")
             self._told = told
-        time.sleep(STEP_SECONDS)
+        time.sleep(0.2)
 
 
 def _check_session() -> None:

@@ -30,15 +30,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, password: str | None, **options: Any) -> None:
         """Add the rows; raises ``CommandError`` in production."""
         if not settings.DEBUG:
-            raise CommandError(
-                "seed_demo runs in development only (DJANGO_DEBUG=true): "
-                "its accounts have well-known addresses and share one password."
-            )
+            raise CommandError("seed_demo runs in development only (DJANGO_DEBUG=true): its accounts are well known.")
         used = secrets.token_urlsafe(12) if password is None else password
         demo = Demo(options["seed"], make_password(used))
         managers, volunteers, listings = demo.add(options["opportunities"], options["volunteers"])
-        self.stdout.write(
-            f"Demo: {listings} opportunities, {managers} project managers and {volunteers} volunteers added."
-        )
+        added = f"{listings} opportunities, {managers} project managers and {volunteers} volunteers"
+        self.stdout.write(f"Demo: {added} added.")
         if password is None and managers + volunteers:
             self.stdout.write(f"The added accounts have the password {used}")

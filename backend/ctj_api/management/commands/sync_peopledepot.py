@@ -26,9 +26,7 @@ class Command(BaseCommand):
         """Declare how to run."""
         parser.add_argument("--dry-run", action="store_true", help="print what would be done, and write nothing")
         parser.add_argument("--adopt", action="store_true", help="first give our rows their ids, by their names")
-        parser.add_argument(
-            "--allow-retire", type=int, metavar="N", help="take a plan that retires and renames N rows, however many"
-        )
+        parser.add_argument("--allow-retire", type=int, metavar="N", help="retire and rename exactly N rows")
         parser.add_argument("--every", type=float, metavar="MINUTES", help="run again and again, with these pauses")
 
     def handle(self, *args: Any, every: float | None, **options: Any) -> None:

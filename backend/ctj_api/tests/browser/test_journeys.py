@@ -8,18 +8,7 @@ from django.urls import reverse
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from ctj_api.models import Opportunity, Skill
-from ctj_api.tests.common import (
-    WEEK,
-    change_url,
-    make_admin_user,
-    make_cop,
-    make_opportunity,
-    make_pm_user,
-    make_project,
-    make_regular_user,
-    make_role,
-    make_skill,
-)
+from ctj_api.tests import common
 
 from .base import NARROW, WIDE, BrowserTestCase
 
@@ -36,13 +25,13 @@ class JourneyTestCase(BrowserTestCase):
     def setUp(self) -> None:
         """Make skills of two communities, a project, a role, and a project manager."""
         super().setUp()
-        engineering, design = make_cop("engineering"), make_cop("ui_ux")
-        self.skills = {name: make_skill(name=name) for name in (*REQUIRED, "JavaScript", "Java")}
+        engineering, design = common.make_cop("engineering"), common.make_cop("ui_ux")
+        self.skills = {name: common.make_skill(name=name) for name in (*REQUIRED, "JavaScript", "Java")}
         for name, skill in self.skills.items():
             skill.communities_of_practice.add(design if name == "Figma" else engineering)
-        self.project = make_project(name="VRMS")
-        self.role = make_role(title="Front End Developer")
-        self.pm = make_pm_user(first_name="Ana", last_name="Diaz")
+        self.project = common.make_project(name="VRMS")
+        self.role = common.make_role(title="Front End Developer")
+        self.pm = common.make_pm_user(first_name="Ana", last_name="Diaz")
 
     def listed(self) -> list[dict[str, Any]]:
         """Return what the public API lists."""
@@ -95,7 +84,7 @@ class OpportunityJourneyTests(JourneyTestCase):
     def test_pm_user_posts_publishes_finds_people_and_holds(self) -> None:
         """The public API reflects each step; it takes ten presses of the mouse, the sign-in among them."""
         for number in range(12):
-            make_regular_user({self.skills["React"]: number % 5 + 1, self.skills["SQL"]: 2}, first_name="Vera")
+            common.make_regular_user({self.skills["React"]: number % 5 + 1, self.skills["SQL"]: 2}, first_name="Vera")
         page = self.open_page()
         clicks = self.count_clicks(page)
         self.sign_in_by_form(page, self.pm)
@@ -130,7 +119,7 @@ class OpportunityJourneyTests(JourneyTestCase):
     def test_pm_user_duplicates_and_publishes_with_four_clicks(self) -> None:
         """From the sign-in on; the second says all that the first does."""
         required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
-        original = make_opportunity(required, created_by=self.pm, meeting_times=WEEK, body="One.\n\nTwo.")
+        original = common.make_opportunity(required, created_by=self.pm, meeting_times=common.WEEK, body="One.\n\nTwo.")
         page = self.open_page()
         clicks = self.count_clicks(page)
         self.sign_in_by_form(page, self.pm)
@@ -230,9 +219,9 @@ class OpportunityJourneyTests(JourneyTestCase):
 
     def test_pm_user_replaces_a_meeting(self) -> None:
         """Removing the last row keeps the focus; a wrong row is told where it stands until it is changed."""
-        listing = make_opportunity(created_by=self.pm, meeting_times=WEEK)
+        listing = common.make_opportunity(created_by=self.pm, meeting_times=common.WEEK)
         page = self.open_page(user=self.pm)
-        page.goto(change_url(listing))
+        page.goto(common.change_url(listing))
         page.get_by_role("button", name="Remove Monday").click()
         expect(page.get_by_role("button", name="Add a meeting")).to_be_focused()
         page.keyboard.press("Enter")
@@ -245,12 +234,12 @@ class OpportunityJourneyTests(JourneyTestCase):
         fill_meeting(page, 0, "Wednesday", "19:00", "20:30", "Team")
         expect(problem).to_have_count(0)
         page.get_by_role("button", name="Save", exact=True).click()
-        self.assertEqual(self.listed()[0]["meeting_times"], {**WEEK, "slots": [WEDNESDAY]})
+        self.assertEqual(self.listed()[0]["meeting_times"], {**common.WEEK, "slots": [WEDNESDAY]})
 
     def test_pm_user_closes_several_and_finds_them_in_the_archive(self) -> None:
         """By ticking, choosing a step, and a click on the filter."""
         for title in ("Designer", "Developer", "Writer"):
-            make_opportunity(created_by=self.pm, role=make_role(title=title))
+            common.make_opportunity(created_by=self.pm, role=common.make_role(title=title))
         page = self.open_page(user=self.pm)
         page.goto(f"{LIST}?posted_by=me")
         run_action(page, "Close listing", "Designer", "Writer")
@@ -263,9 +252,9 @@ class OpportunityJourneyTests(JourneyTestCase):
     def test_pm_user_writes_to_the_best_volunteer(self) -> None:
         """With four clicks or fewer from the sign-in, on a telephone as well; a wide list shows twelve at once."""
         required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
-        *_, listing = (make_opportunity(required, created_by=self.pm) for _ in range(12))
-        best = make_regular_user(required, first_name="Vera")
-        make_regular_user({self.skills["SQL"]: 1})
+        *_, listing = (common.make_opportunity(required, created_by=self.pm) for _ in range(12))
+        best = common.make_regular_user(required, first_name="Vera")
+        common.make_regular_user({self.skills["SQL"]: 1})
         for width in (WIDE, NARROW):
             with self.subTest(width=width):
                 page = self.open_page(width=width)
@@ -292,9 +281,9 @@ class SkillPickerTests(JourneyTestCase):
         """Open the form of a listing that requires two skills."""
         super().setUp()
         required = {self.skills["React"]: 3, self.skills["SQL"]: 2}
-        self.listing = make_opportunity(required, created_by=self.pm, role=self.role, project=self.project)
+        self.listing = common.make_opportunity(required, created_by=self.pm, role=self.role, project=self.project)
         self.page = self.open_page(user=self.pm)
-        self.page.goto(change_url(self.listing))
+        self.page.goto(common.change_url(self.listing))
 
     def names(self) -> list[str]:
         """Return the skills of the rows."""
@@ -369,11 +358,11 @@ class AdminJourneyTests(JourneyTestCase):
     def setUp(self) -> None:
         """Sign an administrator in."""
         super().setUp()
-        self.page = self.open_page(user=make_admin_user())
+        self.page = self.open_page(user=common.make_admin_user())
 
     def test_administrator_merges_two_skills(self) -> None:
         """After choosing which name stays."""
-        make_opportunity({self.skills["Java"]: 3})
+        common.make_opportunity({self.skills["Java"]: 3})
         self.page.goto(reverse("admin:ctj_api_skill_changelist"))
         run_action(self.page, "Merge selected skills", "Java", "JavaScript")
         self.assert_accessible(self.page)
