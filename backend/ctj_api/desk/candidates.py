@@ -6,20 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from ctj_api.models import Opportunity
 from ctj_api.ranking.matches import Narrowing, VolunteerRanking
 
 from .csv_file import csv_response
+from .site import DeskAdmin
 from .who_fits import tell
 
 A_PAGE = 25
@@ -52,34 +51,26 @@ class CandidateFilter(forms.Form):
         )
 
 
-class CandidatePages(admin.ModelAdmin[Opportunity]):
+class CandidatePages(DeskAdmin[Opportunity]):
     """The page of the candidates, for those who may read the listing."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with that of the candidates."""
-        view = self.admin_site.admin_view(require_safe(self.candidates_view))
-        page = path("<uuid:pk>/candidates/", view, name="ctj_api_opportunity_candidates")
-        return [page, *super().get_urls()]
-
+    @method_decorator(require_safe)
     def candidates_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Return a page of the ranking, best first, or all of it as a file."""
         listing = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_view_permission(request, listing):
             raise PermissionDenied
-        reader: Any = request.user
         form = CandidateFilter(request.GET)
         ranking: Any = VolunteerRanking(listing, form.narrowing, timezone.now()) if form.is_valid() else []
         if "csv" in request.GET:
-            matches = tell(listing, ranking[:], reader)["matches"]
+            matches = tell(listing, ranking[:], request.user)["matches"]
             return csv_response("candidates", COLUMNS, map(_cells, matches))
         page = Paginator(ranking, A_PAGE).get_page(request.GET.get("page"))
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Candidates: {listing}"}
-        context |= {**tell(listing, list(page), reader), "form": form, "page": page}
-        return TemplateResponse(request, "admin/ctj_api/opportunity/candidates.html", context)
+        context = {"title": f"Candidates: {listing}", "form": form, "page": page}
+        return self.show(request, "candidates", context | tell(listing, list(page), request.user))
 
 
 def _cells(match: dict[str, Any]) -> Iterator[object]:
-    """Return the cells of a candidate, in the order of the columns."""
     volunteer = match["volunteer"]
     yield from (volunteer["name"], volunteer["email"], match["percent"])
     yield ", ".join(f"{skill['name']} {skill['have']}/{skill['required']}" for skill in match["skills"])

@@ -1,13 +1,18 @@
-"""Values as the admin shows them to people."""
+"""Values and pages as the admin shows them to people."""
 
 import calendar
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Func, TextField
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from ctj_api.enums import Status
+from ctj_api.models import UserProfile
 from ctj_api.validators import DAYS, MAX_SKILLS
 
 DAY_NAMES = dict(zip(DAYS, calendar.day_name, strict=True))
@@ -23,6 +28,17 @@ class NaturalOrder(Func):
     output_field = TextField()
 
 
+def show(request: HttpRequest, template: str, context: dict[str, Any], **answer: Any) -> TemplateResponse:
+    """Return a page that Django's admin doesn't have."""
+    context = {**admin.site.each_context(request), **context}
+    return TemplateResponse(request, f"admin/{template}.html", context, **answer)
+
+
+def name_of(user: UserProfile | None) -> str:
+    """Return the name of an owner, or else the address."""
+    return str(user.get_full_name() or user) if user else "somebody who has left"
+
+
 def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> str:
     """Return skills with their levels as a list of chips, of which only ``at_most`` are named."""
     skills = list(rated)
@@ -33,9 +49,9 @@ def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> 
     return format_html('<ul class="chips">{}</ul>', chips) if chips else "none"
 
 
-def status_word(value: str, label: str) -> SafeString:
+def status_word(status: str) -> SafeString:
     """Return the label of a status in its colour."""
-    return format_html('<span class="status status-{}">{}</span>', value, label)
+    return format_html('<span class="status status-{}">{}</span>', status, Status(status).label)
 
 
 def week_text(week: dict[str, Any] | None) -> str:

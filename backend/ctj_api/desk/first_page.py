@@ -1,6 +1,5 @@
 """The first page of a project manager: which of their own listings want to be looked at, each with its list."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -19,33 +18,29 @@ from ctj_api.ranking.live_index import count_volunteers
 LONG_OPEN = timedelta(days=60)
 
 
-def _drafts(own: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
-    return own.filter(status=Status.DRAFT)
-
-
-def _long_open(own: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
-    opened_at = Coalesce("opened_at", "created_at")
-    return own.alias(since=opened_at).filter(status=Status.OPEN, since__lt=Now() - LONG_OPEN)
-
-
-def _unmet(own: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
-    """Return the open ones that no volunteer meets all requirements of."""
-    required = own.filter(status=Status.OPEN).order_by().values_list("pk", "skills_required_matrix__levels")
-    coverages = count_volunteers(dict(required))
-    return own.filter(pk__in=[pk for pk, coverage in coverages.items() if not coverage.complete])
-
-
-def _filled_this_month(own: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
-    first = timezone.localtime().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return own.filter(filled_at__gte=first)
-
-
-GROUPS: dict[str, tuple[str, Callable[[QuerySet[Opportunity]], QuerySet[Opportunity]]]] = {
-    "drafts": ("Drafts to finish", _drafts),
-    "long_open": (f"Open for more than {LONG_OPEN.days} days", _long_open),
-    "unmet": ("Open, and nobody meets everything", _unmet),
-    "filled": ("Filled this month", _filled_this_month),
+GROUPS = {
+    "drafts": "Drafts to finish",
+    "long_open": f"Open for more than {LONG_OPEN.days} days",
+    "unmet": "Open, and nobody meets everything",
+    "filled": "Filled this month",
 }
+
+
+def in_group(own: QuerySet[Opportunity], group: str) -> QuerySet[Opportunity]:
+    """Return those of ``own`` that are in one of the groups."""
+    match group:
+        case "drafts":
+            return own.filter(status=Status.DRAFT)
+        case "long_open":
+            opened_at = Coalesce("opened_at", "created_at")
+            return own.alias(since=opened_at).filter(status=Status.OPEN, since__lt=Now() - LONG_OPEN)
+        case "unmet":
+            required = own.filter(status=Status.OPEN).order_by().values_list("pk", "skills_required_matrix__levels")
+            coverages = count_volunteers(dict(required))
+            return own.filter(pk__in=[pk for pk, coverage in coverages.items() if not coverage.complete])
+        case _:
+            first = timezone.localtime().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+            return own.filter(filled_at__gte=first)
 
 
 class AttentionFilter(admin.SimpleListFilter):
@@ -56,12 +51,12 @@ class AttentionFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the groups."""
-        return [(key, label) for key, (label, _) in GROUPS.items()]
+        return list(GROUPS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings of the chosen group, or all."""
-        _, select = GROUPS.get(self.value() or "", ("", None))
-        return select(queryset.filter(created_by=request.user.pk)) if select else queryset
+        chosen = self.value()
+        return in_group(queryset.filter(created_by=request.user.pk), chosen) if chosen in GROUPS else queryset
 
 
 def overview(user: Requester) -> list[dict[str, Any]]:
@@ -69,6 +64,6 @@ def overview(user: Requester) -> list[dict[str, Any]]:
     changelist = "admin:ctj_api_opportunity_changelist"
     own = Opportunity.objects.filter(created_by=user.pk)
     return [
-        {"label": label, "count": select(own).count(), "url": reverse(changelist, query={"own": key})}
-        for key, (label, select) in GROUPS.items()
+        {"label": label, "count": in_group(own, key).count(), "url": reverse(changelist, query={"own": key})}
+        for key, label in GROUPS.items()
     ]

@@ -17,7 +17,7 @@ from django.utils.text import capfirst, get_text_list
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
-from .display import week_text
+from .display import name_of, week_text
 
 type Names = Mapping[Any, str]
 
@@ -64,8 +64,7 @@ def change_of(model: type[Model], field_name: str, old: Any, new: Any) -> str:
 
 def log_addition(user: Requester, *instances: Model) -> None:
     """Log that ``user`` has added ``instances``, which are of one model."""
-    if instances:
-        _log(user, instances, ADDITION, [{"added": {}}])
+    log_entries(user, instances, ADDITION, [{"added": {}}])
 
 
 def log_change(user: Requester, instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> None:
@@ -75,13 +74,22 @@ def log_change(user: Requester, instance: Model, before: dict[str, Any], names: 
 
 def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
     """Log that ``user`` has made the same changes to all ``instances``, which are of one model."""
-    if instances and texts:
-        _log(user, instances, CHANGE, _message(texts))
+    if texts:
+        log_entries(user, instances, CHANGE, _message(texts))
 
 
 def log_deletion(user: Requester, instance: Model) -> None:
     """Log that ``user`` is about to delete ``instance``."""
-    _log(user, [instance], DELETION)
+    log_entries(user, [instance], DELETION)
+
+
+def log_entries(user: Requester, instances: Collection[Model], flag: int, message: str | list[Any] = "") -> None:
+    """Log the same about each of ``instances``, after loading the rows that their names are made of."""
+    rows = list(instances)
+    if rows:
+        prefetch_related_objects(rows, *NAMED_BY.get(rows[0]._meta.model, ()))
+        author: Any = user.pk
+        LogEntry.objects.log_actions(author, rows, flag, message)
 
 
 def unattended_account(email: str) -> UserProfile:
@@ -151,14 +159,6 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
 
 def _message(texts: Sequence[str]) -> list[dict[str, dict[str, list[str]]]]:
     return [{"changed": {"fields": list(texts)}}] if texts else []
-
-
-def _log(user: Requester, instances: Collection[Model], flag: int, message: Sequence[Any] = ()) -> None:
-    """Write an entry for each of ``instances``, after loading the rows that their names are made of."""
-    rows = list(instances)
-    prefetch_related_objects(rows, *NAMED_BY.get(rows[0]._meta.model, ()))
-    author: Any = user.pk
-    LogEntry.objects.log_actions(author, rows, flag, list(message) or "")
 
 
 @cache
@@ -252,4 +252,4 @@ def _author(entry: LogEntry | None, field: Any, reader: Requester) -> str:
     """Return who has changed a field; what volunteers say of themselves is not logged, nor is what SQL does."""
     if entry is None:
         return "the volunteer" if _is_private(field) and field.name != "email" else "somebody"
-    return "you, on another page" if entry.user_id == reader.pk else str(entry.user.get_full_name() or entry.user)
+    return "you, on another page" if entry.user_id == reader.pk else name_of(entry.user)

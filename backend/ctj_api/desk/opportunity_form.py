@@ -8,12 +8,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import escape, format_html
 
 from ctj_api.enums import SkillLevel
 from ctj_api.models import Opportunity, SkillMatrix
+from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.serializers import OpportunityReadSerializer
 
 from .departure import give_listings
@@ -90,26 +90,26 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         filters: dict[str, Any] = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
         return redirect(f"{add_preserved_filters(filters, url)}#who-fits")
 
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with the one that gives a listing away."""
-        give = self.admin_site.admin_view(self.give_view)
-        return [path("<path:object_id>/give/", give, name="ctj_api_opportunity_give"), *super().get_urls()]
-
     @answered
     def give_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for the address of the project manager who gets the listing, or give it to them."""
+        """Ask who looks after the listing from now on, or give it to them."""
         listing = self._stored(request, object_id)
         if not self.has_change_permission(request, listing):
             raise PermissionDenied
-        form = NewAuthorForm(request.POST if request.method == "POST" else None)
-        if not form.is_valid() or form.cleaned_data["new_author"] is None:
-            context = {**self.admin_site.each_context(request), "form": form, "chosen": [listing]}
-            return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
-        new_author = form.cleaned_data["new_author"]
-        given = Opportunity.objects.filter(pk=listing.pk).exclude(created_by=new_author)
-        give_listings(request.user, given, new_author)
-        messages.success(request, f"“{listing}” belongs to {new_author} now.")
-        return redirect(LIST)
+        return self.give(request, Opportunity.objects.filter(pk=listing.pk)) or redirect(LIST)
+
+    @admin.action(description="Give to another project manager", permissions=["give"])
+    def give(self, request: HttpRequest, chosen: OpportunityQuerySet) -> HttpResponse | None:
+        """Ask who looks after the chosen listings from now on, or give them."""
+        form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
+        if form.is_valid() and (owner := form.cleaned_data["new_author"]):
+            give_listings(request, Opportunity.objects.filter(pk__in=chosen), owner)
+            return None
+        return self.show(request, "give", {"chosen": chosen, "form": form})
+
+    def has_give_permission(self, request: HttpRequest) -> bool:
+        """Let administrators give several listings away at once; project managers give theirs one by one."""
+        return is_administrator(request.user)
 
     def _stored(self, request: HttpRequest, object_id: str) -> Opportunity:
         listing = self.get_object(request, object_id)

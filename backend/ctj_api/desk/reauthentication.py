@@ -6,11 +6,11 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
 from ctj_api.accounts.sessions import ENTERED_AT
 
 from . import cognito_sign_in
+from .display import show
 
 MAX_AGE_SECONDS = 15 * 60
 OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
@@ -33,5 +33,5 @@ def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResp
         return None
     fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
     title = "Your sign-in again" if by_pool else "Your password again"
-    context = {**admin.site.each_context(request), "title": title, "form": form, "fields": fields, "by_pool": by_pool}
-    return TemplateResponse(request, "admin/reauthentication.html", context)
+    context = {"title": title, "form": form, "fields": fields, "by_pool": by_pool}
+    return show(request, "reauthentication", context)

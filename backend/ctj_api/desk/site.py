@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from http import HTTPStatus
 from math import ceil
@@ -41,7 +41,7 @@ from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
 from . import cognito_sign_in
-from .display import NaturalOrder
+from .display import NaturalOrder, show
 from .first_page import overview
 from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
@@ -152,7 +152,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return [
             path("cognito/", cognito_sign_in.begin, name="cognito"),
             path("cognito/callback/", self.cognito_callback, name="cognito_callback"),
-            path("supply-and-demand/", self.admin_view(self.supply_and_demand), name="supply_and_demand"),
+            path("supply-and-demand/", self.admin_view(supply_and_demand), name="supply_and_demand"),
             *super().get_urls(),
         ]
 
@@ -163,9 +163,8 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             return self._unless_too_many(request, lambda: HttpResponseRedirect(finish(request, may_enter)))
         except cognito_sign_in.SignInError as refusal:
             logger.warning("A sign-in by Cognito failed: %s", str(refusal))
-        sign_out_url = cognito_sign_in.sign_out_url(request)
-        context = {**self.each_context(request), "title": "You are not signed in", "sign_out_url": sign_out_url}
-        return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)
+        context = {"title": "You are not signed in", "sign_out_url": cognito_sign_in.sign_out_url(request)}
+        return show(request, "cognito_refused", context, status=HTTPStatus.FORBIDDEN)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Sign out here and, who has signed in by the pool, there as well."""
@@ -195,11 +194,9 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             require_write(request)
             return view()
         except TooManyAttempts as error:
-            minutes = ceil(error.seconds / 60)
-            context = {**self.each_context(request), "title": "Too many attempts", "minutes": minutes}
+            context = {"title": "Too many attempts", "minutes": ceil(error.seconds / 60)}
             headers = {"Retry-After": str(error.seconds)}
-            status = HTTPStatus.TOO_MANY_REQUESTS
-            return TemplateResponse(request, "admin/too_many_attempts.html", context, status=status, headers=headers)
+            return show(request, "too_many_attempts", context, status=HTTPStatus.TOO_MANY_REQUESTS, headers=headers)
 
     def index(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -209,10 +206,6 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         if is_project_manager(request.user):
             context |= {"title": "Your desk", "overview": overview(request.user)}
         return super().index(request, context)
-
-    def supply_and_demand(self, request: HttpRequest) -> HttpResponse:
-        """Return the page about supply and demand of skills."""
-        return supply_and_demand(request, self.each_context(request))
 
 
 def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
@@ -273,11 +266,25 @@ class DeskList(ChangeList):
 class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
+    # The pages besides Django's: the name, whose view is ``<name>_view``, and the route of each.
+    pages: ClassVar[dict[str, str]] = {}
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
     form: Any = VersionedForm
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return Django's pages, and before them those that only this model has."""
+        views = {name: self.admin_site.admin_view(getattr(self, f"{name}_view")) for name in self.pages}
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [path(route, views[name], name=f"{prefix}_{name}") for name, route in self.pages.items()]
+        return [*own, *super().get_urls()]
+
+    def show(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
+        """Return the page of a template of this model's."""
+        template = f"{self.opts.app_label}/{self.opts.model_name}/{name}"
+        return show(request, template, {"opts": self.opts, **context})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return how the rows of the list are chosen and put in order."""
@@ -303,11 +310,11 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         name, _, kind = lookup.rpartition("__")
         return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
-    def delete_model(self, request: HttpRequest, obj: M) -> None:
-        """Delete the row; raises a ``ValidationError`` where it was changed after the page that asked was made."""
-        if not _unchanged(request, [obj]):
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Log deletions; raises a ``ValidationError`` where all was changed after the page that asked was made."""
+        if not _unchanged(request, queryset):
             raise ValidationError("Look at it before you delete it.")
-        super().delete_model(request, obj)
+        return super().log_deletions(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
         """Return what an action answers for the rows that nobody has changed since the list was made.
@@ -351,7 +358,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return page
 
 
-def _unchanged(request: HttpRequest, rows: list[Any]) -> list[Any]:
+def _unchanged(request: HttpRequest, rows: Iterable[Any]) -> list[Any]:
     """Return the ids of those rows that are as the list of the action showed them, and name the others.
 
     A list that doesn't say when it was made is taken as of now; raises a ``ValidationError`` for what is no time.

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import ManyToManyField, QuerySet
@@ -12,13 +11,11 @@ from django.forms import CheckboxSelectMultiple, Textarea
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.template.loader import render_to_string
 from django.utils.text import Truncator
 
 from ctj_api.catalog.merging import merge_skills
 from ctj_api.models import Skill
-from ctj_api.querysets import Usage
 
 from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
@@ -44,6 +41,7 @@ class LinesInput(Textarea):
 class SkillAdmin(CatalogAdmin[Skill]):
     """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
+    pages: ClassVar = {"import": "import/", "export": "export/"}
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
@@ -82,12 +80,12 @@ class SkillAdmin(CatalogAdmin[Skill]):
         """Return the names of the communities."""
         return ", ".join(community.name for community in skill.communities_of_practice.all())
 
-    @admin.display(description="Opportunities", ordering="opportunity_count")
+    @admin.display(ordering="opportunity_count")
     def opportunities(self, skill: Any) -> Any:
         """Return how many opportunities require the skill."""
         return skill.opportunity_count
 
-    @admin.display(description="Volunteers", ordering="volunteer_count")
+    @admin.display(ordering="volunteer_count")
     def volunteers(self, skill: Any) -> Any:
         """Return how many volunteers rate the skill."""
         return skill.volunteer_count
@@ -148,19 +146,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         kept = next((skill for skill in skills if str(skill.pk) == request.POST.get("kept")), None)
         if is_answer and kept is not None:
             dropped = [skill for skill in skills if skill != kept]
-            messages.success(request, _merged(kept, dropped, merge_skills(request.user, kept, dropped)))
+            context = {"kept": kept, "dropped": dropped, "usage": merge_skills(request.user, kept, dropped)}
+            messages.success(request, render_to_string("admin/ctj_api/skill/merged.html", context))
             return None
-        context = {"skills": skills, "is_missing": is_answer, "action": MERGE, "checkbox_name": ACTION_CHECKBOX_NAME}
-        return self._page(request, "merge", "Merge skills", context)
-
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with those of the file."""
-        views = {"import": self.import_view, "export": self.export_view}
-        pages = [
-            path(f"{name}/", self.admin_site.admin_view(view), name=f"ctj_api_skill_{name}")
-            for name, view in views.items()
-        ]
-        return [*pages, *super().get_urls()]
+        context = {"title": "Merge skills", "skills": skills, "is_missing": is_answer, "action": MERGE}
+        return self.show(request, "merge", context)
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Return the pages of the import, which ask for the password again before anything is written."""
@@ -175,7 +165,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
         is_answer = "previewed" in request.POST
         is_sent = request.method == "POST" and not is_answer
         form = SkillFileForm(request.POST, request.FILES) if is_sent else SkillFileForm()
-        context = {"form": form, **ABOUT_FILES}
+        context = {"title": "Import skills", "form": form, **ABOUT_FILES}
         if is_answer or (is_sent and form.is_valid()):
             rows = unsign(request.POST["previewed"]) if is_answer else form.cleaned_data["import_file"]
             preview = SkillImport(rows)
@@ -185,7 +175,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
             if is_answer:
                 messages.warning(request, "The catalog was changed after this preview. Nothing was imported yet.")
             context |= {"preview": preview, "previewed": sign(rows), "seen": seen}
-        return self._page(request, "import", "Import skills", context)
+        return self.show(request, "import", context)
 
     def _import(self, request: HttpRequest, skills: SkillImport) -> HttpResponse:
         skills.save(request.user)
@@ -202,11 +192,6 @@ class SkillAdmin(CatalogAdmin[Skill]):
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
         return skills_file(skills[pk] for pk in ids)
 
-    def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
-        request.current_app = self.admin_site.name
-        shared = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
-        return TemplateResponse(request, f"admin/ctj_api/skill/{name}.html", shared | context)
-
 
 def _uses_of(skills: Iterable[Skill]) -> list[str]:
     counted: Iterable[Any] = Skill.objects.filter(pk__in=[skill.pk for skill in skills]).with_usage()
@@ -216,13 +201,3 @@ def _uses_of(skills: Iterable[Skill]) -> list[str]:
         for skill in counted
         if skill.opportunity_count or skill.volunteer_count
     ]
-
-
-def _merged(kept: Skill, dropped: list[Skill], usage: Usage) -> str:
-    names = ", ".join(skill.name for skill in dropped)
-    return (
-        f"{names} {pluralize(len(dropped), 'was,were')} merged into {kept}: "
-        f"{usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} and "
-        f"{usage.volunteers} volunteer{pluralize(usage.volunteers)} changed; "
-        "where both were rated, the higher level was kept."
-    )

@@ -7,10 +7,9 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
-from django.db.models import Count, DurationField, ExpressionWrapper, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Coalesce, ExtractDay, TruncMonth
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from ctj_api.enums import Status
@@ -19,6 +18,7 @@ from ctj_api.querysets import is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
 from .csv_file import csv_response
+from .display import show
 
 MOST_REQUIRED = 20
 MONTHS = 12
@@ -42,8 +42,7 @@ class Plot:
     @property
     def greatest(self) -> int:
         """The greatest number of all, at least 1."""
-        greatest: int = max([1, *(number for _, *numbers in self.rows for number in numbers)])
-        return greatest
+        return int(max([1, *(number for _, *numbers in self.rows for number in numbers)]))
 
 
 def required_skills() -> Plot:
@@ -75,7 +74,7 @@ def opened_and_filled() -> Plot:
 
 def days_until_filled() -> Plot:
     """Return how many listings were filled within so many days of being published."""
-    took = ExtractDay(ExpressionWrapper(F("filled_at") - F("opened_at"), output_field=DurationField()))
+    took = ExtractDay(F("filled_at") - F("opened_at"))
     counted = Opportunity.objects.exclude(filled_at=None).order_by().values_list(took).annotate(Count("pk"))
     numbers = [0] * (len(UNTIL_FILLED) + 1)
     for days, count in counted:
@@ -86,10 +85,9 @@ def days_until_filled() -> Plot:
 
 def volunteers_by_community() -> Plot:
     """Return how many volunteers with rated skills each community has."""
-    volunteers = UserProfile.objects.volunteers().filter(community_of_practice=OuterRef("pk")).order_by()
-    number = volunteers.values("community_of_practice").values(number=Count("pk"))
-    counted = CommunityOfPractice.objects.values_list("name", Coalesce(Subquery(number), 0))
-    rows = sorted(counted, key=lambda row: -row[1])
+    volunteers = Count("members", filter=Q(members__in=UserProfile.objects.volunteers()))
+    counted = CommunityOfPractice.objects.annotate(number=volunteers).order_by("-number", "practice_area")
+    rows = list(counted.values_list("name", "number"))
     return Plot("Volunteers by community", ("Community of practice", "Volunteers"), rows)
 
 
@@ -101,14 +99,13 @@ PLOTS = {
 }
 
 
-def supply_and_demand(request: HttpRequest, shared: dict[str, Any]) -> HttpResponse:
+def supply_and_demand(request: HttpRequest) -> HttpResponse:
     """Return the page with all plots, or the table of the one that ``?csv`` names as a file."""
     if not is_administrator(request.user):
         raise PermissionDenied
     if (key := request.GET.get("csv")) is None:
         plots = {key: plot() for key, plot in PLOTS.items()}
-        context = {**shared, "title": "Supply and demand of skills", "plots": plots}
-        return TemplateResponse(request, "admin/supply_and_demand.html", context)
+        return show(request, "supply_and_demand", {"title": "Supply and demand of skills", "plots": plots})
     if key not in PLOTS:
         raise Http404
     table = PLOTS[key]()

@@ -8,8 +8,9 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from ctj_api.matching import Coverage, Score, SkillStatus
-from ctj_api.models import Opportunity, UserProfile
+from ctj_api.matching import Coverage, SkillStatus
+from ctj_api.models import Opportunity
+from ctj_api.querysets import Requester
 from ctj_api.ranking.availability import ComingWeek, FreeTime, Meeting
 from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.ranking.matches import Match, Narrowing, VolunteerRanking
@@ -17,16 +18,15 @@ from ctj_api.serializers import VolunteerMatchReadSerializer
 
 # So many are shown; where more than these meet everything, the skills don't say who is best.
 BEST = 10
-TOO_LITTLE = f" More than {BEST} are many: the listing probably asks too little. Is there a skill that it doesn't name?"
 MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,000 characters only
 
 
-def who_fits(listing: Opportunity, reader: UserProfile) -> dict[str, Any]:
+def who_fits(listing: Opportunity, reader: Requester) -> dict[str, Any]:
     """Return the best candidates of a stored listing, and a sentence about all of them."""
     return tell(listing, VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST], reader)
 
 
-def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dict[str, Any]:
+def tell(listing: Opportunity, matches: list[Match], reader: Requester) -> dict[str, Any]:
     """Return ``matches`` as the API tells them with what the admin adds, and a sentence about all candidates.
 
     Times are on the clock of the listing's meetings, or on that of the admin where it has none.
@@ -36,7 +36,7 @@ def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dic
     week, clock = ComingWeek(timezone.now()), FreeTime({"timezone": zone, "slots": []})
     told = VolunteerMatchReadSerializer(matches, many=True).data
     for match, exact in zip(told, matches, strict=True):
-        match["percent"] = _percent(exact.score)
+        match["percent"] = exact.score.covered * 100 // exact.score.required  # 100 only where all is met
         match["free"] = _free_times(week.meetings(exact.volunteer.meeting_availability, clock))
         match["changed_at"] = exact.volunteer.updated_at
         match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
@@ -46,23 +46,9 @@ def tell(listing: Opportunity, matches: list[Match], reader: UserProfile) -> dic
 
 def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
     """Return in words how many volunteers there are for ``required``."""
-    if not required:
-        return "Nobody is matched with a listing that requires no skills."
-    if not coverage.overlapping:
-        return "No volunteer has any of these skills yet."
-    complete = _volunteers(coverage.complete)
     partly = coverage.overlapping - coverage.complete
-    more = f", {partly} {'meets' if partly == 1 else 'meet'} them in part" if partly else ""
-    return f"{complete} all of these requirements{more}.{TOO_LITTLE if coverage.complete > BEST else ''}"
-
-
-def _volunteers(number: int) -> str:
-    return f"{number} volunteers meet" if number > 1 else f"{number or 'No'} volunteer meets"
-
-
-def _percent(score: Score) -> int:
-    """Return the score in percent, rounded down: 100 only where every requirement is met."""
-    return score.covered * 100 // score.required
+    context = {"required": required, "coverage": coverage, "partly": partly, "best": BEST}
+    return render_to_string("ctj_api/coverage.txt", context).strip()
 
 
 def _free_times(slots: list[Meeting]) -> list[str]:
@@ -73,7 +59,7 @@ def _free_times(slots: list[Meeting]) -> list[str]:
     return [f"{', '.join(names)} {times}" for times, names in days.items()]
 
 
-def _mail(listing: Opportunity, match: dict[str, Any], sender: UserProfile) -> str:
+def _mail(listing: Opportunity, match: dict[str, Any], sender: Requester) -> str:
     """Return the link to a mail to the volunteer that is begun already."""
     fitting = [skill["name"] for skill in match["skills"] if skill["status"] == SkillStatus.MET][:MAX_NAMED]
     context = {"listing": listing, "volunteer": match["volunteer"], "fitting": fitting, "sender": sender}
