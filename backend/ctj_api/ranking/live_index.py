@@ -105,4 +105,6 @@ def make_indexes() -> None:
 
 def count_volunteers[Key](requirements: Mapping[Key, Levels]) -> dict[Key, Coverage]:
     """Return for each of many requirements how many volunteers overlap with it, and how many meet all of it."""
-    return VOLUNTEERS.read(lambda index: {key: index.coverage(required) for key, required in requirements.items()})
+    distinct = {frozenset(required.items()): required for required in requirements.values()}
+    counts = VOLUNTEERS.read(lambda index: {key: index.coverage(required) for key, required in distinct.items()})
+    return {key: counts[frozenset(required.items())] for key, required in requirements.items()}
