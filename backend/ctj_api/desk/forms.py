@@ -165,7 +165,10 @@ class NewAuthorForm(forms.Form):
         to_field_name="email",
         widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
         label="New owner",
-        error_messages={"invalid_choice": "No project manager has this address: choose one from the list."},
+        error_messages={
+            "required": "Say who looks after this from now on.",
+            "invalid_choice": "No project manager has this address: choose one from the list.",
+        },
     )
 
 

@@ -120,10 +120,13 @@ def differences(form: Any, reader: Requester) -> list[dict[str, Any]]:
 class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     """A model's pages, whose changes are logged in the words of this module; Django logs additions and deletions."""
 
+    def is_deletion(self, request: HttpRequest) -> bool:
+        """Return whether the request deletes rows, or is about to."""
+        return request.path.endswith("/delete/") or "delete_selected" in request.POST.getlist("action")
+
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
         """Lock these rows; wholly for a deletion, since who raised their locks later could wait for each other."""
-        is_deletion = request.path.endswith("/delete/") or "delete_selected" in request.POST.getlist("action")
-        rows = self.model._default_manager.select_for_update(no_key=not is_deletion)
+        rows = self.model._default_manager.select_for_update(no_key=not self.is_deletion(request))
         rows = rows.filter(pk__in=pks).order_by("pk")
         list(rows.values_list("pk"))
 

@@ -202,7 +202,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
         """Lock these listings, where they aren't to be deleted only those that the user may change."""
-        if "delete_selected" not in request.POST.getlist("action"):
+        if not self.is_deletion(request):
             pks = list(_editable(request).filter(pk__in=pks).values_list("pk", flat=True))
         super().lock(request, pks)
 

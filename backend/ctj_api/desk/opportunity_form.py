@@ -102,10 +102,12 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
     def give(self, request: HttpRequest, chosen: OpportunityQuerySet) -> HttpResponse | None:
         """Ask who looks after the chosen listings from now on, or give them."""
         form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
-        if form.is_valid() and (owner := form.cleaned_data["new_author"]):
-            give_listings(request, Opportunity.objects.filter(pk__in=chosen), owner)
+        form.fields["new_author"].required = True
+        if form.is_valid():
+            give_listings(request, Opportunity.objects.filter(pk__in=chosen), form.cleaned_data["new_author"])
             return None
-        return self.show(request, "give", {"chosen": chosen, "form": form})
+        context = {"title": "Give to another project manager", "chosen": chosen, "form": form}
+        return self.show(request, "give", context)
 
     def has_give_permission(self, request: HttpRequest) -> bool:
         """Let administrators give several listings away at once; project managers give theirs one by one."""

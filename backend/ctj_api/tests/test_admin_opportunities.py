@@ -158,15 +158,20 @@ class OpportunityListTests(OpportunityTestCase):
         bo = make_pm_user(first_name="Bo", last_name="Lee")
         self.client.post(LIST, {**form, "new_author": bo.email})
         self.client.force_login(make_admin_user())
-        for person in (None, make_regular_user(), make_pm_user(is_active=False)):
-            page = self.client.post(LIST, {**form, **({"new_author": str(person.pk)} if person else {})})
-            self.assertContains(page, "Choose a project manager")
+        wrong = "No project manager has this address: choose one from the list."
+        empty = "Say who looks after this from now on."
+        refused = [(make_regular_user().email, wrong), (make_pm_user(is_active=False).email, wrong), ("", empty)]
+        self.assertNotContains(self.client.post(LIST, form), empty)
+        for address, told in refused:
+            self.assertContains(self.client.post(LIST, {**form, "new_author": address}), told)
         self.assertFalse(Opportunity.objects.filter(created_by=bo).exists())
         given = self.client.post(LIST, {**form, "new_author": bo.email}, follow=True)
         self.assertContains(given, "Bo Lee has 2 more to look after.")
         self.assertEqual(set(Opportunity.objects.filter(created_by=bo)), set(listings))
         history = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listings[1].pk]))
         self.assertContains(history, f"Changed author from nothing to {bo}.")
+        again = self.client.post(LIST, {**form, "new_author": bo.email}, follow=True)
+        self.assertContains(again, "Bo Lee has 0 more to look after.")
 
     def test_pm_user_reads_names_in_the_order_in_which_people_look_for_them(self) -> None:
         """Whatever their case, and numbers as numbers: in lists, by a click on a column, and in pickers."""
@@ -183,7 +188,7 @@ class OpportunityListTests(OpportunityTestCase):
         form = self.client.get(ADD).context["adminform"].form
         self.assertEqual([str(project) for project in form.fields["project"].queryset], names)
         self.assertEqual([str(role) for role in form.fields["role"].queryset], names)
-        self.assertEqual([name for name, _ in form.fields["skill_levels"].widget.skills.offered([])], names)
+        self.assertEqual([str(skill) for skill in form.fields["skill_levels"].widget.skills.offered([])], names)
 
     def test_pm_user_sees_how_many_volunteers_a_listing_goes_with(self) -> None:
         """The numbers are those of the API's matches, all and with require_all."""
@@ -259,9 +264,9 @@ class OpportunityListTests(OpportunityTestCase):
         ]
         for levels, text in cases:
             with self.subTest(text):
-                self.assertEqual(self.client.get(COUNT, rows(*levels.items())).json(), {"text": text})
+                self.assertEqual(self.client.get(COUNT, rows(*levels.items())).json(), {"text": text, "usual": []})
         response = self.client.get(COUNT, rows((Skill(name="Reakt"), 3)))
-        told = {"text": 'There is no skill "Reakt". Choose one from the list.'}
+        told = {"text": 'There is no skill "Reakt". Choose one from the list, or ask an administrator to add it.'}
         self.assertEqual((response.status_code, response.json()), (400, told))
         go = make_skill(name="Go")
         for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}, {go: 1}, *[{go: 2}] * 10):
@@ -323,7 +328,7 @@ class OpportunityFormTests(OpportunityTestCase):
             "This field is required.",
             "Select a valid choice. That choice is not one of the available choices.",
             "Ensure this value is less than or equal to 168.",
-            "There is no skill &quot;Reakt&quot;. Choose one from the list.",
+            "There is no skill &quot;Reakt&quot;. Choose one from the list, or ask an administrator to add it.",
         ):
             with self.subTest(message):
                 self.assertContains(page, message)

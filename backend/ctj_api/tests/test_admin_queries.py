@@ -79,6 +79,7 @@ class AdminQueryTests(TestCase):
         for model in admin.site._registry:
             row = oldest(model)
             LogEntry.objects.log_actions(self.pm.pk, [row] * len(numbers), CHANGE, "Changed.")
+        execute("ANALYZE")  # as the server does by itself
 
     def paths(self) -> Iterator[str]:
         """Return the path of each page, and of those of the oldest row of each model."""
