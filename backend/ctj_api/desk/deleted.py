@@ -37,10 +37,7 @@ def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:
 
 
 def restore(user: Requester, deleted: DeletedOpportunity, skills: SkillIndex) -> list[str]:
-    """Store the listing as it was, with its id and author, and return the names of skills that are no more.
-
-    Raises a ``ValidationError`` where it is there already, or its role or project is no more.
-    """
+    """Store the listing as it was, and return lost skills; raises a ``ValidationError`` where it can't."""
     stored = deleted.contents
     values = {field.attname: field.to_python(stored[field.attname]) for field in FIELDS if field.attname in stored}
     if Opportunity.objects.filter(pk=deleted.pk).exists():

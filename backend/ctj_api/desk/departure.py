@@ -24,10 +24,8 @@ FORMER_USER = "somebody.who.has.left@users.invalid"
 
 @transaction.atomic
 def delete_account(confirmed: UserProfile, request: Request) -> None:
-    """Delete the account with its matrix and sessions, in the version that the request names; its listings stay.
-
-    Raises a ``ValidationError`` for the last administrator. The listings are locked first, as by those who change them.
-    """
+    """Delete the account but not its listings; raises a ``ValidationError`` for the last administrator."""
+    # The listings are locked first, as by those who change them.
     listings = list(Opportunity.objects.select_for_update().filter(created_by=confirmed.pk).order_by("pk"))
     if confirmed.is_superuser and UserProfile.objects.has_no_administrator_but(confirmed):
         raise ValidationError(LAST_ADMINISTRATOR)

@@ -84,7 +84,6 @@ class SkillLevelsFormField(forms.Field):
         return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
     def _problems(self, rows: list[SkillRow]) -> list[str]:
-        """Return for each row what is wrong with it, or nothing."""
         times = Counter(self.widget.skills.id_of(row.name) for row in rows)
         return [self._problem(row, times) for row in rows]
 
@@ -191,10 +190,7 @@ class SkillFileForm(forms.Form):
 
 
 class VersionedForm[M: Model](forms.ModelForm[M]):
-    """A form that is refused where its row was changed after the page was made, and that makes only one new row.
-
-    What sends no version is taken, as by the API.
-    """
+    """A form that is refused where its row was changed after the page was made, and adds one row once."""
 
     added: Model | None = None
     last_entry: int
@@ -321,10 +317,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         editor.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
 
     def clean(self) -> dict[str, Any]:
-        """Return the values, and ask before a listing that requires no skills is published.
-
-        Raises a ``ValidationError`` for a step that makes no sense from the status that is stored by now.
-        """
+        """Return the values; raises a ``ValidationError`` for a step that the status doesn't allow."""
         values = super().clean()
         if self.pressed and self.pressed not in self.transitions:
             raise ValidationError(self.pressed.refusal(self.status))

@@ -27,7 +27,7 @@ from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.search import TextQuery
 from ctj_api.validators import is_uuid
 
-from .candidates import CandidatePages
+from .candidates import CandidatePages, coverage_text, who_fits
 from .deleted import keep_deleted
 from .display import NaturalOrder, name_of, skill_chips, status_word, week_text
 from .first_page import AttentionFilter
@@ -37,7 +37,6 @@ from .opportunity_form import OpportunityFormPages, preview
 from .reference import CommunityFilter
 from .site import manages_listings
 from .transitions import PUBLISH, TRANSITIONS, Transition
-from .who_fits import coverage_text, who_fits
 from .widgets import SkillIndex
 
 CURRENT = (Status.DRAFT, Status.OPEN, Status.ON_HOLD)
@@ -106,10 +105,7 @@ def action_of(transition: Transition) -> Callable[..., None]:
 
 
 class OpportunityAdmin(CandidatePages, OpportunityFormPages):
-    """The listings: one's own first, to be changed, and those of all others, to be read.
-
-    Who may do what is what the API says, by the same querysets; administrators may change any listing.
-    """
+    """All listings, one's own first; the rights are those of the API, but administrators may change any."""
 
     pages: ClassVar = {
         "give": "<path:object_id>/give/",
@@ -228,10 +224,16 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
             log_changes(request.user, [listing for listing in moving if listing.status == source], [told])
         moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in moving])
         moved.update(status=step.target, updated_at=timezone.now())
-        _tell(request, step, len(moving), len(own) - len(suitable), foreign)
-        if without_skills := len(suitable) - len(moving):
-            told = f"{_listings(without_skills)} not published: nobody is matched with what requires no skills."
-            messages.warning(request, f"{told} Open it to publish it all the same.")
+        allowed = " or ".join(source.label.lower() for source in step.sources)
+        no_skills = "nobody is matched with what requires no skills. Open it to publish it all the same."
+        for number, level, told in (
+            (len(moving), messages.SUCCESS, f"{step.done}."),
+            (len(own) - len(suitable), messages.WARNING, f"not {step.done}: only what is {allowed} can be."),
+            (foreign, messages.ERROR, f"not {step.done}: only who has posted a listing can change it."),
+            (len(suitable) - len(moving), messages.WARNING, f"not published: {no_skills}"),
+        ):
+            if number:
+                self.message_user(request, f"{number} listing{' was' if number == 1 else 's were'} {told}", level)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Search as the API does, and in the names and addresses of owners."""
@@ -294,23 +296,8 @@ def _editable(request: HttpRequest) -> OpportunityQuerySet:
 
 
 def _unless_administrator(request: HttpRequest, rows: OpportunityQuerySet) -> OpportunityQuerySet:
-    """Return ``rows``, which a rule of the API allows, or for an administrator all."""
     return Opportunity.objects.all() if is_administrator(request.user) else rows
-
-
-def _tell(request: HttpRequest, step: Transition, moved: int, unsuitable: int, foreign: int) -> None:
-    if moved:
-        messages.success(request, f"{_listings(moved)} {step.done}.")
-    if unsuitable:
-        allowed = " or ".join(source.label.lower() for source in step.sources)
-        messages.warning(request, f"{_listings(unsuitable)} not {step.done}: only what is {allowed} can be.")
-    if foreign:
-        messages.error(request, f"{_listings(foreign)} not {step.done}: only who has posted a listing can change it.")
 
 
 def _owners() -> UserProfileQuerySet:
     return UserProfile.objects.filter(Exists(Opportunity.objects.filter(created_by=OuterRef("pk"))))
-
-
-def _listings(number: int) -> str:
-    return "1 listing was" if number == 1 else f"{number} listings were"

@@ -57,12 +57,10 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         return {**model_to_dict(original, DUPLICATED), "skill_levels": levels, "weekly_meetings": meetings}
 
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
-        """Save the listing with its skill matrix and the pressed step, and stamp a new one with who posts it.
-
-        One that is changed was locked with its form, so before its matrix: the order of the API.
-        """
+        """Save the listing with its matrix and the pressed step, and stamp a new one with who posts it."""
         if change and not form.has_changed() and not form.pressed:
             return
+        # A stored one was locked with its form, so before its matrix: the order of the API.
         matrix = obj.skills_required_matrix if change else None
         obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
         obj.meeting_times = form.cleaned_data["weekly_meetings"]

@@ -17,11 +17,7 @@ OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
 
 
 def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse | None:
-    """Return the page that asks for the password, or nothing where it was entered in the last 15 minutes.
-
-    The page sends the posted form along with the password, so that nothing has to be typed again. Who has come by the
-    pool signs in there again instead, in another tab.
-    """
+    """Return the page that asks for the password and sends the form again, or nothing within 15 minutes."""
     is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
     if is_recent or request.method != "POST" or not pages.has_change_permission(request):
         return None

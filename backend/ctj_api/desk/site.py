@@ -221,10 +221,7 @@ def _rendered[R: HttpResponseBase](response: R) -> R | HttpResponse:
 
 
 def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
-    """Run a page of a model in one transaction, and tell in a message what can't be done for a reason of the user's.
-
-    A ``ValidationError`` is told in its own words, a conflict with another user in ours; all else is a defect.
-    """
+    """Run a page of a model in one transaction, and tell in a message what can't be done, unless by a defect."""
 
     @wraps(view)
     def answer(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -317,10 +314,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return super().log_deletions(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
-        """Return what an action answers for the rows that nobody has changed since the list was made.
-
-        Raises a ``ValidationError`` for too many rows at once.
-        """
+        """Return what an action answers for unchanged rows; raises a ``ValidationError`` for too many."""
         takes_all = request.POST.get("select_across", "0") not in {"0", ""}
         if takes_all and queryset.count() > MAX_CHOSEN:
             raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
@@ -337,10 +331,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return super().response_action(request, self.get_queryset(request).filter(pk__in=unchanged))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
-
-        Only an address with parameters can be at fault: the list without any has no input.
-        """
+        """Return the page of the list; raises a ``ValidationError`` for a filter that is unusable."""
         longest = max(map(len, request.GET.values()), default=0)
         if longest > MAX_SEARCH or len(request.META["QUERY_STRING"]) > MAX_QUERY:
             raise ValidationError(UNUSABLE_FILTER)
@@ -359,10 +350,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
 
 def _unchanged(request: HttpRequest, rows: Iterable[Any]) -> list[Any]:
-    """Return the ids of those rows that are as the list of the action showed them, and name the others.
-
-    A list that doesn't say when it was made is taken as of now; raises a ``ValidationError`` for what is no time.
-    """
+    """Return the ids of the rows that are as the page showed them, if it says when it was made."""
     made_at = FloatField(required=False).clean(request.POST.get(MADE_AT))
     changed = [row for row in rows if made_at is not None and row.updated_at.timestamp() > made_at]
     if changed:

@@ -17,11 +17,12 @@ from django.utils.text import Truncator
 from ctj_api.catalog.merging import merge_skills
 from ctj_api.models import Skill
 
+from .csv_file import csv_response
 from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
-from .skill_csv import ABOUT_FILES, SkillImport, sign, skills_file, spellings_of, unsign, warnings_of
+from .skill_csv import ABOUT_FILES, COLUMNS, SkillImport, cells_of, sign, spellings_of, unsign, warnings_of
 
 LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
@@ -97,13 +98,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         else:
             super().lock(request, pks)
 
-    def get_deleted_objects(
-        self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
-    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what a deletion would take along, with the skills in use as protected."""
         skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
-        return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
+        return to_delete, counts, needed, [*protected, *_uses_of(skills)]
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Return the page of a deletion, which offers to merge a skill in use."""
@@ -161,7 +160,6 @@ class SkillAdmin(CatalogAdmin[Skill]):
 
     @answered
     def _answer_import(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a file, show what it would change, and import it once that is confirmed."""
         is_answer = "previewed" in request.POST
         is_sent = request.method == "POST" and not is_answer
         form = SkillFileForm(request.POST, request.FILES) if is_sent else SkillFileForm()
@@ -171,17 +169,15 @@ class SkillAdmin(CatalogAdmin[Skill]):
             preview = SkillImport(rows)
             seen = digest_of([row.before for row in preview.rows])
             if is_answer and request.POST.get("seen", seen) == seen:
-                return self._import(request, preview)
+                preview.save(request.user)
+                new, changed, unchanged = (preview.totals[outcome] for outcome in ("new", "changed", "unchanged"))
+                told = f"Skills imported: {new} new, {changed} changed, {unchanged} as they were."
+                messages.success(request, told)
+                return redirect(LIST)
             if is_answer:
                 messages.warning(request, "The catalog was changed after this preview. Nothing was imported yet.")
             context |= {"preview": preview, "previewed": sign(rows), "seen": seen}
         return self.show(request, "import", context)
-
-    def _import(self, request: HttpRequest, skills: SkillImport) -> HttpResponse:
-        skills.save(request.user)
-        new, changed, unchanged = (skills.totals[outcome] for outcome in ("new", "changed", "unchanged"))
-        messages.success(request, f"Skills imported: {new} new, {changed} changed, {unchanged} as they were.")
-        return redirect(LIST)
 
     @answered
     def export_view(self, request: HttpRequest) -> HttpResponse:
@@ -190,7 +186,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
             raise PermissionDenied
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
-        return skills_file(skills[pk] for pk in ids)
+        return csv_response("skills", COLUMNS, (cells_of(skills[pk]).values() for pk in ids))
 
 
 def _uses_of(skills: Iterable[Skill]) -> list[str]:

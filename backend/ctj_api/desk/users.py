@@ -179,7 +179,6 @@ class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
 
 
 def _ask_about_listings(authors: list[UserProfile]) -> HttpResponse | None:
-    """Return the way to the question what becomes of these authors' open listings, or ``None`` if there are none."""
     if not Opportunity.objects.open().filter(created_by__in=authors).exists():
         return None
     query = {"user": [str(author.pk) for author in authors]}
