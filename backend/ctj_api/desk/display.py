@@ -60,9 +60,6 @@ def week_text(week: dict[str, Any] | None) -> str:
         return "not given"
     if not week["slots"]:
         return f"no time at all ({week['timezone']})"
-    lines = format_html_join("", "<li>{} {} to {} {}</li>", map(_slot_parts, week["slots"]))
+    parts = ((DAY_NAMES[slot["day"]], slot["start"], slot["end"], slot.get("name", "")) for slot in week["slots"])
+    lines = format_html_join("", "<li>{} {} to {} {}</li>", parts)
     return format_html('<ul class="week">{}</ul>{}', lines, week["timezone"])
-
-
-def _slot_parts(slot: dict[str, str]) -> tuple[str, str, str, str]:
-    return DAY_NAMES[slot["day"]], slot["start"], slot["end"], slot.get("name", "")

@@ -18,8 +18,6 @@ from ctj_api.ranking.live_index import count_volunteers
 LONG_OPEN = timedelta(days=60)
 # To count who meets everything takes some 10 ms a listing where there are 100,000 volunteers.
 MAX_COUNTED = 100
-
-
 GROUPS = {
     "drafts": "Drafts to finish",
     "long_open": f"Open for more than {LONG_OPEN.days} days",

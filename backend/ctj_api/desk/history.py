@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.hashers import make_password
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
+from django.db.models import JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.text import capfirst, get_text_list
@@ -112,7 +112,7 @@ def differences(form: Any, reader: Requester) -> list[dict[str, Any]]:
             entry = next((entry for entry in entries if _is_about(entry, field)), None)
             shown = form.fields.get("skill_levels" if _is_matrix(field) else field.name)
             label = (shown and shown.label) or capfirst(_label(field))
-            value, who = _stored_text(field, form.before[field.name]), _author(entry, field, reader)
+            value, who = _text(field, form.before[field.name]), _author(entry, field, reader)
             told.append({"label": label, "value": value, "who": who, "when": entry and entry.action_time})
     return told
 
@@ -195,19 +195,20 @@ def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
     label = _label(field)
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
-    was, becomes = _texts(field, known, old, new)
+    was, becomes = (_text(field, value, known) for value in (old, new))
     return label if was == becomes else f"{label} from {was} to {becomes}"
 
 
-def _texts(field: Any, known: Names, *values: Any) -> list[str]:
-    if field.related_model:
-        sets = [value if isinstance(value, frozenset) else {value} - {None} for value in values]
-        names = {**known, **field.related_model._default_manager.in_bulk(set().union(*sets) - known.keys())}
-        return [get_text_list(sorted(str(names[pk]) for pk in pks if pk in names), "and") or NOTHING for pks in sets]
-    return [_text(field, value) for value in values]
-
-
-def _text(field: Field[Any, Any], value: Any) -> str:
+def _text(field: Any, value: Any, known: Names = NO_NAMES) -> str:
+    if isinstance(field, JSONField):
+        return week_text(value)
+    if _is_matrix(field):
+        names = Skill.objects.names_of(value)
+        value = sorted(f"{names[skill]} {value[skill]}" for skill in names)
+    elif field.related_model:
+        pks = value if isinstance(value, frozenset) else {value} - {None}
+        rows = {**known, **field.related_model._default_manager.in_bulk(pks - known.keys())}
+        value = sorted(str(rows[pk]) for pk in pks if pk in rows)
     if isinstance(value, list):
         return get_text_list(value, "and") or NOTHING
     choices = dict(field.flatchoices)
@@ -228,15 +229,6 @@ def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> li
         *(f"{name} added at level {new[skill]}" for skill, name in by_name if skill not in old),
         *(f"{name} removed" for skill, name in by_name if skill not in new),
     ]
-
-
-def _stored_text(field: Any, value: Any) -> str:
-    if _is_matrix(field):
-        names = Skill.objects.names_of(value)
-        return get_text_list(sorted(f"{names[skill]} {value[skill]}" for skill in names), "and") or NOTHING
-    if isinstance(field, JSONField):
-        return week_text(value)
-    return _texts(field, NO_NAMES, value)[0]
 
 
 def _entries(instance: Model) -> QuerySet[LogEntry]:

@@ -41,7 +41,6 @@ from .widgets import SkillIndex
 
 CURRENT = (Status.DRAFT, Status.OPEN, Status.ON_HOLD)
 MAX_COLLEAGUES = 100
-MAX_CHIPS = 3
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -249,7 +248,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
 
     def required_skills(self, listing: Any) -> str:
         """Return the skills with their levels as chips."""
-        return skill_chips(listing.rated_skills, at_most=MAX_CHIPS)
+        return skill_chips(listing.rated_skills, at_most=3)
 
     def volunteers(self, listing: Any) -> str:
         """Return how many volunteers the listing goes with, and how many meet all, or why there are none."""

@@ -24,7 +24,6 @@ from .transitions import PUBLISH
 
 DUPLICATED = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
 NOBODY = "nobody, who posted it has left"
-LIST = "admin:ctj_api_opportunity_changelist"
 
 
 class OpportunityFormPages(DeskAdmin[Opportunity]):
@@ -94,7 +93,8 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         listing = self._stored(request, object_id)
         if not self.has_change_permission(request, listing):
             raise PermissionDenied
-        return self.give(request, Opportunity.objects.filter(pk=listing.pk)) or redirect(LIST)
+        question = self.give(request, Opportunity.objects.filter(pk=listing.pk))
+        return question or redirect("admin:ctj_api_opportunity_changelist")
 
     @admin.action(description="Give to another project manager", permissions=["give"])
     def give(self, request: HttpRequest, chosen: OpportunityQuerySet) -> HttpResponse | None:

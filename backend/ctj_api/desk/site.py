@@ -51,7 +51,6 @@ OVERTAKEN = "This was not done: somebody else changed the same thing at the same
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
 UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
-MADE_AT = "made_at"
 # The columns with names that lists are ordered by, and where the name stands.
 NAMES = {"name": "name", "title": "title", "role": "role__title", "project": "project__name"}
 MAX_QUERY = 4_000
@@ -198,9 +197,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             headers = {"Retry-After": str(error.seconds)}
             return show(request, "too_many_attempts", context, status=HTTPStatus.TOO_MANY_REQUESTS, headers=headers)
 
-    def index(  # type: ignore[override]
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Return the overview, which counts for a project manager what wants to be looked at."""
         context = dict(extra_context or {})
         if is_project_manager(request.user):
@@ -351,7 +348,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
 
 def _unchanged(request: HttpRequest, rows: Iterable[Any]) -> list[Any]:
     """Return the ids of the rows that are as the page showed them, if it says when it was made."""
-    made_at = FloatField(required=False).clean(request.POST.get(MADE_AT))
+    made_at = FloatField(required=False).clean(request.POST.get("made_at"))
     changed = [row for row in rows if made_at is not None and row.updated_at.timestamp() > made_at]
     if changed:
         names = ", ".join(sorted(map(str, changed)))

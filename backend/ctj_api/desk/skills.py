@@ -24,10 +24,8 @@ from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
 from .skill_csv import ABOUT_FILES, COLUMNS, SkillImport, cells_of, sign, spellings_of, unsign, warnings_of
 
-LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
 FEWEST_TO_MERGE = 2
-MAX_SHOWN_DESCRIPTION = 80
 ALIASES_HELP = "By which people find it as well, such as k8s for Kubernetes: one name a line."
 
 
@@ -74,7 +72,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
     @admin.display(description="description", ordering="description")
     def short_description(self, skill: Skill) -> str:
         """Return the beginning of the description."""
-        return Truncator(skill.description).chars(MAX_SHOWN_DESCRIPTION)
+        return Truncator(skill.description).chars(80)
 
     @admin.display(description="communities of practice")
     def practice_areas(self, skill: Skill) -> str:
@@ -173,7 +171,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
                 new, changed, unchanged = (preview.totals[outcome] for outcome in ("new", "changed", "unchanged"))
                 told = f"Skills imported: {new} new, {changed} changed, {unchanged} as they were."
                 messages.success(request, told)
-                return redirect(LIST)
+                return redirect("admin:ctj_api_skill_changelist")
             if is_answer:
                 messages.warning(request, "The catalog was changed after this preview. Nothing was imported yet.")
             context |= {"preview": preview, "previewed": sign(rows), "seen": seen}

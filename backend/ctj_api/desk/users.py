@@ -25,7 +25,6 @@ from .reference import ViewOnlyAdmin
 from .site import answered
 from .transitions import HOLD
 
-LIST = "admin:ctj_api_userprofile_changelist"
 IDENTITY = ("email", "first_name", "last_name")
 OF_VOLUNTEER = ("community_of_practice", "max_available_hours", "availability")
 DATES = ("last_login", "created_at")
@@ -151,7 +150,7 @@ class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
         else:
             desk: Any = self.admin_site.get_model_admin(Opportunity)
             desk.take(HOLD, request, listings)
-        return redirect(LIST)
+        return redirect("admin:ctj_api_userprofile_changelist")
 
     @admin.display(ordering="first_name")
     def full_name(self, user: UserProfile) -> str:
