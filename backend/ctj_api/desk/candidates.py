@@ -73,7 +73,7 @@ class CandidatePages(DeskAdmin[Opportunity]):
             raise PermissionDenied
         form = CandidateFilter(request.GET)
         ranking: Any = VolunteerRanking(listing, form.narrowing, timezone.now()) if form.is_valid() else []
-        if "csv" in request.GET:
+        if "csv" in request.GET and form.is_valid():
             matches = tell(listing, ranking[:], request.user)["matches"]
             return csv_response("candidates", COLUMNS, map(_cells, matches))
         page = Paginator(ranking, A_PAGE).get_page(request.GET.get("page"))
@@ -105,7 +105,8 @@ def tell(listing: Opportunity, matches: list[Match], reader: Requester) -> dict[
     told = VolunteerMatchReadSerializer(matches, many=True).data
     for match, exact in zip(told, matches, strict=True):
         match["percent"] = exact.score.covered * 100 // exact.score.required  # 100 only where all is met
-        match["free"] = _free_times(week.meetings(exact.volunteer.meeting_availability, clock))
+        free = exact.volunteer.meeting_availability
+        match["free"] = _free_times(week.meetings(free, clock)) if free is None or free["slots"] else ["at no time"]
         match["changed_at"] = exact.volunteer.updated_at
         match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
     summary = coverage_text(required, count_volunteers({None: required})[None])
@@ -123,7 +124,8 @@ def _free_times(slots: list[Meeting]) -> list[str]:
     """Return slots in words, with the days of equal times together: "Mon, Wed 18:00 to 20:00"."""
     days: dict[str, list[str]] = {}
     for local in filter(None, (slot["local"] for slot in slots)):
-        days.setdefault(f"{local['start']} to {local['end']}", []).append(local["day"].title())
+        later = "" if local["start"] < local["end"] else " the next day"
+        days.setdefault(f"{local['start']} to {local['end']}{later}", []).append(local["day"].title())
     return [f"{', '.join(names)} {times}" for times, names in days.items()]
 
 

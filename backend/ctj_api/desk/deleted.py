@@ -49,6 +49,9 @@ def restore(user: Requester, deleted: DeletedOpportunity, skills: SkillIndex) ->
     levels, lost = _known_levels(stored["skills"], skills)
     matrix = SkillMatrix.objects.store(levels)
     listing = Opportunity.objects.create(pk=deleted.pk, skills_required_matrix=matrix, **values)
+    # The trigger gives a new row the times that one from before migration 0019 lacks.
+    times = {name: values.get(name) for name in ("opened_at", "filled_at")}
+    Opportunity.objects.filter(pk=deleted.pk).update(**times)
     log_entries(user, [listing], CHANGE, "Restored.")
     deleted.delete()
     return lost
@@ -78,7 +81,11 @@ class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
         hold_off_synchronisation()
         skills = SkillIndex()
         for deleted in chosen:
-            lost = restore(request.user, deleted, skills)
+            try:
+                lost = restore(request.user, deleted, skills)
+            except ValidationError as error:
+                messages.error(request, error.message)
+                continue
             messages.success(request, f"{deleted} is restored.")
             if lost:
                 messages.warning(request, f"No longer in the catalog, so not required any more: {', '.join(lost)}.")

@@ -27,7 +27,7 @@ GROUPS = {
 
 
 def in_group(own: QuerySet[Opportunity], group: str) -> QuerySet[Opportunity]:
-    """Return those of ``own`` that are in one of the groups."""
+    """Return those of ``own`` that are in a group; raises a ``ValueError`` where there is no such group."""
     match group:
         case "drafts":
             return own.filter(status=Status.DRAFT)
@@ -38,9 +38,11 @@ def in_group(own: QuerySet[Opportunity], group: str) -> QuerySet[Opportunity]:
             newest = own.filter(status=Status.OPEN).order_by("-created_at", "pk")[:MAX_COUNTED]
             coverages = count_volunteers(dict(newest.values_list("pk", "skills_required_matrix__levels")))
             return own.filter(pk__in=[pk for pk, coverage in coverages.items() if not coverage.complete])
-        case _:
+        case "filled":
             first = timezone.localtime().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
             return own.filter(filled_at__gte=first)
+        case _:
+            raise ValueError(group)
 
 
 class AttentionFilter(admin.SimpleListFilter):
@@ -56,7 +58,7 @@ class AttentionFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings of the chosen group, or all."""
         chosen = self.value()
-        return in_group(queryset.filter(created_by=request.user.pk), chosen) if chosen in GROUPS else queryset
+        return in_group(queryset.filter(created_by=request.user.pk), chosen) if chosen else queryset
 
 
 def overview(user: Requester) -> list[dict[str, Any]]:

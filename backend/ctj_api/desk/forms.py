@@ -156,11 +156,10 @@ class PermissionField(forms.ModelMultipleChoiceField[Permission]):
 
 
 class NewAuthorForm(forms.Form):
-    """The address of the project manager who takes listings over, if anybody does."""
+    """The address of the project manager who takes listings over."""
 
     new_author = forms.ModelChoiceField(
         UserProfile.objects.filter(is_active=True, is_project_manager=True),
-        required=False,
         to_field_name="email",
         widget=forms.TextInput({"list": "project-managers", "autocomplete": "off", "class": "vTextField"}),
         label="New owner",

@@ -100,7 +100,6 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
     def give(self, request: HttpRequest, chosen: OpportunityQuerySet) -> HttpResponse | None:
         """Ask who looks after the chosen listings from now on, or give them."""
         form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
-        form.fields["new_author"].required = True
         if form.is_valid():
             give_listings(request, Opportunity.objects.filter(pk__in=chosen), form.cleaned_data["new_author"])
             return None

@@ -73,9 +73,10 @@ def opened_and_filled() -> Plot:
 
 
 def days_until_filled() -> Plot:
-    """Return how many listings were filled within so many days of being published."""
+    """Return how many listings were filled within so many days, where both times are known."""
     took = ExtractDay(F("filled_at") - F("opened_at"))
-    counted = Opportunity.objects.exclude(filled_at=None).order_by().values_list(took).annotate(Count("pk"))
+    known = Opportunity.objects.exclude(filled_at=None).exclude(opened_at=None)
+    counted = known.order_by().values_list(took).annotate(Count("pk"))
     numbers = [0] * (len(UNTIL_FILLED) + 1)
     for days, count in counted:
         numbers[bisect_left(UNTIL_FILLED, days)] += count

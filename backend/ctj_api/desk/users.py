@@ -142,6 +142,7 @@ class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
         authors = UserProfile.objects.filter(pk__in=request.GET.getlist("user"), is_active=False)
         listings = Opportunity.objects.open().filter(created_by__in=authors)
         form = NewAuthorForm(request.POST if request.method == "POST" else None)
+        form.fields["new_author"].required = False  # without one they are put on hold
         if not form.is_valid():
             context = {"listings": listings.with_details(), "form": form, "title": "Open listings of who has left"}
             return self.show(request, "listings", context)

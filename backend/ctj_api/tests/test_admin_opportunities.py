@@ -290,7 +290,7 @@ class OpportunityListTests(OpportunityTestCase):
         ]
         for rated, text in counted:
             with self.subTest(text):
-                self.assertEqual(self.client.get(COUNT, rows(*rated)).json(), {"text": text})
+                self.assertEqual(self.client.get(COUNT, rows(*rated)).json(), {"text": text, "usual": []})
 
 
 class OpportunityFormTests(OpportunityTestCase):

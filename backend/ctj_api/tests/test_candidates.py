@@ -107,6 +107,11 @@ class CandidateReadTests(TestCase):
         ):
             with self.subTest(text):
                 self.assertContains(page, text)
+        all_day = [{"day": "mon", "start": "00:00", "end": "24:00"}]
+        for slots, told in ((all_day, "Sun 21:00 to 21:00 the next day"), ([], "at no time")):
+            self.volunteers[0].meeting_availability = {"timezone": "America/New_York", "slots": slots}
+            self.volunteers[0].save()
+            self.assertContains(self.client.get(candidates_url(self.listing)), f"<li>{told}</li>")
         for listing in (make_opportunity(), make_opportunity(status="draft")):
             self.assertContains(self.client.get(candidates_url(listing)), NOBODY)
         self.assertContains(self.client.get(change_url(self.listing)), candidates_url(self.listing))
@@ -139,6 +144,8 @@ class CandidateReadTests(TestCase):
         first = next(row for row in rows if row["address"] == self.volunteers[0].email)
         self.assertEqual((first["name"], first["percent"], first["meetings fit"]), ("'=Vera", "100", "all"))
         self.assertEqual((first["skills"], first["free times"]), ("R&D + SQL 2/2, React 3/3", "Mon 18:00 to 20:00"))
+        refused = self.client.get(candidates_url(self.listing, csv=1, min_percent="x"))
+        self.assertContains(refused, "Enter a whole number.")
 
     def test_pm_user_looks_with_a_constant_number_of_queries(self) -> None:
         """However many candidates there are, on a page and in the file; nobody else looks."""

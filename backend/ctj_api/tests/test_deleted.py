@@ -6,7 +6,9 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
+from django.db import connection
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -47,14 +49,15 @@ class DeletedOpportunityTests(TestCase):
         """Delete the listing by the API."""
         self.assertEqual(make.client_of(user).delete(f"/api/opportunities/{self.listing.pk}/").status_code, 204)
 
-    def restore(self, user: Any) -> list[str]:
+    def restore(self, user: Any, *others: Opportunity) -> list[str]:
         """Press "Restore" and return what is told."""
-        form = {"action": "restore", "_selected_action": str(self.listing.pk)}
+        form = {"action": "restore", "_selected_action": [str(row.pk) for row in (self.listing, *others)]}
         page = make.form_client(user).post(LIST, form, follow=True)
         return [str(message) for message in page.context["messages"]]
 
     def test_pm_user_restores_a_listing_whole_with_its_history(self) -> None:
         """Every column, the skills, the id and the author come back; the API had it gone."""
+        Opportunity.objects.update(opened_at=None, filled_at=None)  # as before migration 0019
         before = stored(self.listing)
         make.client_of(self.author).put(f"/api/opportunities/{self.listing.pk}/", {}, format="json")
         history = LogEntry.objects.filter(object_id=str(self.listing.pk))
@@ -142,7 +145,23 @@ class DeletedOpportunityTests(TestCase):
         deleted = DeletedOpportunity.objects.get()
         self.restore(self.other)
         deleted.save()
-        self.assertEqual(self.restore(self.other), [f"{self.listing} is there already."])
+        second = make.make_opportunity()
+        make.client_of(self.other).delete(f"/api/opportunities/{second.pk}/")
+        DeletedOpportunity.objects.filter(pk=second.pk).update(deleted_at=timezone.now() - timedelta(days=1))
+        told = [f"{self.listing} is there already.", f"{second} is restored."]
+        self.assertEqual(self.restore(self.other, second), told)
+        self.assertTrue(Opportunity.objects.filter(pk=second.pk).exists())
         Opportunity.objects.update(body="Newer.")
         self.delete(self.author)
         self.assertEqual(DeletedOpportunity.objects.get().contents["body"], "Newer.")
+
+    def test_pm_user_deletes_a_listing_of_somebody_else_after_locking_it(self) -> None:
+        """Otherwise a change of its owner at the same moment would be missing from what is kept."""
+        several = {"action": "delete_selected", "_selected_action": str(self.listing.pk)}
+        one = reverse("admin:ctj_api_opportunity_delete", args=[self.listing.pk])
+        for path, chosen in ((one, {}), (OWN_LIST, several)):
+            with self.subTest(path), CaptureQueriesContext(connection) as queries:
+                make.form_client(self.other).post(path, {"post": "yes", **chosen})
+                locks = [query["sql"] for query in queries if query["sql"].endswith("FOR UPDATE")]
+                self.assertIn('FROM "ctj_api_opportunity"', " ".join(locks))
+                self.restore(self.other)
