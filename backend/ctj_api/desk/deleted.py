@@ -111,7 +111,6 @@ def _contents(listing: Opportunity, known: SkillIndex) -> dict[str, Any]:
 
 
 def _known_levels(required: list[dict[str, Any]], known: SkillIndex) -> tuple[dict[str, int], list[str]]:
-    """Return the levels of those skills that the catalog has, also by another name, and the names of the others."""
     levels: dict[str, int] = {}
     lost = []
     for skill in required:

@@ -40,7 +40,6 @@ from .transitions import PUBLISH, TRANSITIONS, Transition
 from .widgets import SkillIndex
 
 CURRENT = (Status.DRAFT, Status.OPEN, Status.ON_HOLD)
-MAX_COLLEAGUES = 100
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -53,7 +52,7 @@ class OwnerFilter(admin.SimpleListFilter):
         """Return oneself, and colleagues who own a listing, by name; the search finds more of them."""
         by_name = _owners().order_by(Lower("first_name"), Lower("last_name"), "email")
         reader: Any = request.user.pk
-        colleagues = by_name.exclude(pk=reader)[:MAX_COLLEAGUES]
+        colleagues = by_name.exclude(pk=reader)[:100]
         return [("me", "Me"), *((str(owner.pk), name_of(owner)) for owner in colleagues)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:

@@ -266,7 +266,6 @@ def _columns(header: list[str]) -> dict[str, int]:
 
 
 def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:
-    """Return the cells of the columns; those that a short row lacks are empty."""
     cells = {name: unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
     cells["name"] = normal_name(cells["name"])
     if "description" in cells:

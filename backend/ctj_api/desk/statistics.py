@@ -2,8 +2,7 @@
 
 from bisect import bisect_left
 from calendar import month_name
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
@@ -31,8 +30,7 @@ DEMAND = """
 """
 
 
-@dataclass(frozen=True)
-class Plot:
+class Plot(NamedTuple):
     """Bars: one for each number of each row, whose first entry is its label."""
 
     title: str
@@ -114,6 +112,5 @@ def supply_and_demand(request: HttpRequest) -> HttpResponse:
 
 
 def _by_month(rows: QuerySet[Any]) -> dict[tuple[int, int], int]:
-    """Return how many rows there are for each year and month of their time ``at``."""
     counted = rows.order_by().values_list(TruncMonth("at")).annotate(Count("pk"))
     return {(month.year, month.month): count for month, count in counted}
