@@ -261,32 +261,23 @@ class OpportunityListTests(OpportunityTestCase):
 
     def test_pm_user_asks_how_many_volunteers_meet_the_rows(self) -> None:
         """In words, before anything is saved; a wrong row is told as the form tells it."""
-        react, sql = make_skill(name="React"), make_skill(name="SQL")
-        cases = [
-            ({}, "Nobody is matched with a listing that requires no skills."),
-            ({react: 3}, "No volunteer has any of these skills yet."),
-        ]
-        for levels, text in cases:
-            with self.subTest(text):
-                self.assertEqual(self.client.get(COUNT, rows(*levels.items())).json(), {"text": text, "usual": []})
+        react, sql, go, rust = (make_skill(name=name) for name in ("React", "SQL", "Go", "Rust"))
         response = self.client.get(COUNT, rows((Skill(name="Reakt"), 3)))
         told = {"text": 'There is no skill "Reakt". Choose one from the list, or ask an administrator to add it.'}
         self.assertEqual((response.status_code, response.json()), (400, told))
-        go = make_skill(name="Go")
         for levels in ({react: 3}, {react: 4}, {react: 1}, {react: 2}, {sql: 2}, {go: 1}, *[{go: 2}] * 10):
             make_regular_user(levels)
-        too_little = "More than 10 are many: the listing probably asks too little."
-        counted = [
+        too_little = "the listing probably asks too little. Is there a skill that it doesn't name?"
+        counted: list[tuple[list[tuple[Skill, int]], str]] = [
+            ([], "Nobody is matched with a listing that requires no skills."),
+            ([(rust, 3)], "No volunteer has any of these skills yet."),
             ([(react, 5)], "No volunteer meets all of these requirements, 4 meet them in part."),
             ([(react, 4)], "1 volunteer meets all of these requirements, 3 meet them in part."),
             ([(react, 2)], "3 volunteers meet all of these requirements, 1 meets them in part."),
             ([(react, 1)], "4 volunteers meet all of these requirements."),
             ([(react, 1), (sql, 1)], "No volunteer meets all of these requirements, 5 meet them in part."),
             ([(go, 2)], "10 volunteers meet all of these requirements, 1 meets them in part."),
-            (
-                [(go, 1)],
-                f"11 volunteers meet all of these requirements. {too_little} Is there a skill that it doesn't name?",
-            ),
+            ([(go, 1)], f"11 volunteers meet all of these requirements. More than 10 are many: {too_little}"),
         ]
         for rated, text in counted:
             with self.subTest(text):
