@@ -6,6 +6,8 @@ import pytest
 from django.test import TransactionTestCase
 from pytest_django import Settings
 
+from ctj_api.http.kept_answers import KeptAnswers
+
 
 def pytest_configure() -> None:
     """Have a failing test print its failure and the warnings before it, but not a line for each of its requests."""
@@ -25,3 +27,9 @@ def quick_settings(settings: Settings) -> None:
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+@pytest.fixture(autouse=True)
+def no_answers_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test begin with no kept answers, as a process does."""
+    monkeypatch.setattr("ctj_api.http.caching.ANSWERS", KeptAnswers(10_000_000))

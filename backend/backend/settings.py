@@ -60,7 +60,6 @@ MIDDLEWARE = [
     "serving.handlers.RefusalMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ctj_api.http.middleware.HostCheckMiddleware",
-    "ctj_api.http.middleware.PageValidatorMiddleware",
     "ctj_api.http.middleware.CachePolicyMiddleware",
     "ctj_api.http.middleware.StrictRequestMiddleware",
     "ctj_api.accounts.sessions.SessionRenewalMiddleware",
@@ -79,6 +78,7 @@ REQUEST_THREADS = env.int("REQUEST_THREADS", 4, validate=Range(min=1))
 REQUEST_WAIT_SECONDS = env.float("REQUEST_WAIT_SECONDS", 10, validate=Range(min=0, min_inclusive=False))
 # Less than the proxy's limit: what only the proxy cuts off, it answers with an empty 200.
 REQUEST_BODY_SECONDS = env.float("REQUEST_BODY_SECONDS", 20, validate=Range(min=0, min_inclusive=False))
+KEPT_ANSWERS_MB = env.int("KEPT_ANSWERS_MB", 64, validate=Range(min=0))
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", 2_621_440, validate=Range(min=1))
 # What each process does before it takes its first connection.
 WARM_UP = ["ctj_api.ranking.live_index.make_indexes"]

@@ -16,7 +16,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("metrics/", views.metrics, name="metrics"),
     path("api/healthcheck/", views.healthcheck, name="healthcheck"),
-    path("api/schema/", public_cache(SpectacularJSONAPIView.as_view(**PUBLIC)), name="schema"),
+    path("api/schema/", public_cache(str, for_all=True)(SpectacularJSONAPIView.as_view(**PUBLIC)), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(**PUBLIC), name="docs"),
     path("api/", include("ctj_api.urls")),
     re_path(r"^api(?:/|$)", views.api_not_found, name="api-not-found"),

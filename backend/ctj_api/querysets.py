@@ -17,7 +17,6 @@ from django.db import connections, models, transaction
 from django.db.models import Count, Exists, F, Func, OuterRef, Window
 from django.db.models.functions import Cast
 from django.utils import timezone
-from psycopg.sql import SQL
 
 from .enums import Status
 from .search import SearchQuerySet, TextQuery, lexemes
@@ -26,12 +25,6 @@ from .validators import RETIRED, add_aliases, is_uuid, lower_name
 if TYPE_CHECKING:
     from .models import DeletedOpportunity, Opportunity, Skill, SkillMatrix, UserProfile
 
-# A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
-# knows a little later than the recovery.
-LINEAGE = SQL("""
-    (SELECT system_identifier FROM pg_control_system()),
-    (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
-""")
 RESTORABLE_FOR = timedelta(days=30)
 LAST_ADMINISTRATOR = "This is the last administrator: make somebody else one first."
 

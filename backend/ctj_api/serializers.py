@@ -150,7 +150,6 @@ class OpportunityWriteSerializer(StrictModelSerializer[Opportunity]):
             "status",
         )
 
-    @transaction.atomic(savepoint=False)
     def create(self, validated_data: dict[str, Any]) -> Opportunity:
         """Save the listing together with its matrix."""
         levels = validated_data.pop("skills_required_matrix", {})

@@ -4,8 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
-from django.db import DEFAULT_DB_ALIAS, transaction
-from django.http import HttpResponseBase
+from django.db import transaction
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -27,7 +26,7 @@ from .desk.deleted import keep_deleted
 from .desk.departure import delete_account
 from .desk.history import log_addition, log_change, log_deletion, snapshot
 from .filters import MatchFilter, OpportunityListFilter, OpportunityMatchFilter, ProjectFilter, RoleFilter, SkillFilter
-from .http.caching import catalog_response, public_cache, public_read, require_match, revalidated, versioned
+from .http.caching import public_cache, public_read, require_match, versioned
 from .http.pagination import paged_response, ranking_response
 from .http.query_parameters import described
 from .http.serializer_fields import all_skill_names
@@ -35,7 +34,7 @@ from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, User
 from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking, match_of
-from .ranking.row_changes import Kind, version_of
+from .ranking.row_changes import listing_version
 from .serializers import (
     AccountDeletionWriteSerializer,
     ChangePasswordWriteSerializer,
@@ -56,18 +55,19 @@ from .serializers import (
     VolunteerMatchReadSerializer,
 )
 
+SKILL_TABLES = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
 
-@public_read(SkillReadSerializer(many=True), SkillFilter)
+
+@public_read(SkillReadSerializer(many=True), *SKILL_TABLES, filters=SkillFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
-def skill_list(request: Request) -> HttpResponseBase:
+def skill_list(request: Request) -> Response:
     """Return the skill catalog, by name."""
     skills = SkillFilter.read(request, Skill.objects.current().prefetch_related("communities_of_practice")).qs
-    tables = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
-    return catalog_response(request, SkillReadSerializer(skills, many=True), *tables)
+    return Response(SkillReadSerializer(skills, many=True).data)
 
 
-@public_read(SkillReadSerializer)
+@public_read(SkillReadSerializer, *SKILL_TABLES)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def skill_detail(request: Request, pk: UUID) -> Response:
@@ -75,16 +75,15 @@ def skill_detail(request: Request, pk: UUID) -> Response:
     return Response(SkillReadSerializer(get_object_or_404(Skill, pk=pk)).data)
 
 
-@public_read(CommunityOfPracticeReadSerializer(many=True))
+@public_read(CommunityOfPracticeReadSerializer(many=True), CommunityOfPractice)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
-def community_of_practice_list(request: Request) -> HttpResponseBase:
+def community_of_practice_list(request: Request) -> Response:
     """Return the five communities of practice, by practice area."""
-    communities = CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True)
-    return catalog_response(request, communities, CommunityOfPractice)
+    return Response(CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True).data)
 
 
-@public_read(CommunityOfPracticeReadSerializer)
+@public_read(CommunityOfPracticeReadSerializer, CommunityOfPractice)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def community_of_practice_detail(request: Request, pk: UUID) -> Response:
@@ -92,16 +91,16 @@ def community_of_practice_detail(request: Request, pk: UUID) -> Response:
     return Response(CommunityOfPracticeReadSerializer(get_object_or_404(CommunityOfPractice, pk=pk)).data)
 
 
-@public_read(RoleReadSerializer(many=True), RoleFilter)
+@public_read(RoleReadSerializer(many=True), Role, CommunityOfPractice, filters=RoleFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
-def role_list(request: Request) -> HttpResponseBase:
+def role_list(request: Request) -> Response:
     """Return the roles, by title, then by id."""
     roles = RoleFilter.read(request, Role.objects.all().current()).qs
-    return catalog_response(request, RoleReadSerializer(roles, many=True), Role, CommunityOfPractice)
+    return Response(RoleReadSerializer(roles, many=True).data)
 
 
-@public_read(RoleReadSerializer)
+@public_read(RoleReadSerializer, Role)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
@@ -109,16 +108,16 @@ def role_detail(request: Request, pk: UUID) -> Response:
     return Response(RoleReadSerializer(get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)).data)
 
 
-@public_read(ProjectReadSerializer(many=True), ProjectFilter)
+@public_read(ProjectReadSerializer(many=True), Project, filters=ProjectFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
-def project_list(request: Request) -> HttpResponseBase:
+def project_list(request: Request) -> Response:
     """Return the projects, by name."""
     projects = ProjectFilter.read(request, Project.objects.current()).qs
-    return catalog_response(request, ProjectReadSerializer(projects, many=True), Project)
+    return Response(ProjectReadSerializer(projects, many=True).data)
 
 
-@public_read(ProjectReadSerializer)
+@public_read(ProjectReadSerializer, Project)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def project_detail(request: Request, pk: UUID) -> Response:
@@ -228,8 +227,7 @@ def user_me(request: Request) -> Response:
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():
         hold_off_synchronisation()
-        owners = UserProfile.objects.select_for_update(no_key=True)
-        serializer.take_locked(get_object_or_404(owners, pk=known.pk))
+        serializer.take_locked(get_object_or_404(UserProfile.objects.select_for_update(no_key=True), pk=known.pk))
         require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
@@ -300,7 +298,7 @@ def user_detail(request: Request, pk: UUID) -> Response:
     create=extend_schema(responses={201: OpportunityReadSerializer}),
     update=extend_schema(responses=OpportunityReadSerializer),
 )
-@method_decorator([public_cache, versioned], name="dispatch")
+@method_decorator([public_cache(listing_version), versioned], name="dispatch")
 class OpportunityViewSet(ModelViewSet[Opportunity]):
     """Opportunities: a public listing that project managers write."""
 
@@ -336,15 +334,9 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         Opportunity.objects.select_for_update().filter(pk=self.kwargs["pk"]).values_list("pk").first()
         return self.get_object()
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        """Return a page of the listing; 304 where no listing has changed since an anonymous reader's copy."""
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Return a page of the listing."""
         filters = OpportunityListFilter.read(request, self.get_queryset())
-        return revalidated(request, lambda: self._version(request), lambda: self._page(request, filters))
-
-    def _version(self, request: Request) -> str | None:
-        return None if request.user.is_authenticated else version_of(Kind.LISTING, DEFAULT_DB_ALIAS)
-
-    def _page(self, request: Request, filters: OpportunityListFilter) -> Response:
         count, rows = filters.read_page(OpportunityReadSerializer.columns.values())
         return paged_response(request, filters.page, count, self.get_serializer(rows, many=True).data)
 
@@ -366,6 +358,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
         serializer: Any = self.get_serializer(self.get_object(), data=request.data)
         serializer.is_valid(raise_exception=True)
         with transaction.atomic():
+            hold_off_synchronisation()
             listing = self.get_locked_object()
             serializer.take_locked(listing)
             require_match(request, serializer)

@@ -3,18 +3,16 @@
 import json
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import quote_etag
-from psycopg.sql import SQL, Identifier
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,64 +20,68 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.encoders import JSONEncoder
 
 from ctj_api.exceptions import ErrorCode, PreconditionFailed
-from ctj_api.querysets import LINEAGE
+from ctj_api.models import Role, Skill
+from ctj_api.ranking.row_changes import rows_version
 
+from .kept_answers import ANSWERS, Answer
 from .query_parameters import StrictFilterSet, described
 
 PUBLIC_MAX_AGE_SECONDS = 60
-VERSION = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
-VERSIONS = SQL("SELECT concat_ws(' ', {}, {})")
-CACHEABLE = {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
 # RFC 9110, sections 5.6.1 and 8.8.3; what is weak never matches.
 ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 ENTITY_TAGS = re.compile(rf"[ \t,]*{ENTITY_TAG}(?:[ \t]*,[ \t,]*{ENTITY_TAG})*[ \t,]*")
 MAX_ENTITY_TAGS = 8_000
 
 type View = Callable[..., HttpResponseBase]
+type Decorator = Callable[[View], View]
 
 
-def public_cache(view: View) -> View:
-    """Let shared caches keep the view's answers to anonymous readers for a minute, then revalidate by ``ETag``."""
+def public_cache(read_version: Callable[[], str | None], *, for_all: bool = False) -> Decorator:
+    """Keep answers to anonymous readers, ``for_all`` to everybody: here for a version, elsewhere for a minute."""
 
-    @wraps(view)
-    def cached(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-        response = view(request, *args, **kwargs)
-        is_read = request.method in {"GET", "HEAD"} and response.status_code in CACHEABLE
-        if is_read and not request.user.is_authenticated:
-            patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
-        return response
+    def cached(view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+            says_who = settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers
+            if request.method not in {"GET", "HEAD"} or (says_who and not for_all):
+                return view(request, *args, **kwargs)
+            # The version is read before the rows: where these change meanwhile, nobody asks for it any more.
+            make = partial(view, request, *args, **kwargs)
+            return _made_once(request, read_version(), make, vary=() if for_all else ("Cookie",))
+
+        return answer
 
     return cached
 
 
-def public_read(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[View], View]:
-    """Let caches keep what a function-based view reads for everybody alike, and describe it in the OpenAPI document."""
+def public_read(shape: Any, *tables: type[Model], filters: type[StrictFilterSet] | None = None) -> Decorator:
+    """Let caches keep what a function-based view reads from small tables, and describe it for OpenAPI."""
 
     def public(view: Any) -> View:
         view.cls.authentication_classes = ()  # it asks nobody who they are
-        return public_cache(described(shape, filters)(view))
+        return public_cache(partial(rows_version, *tables), for_all=True)(described(shape, filters)(view))
 
     return public
 
 
-def revalidated(
-    request: Request, read_version: Callable[[], str | None], answer: Callable[[], Response]
+def _made_once(
+    request: HttpRequest, version: str | None, make: Callable[[], HttpResponseBase], vary: tuple[str, ...]
 ) -> HttpResponseBase:
-    """Return 304 where the client has the current version, else ``answer()`` with that version as its ``ETag``.
-
-    Without a version, or where it changed meanwhile, ``PageValidatorMiddleware`` makes an ``ETag`` of the content.
-    """
-    version = read_version()
-    if version is None:
-        return answer()
-    # Another release may give the same rows another shape.
-    etag = f'W/"{sha256(f"{settings.RELEASE} {version}".encode()).hexdigest()}"'
-    changed = HttpResponse(headers={"ETag": etag})
-    if (known := get_conditional_response(request._request, etag=etag, response=changed)) not in {None, changed}:
-        return known
-    response = answer()
-    if read_version() == version:
-        response["ETag"] = etag
+    """Return the kept answer of this version, or a new one, kept unless it is an error or somebody's own."""
+    if version is not None and "search" in request.GET:  # names say which words it splits
+        version += rows_version(Skill, Role)
+    key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
+    if version is not None and (kept := ANSWERS.find(key, version)):
+        return HttpResponse(kept.content, headers=kept.headers)
+    response = make()
+    if isinstance(response, Response) and response.status_code == HTTPStatus.OK and not request.user.is_authenticated:
+        response.render()
+        patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
+        patch_vary_headers(response, vary)
+        told = response.get("X-Total-Count", "").encode() + b"\n" + response.content  # the total tells of other pages
+        response.headers.setdefault("ETag", quote_etag(sha256(told).hexdigest()))
+        if version is not None:
+            ANSWERS.keep(Answer(key, version, response.content, dict(response.items())))
     return response
 
 
@@ -111,20 +113,3 @@ def require_match(request: Request, serializer: BaseSerializer[Any]) -> None:
 def entity_tag(row: dict[str, Any]) -> str:
     """Return a strong entity tag of the read shape of a row, in whatever order its keys were written."""
     return quote_etag(sha256(json.dumps(row, cls=JSONEncoder, sort_keys=True).encode()).hexdigest())
-
-
-def catalog_response(request: Request, serializer: BaseSerializer[Any], *tables: type[Model]) -> HttpResponseBase:
-    """Return a list of small tables, or 304 where no row of them has changed since the client's copy."""
-    return revalidated(request, lambda: row_versions(*tables), lambda: Response(serializer.data))
-
-
-def row_versions(*tables: type[Model]) -> str:
-    """Return a text that changes with every change of these small tables.
-
-    ``xmin`` is the transaction that wrote a row, ``ctid`` its place. The sums don't depend on the rows' order.
-    """
-    sums = SQL(", ").join(VERSION.format(Identifier(table._meta.db_table)) for table in tables)
-    with connection.cursor() as cursor:
-        cursor.execute(VERSIONS.format(LINEAGE, sums).as_string())
-        version: str = cursor.fetchone()[0]
-    return version

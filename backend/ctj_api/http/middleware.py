@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Callable
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
@@ -13,10 +12,8 @@ from django.core.signals import got_request_exception
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.common import CommonMiddleware
-from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import get_conditional_response, has_vary_header, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
-from django.utils.http import quote_etag
 
 from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing, leave_standby
 
@@ -79,32 +76,19 @@ class HostCheckMiddleware(CommonMiddleware):
             raise
 
 
-class PageValidatorMiddleware(ConditionalGetMiddleware):
-    """Give answers an ``ETag``, that of a page made of the total as well, and answer 304 where a client has it."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response with its ``ETag``, or a 304; here HEAD still has the body of GET."""
-        if request.method not in {"GET", "HEAD"} or not isinstance(response, HttpResponse):
-            return response
-        if "ETag" not in response and response.content and self.needs_etag(response):
-            total = response.get("X-Total-Count", "")
-            response["ETag"] = quote_etag(sha256(f"{total}\n".encode() + response.content).hexdigest())
-        if "ETag" not in response:
-            return response
-        return get_conditional_response(request, etag=response["ETag"], response=response) or response
-
-
 class CachePolicyMiddleware(MiddlewareMixin):
-    """Keep API answers out of caches, except where the view has allowed it, and whatever sets a cookie in any case."""
+    """Keep API answers out of caches unless the view allows it, and answer 304 to who has the ``ETag``."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response with ``Cache-Control``."""
+        """Return the response with ``Cache-Control``, or a 304; here HEAD still has the body of GET."""
         if response.cookies or (is_api_request(request) and "Cache-Control" not in response):
             response["Cache-Control"] = "private, no-store"
             patch_vary_headers(response, ("Cookie",))
         if settings.IDENTITY_PROVIDER == "cognito" and has_vary_header(response, "Cookie"):
             patch_vary_headers(response, ("Authorization",))
-        return response
+        if request.method not in {"GET", "HEAD"} or not isinstance(response, HttpResponse) or "ETag" not in response:
+            return response
+        return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
 class StrictRequestMiddleware(MiddlewareMixin):

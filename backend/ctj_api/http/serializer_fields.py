@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -68,6 +68,9 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the row; raises ``ValidationError`` where there is none, or a retired one that isn't stored yet."""
+        kept = getattr(self.parent.instance, str(self.source), None)
+        if isinstance(data, str) and isinstance(kept, Model) and data.lower() == str(kept.pk):
+            return kept
         rows: Any = self.get_queryset()
         if not isinstance(rows, CatalogQuerySet):
             return row_given(rows, data)
@@ -200,7 +203,15 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         kept = self.kept_by_cognito if settings.IDENTITY_PROVIDER == "cognito" else ()
         return {name: field for name, field in super().get_fields().items() if name not in kept}
 
-    @transaction.atomic(savepoint=False)
+    def take_locked(self, row: Any) -> None:
+        """Go on with the locked row; if it or a catalog may have changed since, raise what is wrong with that."""
+        checked: Any = self.instance
+        context: Any = self.context
+        self.instance = row
+        if is_kept_elsewhere() or row.updated_at != checked.updated_at:
+            context.pop(SKILL_NAMES, None)
+            self._validated_data = self.run_validation(self.initial_data)
+
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         """Save a row with its matrix, which the first levels make; one that stays the same keeps its time."""
         stored = getattr(instance, self.matrix)
@@ -215,15 +226,6 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """Answer a write with the read shape."""
         return self.answer(context=self.context).to_representation(instance)
-
-    def take_locked(self, row: Any) -> None:
-        """Go on with the locked row; if it or a catalog may have changed since, raise what is wrong with that."""
-        checked: Any = self.instance
-        context: Any = self.context
-        self.instance = row
-        if is_kept_elsewhere() or row.updated_at != checked.updated_at:
-            context.pop(SKILL_NAMES, None)
-            self._validated_data = self.run_validation(self.initial_data)
 
 
 def all_skill_names(context: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from prometheus_client import Summary
 from ctj_api.matching import Coverage, Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, UserProfile
 
-from .row_changes import Changes, Kind, changes_since
+from .row_changes import Changes, changes_since
 
 ROWS_AT_ONCE = 5_000
 REBUILD_SECONDS = Summary("ctj_index_rebuild_seconds", "How long it took to read all rows of an index.", ("index",))
@@ -24,7 +24,7 @@ REBUILD_SECONDS = Summary("ctj_index_rebuild_seconds", "How long it took to read
 class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
     """An index of the rows of a queryset, shared by the threads of this process."""
 
-    def __init__(self, kind: Kind, matrix: str, make: Callable[[], I], rows: Callable[[], QuerySet[Any]]) -> None:
+    def __init__(self, kind: str, matrix: str, make: Callable[[], I], rows: Callable[[], QuerySet[Any]]) -> None:
         """Take the kind of changes that concern it, the field with the matrix, how to make an index, and the rows."""
         self._kind = kind
         self._rebuild_seconds = REBUILD_SECONDS.labels(kind)
@@ -92,9 +92,9 @@ class LiveIndex[I: OpportunityIndex[UUID] | VolunteerIndex[UUID]]:
 
 
 OPEN_OPPORTUNITIES = LiveIndex(
-    Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open
+    "opportunity", "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open
 )
-VOLUNTEERS = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
+VOLUNTEERS = LiveIndex("volunteer", "skills_learned_matrix", VolunteerIndex[UUID], UserProfile.objects.volunteers)
 
 
 def make_indexes() -> None:

@@ -1,28 +1,29 @@
 """Which rows were changed since a snapshot: triggers note their last transactions (migration 0006)."""
 
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connections
-from psycopg.sql import SQL
+from django.db import connection
+from django.db.models import Model
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from ctj_api.querysets import LINEAGE
-
-# Rows may have changed without a note where one of these was emptied, restored or rewritten: its file is another then.
-TABLES = [
-    "ctj_change",
-    *(f"ctj_api_{name}" for name in ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")),
-]
+# A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
+# knows a little later than the recovery.
+LINEAGE = SQL("""
+    (SELECT system_identifier FROM pg_control_system()),
+    (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
+""")
+# Rows may have changed without a note where a table was emptied, restored or rewritten: its file is another then.
+TABLES = ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")
+FILES = SQL("(SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest({}::regclass[]) AS name)").format(
+    Literal(["ctj_change", *(f"ctj_api_{table}" for table in TABLES)])
+)
 # Transactions become visible in another order than that of their numbers: only snapshots tell.
 # A restored table may name transactions that are yet to come: the upper limit leaves them out.
 CHANGES = SQL("""
     SELECT
         CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_snapshot() END::text,
-        concat_ws(
-            ' ', {}, pg_postmaster_start_time(),
-            (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name)
-        ),
+        concat_ws(' ', {}, pg_postmaster_start_time(), {}),
         ARRAY(
             SELECT owner FROM ctj_change
             WHERE kind = %(kind)s
@@ -30,34 +31,24 @@ CHANGES = SQL("""
                 AND changed_by <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
                 AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
         )
-""").format(LINEAGE)
+""").format(LINEAGE, FILES)
 # The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
-VERSION = SQL("""
+LISTING_VERSION = SQL("""
     SELECT concat_ws(
-        ' ', {},
-        (SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest(%(tables)s::regclass[]) AS name),
-        (
-            SELECT max(changed_by) FROM ctj_change
-            WHERE kind = %(kind)s AND changed_by < pg_snapshot_xmin(pg_current_snapshot())
-        ),
+        ' ', {}, {},
+        (SELECT max(changed_by) FROM ctj_change
+            WHERE kind = 'listing' AND changed_by < pg_snapshot_xmin(pg_current_snapshot())),
         ARRAY(
             SELECT concat(changed_by, ':', count(*)) FROM ctj_change
-            WHERE kind = %(kind)s
-                AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
+            WHERE kind = 'listing' AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
                 AND changed_by < pg_snapshot_xmax(pg_current_snapshot())
             GROUP BY changed_by ORDER BY changed_by
         )
     )
     WHERE pg_current_xact_id_if_assigned() IS NULL
-""").format(LINEAGE)
-
-
-class Kind(StrEnum):
-    """What has changed: where an opportunity or a volunteer is ranked, or what anybody is told of a listing."""
-
-    OPPORTUNITY = "opportunity"
-    VOLUNTEER = "volunteer"
-    LISTING = "listing"
+""").format(LINEAGE, FILES)
+# Which transaction wrote a row, and its place, change with each change. A sum doesn't depend on the order.
+ROWS = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
 
 
 class Changes(NamedTuple):
@@ -70,16 +61,26 @@ class Changes(NamedTuple):
     changed: list[UUID]
 
 
-def changes_since(snapshot: str | None, kind: Kind) -> Changes:
-    """Return the changes that ``snapshot`` does not show, those of the own transaction among them."""
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute(CHANGES.as_string(), {"kind": kind, "snapshot": snapshot, "tables": TABLES})
+def changes_since(snapshot: str | None, kind: str) -> Changes:
+    """Return the changes, for "opportunity" or "volunteer", that ``snapshot`` doesn't show, own ones included."""
+    with connection.cursor() as cursor:
+        cursor.execute(CHANGES.as_string(), {"kind": kind, "snapshot": snapshot})
         return Changes(*cursor.fetchone())
 
 
-def version_of(kind: Kind, alias: str) -> str | None:
-    """Return what is another text after every change; ``None`` within a transaction that writes."""
-    with connections[alias].cursor() as cursor:
-        cursor.execute(VERSION.as_string(), {"kind": kind, "tables": TABLES})
+def listing_version() -> str | None:
+    """Return what is another text after each change of a listing; ``None`` in a transaction that writes."""
+    return _read(LISTING_VERSION)
+
+
+def rows_version(*tables: type[Model]) -> str:
+    """Return what is another text after every change of these small tables."""
+    sums = SQL(", ").join(ROWS.format(Identifier(table._meta.db_table)) for table in tables)
+    return _read(SQL("SELECT concat_ws(' ', {}, {})").format(LINEAGE, sums)) or ""
+
+
+def _read(statement: Composed) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.as_string())
         row = cursor.fetchone()
     return row[0] if row else None

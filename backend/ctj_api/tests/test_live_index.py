@@ -21,7 +21,7 @@ from ctj_api.matching import Levels, OpportunityIndex, VolunteerIndex
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.ranking import live_index
 from ctj_api.ranking.live_index import LiveIndex, count_volunteers, make_indexes
-from ctj_api.ranking.row_changes import Kind, changes_since
+from ctj_api.ranking.row_changes import changes_since
 
 from . import common as make
 from .matching_oracle import Row, naive_ranking, naive_unmet, with_opportunity, with_volunteer
@@ -195,7 +195,7 @@ class LiveIndexTests(KnownListings):
     def test_indexes_that_were_made_before_cost_one_query_each(self) -> None:
         """The first ranking of each direction finds its index made."""
         rows = UserProfile.objects.volunteers
-        volunteers = LiveIndex(Kind.VOLUNTEER, "skills_learned_matrix", VolunteerIndex[UUID], rows)
+        volunteers = LiveIndex("volunteer", "skills_learned_matrix", VolunteerIndex[UUID], rows)
         self.enterContext(patch.multiple(live_index, OPEN_OPPORTUNITIES=fresh_index(), VOLUNTEERS=volunteers))
         make_indexes()
         with self.assertNumQueries(2):
@@ -211,7 +211,7 @@ class RebuildTests(KnownListings):
         self.gate = Event()
         self.gate.set()
         self.rows = Mock(side_effect=lambda: self.gate.wait(make.PATIENCE_SECONDS) and Opportunity.objects.open())
-        self.index = LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], self.rows)
+        self.index = LiveIndex("opportunity", "skills_required_matrix", OpportunityIndex[UUID], self.rows)
         self.enterContext(patch.object(live_index, "ROWS_AT_ONCE", 1))
         self.before = self.ask()
         self.rows.reset_mock()
@@ -266,7 +266,7 @@ def ranked_volunteers(levels: Levels) -> list[UUID]:
 
 def fresh_index() -> LiveIndex[OpportunityIndex[UUID]]:
     """Return an index of the open opportunities, as another process would have one."""
-    return LiveIndex(Kind.OPPORTUNITY, "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
+    return LiveIndex("opportunity", "skills_required_matrix", OpportunityIndex[UUID], Opportunity.objects.open)
 
 
 def set_status(other: psycopg.Connection, listing: Opportunity, status: str) -> None:

@@ -213,7 +213,7 @@ class OpportunityWriteTests(APITestCase):
             self.assertEqual(error_of(response)["fields"], asked)
 
     def test_pm_user_writes_take_a_constant_number_of_queries(self) -> None:
-        """A creation takes 9 and an update 12, savepoints included, however many skills, whatever is changed."""
+        """A creation takes 9 and an update 11, savepoints included, however many skills, whatever is changed."""
         self.client.post(URL, opportunity_payload())  # the first entry of the log asks for the content type
         for skills in (1, 50):
             levels = {str(make_skill().pk): 3 for _ in range(skills)}

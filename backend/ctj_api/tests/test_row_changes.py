@@ -1,25 +1,15 @@
 """Versions, which are others after every change, and only then."""
 
 from collections.abc import Callable
-from typing import Any
-from unittest.mock import patch
 
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import transaction
 from django.test import TransactionTestCase
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.ranking.row_changes import Kind, version_of
-from ctj_api.serializers import OpportunityReadSerializer
+from ctj_api.ranking.row_changes import listing_version
 
 from . import common as make
 from .common import execute
-
-URL = "/api/opportunities/"
-
-
-def listing_version() -> str | None:
-    """Return the version of all that is told of opportunities."""
-    return version_of(Kind.LISTING, DEFAULT_DB_ALIAS)
 
 
 def settle() -> None:
@@ -129,39 +119,6 @@ class ListingVersionTests(TransactionTestCase):
             second.execute("UPDATE ctj_api_opportunity SET body = 'changed' WHERE id = %s", [self.listing.pk])
             second.commit()
             self.assertNotEqual(listing_version(), before)
-
-    def test_revalidation_of_the_listing_reads_and_writes_no_row(self) -> None:
-        """One query tells that nothing has changed, on every page, but to project managers."""
-        client = make.browser()
-        for query in ("", "?limit=1", "?search=build", f"?skill={self.skill.pk}"):
-            etag, path = client.get(URL + query)["ETag"], URL + query
-            queries = 2 if "skill" in query else 1
-            with self.subTest(query), patch.object(OpportunityReadSerializer, "to_representation") as serialize:
-                with self.assertNumQueries(queries):
-                    again = client.get(path, HTTP_IF_NONE_MATCH=etag)
-                self.assertEqual((again.status_code, again["ETag"]), (304, etag))
-                serialize.assert_not_called()
-            self.listings.update(body="Other words, to build.")
-            changed = client.get(path, HTTP_IF_NONE_MATCH=etag)
-            self.assertEqual((changed.status_code, changed["ETag"] == etag), (200, False))
-            for validator in (changed["ETag"], "*"):  # a project manager's listing has drafts
-                private = make.browser(self.pm).get(path, HTTP_IF_NONE_MATCH=validator)
-                self.assertEqual((private.status_code, private["Cache-Control"]), (200, "private, no-store"))
-
-    def test_answer_that_changes_while_it_is_made_has_a_validator_of_its_own(self) -> None:
-        """No two answers share one."""
-
-        def interfere(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
-            if "COUNT(*)" in sql:
-                make.in_another_thread(lambda: self.listings.update(body="Other words."))
-            return execute(sql, *args)
-
-        before = make.browser().get(URL)
-        with connection.execute_wrapper(interfere):
-            response = make.browser().get(URL)
-        self.assertEqual(response.json()[0]["body"], "Other words.")
-        self.assertNotIn(response["ETag"], {before["ETag"], make.browser().get(URL)["ETag"]})
-        self.assertFalse(response["ETag"].startswith("W/"))
 
 
 def replace_project(project: Project) -> None:

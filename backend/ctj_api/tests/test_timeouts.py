@@ -17,7 +17,6 @@ from django.test import TransactionTestCase
 from ctj_api.matching import OpportunityIndex
 from ctj_api.models import Opportunity, UserProfile
 from ctj_api.ranking.live_index import LiveIndex
-from ctj_api.ranking.row_changes import Kind
 
 from .common import (
     browser,
@@ -89,7 +88,7 @@ class TimeoutTests(TransactionTestCase):
             make_opportunity({skill: 3})
         slowly = RawSQL("pg_sleep(0.1) IS NOT NULL", [], BooleanField())  # nosec B611
         index = LiveIndex(
-            Kind.OPPORTUNITY,
+            "opportunity",
             "skills_required_matrix",
             OpportunityIndex[UUID],
             lambda: Opportunity.objects.filter(slowly),

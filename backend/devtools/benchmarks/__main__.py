@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from backend.environment import data_directory
 from devtools.embedded_postgres import temporary_folder
 
-from . import ranking, rows
+from . import rows
 from .bench import FULL, SMALL, Bench
 from .measure import Row
 from .report import DOCS, attempt, finish, parse, table
@@ -17,18 +17,12 @@ from .servers import SETTINGS, database
 
 PAGE = DOCS / "performance.md"
 BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
+    "repeated": rows.repeated,
+    "first-time": rows.first_time,
+    "writes": rows.writes,
+    "matches": rows.matches,
     "empty-view": rows.empty_view,
-    "list-orm": rows.list_orm,
-    "list-bare": rows.list_bare,
-    "skills-304": rows.skills_304,
-    "two-processes": rows.two_processes,
-    "id-token": rows.id_token,
-    "memory": rows.memory,  # before any other asks a process for matches
-    "matches-request": ranking.matches_request,
-    "matches-after-change": ranking.matches_after_change,
-    "search": rows.search,
     "load": rows.load,
-    "rankings": ranking.rankings,  # the last: its indexes stay in the memory of this process
 }
 
 
@@ -38,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     with temporary_folder(data_directory()) as (folder, _), ExitStack() as opened:
         os.environ |= SETTINGS | {"DJANGO_SETTINGS_MODULE": "devtools.benchmarks.settings"}
         os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(50)
+        os.environ["REQUIRE_HISTORY"] = "true"  # of the version to compare with
         os.environ["SQL_HOST"] = str(opened.enter_context(database(folder / "data")))
         text, problems = measure(Bench(SMALL if options.small else FULL, folder, opened), options.names)
     return finish(PAGE, text, problems, is_written=options.write)

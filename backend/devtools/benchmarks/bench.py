@@ -19,18 +19,17 @@ from .servers import OURS, manage, serving
 class Plan(NamedTuple):
     """How many listings and volunteers the databases have, and how much is measured."""
 
-    few: int
     page: int
     many: int
     ranked: tuple[int, ...]
     rounds: int
     burst: int
     people: int
-    levels: tuple[int, ...]
+    clients: int
 
 
-FULL = Plan(100, 1_000, 100_000, (10_000, 100_000), 15, 128, 25, (1, 5, 20, 50, 100, 200))
-SMALL = Plan(200, 200, 200, (200,), 1, 32, 2, (1, 5))
+FULL = Plan(1_000, 100_000, (1_000, 10_000, 100_000), 15, 128, 25, 200)
+SMALL = Plan(200, 200, (200,), 1, 32, 2, 5)
 
 
 class Bench:
@@ -42,17 +41,17 @@ class Bench:
         self._opened = opened
         self.server = cache(self._serve)
 
-    def client(self, size: int, *command: tuple[str, ...]) -> Client:
+    def client(self, size: int, command: tuple[str, ...] = OURS, **settings: str) -> Client:
         """Return a new client of the server with the database of this size."""
-        return Client(self.server(size, *command)[0], self._opened)
+        return Client(self.server(size, command, **settings)[0], self._opened)
 
     def sql(self, size: int) -> psycopg.Connection:
         """Return a new connection to the database of this size."""
         return self._opened.enter_context(connect(database_of(size)))
 
-    def _serve(self, size: int, command: tuple[str, ...] = OURS, processes: int = 1) -> tuple[int, int]:
+    def _serve(self, size: int, command: tuple[str, ...] = OURS, **settings: str) -> tuple[int, int]:
         """Return the port and the process of a server that runs until the end."""
-        settings = {"SQL_DATABASE": database_of(size), "WEB_CONCURRENCY": str(processes)}
+        settings = {"SQL_DATABASE": database_of(size), "WEB_CONCURRENCY": "1", **settings}
         port = self._opened.enter_context(reserved_port())
         process = self._opened.enter_context(serving(command, port, self._folder / f"{port}.log", **settings))
         return port, process.pid

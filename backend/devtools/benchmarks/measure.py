@@ -35,24 +35,22 @@ def alternate(rounds: int, *pairs: tuple[Action, Action]) -> tuple[float, float]
     return ours, theirs
 
 
-def compare(
-    subject: str, reference: str, figures: tuple[float, float], limit: float, is_most: bool = False, unit: str = "s"
-) -> Row:
-    """Return a row of the table: ours beside the reference, and whether their ratio keeps the limit."""
+def compare(subject: str, reference: str, figures: tuple[float, float], limit: float, is_most: bool = False) -> Row:
+    """Return a row of the table: ours beside the reference, and whether the ratio keeps the limit (0: none)."""
     ours, theirs = figures
     ratio = ours / theirs if is_most else theirs / ours
     is_met = ratio <= limit if is_most else ratio >= limit
     return {
         "What": subject,
-        "Ours": show(ours, unit),
+        "Ours": show(ours),
         "Reference": reference,
-        "Theirs": show(theirs, unit),
+        "Theirs": show(theirs),
         "Ratio": f"{ratio:.2f} x",
-        "Target": f"{'≤' if is_most else '≥'} {limit:g} x",
+        "Target": f"{'≤' if is_most else '≥'} {limit:g} x" if limit else "none",
         "Met": "yes" if is_met else "**no**",
     }
 
 
-def show(value: float, unit: str = "s") -> str:
-    """Return a figure as people read it."""
-    return f"{value * 1000:.2f} ms" if unit == "s" and value < 1 else f"{value:.2f} {unit}"
+def show(seconds: float) -> str:
+    """Return a time as people read it."""
+    return f"{seconds * 1000:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"

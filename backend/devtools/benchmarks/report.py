@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,7 +61,10 @@ def attempt(names: Iterable[str], trial: Callable[[str], Iterable[str]]) -> list
 def finish(page: Path, text: str, problems: list[str], *, is_written: bool) -> int:
     """Print the tables and the problems, write the page where there are none, and return the exit code."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    text = f"Taken on {datetime.now(UTC):%Y-%m-%d}, on {machine}, by `--write`.\n\n{text}"
+    describe = ("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    commit = subprocess.run(describe, cwd=BASE_DIR, capture_output=True, text=True, check=False).stdout.strip()
+    taken = f"Taken on {datetime.now(UTC):%Y-%m-%d} of the commit `{commit}`, on {machine}, by `--write`."
+    text = f"{taken}\n\n{text}"
     sys.stdout.write(f"{text}\n")
     for problem in problems:
         say(f"FAILED: {problem}")

@@ -22,6 +22,10 @@ GUNICORN = (sys.executable, "-u", "-m", "gunicorn", "--config", "python:serving.
 OURS = (*GUNICORN, "backend.asgi:application")
 BARE = (*GUNICORN, "devtools.benchmarks.bare:application")
 STOCK = (*GUNICORN, "django.core.asgi:get_asgi_application()")
+PLAIN = (
+    *("env", "DJANGO_SETTINGS_MODULE=devtools.benchmarks.plain_settings", sys.executable, "-u", "-m", "gunicorn"),
+    *("--threads=4", "--keep-alive=60", "django.core.wsgi:get_wsgi_application()"),
+)
 HEALTH = "/api/healthcheck/"
 # Those of production, logs and metrics included, whatever the environment or a developer's .env says. The limits of
 # attempts are tried by tests; here they would end the trials.

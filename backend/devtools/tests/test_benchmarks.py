@@ -1,5 +1,8 @@
 """The benchmarks' own arithmetic. That they run, and that both sides give the same, ``--small`` shows."""
 
+import re
+import shutil
+import subprocess
 from contextlib import redirect_stderr
 from io import StringIO
 from unittest import IsolatedAsyncioTestCase
@@ -9,10 +12,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from django.test import SimpleTestCase
 
-from devtools.benchmarks.__main__ import BENCHMARKS, main, measure
+from backend.environment import BASE_DIR
+from devtools.benchmarks.__main__ import BENCHMARKS, PAGE, main, measure
 from devtools.benchmarks.client import CUT_OFF, Reply, Request, send_all
 from devtools.benchmarks.measure import alternate, compare
 from devtools.benchmarks.rows import level
+
+MEASURED = ("serving", "ctj_api/http", "ctj_api/ranking")
 
 
 class MeasureTests(SimpleTestCase):
@@ -25,6 +31,7 @@ class MeasureTests(SimpleTestCase):
             ((2, 10), 5.1, False, "5.00 x", "**no**"),
             ((20, 10), 2, True, "2.00 x", "yes"),
             ((20, 10), 1.9, True, "2.00 x", "**no**"),
+            ((20, 10), 0, False, "0.50 x", "yes"),
         ):
             with self.subTest(figures=figures, limit=limit):
                 row = compare("ours", "theirs", figures, limit, is_most)
@@ -46,10 +53,30 @@ class MeasureTests(SimpleTestCase):
             text, failures = measure(Mock(), ["fails", "works"])
         self.assertIn("| works | ours | 1.00 s | theirs | 6.00 s | 6.00 x | ≥ 5 x | yes |", text)
         self.assertEqual(failures, ["fails: OSError: gone"])
-        for arguments in (["--write", "search"], ["--write", "--small"]):  # the page would lose the others
+        for arguments in (["--write", "writes"], ["--write", "--small"]):  # the page would lose the others
             with redirect_stderr(StringIO()) as told, self.assertRaises(SystemExit):
                 main(arguments)
             self.assertIn("--write takes all of them at full size", told.getvalue())
+
+
+class PageTests(SimpleTestCase):
+    """The figures of the docs, which are those of the code beside them."""
+
+    def test_page_is_of_no_commit_before_the_last_change_of_what_it_measures(self) -> None:
+        """Where the history isn't there to be asked, as in a shallow clone, nobody can say."""
+        [measured] = re.findall(r"^Taken on .* of the commit `(.*?)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+        if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+            self.skipTest("There is no history here to compare the page with: it takes a whole clone.")
+        changed = git("log", "-1", "--format=%H", "--", *MEASURED, ":!**/tests/").stdout.strip()
+        self.assertRegex(measured, r"^[0-9a-f]{40}$", "The page was written of files that no commit has.")
+        is_older = git("merge-base", "--is-ancestor", changed, measured).returncode
+        self.assertFalse(is_older, f"Write it anew, with `--write`: {changed} has changed what it measures.")
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask Git, if there is one."""
+    command = ["git", *arguments] if shutil.which("git") else ["false"]
+    return subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
 
 
 class LoadTests(IsolatedAsyncioTestCase):
@@ -72,8 +99,8 @@ class LoadTests(IsolatedAsyncioTestCase):
         replies += [Reply(0, "503", {"Retry-After": "1"}, seconds=100)]
         replies += [Reply(0, ("200", "304")[number % 2], seconds=number / 1000) for number in range(1001)]
         failures = "2 x 503, 1 x cut off, 1 x 503 with Retry-After"
-        row = [5, "10 /s", "500.00 ms", "950.00 ms", "990.00 ms", failures]
-        self.assertEqual(list(level(5, replies).values()), [str(cell) for cell in row])
+        row = ["10 /s", "500.00 ms", "950.00 ms", "990.00 ms", failures]
+        self.assertEqual(list(level(replies).values()), row)
 
 
 async def answer(request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from tempfile import TemporaryDirectory
 from unittest import SkipTest
 
 from backend.environment import BASE_DIR
-from ctj_api.tests.common import wait_until
 
 from .ports import ADDRESS, reserved_port, running
 
@@ -65,5 +65,8 @@ def proxy_to(port: int, **settings: str) -> Iterator[Proxy]:
         log = (Path(folder) / "log").open("wb")
         with log, running(command, env=os.environ | environment, stdout=log) as process:
             proxy = Proxy(https_port, Path(folder), process.pid)
-            wait_until(proxy.is_there)
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not proxy.is_there():
+                assert time.monotonic() < deadline, "Caddy does not start."
+                time.sleep(0.02)
             yield proxy

@@ -4,13 +4,15 @@ import { useActionState, useId } from "react";
 import { Notice } from "@/components/problem";
 import type { FormState } from "@/lib/form";
 
+export type Option = { value: string; label: string };
 export type Field = {
   name: string;
   label?: string;
   type?: string;
   value?: string | undefined;
   autoComplete?: string;
-  options?: { value: string; label: string }[];
+  options?: Option[];
+  suggestions?: string[];
 };
 type Action = (state: FormState, form: FormData) => Promise<FormState>;
 type Props = { action: Action; fields?: Field[]; submit: string };
@@ -18,34 +20,47 @@ type Props = { action: Action; fields?: Field[]; submit: string };
 /** `noValidate` lets the API's words be read in place of the browser's. */
 export function Form({ action, fields = [], submit }: Props) {
   const [{ values, problem }, send, isPending] = useActionState(action, { values: {}, problem: null });
-  const id = useId();
+  const visible = fields.filter(({ type }) => type !== "hidden").map(({ name }) => name);
   return (
     <form action={send} noValidate>
-      {problem && <Notice problem={problem} beside={fields.map(({ name }) => name)} />}
-      {fields.map(({ name, label, options, value, ...input }) => {
-        const errors = problem?.fields[name] ?? [];
-        const state = { "aria-invalid": errors.length > 0, "aria-describedby": `${id}-${name}` };
-        const control = { name, defaultValue: values[name] ?? value, ...state };
-        return (
-          <p key={name}>
-            <label>
-              {label}{" "}
-              {options ? (
-                // The key draws it anew when its value has changed: resetting a form doesn't change a select.
-                <select key={control.defaultValue} {...control}>
-                  {[{ value: "", label: "" }, ...options].map((option) => (
-                    <option key={option.value} {...option} />
-                  ))}
-                </select>
-              ) : (
-                <input {...input} {...control} />
-              )}
-            </label>
-            <span id={`${id}-${name}`}>{errors.join(" ")}</span>
-          </p>
-        );
-      })}
+      {fields.map((field) => (
+        <Control key={field.name} {...field} value={values[field.name] ?? field.value} errors={problem?.fields[field.name] ?? []} />
+      ))}
+      {problem && <Notice problem={problem} beside={visible} />}
       <button disabled={isPending}>{submit}</button>
     </form>
+  );
+}
+
+function Control({ label, options, suggestions, errors, value, type, ...input }: Field & { errors: string[] }) {
+  const id = useId();
+  const control = { ...input, id, defaultValue: value, "aria-invalid": errors.length > 0, "aria-describedby": `${id}-errors` };
+  if (type === "hidden") {
+    return <input type={type} name={input.name} defaultValue={value} />;
+  }
+  return (
+    <p>
+      <label htmlFor={id}>{label}</label>
+      {options ? (
+        // The key draws it anew when its value has changed: resetting a form doesn't change a select.
+        <select key={value} {...control}>
+          {[{ value: "", label: "" }, ...options].map((option) => (
+            <option key={option.value} {...option} />
+          ))}
+        </select>
+      ) : type === "textarea" ? (
+        <textarea rows={8} {...control} />
+      ) : (
+        <input type={type} list={suggestions && `${id}-list`} {...control} />
+      )}
+      {suggestions && (
+        <datalist id={`${id}-list`}>
+          {suggestions.map((suggestion) => (
+            <option key={suggestion} value={suggestion} />
+          ))}
+        </datalist>
+      )}
+      <span id={`${id}-errors`}>{errors.join(" ")}</span>
+    </p>
   );
 }

@@ -1,6 +1,6 @@
 import Link from "next/link";
 
-const PER_PAGE = 20;
+const [PER_PAGE, LAST_PAGE] = [20, 100_000];
 export type SearchParams = Record<string, string | string[] | undefined>;
 
 /** A parameter of the page's address; one that is left empty doesn't count. */
@@ -9,7 +9,7 @@ export function valueOf(params: SearchParams, name: string) {
 }
 
 export function pageOf(params: SearchParams) {
-  const page = Math.max(1, Math.trunc(Number(valueOf(params, "page"))) || 1);
+  const page = Math.min(Math.max(1, Math.trunc(Number(valueOf(params, "page"))) || 1), LAST_PAGE);
   return { limit: PER_PAGE, offset: (page - 1) * PER_PAGE };
 }
 
@@ -24,7 +24,7 @@ export function Pages({ path, params, response }: { path: string; params: Search
   };
   return (
     <nav aria-label="Pages">
-      <p>{total} found</p>
+      <span>{total} found</span>
       {offset > 0 && <Link href={addressOf(offset - PER_PAGE)}>Previous</Link>}
       {offset + PER_PAGE < total && <Link href={addressOf(offset + PER_PAGE)}>Next</Link>}
     </nav>

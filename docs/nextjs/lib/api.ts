@@ -2,6 +2,7 @@ import "server-only";
 import { cookies, headers } from "next/headers";
 import { NextResponse } from "next/server";
 import createClient from "openapi-fetch";
+import { cache } from "react";
 import { idToken, isCognito } from "@/lib/cognito";
 import type { paths } from "@/lib/schema";
 import { send } from "@/lib/send";
@@ -11,59 +12,69 @@ const DJANGO_COOKIES = ["sessionid", "csrftoken"];
 const PASSED_ON = ["Origin", "X-Forwarded-For"];
 const YEAR_SECONDS = 31_536_000;
 
-/** Sends no cookies, so that Next.js may keep one answer for all visitors, for the minute that the API allows. */
-export const publicApi = createClient<paths>({
-  baseUrl,
-  fetch: (request) => send(request, { next: { revalidate: 60 } }),
-});
+/** Sends nothing of the visitor's, so that Next.js may keep one answer for all. */
+export const publicApi = createClient<paths>({ baseUrl, fetch: (request) => send(request, keepingOf(request)) });
 
-export const api = createClient<paths>({ baseUrl, fetch: isCognito ? sendWithToken : sendAsVisitor });
+export const api = createClient<paths>({ baseUrl, fetch: sendAsVisitor });
 
-/** Under Cognito: the API asks for neither cookies nor a CSRF token beside it. */
-async function sendWithToken(request: Request): Promise<Response> {
-  const token = await idToken();
-  if (token) {
-    request.headers.set("Authorization", `Bearer ${token}`);
+/** Who is signed in, asked once for the header and the page together. */
+export const readMe = cache(() => api.GET("/api/users/me/"));
+
+/** Lists are kept under the names of their resources. A 404 would not take the place of a row that was kept. */
+function keepingOf({ url }: Request): RequestInit {
+  const { pathname, searchParams } = new URL(url);
+  const [resource = "", id] = pathname.split("/").slice(2);
+  const isEndless = searchParams.has("search") || Number(searchParams.get("offset")) > 0; // it would fill the disk
+  return id || isEndless ? { cache: "no-store" } : { next: { revalidate: 60, tags: [resource] } };
+}
+
+async function sendAsVisitor(request: Request): Promise<Response> {
+  const incoming = await headers();
+  PASSED_ON.forEach((name) => incoming.has(name) && request.headers.set(name, incoming.get(name) ?? ""));
+  if (isCognito) {
+    const token = await idToken();
+    if (token) {
+      request.headers.set("Authorization", `Bearer ${token}`);
+    }
+    return send(request, { cache: "no-store" });
+  }
+  if (request.method === "GET") {
+    return sendWithCookies(request);
+  }
+  const again = request.clone();
+  const response = await sendWithCookies(request, (await cookies()).get("csrftoken")?.value ?? (await newToken()));
+  // The cookie's token may be malformed. Where the `Origin` is wrong instead, another token wouldn't help.
+  const isTokenWrong = response.status === 403 && (await response.clone().text()).includes("CSRF Failed: CSRF ");
+  const last = isTokenWrong ? await sendWithCookies(again, await newToken()) : response;
+  await keepCookies(last);
+  return last;
+}
+
+async function sendWithCookies(request: Request, token?: string) {
+  const jar = await cookies();
+  const sent = DJANGO_COOKIES.map((name) => [name, encodeURIComponent(jar.get(name)?.value ?? "")] as const);
+  request.headers.set("Cookie", sent.flatMap(([name, value]) => (value ? `${name}=${value}` : [])).join("; "));
+  if (token !== undefined) {
+    request.headers.set("X-CSRFToken", encodeURIComponent(token));
   }
   return send(request, { cache: "no-store" });
 }
 
-async function sendAsVisitor(request: Request): Promise<Response> {
-  const isWrite = request.method !== "GET";
-  if (isWrite) {
-    request.headers.set("X-CSRFToken", await csrfToken());
-    const incoming = await headers();
-    PASSED_ON.forEach((name) => incoming.has(name) && request.headers.set(name, incoming.get(name) ?? ""));
-  }
-  const jar = await cookies();
-  const sent = DJANGO_COOKIES.filter((name) => jar.has(name)).map((name) => `${name}=${jar.get(name)?.value}`);
-  request.headers.set("Cookie", sent.join("; "));
-  const response = await send(request, { cache: "no-store" });
-  if (isWrite) {
-    await keepCookies(response);
-  }
-  return response;
-}
-
-/** The token of the visitor's cookie; the first write of a visitor fetches one. */
-async function csrfToken(): Promise<string> {
-  const token = (await cookies()).get("csrftoken")?.value;
-  if (token) {
-    return token;
-  }
-  const { data, response } = await api.GET("/api/auth/csrf/");
-  await keepCookies(response);
-  return data?.csrf_token ?? "";
+/** Fetched without the visitor's cookies, so that it takes the place of a malformed one. */
+async function newToken() {
+  await keepCookies(await send(new Request(`${baseUrl}/api/auth/csrf/`), { cache: "no-store" }));
+  return (await cookies()).get("csrftoken")?.value ?? "";
 }
 
 /**
  * Hands Django's cookies to the visitor. Next.js allows it in server actions and route handlers only: a read can't hand on a session
- * that Django has renewed. So the cookie stays for a year, and Django decides for how long it is worth something.
+ * that Django has renewed. So the cookie stays for a year, and Django decides for how long it is worth something. One that stays the
+ * same isn't set: Next.js would draw the page anew, with what is typed in it.
  */
 async function keepCookies({ headers }: Response) {
   const jar = await cookies();
   const received = new NextResponse(null, { headers }).cookies.getAll();
-  for (const cookie of received.filter(({ name }) => DJANGO_COOKIES.includes(name))) {
+  for (const cookie of received.filter(({ name, value }) => DJANGO_COOKIES.includes(name) && jar.get(name)?.value !== value)) {
     const life = cookie.maxAge ? { maxAge: YEAR_SECONDS, expires: undefined } : {};
     jar.set({ ...cookie, ...life, httpOnly: true });
   }

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { cookies } from "next/headers";
 import { redirect } from "next/navigation";
 import { type NextRequest, NextResponse } from "next/server";
+import { pageAfter } from "@/lib/next";
 import { send } from "@/lib/send";
 
 type Tokens = { id_token: string; refresh_token?: string };
@@ -21,10 +22,11 @@ const SIGN_IN_SECONDS = 600;
 const REFRESH_TOKEN_SECONDS = 30 * 86_400; // as the pool's client has it
 
 /** Sends the visitor to the hosted sign-in, and keeps what shows that the one who comes back is the same. */
-export async function beginSignIn(): Promise<never> {
+export async function beginSignIn({ nextUrl }: NextRequest): Promise<never> {
   const jar = await cookies();
   const [state, nonce, verifier] = [randomText(), randomText(), randomText()];
-  jar.set(cookie(SIGN_IN, [state, nonce, verifier].join("."), SIGN_IN_SECONDS));
+  const next = pageAfter(nextUrl.searchParams.get("next") ?? "");
+  jar.set(cookie(SIGN_IN, [state, nonce, verifier, next].join(" "), SIGN_IN_SECONDS));
   const query = new URLSearchParams({
     response_type: "code",
     client_id: COGNITO_CLIENT_ID,
@@ -41,7 +43,7 @@ export async function beginSignIn(): Promise<never> {
 /** Exchanges the code for tokens. Their signature is Django's to check; the nonce is known here only. */
 export async function endSignIn({ nextUrl }: NextRequest): Promise<never> {
   const jar = await cookies();
-  const [state, nonce, verifier = ""] = (jar.get(SIGN_IN)?.value ?? "").split(".");
+  const [state, nonce, verifier = "", next] = (jar.get(SIGN_IN)?.value ?? "").split(" ");
   jar.set(cookie(SIGN_IN, "", 0));
   const code = nextUrl.searchParams.get("code");
   if (!state || !code || nextUrl.searchParams.get("state") !== state) {
@@ -54,7 +56,7 @@ export async function endSignIn({ nextUrl }: NextRequest): Promise<never> {
     redirect("/signin?failed=true");
   }
   held(tokens).forEach((token) => jar.set(token));
-  redirect("/qualifier");
+  redirect(pageAfter(next));
 }
 
 export async function idToken() {
@@ -81,12 +83,13 @@ export async function refreshInTime(request: NextRequest): Promise<NextResponse>
   return next;
 }
 
-export async function signOutOfCognito(): Promise<never> {
+/** Ends the session here, and returns where it ends at Cognito. */
+export async function signOutOfCognito() {
   const jar = await cookies();
   await post("/oauth2/revoke", { token: jar.get(REFRESH_TOKEN)?.value ?? "" });
   held(NONE).forEach((token) => jar.set(token));
   const query = new URLSearchParams({ client_id: COGNITO_CLIENT_ID, logout_uri: `${SITE_URL}/signin` });
-  redirect(`${COGNITO_DOMAIN}/logout?${query}`);
+  return `${COGNITO_DOMAIN}/logout?${query}`;
 }
 
 const NONE = { id_token: "", refresh_token: "" };
@@ -98,7 +101,8 @@ function held({ id_token, refresh_token = "" }: Tokens) {
 }
 
 function cookie(name: string, value: string, maxAge: number) {
-  return { name, value, maxAge, httpOnly: true, secure: IS_SECURE, sameSite: "lax" as const, path: "/" };
+  const expires = new Date(maxAge && Date.now() + maxAge * 1000); // Next.js loses a `Max-Age` of 0 on the way from `proxy.ts`
+  return { name, value, maxAge, expires, httpOnly: true, secure: IS_SECURE, sameSite: "lax" as const, path: "/" };
 }
 
 function randomText() {

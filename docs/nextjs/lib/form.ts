@@ -1,5 +1,5 @@
 import { redirect } from "next/navigation";
-import { type Answer, type Problem, problemOf } from "@/components/problem";
+import { type Answer, type Problem, problemOf } from "@/lib/answer";
 
 /** What `useActionState` keeps of a form: what was entered, by name, and what is wrong with it. */
 export type FormState = { values: Record<string, string>; problem: Problem | null };
@@ -8,13 +8,28 @@ export function textOf(form: FormData, name: string) {
   return String(form.get(name) ?? "");
 }
 
-/** Goes on to the `next` page, or back to the form with what is wrong. */
-export async function finish(form: FormData, request: Promise<Answer>, next: string): Promise<FormState> {
-  const { error, response } = await request;
-  if (response.ok) {
+/** Goes on to the `next` page, or back to the form, which is on the page `here`. */
+export async function finish(form: FormData, request: Promise<Answer>, next: string, here = next): Promise<FormState> {
+  const answer = await request;
+  if (answer.response.ok) {
     redirect(next);
   }
+  return backTo(form, problemOf(answer, here));
+}
+
+/** Keeps what was entered, all but passwords. */
+export function backTo(form: FormData, problem: Problem): FormState {
   const names = [...form.keys()].filter((name) => name !== "password");
-  const values = Object.fromEntries(names.map((name) => [name, textOf(form, name)]));
-  return { values, problem: problemOf({ error, response }) };
+  return { values: Object.fromEntries(names.map((name) => [name, textOf(form, name)])), problem };
+}
+
+const VERSION = "$version";
+
+/** The version that a form is made from, so that an older tab undoes nothing. */
+export function versionField({ headers }: Response) {
+  return { name: VERSION, type: "hidden", value: headers.get("ETag") ?? "*" };
+}
+
+export function versionOf(form: FormData) {
+  return { "If-Match": textOf(form, VERSION) };
 }

@@ -6,7 +6,18 @@ type Slot = NonNullable<User["meeting_availability"]>["slots"][number];
 
 export const DAYS: Slot["day"][] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 export const ROWS = [1, 2, 3];
-export const VERSION = "$version";
+
+const PLACE = /^slots\[(\d+)\]\.(\w+): (.*)$/;
+
+/** Puts what is wrong with a slot beside the control that it was entered in. */
+export function besideRows({ meeting_availability: texts = [], ...fields }: Record<string, string[]>, rows: number[]) {
+  const others = texts.filter((text) => !PLACE.test(text));
+  const placed = texts.flatMap((text) => {
+    const [, slot, part, message] = PLACE.exec(text) ?? [];
+    return message ? [[`${part} ${rows[Number(slot)]}`, [message]] as const] : [];
+  });
+  return { ...fields, ...Object.fromEntries(placed), ...(others.length > 0 && { meeting_availability: others }) };
+}
 
 export function timeFields({ max_available_hours: hours, meeting_availability: week }: User): Field[] {
   const slots = ROWS.flatMap((row) => {

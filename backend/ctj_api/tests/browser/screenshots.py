@@ -2,26 +2,25 @@
 
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.test import override_settings
 from django.urls import reverse
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from ctj_api.models import Opportunity, UserProfile
-from ctj_api.tests.common import change_url
+from ctj_api.models import UserProfile
+from ctj_api.tests.common import make_admin_user
 
-from .base import BrowserTestCase
-from .test_journeys import choose_skill, row
+from .base import NARROW, WIDE, BrowserTestCase
+from .test_journeys import ADD, LIST, choose_skill, row
 
 IMAGES = Path(settings.BASE_DIR).parent / "docs" / "images"
-LIST = reverse("admin:ctj_api_opportunity_changelist")
-WIDTH = 1280
 
 
 class Screenshots(BrowserTestCase):
-    """A project manager of the demo, at work."""
+    """A project manager of the demo and an administrator, at work."""
 
     def setUp(self) -> None:
         """Load the catalog and a demo of the usual size; the page is that of the project manager with most listings."""
@@ -30,32 +29,31 @@ class Screenshots(BrowserTestCase):
             for command in (["load_catalog"], ["seed_demo", "--volunteers", "200"]):
                 call_command(*command, stdout=StringIO(), stderr=StringIO())
         self.pm = UserProfile.objects.get(email="pm1@example.org")
-        self.page = self.open_page(user=self.pm, width=WIDTH, height=760)
+        self.page = self.open_page(user=self.pm, width=WIDE, height=760)
 
-    def take(self, name: str, of: Page | Locator | None = None) -> None:
-        """Save a picture of the page, or of a part of it."""
-        IMAGES.mkdir(exist_ok=True)
-        (of or self.page).screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+    def take(self, name: str, page: Page, *, height: int = 0, of: str = "") -> None:
+        """Save a picture of the window, in another height, or of an element and what opens below it."""
+        page.wait_for_load_state("networkidle")
+        if height:
+            page.set_viewport_size({"width": WIDE, "height": height})
+        box: Any = page.locator(of).bounding_box() if of else None
+        clip: Any = {**box, "height": box["height"] + 60} if box else None
+        page.screenshot(path=IMAGES / f"{name}.png", clip=clip, animations="disabled")
 
-    def whole_page(self, path: str) -> None:
-        """Open a page in a window that is as high as it."""
-        self.page.goto(path)
-        height = self.page.evaluate("document.scrollingElement.scrollHeight")
-        self.page.set_viewport_size({"width": WIDTH, "height": height})
-
-    def test_take_the_list(self) -> None:
-        """Where a project manager lands, and several listings chosen for a step."""
-        self.page.goto("/admin/")
-        self.take("pm-list")
+    def test_take_first_page_and_list(self) -> None:
+        """Where a project manager lands, all that they have, and several listings chosen for a step."""
+        self.page.goto(reverse("admin:index"))
+        self.take("pm-desk", self.page, height=460)
+        self.page.get_by_role("link", name="All of yours").click()
+        self.take("pm-list", self.page, height=760)
         for number in range(2):
             self.page.locator(".action-select").nth(number).check()
         self.page.get_by_role("combobox", name="Action").select_option("Put on hold")
-        self.page.set_viewport_size({"width": WIDTH, "height": 420})
-        self.take("pm-actions")
+        self.take("pm-actions", self.page, height=420)
 
     def test_take_the_form(self) -> None:
         """Filled in, and while a skill is looked for."""
-        self.page.goto(reverse("admin:ctj_api_opportunity_add"))
+        self.page.goto(ADD)
         self.page.get_by_label("Project").select_option("VRMS")
         self.page.get_by_label("Role").select_option("Front End Developer")
         self.page.get_by_label("Description").fill(
@@ -66,36 +64,29 @@ class Screenshots(BrowserTestCase):
         choose_skill(self.page, 1, "html", "HTML/CSS (also UI/UX)", 1)
         self.page.get_by_label("Hours a week").fill("6")
         expect(self.page.get_by_text("these requirements")).to_be_visible()
-        height = self.page.evaluate("document.scrollingElement.scrollHeight")
-        self.page.set_viewport_size({"width": WIDTH, "height": height})
-        self.take("pm-form")
+        self.take("pm-form", self.page, height=self.page.evaluate("document.scrollingElement.scrollHeight"))
         self.page.get_by_role("button", name="Add a skill").click()
-        row(self.page, 2).get_by_label("Skill", exact=True).fill("test")
-        self.page.keyboard.press("ArrowDown")
-        box = self.page.locator(".field-skill_levels").bounding_box()
-        assert box is not None
-        self.page.screenshot(
-            path=IMAGES / "pm-skills.png", clip={**box, "height": box["height"] + 240}, animations="disabled"
-        )
+        row(self.page, 2).get_by_label("Skill", exact=True).fill("js")
+        expect(self.page.get_by_role("option", name="JavaScript (JS)")).to_be_visible()
+        self.take("pm-skills", self.page, of=".field-skill_levels")
 
-    def test_take_who_fits(self) -> None:
-        """Of an open listing whose requirements somebody meets."""
-        for listing in Opportunity.objects.filter(created_by=self.pm, status="open"):
-            self.whole_page(change_url(listing))
-            if self.page.get_by_text("100 %").count():
-                break
-        self.take("pm-who-fits", self.page.locator("#who-fits"))
+    def test_take_candidates(self) -> None:
+        """Of an open listing."""
+        self.page.goto(f"{LIST}?posted_by=me&status=open")
+        self.page.locator(".field-volunteers a").first.click()
+        self.take("pm-candidates", self.page)
 
-    def test_take_the_history(self) -> None:
-        """After three changes."""
-        listing = Opportunity.objects.filter(created_by=self.pm, status="draft")[0]
-        for change in ("Publish", "Put on hold"):
-            self.page.goto(change_url(listing))
-            self.page.get_by_role("button", name=change).click()
-        self.page.goto(change_url(listing))
-        self.page.get_by_label("Hours a week").fill("12")
-        row(self.page, 0).get_by_label("Level").select_option("5")
-        self.page.get_by_role("button", name="Save", exact=True).click()
-        self.page.goto(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
-        self.page.set_viewport_size({"width": WIDTH, "height": 420})
-        self.take("pm-history")
+    def test_take_what_a_phone_shows(self) -> None:
+        """The list, and the steps at the end of the form."""
+        page = self.open_page(user=self.pm, width=NARROW, height=760)
+        page.goto(f"{LIST}?posted_by=me")
+        self.take("pm-phone-list", page)
+        page.locator("#result_list tbody a").first.click()
+        self.take("pm-phone-form", page)
+
+    def test_take_supply_and_demand(self) -> None:
+        """As an administrator sees it."""
+        administrator = make_admin_user(first_name="Ada", last_name="King")
+        page = self.open_page(user=administrator, width=WIDE, height=620)
+        page.goto(reverse("admin:supply_and_demand"))
+        self.take("admin-supply-and-demand", page)

@@ -63,9 +63,9 @@ def migrations_of(code: Path) -> list[str]:
     return sorted(path.stem for path in (code / APP / "migrations").glob("0*.py"))
 
 
-def extract_version_before(folder: Path) -> None:
-    """Put the code of the commit that precedes the newest migration into ``folder``."""
-    newest = f"{APP}/migrations/{migrations_of(BASE_DIR)[-1]}.py"
+def extract_version_before(folder: Path, module: str = "") -> None:
+    """Put the code of the commit that precedes a module, or the newest migration, into ``folder``."""
+    newest = module or f"{APP}/migrations/{migrations_of(BASE_DIR)[-1]}.py"
     folder.mkdir(exist_ok=True)
     try:
         added = _git("log", "--follow", "--diff-filter=A", "-1", "--format=%H", "--", newest).decode().strip()

@@ -1,8 +1,8 @@
 "use server";
 
 import { api } from "@/lib/api";
-import { isCognito, signOutOfCognito } from "@/lib/cognito";
 import { finish, type FormState, textOf } from "@/lib/form";
+import { pageAfter } from "@/lib/next";
 
 export async function signUp(_: FormState, form: FormData) {
   const names = { first_name: textOf(form, "first_name"), last_name: textOf(form, "last_name") };
@@ -12,14 +12,7 @@ export async function signUp(_: FormState, form: FormData) {
 
 export async function signIn(_: FormState, form: FormData) {
   const body = { email: textOf(form, "email"), password: textOf(form, "password") };
-  return finish(form, api.POST("/api/auth/login/", { body }), "/qualifier");
-}
-
-export async function signOut(_: FormState, form: FormData) {
-  if (isCognito) {
-    return signOutOfCognito();
-  }
-  return finish(form, api.POST("/api/auth/logout/"), "/signin");
+  return finish(form, api.POST("/api/auth/login/", { body }), pageAfter(textOf(form, "next")));
 }
 
 export async function mailLink(_: FormState, form: FormData) {

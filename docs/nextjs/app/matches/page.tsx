@@ -1,58 +1,66 @@
 import Link from "next/link";
-import { signOut } from "@/app/account/actions";
-import { Form } from "@/components/form";
+import { Suspense } from "react";
+import { type Match, MatchInWords } from "@/components/match";
+import { titleOf } from "@/components/opportunity";
 import { pageOf, Pages, type SearchParams, valueOf } from "@/components/pages";
-import { Notice, problemOf } from "@/components/problem";
-import { api } from "@/lib/api";
-import type { components } from "@/lib/schema";
+import { dataOf } from "@/lib/answer";
+import { api, readMe } from "@/lib/api";
 
-type Match = components["schemas"]["OpportunityMatchRead"];
-type Meeting = Match["meetings"][number];
-
+const HERE = "/matches";
 const FEW = 5;
-const REASONS = { met: "you have it", below: "you have less", missing: "new to you" };
+const NOTES: Record<string, string> = {
+  "no-skills-rated": "Rate your skills first.",
+  "none-open": "Nobody is looking for volunteers at the moment.",
+  "none-overlap": "No open role asks for a skill that you have rated.",
+  "none-left": "Nothing is left of your matches: ask for less.",
+};
 
-export const instant = false;
+export const metadata = { title: "What suits you" };
 
-export default async function MatchesPage({ searchParams }: { searchParams: Promise<SearchParams> }) {
+export default function MatchesPage({ searchParams }: PageProps<"/matches">) {
+  return (
+    <>
+      <h1>What suits you</h1>
+      <Suspense fallback={<p>Loading…</p>}>
+        <Ranked searchParams={searchParams} />
+      </Suspense>
+    </>
+  );
+}
+
+async function Ranked({ searchParams }: { searchParams: Promise<SearchParams> }) {
   const params = await searchParams;
   const fits = valueOf(params, "fits");
   const narrowed = fits === "all" ? { fits: "all" as const } : fits === "true" ? { fits: true } : {};
   const query = { ...pageOf(params), ...narrowed };
-  const [me, answer] = [await api.GET("/api/users/me/"), await api.GET("/api/users/me/matches/", { params: { query } })];
-  if (!me.data || !answer.data) {
-    return <Notice problem={problemOf(me.data ? answer : me)} />;
-  }
-  const own = me.data.community_of_practice;
-  const near =
-    own && query.offset === 0
-      ? await api.GET("/api/users/me/matches/", { params: { query: { ...query, community_of_practice: own } } })
-      : undefined;
-  const elsewhere = answer.data.filter(({ opportunity }) => !near?.data || opportunity.community_of_practice !== own);
+  const own = dataOf(await readMe(), HERE).community_of_practice;
+  const answer = await api.GET("/api/users/me/matches/", { params: { query } });
+  const all = dataOf(answer, HERE);
+  const inOwn = { params: { query: { ...query, ...(own && { community_of_practice: own }) } } };
+  const near = own && query.offset === 0 ? dataOf(await api.GET("/api/users/me/matches/", inOwn), HERE) : [];
+  const elsewhere = query.offset === 0 ? all.filter(({ opportunity }) => opportunity.community_of_practice !== own) : all;
   return (
-    <main>
+    <>
       <form>
-        <label>
-          Only those that I have time for{" "}
-          <select name="fits" defaultValue={fits ?? ""}>
-            <option value="">no</option>
-            <option value="true">one meeting is enough</option>
-            <option value="all">all meetings</option>
-          </select>
-        </label>
+        <label htmlFor="fits">Only those that I have time for</label>
+        <select id="fits" name="fits" defaultValue={fits ?? ""}>
+          <option value="">no</option>
+          <option value="true">one meeting is enough</option>
+          <option value="all">all meetings</option>
+        </select>
         <button>Show</button>
       </form>
-      <Pages path="/matches" params={params} response={answer.response} />
-      <Matches heading="In your community" matches={near?.data ?? []} />
+      <p>{NOTES[answer.response.headers.get("X-Match-Note") ?? ""]}</p>
+      <Matches heading="In your community" matches={near} />
       <Matches heading="Elsewhere" matches={elsewhere} />
-      {answer.data.length < FEW && (
+      <Pages path={HERE} params={params} response={answer.response} />
+      {all.length < FEW && (
         <p>
           Look at <Link href="/opportunities?experience=junior">junior roles</Link> too, or{" "}
           <Link href="/qualifier?step=skills">rate more skills of your community</Link>.
         </p>
       )}
-      <Form action={signOut} submit="Sign out" />
-    </main>
+    </>
   );
 }
 
@@ -61,34 +69,15 @@ function Matches({ heading, matches }: { heading: string; matches: Match[] }) {
     matches.length > 0 && (
       <section>
         <h2>{heading}</h2>
-        {matches.map(({ opportunity, score, skills, ...match }) => (
-          <article key={opportunity.id}>
+        {matches.map((match) => (
+          <article key={match.opportunity.id}>
             <h3>
-              {opportunity.role_title} at {opportunity.project_name}
+              <Link href={`/opportunities/${match.opportunity.id}`}>{titleOf(match.opportunity)}</Link>
             </h3>
-            <p>
-              {Math.floor(score * 100)} %: you meet {match.met_count} of {match.required_count}{" "}
-              {match.required_count === 1 ? "skill" : "skills"} asked.
-              {match.fits_hours === false && " It asks for more hours than you have."}
-            </p>
-            {match.meetings.length > 0 && <p>Meetings: {match.meetings.map(inWords).join(", ")}</p>}
-            <ul>
-              {skills.map(({ skill, name, required, status }) => (
-                <li key={skill}>
-                  {name} at level {required}: {REASONS[status]}
-                </li>
-              ))}
-            </ul>
+            <MatchInWords match={match} />
           </article>
         ))}
       </section>
     )
   );
-}
-
-/** When it is on the volunteer's clock, and whether they are free; as posted where they gave no time. */
-function inWords({ local, fits, ...posted }: Meeting) {
-  const { day, start, timezone } = local ?? posted;
-  const answer = fits === null ? timezone : fits ? "yes" : "no";
-  return `${day.charAt(0).toUpperCase()}${day.slice(1)} ${start} ${answer}`;
 }

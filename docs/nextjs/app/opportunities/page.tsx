@@ -1,19 +1,36 @@
+import { Suspense } from "react";
+import { OpportunityLinks } from "@/components/opportunity";
 import { pageOf, Pages, type SearchParams, valueOf } from "@/components/pages";
-import { Notice, problemOf } from "@/components/problem";
+import { Notice } from "@/components/problem";
 import { publicApi } from "@/lib/api";
+import { dataOf, problemOf } from "@/lib/answer";
 
-export const instant = false;
+const HERE = "/opportunities";
 
-export default async function OpportunitiesPage({ searchParams }: { searchParams: Promise<SearchParams> }) {
+export const metadata = { title: "Opportunities" };
+
+export default function OpportunitiesPage({ searchParams }: PageProps<"/opportunities">) {
+  return (
+    <>
+      <h1>Opportunities</h1>
+      <Suspense fallback={<p>Loading…</p>}>
+        <Opportunities searchParams={searchParams} />
+      </Suspense>
+    </>
+  );
+}
+
+async function Opportunities({ searchParams }: { searchParams: Promise<SearchParams> }) {
   const params = await searchParams;
   const [search, hours] = [valueOf(params, "search"), valueOf(params, "max_hours")];
   const junior = valueOf(params, "experience") === "junior" && { min_experience_required: ["junior" as const] };
   const filters = { ...(search && { search }), ...(hours && { max_hours: Number(hours) }), ...junior };
   const query = { status: ["open" as const], ...filters, ...pageOf(params) };
   const answer = await publicApi.GET("/api/opportunities/", { params: { query } });
+  const isRefused = answer.response.status === 400; // what was entered is no number of hours
   return (
-    <main>
-      <form role="search">
+    <>
+      <form role="search" noValidate>
         <label>
           Search <input type="search" name="search" defaultValue={search} />
         </label>
@@ -25,17 +42,9 @@ export default async function OpportunitiesPage({ searchParams }: { searchParams
         </label>
         <button>Search</button>
       </form>
-      {!answer.data && <Notice problem={problemOf(answer)} />}
-      {answer.data && <Pages path="/opportunities" params={params} response={answer.response} />}
-      {answer.data?.map((opportunity) => (
-        <article key={opportunity.id}>
-          <h2>
-            {opportunity.role_title} at {opportunity.project_name}
-          </h2>
-          <p style={{ whiteSpace: "pre-line" }}>{opportunity.body}</p>
-          <p>{opportunity.skills_required.map(({ name, level }) => `${name} ${level}`).join(", ")}</p>
-        </article>
-      ))}
-    </main>
+      {isRefused && <Notice problem={problemOf(answer, HERE)} />}
+      {!isRefused && <OpportunityLinks opportunities={dataOf(answer, HERE)} />}
+      {!isRefused && <Pages path={HERE} params={params} response={answer.response} />}
+    </>
   );
 }

@@ -8,6 +8,13 @@ const FIELDS = [
   { name: "last_name", label: "Last name", autoComplete: "family-name" },
 ];
 
+export const metadata = { title: "Sign up" };
+
 export default function SignUpPage() {
-  return <Form action={signUp} fields={FIELDS} submit="Sign up" />;
+  return (
+    <>
+      <h1>Sign up</h1>
+      <Form action={signUp} fields={FIELDS} submit="Sign up" />
+    </>
+  );
 }
