@@ -1,28 +1,38 @@
-"""The candidates of a listing: all volunteers that the API ranks for it, in pages or as a CSV file."""
+"""Who fits a listing: the best in words, and the ranking of the API in pages or as a CSV file."""
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
+from ctj_api.matching import Coverage, SkillStatus
 from ctj_api.models import Opportunity
-from ctj_api.ranking.matches import Narrowing, VolunteerRanking
+from ctj_api.querysets import Requester
+from ctj_api.ranking.availability import ComingWeek, FreeTime, Meeting
+from ctj_api.ranking.live_index import count_volunteers
+from ctj_api.ranking.matches import Match, Narrowing, VolunteerRanking
+from ctj_api.serializers import VolunteerMatchReadSerializer
 
 from .csv_file import csv_response
-from .who_fits import tell
+from .site import DeskAdmin
 
 A_PAGE = 25
+# So many are shown; where more than these meet everything, the skills don't say who is best.
+BEST = 10
+MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,000 characters only
 WORDS = {True: "yes", False: "no", None: "not given"}
 COLUMNS = (
     *("name", "address", "percent", "skills", "hours a week"),
@@ -52,34 +62,26 @@ class CandidateFilter(forms.Form):
         )
 
 
-class CandidatePages(admin.ModelAdmin[Opportunity]):
+class CandidatePages(DeskAdmin[Opportunity]):
     """The page of the candidates, for those who may read the listing."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with that of the candidates."""
-        view = self.admin_site.admin_view(require_safe(self.candidates_view))
-        page = path("<uuid:pk>/candidates/", view, name="ctj_api_opportunity_candidates")
-        return [page, *super().get_urls()]
-
+    @method_decorator(require_safe)
     def candidates_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Return a page of the ranking, best first, or all of it as a file."""
         listing = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_view_permission(request, listing):
             raise PermissionDenied
-        reader: Any = request.user
         form = CandidateFilter(request.GET)
         ranking: Any = VolunteerRanking(listing, form.narrowing, timezone.now()) if form.is_valid() else []
         if "csv" in request.GET and form.is_valid():
-            matches = tell(listing, ranking[:], reader)["matches"]
+            matches = tell(listing, ranking[:], request.user)["matches"]
             return csv_response("candidates", COLUMNS, map(_cells, matches))
         page = Paginator(ranking, A_PAGE).get_page(request.GET.get("page"))
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Candidates: {listing}"}
-        context |= {**tell(listing, list(page), reader), "form": form, "page": page}
-        return TemplateResponse(request, "admin/ctj_api/opportunity/candidates.html", context)
+        context = {"title": f"Candidates: {listing}", "form": form, "page": page}
+        return self.show(request, "candidates", context | tell(listing, list(page), request.user))
 
 
 def _cells(match: dict[str, Any]) -> Iterator[object]:
-    """Return the cells of a candidate, in the order of the columns."""
     volunteer = match["volunteer"]
     yield from (volunteer["name"], volunteer["email"], match["percent"])
     yield ", ".join(f"{skill['name']} {skill['have']}/{skill['required']}" for skill in match["skills"])
@@ -88,3 +90,48 @@ def _cells(match: dict[str, Any]) -> Iterator[object]:
     yield "all" if match["fits_all_meetings"] else WORDS[match["fits_meetings"]]
     yield "; ".join(match["free"])
     yield f"{timezone.localtime(match['changed_at']):%Y-%m-%d}"
+
+
+def who_fits(listing: Opportunity, reader: Requester) -> dict[str, Any]:
+    """Return the best candidates of a stored listing, and a sentence about all of them."""
+    return tell(listing, VolunteerRanking(listing, Narrowing(), timezone.now())[:BEST], reader)
+
+
+def tell(listing: Opportunity, matches: list[Match], reader: Requester) -> dict[str, Any]:
+    """Return ``matches`` as the API tells them, with times on the clock of the meetings or the admin."""
+    required = listing.skills_required_matrix.levels
+    zone = listing.meetings["timezone"] if listing.meetings else settings.ADMIN_TIME_ZONE
+    week, clock = ComingWeek(timezone.now()), FreeTime({"timezone": zone, "slots": []})
+    told = VolunteerMatchReadSerializer(matches, many=True).data
+    for match, exact in zip(told, matches, strict=True):
+        match["percent"] = exact.score.covered * 100 // exact.score.required  # 100 only where all is met
+        free = exact.volunteer.meeting_availability
+        match["free"] = _free_times(week.meetings(free, clock)) if free is None or free["slots"] else ["at no time"]
+        match["changed_at"] = exact.volunteer.updated_at
+        match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
+    summary = coverage_text(required, count_volunteers({None: required})[None])
+    return {"listing": listing, "summary": summary, "zone": zone, "matches": told}
+
+
+def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
+    """Return in words how many volunteers there are for ``required``."""
+    partly = coverage.overlapping - coverage.complete
+    context = {"required": required, "coverage": coverage, "partly": partly, "best": BEST}
+    return render_to_string("ctj_api/coverage.txt", context).strip()
+
+
+def _free_times(slots: list[Meeting]) -> list[str]:
+    """Return slots in words, with the days of equal times together: "Mon, Wed 18:00 to 20:00"."""
+    days: dict[str, list[str]] = {}
+    for local in filter(None, (slot["local"] for slot in slots)):
+        later = "" if local["start"] < local["end"] else " the next day"
+        days.setdefault(f"{local['start']} to {local['end']}{later}", []).append(local["day"].title())
+    return [f"{', '.join(names)} {times}" for times, names in days.items()]
+
+
+def _mail(listing: Opportunity, match: dict[str, Any], sender: Requester) -> str:
+    fitting = [skill["name"] for skill in match["skills"] if skill["status"] == SkillStatus.MET][:MAX_NAMED]
+    context = {"listing": listing, "volunteer": match["volunteer"], "fitting": fitting, "sender": sender}
+    text = render_to_string("ctj_api/mail/candidate.txt", context).replace("\n", "\r\n")
+    parts = urlencode({"subject": f"Volunteering: {listing}", "body": text}, quote_via=quote)
+    return f"mailto:{quote(match['volunteer']['email'], safe='@')}?{parts}"

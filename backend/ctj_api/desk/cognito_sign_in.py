@@ -30,7 +30,6 @@ from ctj_api.models import UserProfile
 BACKEND = "ctj_api.accounts.linking.CognitoBackend"
 COOKIE = "cognito_sign_in_"
 PENDING_SECONDS = 10 * 60
-SESSION_AGE = timedelta(hours=8)
 ANSWER_SECONDS = 5
 # Threads of a process that wait for the pool at once; the others stay free for everybody else.
 _waiting = BoundedSemaphore(2)
@@ -161,4 +160,4 @@ def _begin_session(request: HttpRequest, user: UserProfile, claims: Claims) -> N
     request.session.cycle_key()  # Django keeps that of somebody who signs in again
     # When the pool last asked who this is: it doesn't ask those who are still signed in there.
     request.session[ENTERED_AT] = min(time.time(), claims.auth_time)
-    request.session.set_expiry(timezone.now() + SESSION_AGE)
+    request.session.set_expiry(timezone.now() + timedelta(hours=8))

@@ -12,7 +12,6 @@ from django.http import HttpResponse
 # https://owasp.org/www-community/attacks/CSV_Injection
 _BEGINNING = "(?:^|(?<=[,;\t\r\n|]))"
 _FORMULA = "(?='*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])"
-WITH_MARK = "utf-8-sig"  # spreadsheets read UTF-8 only where the file says so
 
 
 def csv_response(name: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> HttpResponse:
@@ -22,7 +21,7 @@ def csv_response(name: str, columns: Iterable[str], rows: Iterable[Iterable[obje
     writer.writerow(columns)
     writer.writerows([escaped("" if cell is None else str(cell)) for cell in row] for row in rows)
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    content = file.getvalue().encode(WITH_MARK)
+    content = file.getvalue().encode("utf-8-sig")  # spreadsheets read UTF-8 only where the file says so
     return HttpResponse(content, content_type="text/csv; charset=utf-8", headers=headers)
 
 

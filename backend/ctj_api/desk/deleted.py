@@ -4,19 +4,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import CHANGE
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
 
 from ctj_api.catalog.source import hold_off_synchronisation
-from ctj_api.enums import Status
 from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, SkillMatrix, UserProfile
-from ctj_api.querysets import RESTORABLE_FOR, Requester
+from ctj_api.querysets import Requester
 
 from .display import skill_chips, status_word
+from .history import log_entries
 from .reference import ViewOnlyAdmin
 from .site import manages_listings
 from .widgets import SkillIndex
@@ -38,34 +36,23 @@ def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:
     )
 
 
-def tell_where_deleted(request: HttpRequest) -> None:
-    """Say in a message where the requester can restore what they have deleted."""
-    url = reverse("admin:ctj_api_deletedopportunity_changelist")
-    text = 'For {} days it can be restored: see <a href="{}">deleted opportunities</a>.'
-    messages.info(request, format_html(text, RESTORABLE_FOR.days, url))
-
-
 def restore(user: Requester, deleted: DeletedOpportunity, skills: SkillIndex) -> list[str]:
-    """Store the listing as it was, with its id and author, and return the names of skills that are no more.
-
-    Raises a ``ValidationError`` where it is there already, or its role or project is no more.
-    """
+    """Store the listing as it was, and return lost skills; raises a ``ValidationError`` where it can't."""
     stored = deleted.contents
-    values = {field.attname: _python(field, stored[field.attname]) for field in FIELDS if field.attname in stored}
+    values = {field.attname: field.to_python(stored[field.attname]) for field in FIELDS if field.attname in stored}
     if Opportunity.objects.filter(pk=deleted.pk).exists():
         raise ValidationError(f"{deleted} is there already.")
     for model, column in ((Role, "role_id"), (Project, "project_id")):
         if not model._default_manager.filter(pk=values[column]).exists():
             raise ValidationError(f"{deleted} can't be restored: its {model._meta.verbose_name} is no more.")
-    if not UserProfile.objects.filter(pk=values["created_by_id"]).exists():
-        values["created_by_id"] = None
+    values["created_by"] = UserProfile.objects.filter(pk=values.pop("created_by_id", None)).first()
     levels, lost = _known_levels(stored["skills"], skills)
     matrix = SkillMatrix.objects.store(levels)
     listing = Opportunity.objects.create(pk=deleted.pk, skills_required_matrix=matrix, **values)
     # The trigger gives a new row the times that one from before migration 0019 lacks.
-    Opportunity.objects.filter(pk=deleted.pk).update(opened_at=values["opened_at"], filled_at=values["filled_at"])
-    author: Any = user.pk
-    LogEntry.objects.log_actions(author, [listing], CHANGE, "Restored.")
+    times = {name: values.get(name) for name in ("opened_at", "filled_at")}
+    Opportunity.objects.filter(pk=deleted.pk).update(**times)
+    log_entries(user, [listing], CHANGE, "Restored.")
     deleted.delete()
     return lost
 
@@ -103,40 +90,27 @@ class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
             if lost:
                 messages.warning(request, f"No longer in the catalog, so not required any more: {', '.join(lost)}.")
 
-    @admin.display(description="status")
     def status(self, deleted: DeletedOpportunity) -> str:
         """Return the status that the listing had, as a coloured word."""
-        status = Status(deleted.contents["status"])
-        return status_word(status.value, str(status.label))
+        return status_word(deleted.contents["status"])
 
-    @admin.display(description="required skills")
     def required_skills(self, deleted: DeletedOpportunity) -> str:
         """Return the skills with their levels as chips."""
         return skill_chips((skill["name"], skill["level"]) for skill in deleted.contents["skills"])
 
-    @admin.display(description="description")
     def description(self, deleted: DeletedOpportunity) -> str:
         """Return what the listing said."""
-        text: str = deleted.contents["body"]
-        return text
+        return str(deleted.contents["body"])
 
 
 def _contents(listing: Opportunity, known: SkillIndex) -> dict[str, Any]:
+    filled = [field for field in FIELDS if field.value_from_object(listing) is not None]
     levels = listing.skills_required_matrix.levels
     skills = [{"id": skill, "name": known.names[skill], "level": level} for skill, level in levels.items()]
-    return {**{field.attname: _text(field, listing) for field in FIELDS}, "skills": skills}
-
-
-def _text(field: Any, listing: Opportunity) -> Any:
-    return None if field.value_from_object(listing) is None else field.value_to_string(listing)
-
-
-def _python(field: Any, text: Any) -> Any:
-    return None if text is None else field.to_python(text)
+    return {**{field.attname: field.value_to_string(listing) for field in filled}, "skills": skills}
 
 
 def _known_levels(required: list[dict[str, Any]], known: SkillIndex) -> tuple[dict[str, int], list[str]]:
-    """Return the levels of those skills that the catalog has, also by another name, and the names of the others."""
     levels: dict[str, int] = {}
     lost = []
     for skill in required:

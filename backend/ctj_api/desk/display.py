@@ -1,4 +1,4 @@
-"""Values as the admin shows them to people."""
+"""Values and pages as the admin shows them to people."""
 
 import calendar
 from collections.abc import Iterable
@@ -6,9 +6,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Func, TextField
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from ctj_api.enums import Status
+from ctj_api.models import UserProfile
 from ctj_api.validators import DAYS, MAX_SKILLS
 
 DAY_NAMES = dict(zip(DAYS, calendar.day_name, strict=True))
@@ -22,6 +26,17 @@ class NaturalOrder(Func):
         " '[0-9]*([0-9]{10})', '\\1', 'g')"
     )
     output_field = TextField()
+
+
+def show(request: HttpRequest, template: str, context: dict[str, Any], **answer: Any) -> TemplateResponse:
+    """Return a page that Django's admin doesn't have."""
+    context = {**admin.site.each_context(request), **context}
+    return TemplateResponse(request, f"admin/{template}.html", context, **answer)
+
+
+def name_of(user: UserProfile | None) -> str:
+    """Return the name of an owner, or else the address."""
+    return str(user.get_full_name() or user) if user else "somebody who has left"
 
 
 def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> str:
@@ -46,9 +61,9 @@ def community_of(row: Any) -> str:
     return community_names(filter(None, [row.community_of_practice])) or "-"
 
 
-def status_word(value: str, label: str) -> SafeString:
+def status_word(status: str) -> SafeString:
     """Return the label of a status in its colour."""
-    return format_html('<span class="status status-{}">{}</span>', value, label)
+    return format_html('<span class="status status-{}">{}</span>', status, Status(status).label)
 
 
 def week_text(week: dict[str, Any] | None) -> str:
@@ -57,9 +72,6 @@ def week_text(week: dict[str, Any] | None) -> str:
         return "not given"
     if not week["slots"]:
         return f"no time at all ({week['timezone']})"
-    lines = format_html_join("", "<li>{} {} to {} {}</li>", map(_slot_parts, week["slots"]))
+    parts = ((DAY_NAMES[slot["day"]], slot["start"], slot["end"], slot.get("name", "")) for slot in week["slots"])
+    lines = format_html_join("", "<li>{} {} to {} {}</li>", parts)
     return format_html('<ul class="week">{}</ul>{}', lines, week["timezone"])
-
-
-def _slot_parts(slot: dict[str, str]) -> tuple[str, str, str, str]:
-    return DAY_NAMES[slot["day"]], slot["start"], slot["end"], slot.get("name", "")

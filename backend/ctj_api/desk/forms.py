@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from itertools import groupby
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -83,7 +84,6 @@ class SkillLevelsFormField(forms.Field):
         return clean_skill_levels({skills.id_of(row.name): int(row.level) for row in rows})
 
     def _problems(self, rows: list[SkillRow]) -> list[str]:
-        """Return for each row what is wrong with it, or nothing."""
         times = Counter(self.widget.skills.id_of(row.name) for row in rows)
         return [self._problem(row, times) for row in rows]
 
@@ -137,10 +137,8 @@ class GroupedRoleIterator(ModelChoiceIterator[Role]):
 
     def __iter__(self) -> Any:
         yield "", self.field.empty_label
-        groups: dict[str, list[Any]] = {}
-        for role in self.queryset:
-            groups.setdefault(str(role.community_of_practice), []).append(self.choice(role))
-        yield from groups.items()
+        for community, roles in groupby(self.queryset, lambda role: str(role.community_of_practice)):
+            yield community, [self.choice(role) for role in roles]
 
 
 class RoleChoiceField(forms.ModelChoiceField[Role]):
@@ -191,10 +189,7 @@ class SkillFileForm(forms.Form):
 
 
 class VersionedForm[M: Model](forms.ModelForm[M]):
-    """A form that is refused where its row was changed after the page was made, and that makes only one new row.
-
-    What sends no version is taken, as by the API.
-    """
+    """A form that is refused where its row was changed after the page was made, and adds one row once."""
 
     added: Model | None = None
     last_entry: int
@@ -203,7 +198,8 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
         super().__init__(*args, **kwargs)
         self.before = {} if self.instance._state.adding else snapshot(self.instance)
         self._digests = {name: digest_of(value) for name, value in self.before.items()}
-        sent: str | None = self.data.get(OVERWRITE) or self.data.get(VERSION)
+        self.sent_version: str | None = self.data.get(OVERWRITE) or self.data.get(VERSION)
+        sent = self.sent_version
         self.last_entry, seen = (0, self._digests) if sent is None else _read_version(sent)
         self.changed_meanwhile = [name for name, digest in self._digests.items() if seen.get(name) != digest]
         if self.instance._state.adding:
@@ -213,11 +209,6 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
     def version(self) -> str:
         """The row as it is stored: a digest for each field, and the newest entry of its history."""
         return Signer().sign_object([newest_entry(self.instance), self._digests])
-
-    @property
-    def seen_version(self) -> str:
-        """The version that the user knows of: the one that was sent, or of a new page the stored one."""
-        return self.data.get(OVERWRITE) or self.data.get(VERSION) or self.version
 
     def clean(self) -> dict[str, Any]:
         """Return the values; raises a ``ValidationError`` for a conflict, and for a new row that is stored already."""
@@ -325,10 +316,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
         editor.help_text = format_html("{}: {}", MEETINGS_HELP, week_text(week)) if week else f"{MEETINGS_HELP}."
 
     def clean(self) -> dict[str, Any]:
-        """Return the values, and ask before a listing that requires no skills is published.
-
-        Raises a ``ValidationError`` for a step that makes no sense from the status that is stored by now.
-        """
+        """Return the values; raises a ``ValidationError`` for a step that the status doesn't allow."""
         values = super().clean()
         if self.pressed and self.pressed not in self.transitions:
             raise ValidationError(self.pressed.refusal(self.status))

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.hashers import make_password
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Field, JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
+from django.db.models import JSONField, ManyToManyField, Model, QuerySet, TextField, prefetch_related_objects
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.text import capfirst, get_text_list
@@ -17,7 +17,7 @@ from django.utils.text import capfirst, get_text_list
 from ctj_api.models import Opportunity, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
-from .display import week_text
+from .display import name_of, week_text
 
 type Names = Mapping[Any, str]
 
@@ -64,8 +64,7 @@ def change_of(model: type[Model], field_name: str, old: Any, new: Any) -> str:
 
 def log_addition(user: Requester, *instances: Model) -> None:
     """Log that ``user`` has added ``instances``, which are of one model."""
-    if instances:
-        _log(user, instances, ADDITION, [{"added": {}}])
+    log_entries(user, instances, ADDITION, [{"added": {}}])
 
 
 def log_change(user: Requester, instance: Model, before: dict[str, Any], names: Names = NO_NAMES) -> None:
@@ -75,13 +74,22 @@ def log_change(user: Requester, instance: Model, before: dict[str, Any], names: 
 
 def log_changes(user: Requester, instances: Collection[Model], texts: Sequence[str]) -> None:
     """Log that ``user`` has made the same changes to all ``instances``, which are of one model."""
-    if instances and texts:
-        _log(user, instances, CHANGE, _message(texts))
+    if texts:
+        log_entries(user, instances, CHANGE, _message(texts))
 
 
 def log_deletion(user: Requester, instance: Model) -> None:
     """Log that ``user`` is about to delete ``instance``."""
-    _log(user, [instance], DELETION)
+    log_entries(user, [instance], DELETION)
+
+
+def log_entries(user: Requester, instances: Collection[Model], flag: int, message: str | list[Any] = "") -> None:
+    """Log the same about each of ``instances``, after loading the rows that their names are made of."""
+    rows = list(instances)
+    if rows:
+        prefetch_related_objects(rows, *NAMED_BY.get(rows[0]._meta.model, ()))
+        author: Any = user.pk
+        LogEntry.objects.log_actions(author, rows, flag, message)
 
 
 def unattended_account(email: str) -> UserProfile:
@@ -104,7 +112,7 @@ def differences(form: Any, reader: Requester) -> list[dict[str, Any]]:
             entry = next((entry for entry in entries if _is_about(entry, field)), None)
             shown = form.fields.get("skill_levels" if _is_matrix(field) else field.name)
             label = (shown and shown.label) or capfirst(_label(field))
-            value, who = _stored_text(field, form.before[field.name]), _author(entry, field, reader)
+            value, who = _text(field, form.before[field.name]), _author(entry, field, reader)
             told.append({"label": label, "value": value, "who": who, "when": entry and entry.action_time})
     return told
 
@@ -156,14 +164,6 @@ def _message(texts: Sequence[str]) -> list[dict[str, dict[str, list[str]]]]:
     return [{"changed": {"fields": list(texts)}}] if texts else []
 
 
-def _log(user: Requester, instances: Collection[Model], flag: int, message: Sequence[Any] = ()) -> None:
-    """Write an entry for each of ``instances``, after loading the rows that their names are made of."""
-    rows = list(instances)
-    prefetch_related_objects(rows, *NAMED_BY.get(rows[0]._meta.model, ()))
-    author: Any = user.pk
-    LogEntry.objects.log_actions(author, rows, flag, list(message) or "")
-
-
 @cache
 def _fields(model: type[Model]) -> list[Any]:
     fields = (*model._meta.fields, *model._meta.many_to_many)
@@ -195,19 +195,20 @@ def _change(field: Any, old: Any, new: Any, known: Names = NO_NAMES) -> str:
     label = _label(field)
     if _is_private(field) or isinstance(field, TextField | JSONField):
         return label
-    was, becomes = _texts(field, known, old, new)
+    was, becomes = (_text(field, value, known) for value in (old, new))
     return label if was == becomes else f"{label} from {was} to {becomes}"
 
 
-def _texts(field: Any, known: Names, *values: Any) -> list[str]:
-    if field.related_model:
-        sets = [value if isinstance(value, frozenset) else {value} - {None} for value in values]
-        names = {**known, **field.related_model._default_manager.in_bulk(set().union(*sets) - known.keys())}
-        return [get_text_list(sorted(str(names[pk]) for pk in pks if pk in names), "and") or NOTHING for pks in sets]
-    return [_text(field, value) for value in values]
-
-
-def _text(field: Field[Any, Any], value: Any) -> str:
+def _text(field: Any, value: Any, known: Names = NO_NAMES) -> str:
+    if isinstance(field, JSONField):
+        return week_text(value)
+    if _is_matrix(field):
+        names = Skill.objects.names_of(value)
+        value = sorted(f"{names[skill]} {value[skill]}" for skill in names)
+    elif field.related_model:
+        pks = value if isinstance(value, frozenset) else {value} - {None}
+        rows = {**known, **field.related_model._default_manager.in_bulk(pks - known.keys())}
+        value = sorted(str(rows[pk]) for pk in pks if pk in rows)
     if isinstance(value, list):
         return get_text_list(value, "and") or NOTHING
     choices = dict(field.flatchoices)
@@ -230,15 +231,6 @@ def _level_changes(old: dict[str, int], new: dict[str, int], known: Names) -> li
     ]
 
 
-def _stored_text(field: Any, value: Any) -> str:
-    if _is_matrix(field):
-        names = Skill.objects.names_of(value)
-        return get_text_list(sorted(f"{names[skill]} {value[skill]}" for skill in names), "and") or NOTHING
-    if isinstance(field, JSONField):
-        return week_text(value)
-    return _texts(field, NO_NAMES, value)[0]
-
-
 def _entries(instance: Model) -> QuerySet[LogEntry]:
     kind = ContentType.objects.get_for_model(instance)
     return LogEntry.objects.filter(content_type=kind, object_id=instance.pk)
@@ -255,4 +247,4 @@ def _author(entry: LogEntry | None, field: Any, reader: Requester) -> str:
     """Return who has changed a field; what volunteers say of themselves is not logged, nor is what SQL does."""
     if entry is None:
         return "the volunteer" if _is_private(field) and field.name != "email" else "somebody"
-    return "you, on another page" if entry.user_id == reader.pk else str(entry.user.get_full_name() or entry.user)
+    return "you, on another page" if entry.user_id == reader.pk else name_of(entry.user)

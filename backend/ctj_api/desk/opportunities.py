@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.timesince import timesince
@@ -22,27 +22,29 @@ from django.views.decorators.http import require_safe
 from ctj_api.enums import Status
 from ctj_api.matching import Coverage
 from ctj_api.models import Opportunity, Project, UserProfile
-from ctj_api.querysets import OpportunityQuerySet, TextQuery, UserProfileQuerySet, is_administrator
+from ctj_api.querysets import (
+    RESTORABLE_FOR,
+    OpportunityQuerySet,
+    TextQuery,
+    UserProfileQuerySet,
+    is_administrator,
+)
 from ctj_api.ranking.live_index import count_volunteers
 from ctj_api.validators import is_uuid
 
-from .candidates import CandidatePages
-from .deleted import keep_deleted, tell_where_deleted
-from .departure import give_listings
-from .display import NaturalOrder, skill_chips, status_word, week_text
+from .candidates import CandidatePages, coverage_text, who_fits
+from .deleted import keep_deleted
+from .display import NaturalOrder, name_of, skill_chips, status_word, week_text
 from .first_page import AttentionFilter
-from .forms import NewAuthorForm, SkillLevelsFormField
+from .forms import SkillLevelsFormField
 from .history import change_of, log_changes
 from .opportunity_form import OpportunityFormPages, preview
 from .reference import CommunityFilter
 from .site import manages_listings
 from .transitions import PUBLISH, TRANSITIONS, Transition
-from .who_fits import coverage_text, who_fits
 from .widgets import SkillIndex
 
 CURRENT = (Status.DRAFT, Status.OPEN, Status.ON_HOLD)
-MAX_COLLEAGUES = 100
-MAX_CHIPS = 3
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -55,8 +57,8 @@ class OwnerFilter(admin.SimpleListFilter):
         """Return oneself, and colleagues who own a listing, by name; the search finds more of them."""
         by_name = _owners().order_by(Lower("first_name"), Lower("last_name"), "email")
         reader: Any = request.user.pk
-        colleagues = by_name.exclude(pk=reader)[:MAX_COLLEAGUES]
-        return [("me", "Me"), *((str(owner.pk), _name(owner)) for owner in colleagues)]
+        colleagues = by_name.exclude(pk=reader)[:100]
+        return [("me", "Me"), *((str(owner.pk), name_of(owner)) for owner in colleagues)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings of the chosen owner, or all; raises a ``ValueError`` for what is no id."""
@@ -106,11 +108,13 @@ def action_of(transition: Transition) -> Callable[..., None]:
 
 
 class OpportunityAdmin(CandidatePages, OpportunityFormPages):
-    """The listings: one's own first, to be changed, and those of all others, to be read.
+    """All listings, one's own first; the rights are those of the API, but administrators may change any."""
 
-    Who may do what is what the API says, by the same querysets; administrators may change any listing.
-    """
-
+    pages: ClassVar = {
+        "give": "<path:object_id>/give/",
+        "candidates": "<uuid:pk>/candidates/",
+        "volunteer_count": "volunteer-count/",
+    }
     list_display = (
         "role",
         "project",
@@ -170,11 +174,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         page.result_list = rows
         return page
 
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, and what the skill picker asks."""
-        count = self.admin_site.admin_view(require_safe(self.volunteer_count_view))
-        return [path("volunteer-count/", count, name="ctj_api_opportunity_volunteer_count"), *super().get_urls()]
-
+    @method_decorator(require_safe)
     def volunteer_count_view(self, request: HttpRequest) -> HttpResponse:
         """Return in words how many volunteers there are for the rows of the skill picker, and what a role requires."""
         if not self.has_view_permission(request):
@@ -196,8 +196,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         rows = Opportunity.objects.with_details().select_related("role__community_of_practice")
         listing = rows.filter(pk=shown.pk).first() if shown else None
         if listing is not None:
-            reader: Any = request.user
-            context |= {"who_fits": who_fits(listing, reader), "preview": preview(listing)}
+            context |= {"who_fits": who_fits(listing, request.user), "preview": preview(listing)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
@@ -206,17 +205,14 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
             pks = list(_editable(request).filter(pk__in=pks).values_list("pk", flat=True))
         super().lock(request, pks)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> None:
-        """Delete the chosen listings, and say where they can be restored."""
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Log that these listings are about to be deleted, keep them, and say where they can be restored."""
+        logged = super().log_deletions(request, queryset)
         keep_deleted(request.user, queryset)
-        super().delete_queryset(request, queryset)
-        tell_where_deleted(request)
-
-    def delete_model(self, request: HttpRequest, obj: Opportunity) -> None:
-        """Delete the listing, and say where it can be restored."""
-        keep_deleted(request.user, [obj])
-        super().delete_model(request, obj)
-        tell_where_deleted(request)
+        url = reverse("admin:ctj_api_deletedopportunity_changelist")
+        text = 'For {} days it can be restored: see <a href="{}">deleted opportunities</a>.'
+        messages.info(request, format_html(text, RESTORABLE_FOR.days, url))
+        return logged
 
     def take(self, step: Transition, request: HttpRequest, chosen: QuerySet[Opportunity]) -> None:
         """Take a step with those of ``chosen`` that allow it, and say what became of the others."""
@@ -231,25 +227,16 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
             log_changes(request.user, [listing for listing in moving if listing.status == source], [told])
         moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in moving])
         moved.update(status=step.target, updated_at=timezone.now())
-        _tell(request, step, len(moving), len(own) - len(suitable), foreign)
-        if without_skills := len(suitable) - len(moving):
-            told = f"{_listings(without_skills)} not published: nobody is matched with what requires no skills."
-            messages.warning(request, f"{told} Open it to publish it all the same.")
-
-    def has_give_permission(self, request: HttpRequest) -> bool:
-        """Let administrators give several listings away at once; project managers give theirs one by one."""
-        return is_administrator(request.user)
-
-    @admin.action(description="Give to another project manager", permissions=["give"])
-    def give(self, request: HttpRequest, chosen: QuerySet[Opportunity]) -> HttpResponse | None:
-        """Ask who looks after the chosen listings from now on, or give them."""
-        form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
-        if form.is_valid():
-            owner = form.cleaned_data["new_author"]
-            given = give_listings(request.user, Opportunity.objects.filter(pk__in=chosen), owner)
-            messages.success(request, f"{_name(owner)} has {given} more to look after.")
-            return None
-        return self.give_page(request, chosen=chosen, form=form, checkbox_name=ACTION_CHECKBOX_NAME)
+        allowed = " or ".join(source.label.lower() for source in step.sources)
+        no_skills = "nobody is matched with what requires no skills. Open it to publish it all the same."
+        for number, level, told in (
+            (len(moving), messages.SUCCESS, f"{step.done}."),
+            (len(own) - len(suitable), messages.WARNING, f"not {step.done}: only what is {allowed} can be."),
+            (foreign, messages.ERROR, f"not {step.done}: only who has posted a listing can change it."),
+            (len(suitable) - len(moving), messages.WARNING, f"not published: {no_skills}"),
+        ):
+            if number:
+                self.message_user(request, f"{number} listing{' was' if number == 1 else 's were'} {told}", level)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Search as the API does, and in the names and addresses of owners."""
@@ -261,14 +248,12 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
     @admin.display(description="status", ordering="status")
     def status_label(self, listing: Opportunity) -> str:
         """Return the status as a coloured word."""
-        return status_word(listing.status, listing.get_status_display())
+        return status_word(listing.status)
 
-    @admin.display(description="required skills")
     def required_skills(self, listing: Any) -> str:
         """Return the skills with their levels as chips."""
-        return skill_chips(listing.rated_skills, at_most=MAX_CHIPS)
+        return skill_chips(listing.rated_skills, at_most=3)
 
-    @admin.display(description="volunteers")
     def volunteers(self, listing: Any) -> str:
         """Return how many volunteers the listing goes with, and how many meet all, or why there are none."""
         count: Coverage | None = listing.volunteer_count
@@ -278,12 +263,12 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         html = '<a href="{}">{} <small>{} meet{} all</small></a>'
         return format_html(html, url, count.overlapping, count.complete, "s" if count.complete == 1 else "")
 
-    @admin.display(description="owner", ordering=Lower("created_by__first_name"))
+    @admin.display(ordering=Lower("created_by__first_name"))
     def owner(self, listing: Any) -> str:
         """Return who looks after the listing."""
-        return "you" if listing.is_own else _name(listing.created_by)
+        return "you" if listing.is_own else name_of(listing.created_by)
 
-    @admin.display(description="age", ordering="-created_at")
+    @admin.display(ordering="-created_at")
     def age(self, listing: Opportunity) -> str:
         """Return for how long it has been there, and since when."""
         since, day = listing.created_at, date_format(timezone.localtime(listing.created_at))
@@ -314,27 +299,8 @@ def _editable(request: HttpRequest) -> OpportunityQuerySet:
 
 
 def _unless_administrator(request: HttpRequest, rows: OpportunityQuerySet) -> OpportunityQuerySet:
-    """Return ``rows``, which a rule of the API allows, or for an administrator all."""
     return Opportunity.objects.all() if is_administrator(request.user) else rows
-
-
-def _tell(request: HttpRequest, step: Transition, moved: int, unsuitable: int, foreign: int) -> None:
-    if moved:
-        messages.success(request, f"{_listings(moved)} {step.done}.")
-    if unsuitable:
-        allowed = " or ".join(source.label.lower() for source in step.sources)
-        messages.warning(request, f"{_listings(unsuitable)} not {step.done}: only what is {allowed} can be.")
-    if foreign:
-        messages.error(request, f"{_listings(foreign)} not {step.done}: only who has posted a listing can change it.")
 
 
 def _owners() -> UserProfileQuerySet:
     return UserProfile.objects.filter(Exists(Opportunity.objects.filter(created_by=OuterRef("pk"))))
-
-
-def _name(user: UserProfile | None) -> str:
-    return str(user.get_full_name() or user) if user else "somebody who has left"
-
-
-def _listings(number: int) -> str:
-    return "1 listing was" if number == 1 else f"{number} listings were"

@@ -8,12 +8,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import escape, format_html
 
 from ctj_api.enums import SkillLevel
 from ctj_api.models import Opportunity, SkillMatrix
+from ctj_api.querysets import OpportunityQuerySet, is_administrator
 from ctj_api.serializers import OpportunityReadSerializer
 
 from .departure import give_listings
@@ -25,7 +25,6 @@ from .transitions import PUBLISH
 DUPLICATED = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
 CONDITIONS = ("min_experience_required", "min_hours_required", "work_environment")
 NOBODY = "nobody, who posted it has left"
-LIST = "admin:ctj_api_opportunity_changelist"
 
 
 class OpportunityFormPages(DeskAdmin[Opportunity]):
@@ -57,12 +56,10 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         return {**model_to_dict(original, DUPLICATED), "skill_levels": levels, "weekly_meetings": meetings}
 
     def save_model(self, request: HttpRequest, obj: Opportunity, form: Any, change: bool) -> None:
-        """Save the listing with its skill matrix and the pressed step, and stamp a new one with who posts it.
-
-        One that is changed was locked with its form, so before its matrix: the order of the API.
-        """
+        """Save the listing with its matrix and the pressed step, and stamp a new one with who posts it."""
         if change and not form.has_changed() and not form.pressed:
             return
+        # A stored one was locked with its form, so before its matrix: the order of the API.
         matrix = obj.skills_required_matrix if change else None
         obj.skills_required_matrix = SkillMatrix.objects.store(form.cleaned_data["skill_levels"], into=matrix)
         obj.meeting_times = form.cleaned_data["weekly_meetings"]
@@ -90,29 +87,28 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
         filters: dict[str, Any] = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
         return redirect(f"{add_preserved_filters(filters, url)}#who-fits")
 
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with the one that gives a listing away."""
-        give = self.admin_site.admin_view(self.give_view)
-        return [path("<path:object_id>/give/", give, name="ctj_api_opportunity_give"), *super().get_urls()]
-
     @answered
     def give_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for the address of the project manager who gets the listing, or give it to them."""
+        """Ask who looks after the listing from now on, or give it to them."""
         listing = self._stored(request, object_id)
         if not self.has_change_permission(request, listing):
             raise PermissionDenied
-        form = NewAuthorForm(request.POST if request.method == "POST" else None)
-        if not form.is_valid():
-            return self.give_page(request, chosen=[listing], form=form)
-        new_author = form.cleaned_data["new_author"]
-        give_listings(request.user, Opportunity.objects.filter(pk=listing.pk), new_author)
-        messages.success(request, f"“{listing}” belongs to {new_author} now.")
-        return redirect(LIST)
+        question = self.give(request, Opportunity.objects.filter(pk=listing.pk))
+        return question or redirect("admin:ctj_api_opportunity_changelist")
 
-    def give_page(self, request: HttpRequest, **context: Any) -> HttpResponse:
-        """Return the page that asks who gets listings."""
-        context |= {**self.admin_site.each_context(request), "title": "Give to another project manager"}
-        return TemplateResponse(request, "admin/ctj_api/opportunity/give.html", context)
+    @admin.action(description="Give to another project manager", permissions=["give"])
+    def give(self, request: HttpRequest, chosen: OpportunityQuerySet) -> HttpResponse | None:
+        """Ask who looks after the chosen listings from now on, or give them."""
+        form = NewAuthorForm(request.POST if "new_author" in request.POST else None)
+        if form.is_valid():
+            give_listings(request, Opportunity.objects.filter(pk__in=chosen), form.cleaned_data["new_author"])
+            return None
+        context = {"title": "Give to another project manager", "chosen": chosen, "form": form}
+        return self.show(request, "give", context)
+
+    def has_give_permission(self, request: HttpRequest) -> bool:
+        """Let administrators give several listings away at once; project managers give theirs one by one."""
+        return is_administrator(request.user)
 
     def _stored(self, request: HttpRequest, object_id: str) -> Opportunity:
         listing = self.get_object(request, object_id)

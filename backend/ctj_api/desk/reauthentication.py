@@ -6,22 +6,18 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
 from ctj_api.accounts.sessions import ENTERED_AT
 
 from . import cognito_sign_in
+from .display import show
 
 MAX_AGE_SECONDS = 15 * 60
 OWN_FIELDS = {"csrfmiddlewaretoken", "password"}
 
 
 def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse | None:
-    """Return the page that asks for the password, or nothing where it was entered in the last 15 minutes.
-
-    The page sends the posted form along with the password, so that nothing has to be typed again. Who has come by the
-    pool signs in there again instead, in another tab.
-    """
+    """Return the page that asks for the password and sends the form again, or nothing within 15 minutes."""
     is_recent = time.time() - request.session.get(ENTERED_AT, 0) < MAX_AGE_SECONDS
     if is_recent or request.method != "POST" or not pages.has_change_permission(request):
         return None
@@ -33,5 +29,5 @@ def ask_password(pages: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResp
         return None
     fields = [(name, values) for name, values in request.POST.lists() if name not in OWN_FIELDS]
     title = "Your sign-in again" if by_pool else "Your password again"
-    context = {**admin.site.each_context(request), "title": title, "form": form, "fields": fields, "by_pool": by_pool}
-    return TemplateResponse(request, "admin/reauthentication.html", context)
+    context = {"title": title, "form": form, "fields": fields, "by_pool": by_pool}
+    return show(request, "reauthentication", context)

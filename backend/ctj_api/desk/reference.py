@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import CHANGE
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.db.models.functions import Lower
@@ -18,6 +18,7 @@ from ctj_api.validators import lower_name
 
 from .display import community_of, week_text
 from .forms import VersionedForm
+from .history import log_entries
 from .site import DeskAdmin
 
 
@@ -96,8 +97,7 @@ class CatalogAdmin[M: CatalogModel](DeskAdmin[M]):
         """Let the chosen rows be listed and picked again."""
         rows = list(chosen.retired())
         chosen.update(retired_at=None, updated_at=timezone.now())
-        author: Any = request.user.pk
-        LogEntry.objects.log_actions(author, rows, CHANGE, "Brought back.")
+        log_entries(request.user, rows, CHANGE, "Brought back.")
         messages.success(request, f"Brought back: {', '.join(sorted(map(str, rows)))}.")
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from http import HTTPStatus
 from math import ceil
@@ -41,7 +41,7 @@ from ctj_api.models import UserProfile
 from ctj_api.querysets import Requester, is_administrator, is_project_manager
 
 from . import cognito_sign_in
-from .display import NaturalOrder
+from .display import NaturalOrder, show
 from .first_page import overview
 from .forms import MultilineField, VersionedForm
 from .history import HistoryAdmin
@@ -51,7 +51,6 @@ OVERTAKEN = "This was not done: somebody else changed the same thing at the same
 UNUSABLE_FILTER = "The list can't be narrowed as this address asks, so all of it is shown."
 UNUSABLE = (IncorrectLookupParameters, DisallowedModelAdminLookup, DataError, OverflowError, ValueError)
 LINKED_LOOKUPS = {"exact", "isnull", "year", "month", "day"}
-MADE_AT = "made_at"
 # The columns with names that lists are ordered by, and where the name stands.
 NAMES = {"name": "name", "title": "title", "role": "role__title", "project": "project__name"}
 MAX_QUERY = 4_000
@@ -152,7 +151,7 @@ class CivicTechJobsAdminSite(admin.AdminSite):
         return [
             path("cognito/", cognito_sign_in.begin, name="cognito"),
             path("cognito/callback/", self.cognito_callback, name="cognito_callback"),
-            path("supply-and-demand/", self.admin_view(self.supply_and_demand), name="supply_and_demand"),
+            path("supply-and-demand/", self.admin_view(supply_and_demand), name="supply_and_demand"),
             *super().get_urls(),
         ]
 
@@ -163,9 +162,8 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             return self._unless_too_many(request, lambda: HttpResponseRedirect(finish(request, may_enter)))
         except cognito_sign_in.SignInError as refusal:
             logger.warning("A sign-in by Cognito failed: %s", str(refusal))
-        sign_out_url = cognito_sign_in.sign_out_url(request)
-        context = {**self.each_context(request), "title": "You are not signed in", "sign_out_url": sign_out_url}
-        return TemplateResponse(request, "admin/cognito_refused.html", context, status=HTTPStatus.FORBIDDEN)
+        context = {"title": "You are not signed in", "sign_out_url": cognito_sign_in.sign_out_url(request)}
+        return show(request, "cognito_refused", context, status=HTTPStatus.FORBIDDEN)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Sign out here and, who has signed in by the pool, there as well."""
@@ -195,24 +193,16 @@ class CivicTechJobsAdminSite(admin.AdminSite):
             require_write(request)
             return view()
         except TooManyAttempts as error:
-            minutes = ceil(error.seconds / 60)
-            context = {**self.each_context(request), "title": "Too many attempts", "minutes": minutes}
+            context = {"title": "Too many attempts", "minutes": ceil(error.seconds / 60)}
             headers = {"Retry-After": str(error.seconds)}
-            status = HTTPStatus.TOO_MANY_REQUESTS
-            return TemplateResponse(request, "admin/too_many_attempts.html", context, status=status, headers=headers)
+            return show(request, "too_many_attempts", context, status=HTTPStatus.TOO_MANY_REQUESTS, headers=headers)
 
-    def index(  # type: ignore[override]
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Return the overview, which counts for a project manager what wants to be looked at."""
         context = dict(extra_context or {})
         if is_project_manager(request.user):
             context |= {"title": "Your desk", "overview": overview(request.user)}
         return super().index(request, context)
-
-    def supply_and_demand(self, request: HttpRequest) -> HttpResponse:
-        """Return the page about supply and demand of skills."""
-        return supply_and_demand(request, self.each_context(request))
 
 
 def _read(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
@@ -228,10 +218,7 @@ def _rendered[R: HttpResponseBase](response: R) -> R | HttpResponse:
 
 
 def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
-    """Run a page of a model in one transaction, and tell in a message what can't be done for a reason of the user's.
-
-    A ``ValidationError`` is told in its own words, a conflict with another user in ours; all else is a defect.
-    """
+    """Run a page of a model in one transaction, and tell in a message what can't be done, unless by a defect."""
 
     @wraps(view)
     def answer(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -273,11 +260,25 @@ class DeskList(ChangeList):
 class DeskAdmin[M: Model](HistoryAdmin[M]):
     """The pages of a model: project managers see all of them, other staff by Django's permissions."""
 
+    # The pages besides Django's: the name, whose view is ``<name>_view``, and the route of each.
+    pages: ClassVar[dict[str, str]] = {}
     formfield_overrides: ClassVar = {TextField: {"form_class": MultilineField}}
     form: Any = VersionedForm
     changelist_view = answered(admin.ModelAdmin.changelist_view)
     changeform_view = answered(admin.ModelAdmin.changeform_view)
     delete_view = answered(admin.ModelAdmin.delete_view)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return Django's pages, and before them those that only this model has."""
+        views = {name: self.admin_site.admin_view(getattr(self, f"{name}_view")) for name in self.pages}
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [path(route, views[name], name=f"{prefix}_{name}") for name, route in self.pages.items()]
+        return [*own, *super().get_urls()]
+
+    def show(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
+        """Return the page of a template of this model's."""
+        template = f"{self.opts.app_label}/{self.opts.model_name}/{name}"
+        return show(request, template, {"opts": self.opts, **context})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return how the rows of the list are chosen and put in order."""
@@ -303,17 +304,14 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         name, _, kind = lookup.rpartition("__")
         return lookup in names or (kind in LINKED_LOOKUPS and name.removesuffix("__id") in names)
 
-    def delete_model(self, request: HttpRequest, obj: M) -> None:
-        """Delete the row; raises a ``ValidationError`` where it was changed after the page that asked was made."""
-        if not _unchanged(request, [obj]):
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Log deletions; raises a ``ValidationError`` where all was changed after the page that asked was made."""
+        if not _unchanged(request, queryset):
             raise ValidationError("Look at it before you delete it.")
-        super().delete_model(request, obj)
+        return super().log_deletions(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
-        """Return what an action answers for the rows that nobody has changed since the list was made.
-
-        Raises a ``ValidationError`` for too many rows at once.
-        """
+        """Return what an action answers for unchanged rows; raises a ``ValidationError`` for too many."""
         takes_all = request.POST.get("select_across", "0") not in {"0", ""}
         if takes_all and queryset.count() > MAX_CHOSEN:
             raise ValidationError(f"Choose at most {MAX_CHOSEN:,} rows at once.")
@@ -330,10 +328,7 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return super().response_action(request, self.get_queryset(request).filter(pk__in=unchanged))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Return the page of the list; raises a ``ValidationError`` where a filter of the address is unusable.
-
-        Only an address with parameters can be at fault: the list without any has no input.
-        """
+        """Return the page of the list; raises a ``ValidationError`` for a filter that is unusable."""
         longest = max(map(len, request.GET.values()), default=0)
         if longest > MAX_SEARCH or len(request.META["QUERY_STRING"]) > MAX_QUERY:
             raise ValidationError(UNUSABLE_FILTER)
@@ -351,12 +346,9 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
         return page
 
 
-def _unchanged(request: HttpRequest, rows: list[Any]) -> list[Any]:
-    """Return the ids of those rows that are as the list of the action showed them, and name the others.
-
-    A list that doesn't say when it was made is taken as of now; raises a ``ValidationError`` for what is no time.
-    """
-    made_at = FloatField(required=False).clean(request.POST.get(MADE_AT))
+def _unchanged(request: HttpRequest, rows: Iterable[Any]) -> list[Any]:
+    """Return the ids of the rows that are as the page showed them, if it says when it was made."""
+    made_at = FloatField(required=False).clean(request.POST.get("made_at"))
     changed = [row for row in rows if made_at is not None and row.updated_at.timestamp() > made_at]
     if changed:
         names = ", ".join(sorted(map(str, changed)))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.http import HttpResponse
 
 from ctj_api.enums import PracticeArea
 from ctj_api.exceptions import MAX_MESSAGES
@@ -17,7 +16,7 @@ from ctj_api.models import CommunityOfPractice, Skill
 from ctj_api.querysets import Requester, by_any_name
 from ctj_api.validators import MAX_NAME, clean_aliases, lower_name, normal_lines, normal_name, quote
 
-from .csv_file import csv_response, unescaped
+from .csv_file import unescaped
 from .history import changes, log_addition, log_changes, snapshot
 
 type NumberedRow = tuple[int, dict[str, str]]
@@ -42,11 +41,6 @@ ABOUT_FILES = {
 }
 
 _DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
-
-
-def skills_file(skills: Iterable[Skill]) -> HttpResponse:
-    """Return ``skills`` as a CSV file."""
-    return csv_response("skills", COLUMNS, (_cells_of(skill).values() for skill in skills))
 
 
 def decode_file(data: bytes) -> str:
@@ -127,10 +121,7 @@ class ImportedRow(NamedTuple):
 
 
 class SkillImport:
-    """What a file would do to the catalog: a skill is known by its name in any case, and what isn't named stays.
-
-    The catalog is locked for the transaction, so that what was checked still holds when it is saved.
-    """
+    """What a file would do to the catalog, which is locked so that what was checked holds when saved."""
 
     def __init__(self, rows: list[NumberedRow]) -> None:
         communities = CommunityOfPractice.objects.select_for_update(no_key=True).order_by("pk")
@@ -167,7 +158,7 @@ class SkillImport:
 
     def _row(self, number: int, cells: dict[str, str]) -> ImportedRow:
         stored = self._skills.get(lower_name(cells["name"]))
-        before = _cells_of(stored) if stored else dict.fromkeys(COLUMNS, "")
+        before = cells_of(stored) if stored else dict.fromkeys(COLUMNS, "")
         after = before | cells
         name, communities = after["name"], self._keys(after["communities_of_practice"])
         after["communities_of_practice"] = communities
@@ -225,7 +216,8 @@ def _write(rows: list[ImportedRow], communities: Mapping[str, CommunityOfPractic
     )
 
 
-def _cells_of(skill: Skill) -> dict[str, str]:
+def cells_of(skill: Skill) -> dict[str, str]:
+    """Return the cells of a stored skill by their columns."""
     areas = SEPARATOR.join(community.practice_area for community in skill.communities_of_practice.all())
     cells = (skill.name, skill.description, areas, "\n".join(skill.aliases))
     return dict(zip(COLUMNS, cells, strict=True))
@@ -259,7 +251,6 @@ def _is_filled(row: list[str]) -> bool:
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """Return the place of each named column; raises a ``ValidationError`` for the first that is wrong."""
     names = [cell.strip().lower() for cell in header]
     columns = ", ".join(COLUMNS)
     for name in filter(None, names):
@@ -275,7 +266,6 @@ def _columns(header: list[str]) -> dict[str, int]:
 
 
 def _by_column(places: Mapping[str, int], row: list[str]) -> dict[str, str]:
-    """Return the cells of the columns; those that a short row lacks are empty."""
     cells = {name: unescaped(row[place]) if place < len(row) else "" for name, place in places.items()}
     cells["name"] = normal_name(cells["name"])
     if "description" in cells:

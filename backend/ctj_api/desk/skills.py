@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import ManyToManyField, QuerySet
@@ -12,25 +11,22 @@ from django.forms import CheckboxSelectMultiple, Textarea
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.template.loader import render_to_string
 from django.utils.text import Truncator
 
 from ctj_api.catalog.merging import merge_skills
 from ctj_api.models import Skill
-from ctj_api.querysets import Usage
 
+from .csv_file import csv_response
 from .display import community_names
 from .forms import SkillFileForm, digest_of
 from .reauthentication import ask_password
 from .reference import CatalogAdmin, StateFilter
 from .site import DeskAdmin, answered
-from .skill_csv import ABOUT_FILES, SkillImport, sign, skills_file, spellings_of, unsign, warnings_of
+from .skill_csv import ABOUT_FILES, COLUMNS, SkillImport, cells_of, sign, spellings_of, unsign, warnings_of
 
-LIST = "admin:ctj_api_skill_changelist"
 MERGE = "merge_selected"
 FEWEST_TO_MERGE = 2
-MAX_SHOWN_DESCRIPTION = 80
 ALIASES_HELP = "By which people find it as well, such as k8s for Kubernetes: one name a line."
 
 
@@ -45,6 +41,7 @@ class LinesInput(Textarea):
 class SkillAdmin(CatalogAdmin[Skill]):
     """The skill catalog; a skill that is in use can't be deleted, but merged into another."""
 
+    pages: ClassVar = {"import": "import/", "export": "export/"}
     list_display = ("name", "short_description", "practice_areas", "opportunities", "volunteers")
     list_filter = ("communities_of_practice", StateFilter)
     search_fields = ("name", "description")
@@ -76,19 +73,19 @@ class SkillAdmin(CatalogAdmin[Skill]):
     @admin.display(description="description", ordering="description")
     def short_description(self, skill: Skill) -> str:
         """Return the beginning of the description."""
-        return Truncator(skill.description).chars(MAX_SHOWN_DESCRIPTION)
+        return Truncator(skill.description).chars(80)
 
     @admin.display(description="communities of practice")
     def practice_areas(self, skill: Skill) -> str:
         """Return the names of the communities."""
         return community_names(skill.communities_of_practice.all())
 
-    @admin.display(description="Opportunities", ordering="opportunity_count")
+    @admin.display(ordering="opportunity_count")
     def opportunities(self, skill: Any) -> Any:
         """Return how many opportunities require the skill."""
         return skill.opportunity_count
 
-    @admin.display(description="Volunteers", ordering="volunteer_count")
+    @admin.display(ordering="volunteer_count")
     def volunteers(self, skill: Any) -> Any:
         """Return how many volunteers rate the skill."""
         return skill.volunteer_count
@@ -100,13 +97,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         else:
             super().lock(request, pks)
 
-    def get_deleted_objects(
-        self, objs: QuerySet[Skill] | Iterable[Skill], request: HttpRequest
-    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what a deletion would take along, with the skills in use as protected."""
         skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
-        return to_delete, dict(counts), needed, [*protected, *_uses_of(skills)]
+        return to_delete, counts, needed, [*protected, *_uses_of(skills)]
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Return the page of a deletion, which offers to merge a skill in use."""
@@ -149,19 +144,11 @@ class SkillAdmin(CatalogAdmin[Skill]):
         kept = next((skill for skill in skills if str(skill.pk) == request.POST.get("kept")), None)
         if is_answer and kept is not None:
             dropped = [skill for skill in skills if skill != kept]
-            messages.success(request, _merged(kept, dropped, merge_skills(request.user, kept, dropped)))
+            context = {"kept": kept, "dropped": dropped, "usage": merge_skills(request.user, kept, dropped)}
+            messages.success(request, render_to_string("admin/ctj_api/skill/merged.html", context))
             return None
-        context = {"skills": skills, "is_missing": is_answer, "action": MERGE, "checkbox_name": ACTION_CHECKBOX_NAME}
-        return self._page(request, "merge", "Merge skills", context)
-
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with those of the file."""
-        views = {"import": self.import_view, "export": self.export_view}
-        pages = [
-            path(f"{name}/", self.admin_site.admin_view(view), name=f"ctj_api_skill_{name}")
-            for name, view in views.items()
-        ]
-        return [*pages, *super().get_urls()]
+        context = {"title": "Merge skills", "skills": skills, "is_missing": is_answer, "action": MERGE}
+        return self.show(request, "merge", context)
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Return the pages of the import, which ask for the password again before anything is written."""
@@ -172,27 +159,24 @@ class SkillAdmin(CatalogAdmin[Skill]):
 
     @answered
     def _answer_import(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a file, show what it would change, and import it once that is confirmed."""
         is_answer = "previewed" in request.POST
         is_sent = request.method == "POST" and not is_answer
         form = SkillFileForm(request.POST, request.FILES) if is_sent else SkillFileForm()
-        context = {"form": form, **ABOUT_FILES}
+        context = {"title": "Import skills", "form": form, **ABOUT_FILES}
         if is_answer or (is_sent and form.is_valid()):
             rows = unsign(request.POST["previewed"]) if is_answer else form.cleaned_data["import_file"]
             preview = SkillImport(rows)
             seen = digest_of([row.before for row in preview.rows])
             if is_answer and request.POST.get("seen", seen) == seen:
-                return self._import(request, preview)
+                preview.save(request.user)
+                new, changed, unchanged = (preview.totals[outcome] for outcome in ("new", "changed", "unchanged"))
+                told = f"Skills imported: {new} new, {changed} changed, {unchanged} as they were."
+                messages.success(request, told)
+                return redirect("admin:ctj_api_skill_changelist")
             if is_answer:
                 messages.warning(request, "The catalog was changed after this preview. Nothing was imported yet.")
             context |= {"preview": preview, "previewed": sign(rows), "seen": seen}
-        return self._page(request, "import", "Import skills", context)
-
-    def _import(self, request: HttpRequest, skills: SkillImport) -> HttpResponse:
-        skills.save(request.user)
-        new, changed, unchanged = (skills.totals[outcome] for outcome in ("new", "changed", "unchanged"))
-        messages.success(request, f"Skills imported: {new} new, {changed} changed, {unchanged} as they were.")
-        return redirect(LIST)
+        return self.show(request, "import", context)
 
     @answered
     def export_view(self, request: HttpRequest) -> HttpResponse:
@@ -201,12 +185,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
             raise PermissionDenied
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
-        return skills_file(skills[pk] for pk in ids)
-
-    def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
-        request.current_app = self.admin_site.name
-        shared = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
-        return TemplateResponse(request, f"admin/ctj_api/skill/{name}.html", shared | context)
+        return csv_response("skills", COLUMNS, (cells_of(skills[pk]).values() for pk in ids))
 
 
 def _uses_of(skills: Iterable[Skill]) -> list[str]:
@@ -217,13 +196,3 @@ def _uses_of(skills: Iterable[Skill]) -> list[str]:
         for skill in counted
         if skill.opportunity_count or skill.volunteer_count
     ]
-
-
-def _merged(kept: Skill, dropped: list[Skill], usage: Usage) -> str:
-    names = ", ".join(skill.name for skill in dropped)
-    return (
-        f"{names} {pluralize(len(dropped), 'was,were')} merged into {kept}: "
-        f"{usage.opportunities} opportunit{pluralize(usage.opportunities, 'y,ies')} and "
-        f"{usage.volunteers} volunteer{pluralize(usage.volunteers)} changed; "
-        "where both were rated, the higher level was kept."
-    )

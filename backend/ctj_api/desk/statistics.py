@@ -2,15 +2,13 @@
 
 from bisect import bisect_left
 from calendar import month_name
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
-from django.db.models import Count, DurationField, ExpressionWrapper, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Coalesce, ExtractDay, TruncMonth
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from ctj_api.enums import Status
@@ -19,6 +17,7 @@ from ctj_api.querysets import is_administrator
 from ctj_api.ranking.live_index import count_volunteers
 
 from .csv_file import csv_response
+from .display import show
 
 MOST_REQUIRED = 20
 MONTHS = 12
@@ -31,8 +30,7 @@ DEMAND = """
 """
 
 
-@dataclass(frozen=True)
-class Plot:
+class Plot(NamedTuple):
     """Bars: one for each number of each row, whose first entry is its label."""
 
     title: str
@@ -42,8 +40,7 @@ class Plot:
     @property
     def greatest(self) -> int:
         """The greatest number of all, at least 1."""
-        greatest: int = max([1, *(number for _, *numbers in self.rows for number in numbers)])
-        return greatest
+        return int(max([1, *(number for _, *numbers in self.rows for number in numbers)]))
 
 
 def required_skills() -> Plot:
@@ -74,8 +71,8 @@ def opened_and_filled() -> Plot:
 
 
 def days_until_filled() -> Plot:
-    """Return how many listings were filled within so many days of being published, where both times are known."""
-    took = ExtractDay(ExpressionWrapper(F("filled_at") - F("opened_at"), output_field=DurationField()))
+    """Return how many listings were filled within so many days, where both times are known."""
+    took = ExtractDay(F("filled_at") - F("opened_at"))
     known = Opportunity.objects.exclude(filled_at=None).exclude(opened_at=None)
     counted = known.order_by().values_list(took).annotate(Count("pk"))
     numbers = [0] * (len(UNTIL_FILLED) + 1)
@@ -87,10 +84,9 @@ def days_until_filled() -> Plot:
 
 def volunteers_by_community() -> Plot:
     """Return how many volunteers with rated skills each community has."""
-    volunteers = UserProfile.objects.volunteers().filter(community_of_practice=OuterRef("pk")).order_by()
-    number = volunteers.values("community_of_practice").values(number=Count("pk"))
-    counted = CommunityOfPractice.objects.values_list("name", Coalesce(Subquery(number), 0))
-    rows = sorted(counted, key=lambda row: -row[1])
+    volunteers = Count("members", filter=Q(members__in=UserProfile.objects.volunteers()))
+    counted = CommunityOfPractice.objects.annotate(number=volunteers).order_by("-number", "practice_area")
+    rows = list(counted.values_list("name", "number"))
     return Plot("Volunteers by community", ("Community of practice", "Volunteers"), rows)
 
 
@@ -102,14 +98,13 @@ PLOTS = {
 }
 
 
-def supply_and_demand(request: HttpRequest, shared: dict[str, Any]) -> HttpResponse:
+def supply_and_demand(request: HttpRequest) -> HttpResponse:
     """Return the page with all plots, or the table of the one that ``?csv`` names as a file."""
     if not is_administrator(request.user):
         raise PermissionDenied
     if (key := request.GET.get("csv")) is None:
         plots = {key: plot() for key, plot in PLOTS.items()}
-        context = {**shared, "title": "Supply and demand of skills", "plots": plots}
-        return TemplateResponse(request, "admin/supply_and_demand.html", context)
+        return show(request, "supply_and_demand", {"title": "Supply and demand of skills", "plots": plots})
     if key not in PLOTS:
         raise Http404
     table = PLOTS[key]()
@@ -117,6 +112,5 @@ def supply_and_demand(request: HttpRequest, shared: dict[str, Any]) -> HttpRespo
 
 
 def _by_month(rows: QuerySet[Any]) -> dict[tuple[int, int], int]:
-    """Return how many rows there are for each year and month of their time ``at``."""
     counted = rows.order_by().values_list(TruncMonth("at")).annotate(Count("pk"))
     return {(month.year, month.month): count for month, count in counted}

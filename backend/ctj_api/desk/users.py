@@ -1,7 +1,7 @@
 """The accounts in the admin: how administrators give and take rights."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -9,8 +9,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.accounts.sessions import end_sessions
@@ -22,44 +21,32 @@ from .display import community_of, week_text
 from .forms import NewAuthorForm, UserProfileForm
 from .history import change_of, log_changes
 from .reauthentication import ask_password
-from .site import DeskAdmin, answered
+from .reference import ViewOnlyAdmin
+from .site import answered
 from .transitions import HOLD
 
-LIST = "admin:ctj_api_userprofile_changelist"
 IDENTITY = ("email", "first_name", "last_name")
-QUALIFIER = ("community_of_practice", "skill_levels", "max_available_hours", "availability")
+OF_VOLUNTEER = ("community_of_practice", "max_available_hours", "availability")
+DATES = ("last_login", "created_at")
 
 
-class UserProfileAdmin(DeskAdmin[UserProfile]):
-    """The accounts, for administrators: they give and take rights, and correct a name or an address."""
+class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
+    """The accounts, for administrators, who give and take rights; people sign up themselves, and none is deleted."""
 
     form = UserProfileForm
-    list_display = (
-        "email",
-        "full_name",
-        community_of,
-        "project_manager",
-        "administrator",
-        "is_active",
-    )
+    pages: ClassVar = {"listings": "listings/"}
+    list_display = ("email", "full_name", community_of, "project_manager", "administrator", "is_active")
     list_filter = ("is_project_manager", "is_superuser", "is_active", "community_of_practice")
     list_select_related = ("community_of_practice",)
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
     actions = ("make_project_manager", "end_project_manager", "make_inactive", "unlink")
-    readonly_fields = (
-        "community_of_practice",
-        "max_available_hours",
-        "availability",
-        "linked_to",
-        "last_login",
-        "created_at",
-    )
+    readonly_fields = (*OF_VOLUNTEER, "linked_to", *DATES)
     fieldsets = (
         (None, {"fields": (IDENTITY,)}),
         ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser", "user_permissions")}),
-        ("Qualifier", {"fields": QUALIFIER}),
-        ("Dates", {"fields": (("last_login", "created_at"),)}),
+        ("Qualifier", {"fields": (OF_VOLUNTEER[0], "skill_levels", *OF_VOLUNTEER[1:])}),
+        ("Dates", {"fields": (DATES,)}),
     )
 
     def has_view_permission(self, request: HttpRequest, obj: UserProfile | None = None) -> bool:
@@ -67,12 +54,6 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         return is_administrator(request.user)
 
     has_change_permission = has_view_permission
-
-    def has_add_permission(self, request: HttpRequest, obj: UserProfile | None = None) -> bool:
-        """Let nobody add or delete: people sign up themselves, and an account is made inactive."""
-        return False
-
-    has_delete_permission = has_add_permission
 
     def has_unlink_permission(self, request: HttpRequest) -> bool:
         """Let accounts be unlinked where there is a pool."""
@@ -153,11 +134,6 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         response = super().response_change(request, obj)
         return (None if obj.is_active else _ask_about_listings([obj])) or response
 
-    def get_urls(self) -> list[URLPattern]:
-        """Return the pages, with the one that asks about listings."""
-        listings = self.admin_site.admin_view(self.listings_view)
-        return [path("listings/", listings, name="ctj_api_userprofile_listings"), *super().get_urls()]
-
     @answered
     def listings_view(self, request: HttpRequest) -> HttpResponse:
         """Ask what becomes of the open listings of inactive accounts, or put them on hold or give them away."""
@@ -169,17 +145,15 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         form.fields["new_author"].required = False  # without one they are put on hold
         if not form.is_valid():
             context = {"listings": listings.with_details(), "form": form, "title": "Open listings of who has left"}
-            context |= {**self.admin_site.each_context(request), "opts": self.opts}
-            return TemplateResponse(request, "admin/ctj_api/userprofile/listings.html", context)
+            return self.show(request, "listings", context)
         if new_author := form.cleaned_data["new_author"]:
-            given = give_listings(request.user, listings, new_author)
-            self.message_user(request, f"{new_author} has {given} more to look after.", messages.SUCCESS)
+            give_listings(request, listings, new_author)
         else:
             desk: Any = self.admin_site.get_model_admin(Opportunity)
             desk.take(HOLD, request, listings)
-        return redirect(LIST)
+        return redirect("admin:ctj_api_userprofile_changelist")
 
-    @admin.display(description="full name", ordering="first_name")
+    @admin.display(ordering="first_name")
     def full_name(self, user: UserProfile) -> str:
         """Return the name, which may be empty."""
         return user.get_full_name()
@@ -194,7 +168,6 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
         """Return whether the user may give rights; it is no fault not to."""
         return "yes" if user.is_superuser else None
 
-    @admin.display(description="linked to")
     def linked_to(self, user: UserProfile) -> str:
         """Return who this is for Cognito."""
         return f"{user.cognito_sub} of {user.cognito_pool}" if user.cognito_sub else "nobody"
@@ -206,7 +179,6 @@ class UserProfileAdmin(DeskAdmin[UserProfile]):
 
 
 def _ask_about_listings(authors: list[UserProfile]) -> HttpResponse | None:
-    """Return the way to the question what becomes of these authors' open listings, or ``None`` if there are none."""
     if not Opportunity.objects.open().filter(created_by__in=authors).exists():
         return None
     query = {"user": [str(author.pk) for author in authors]}

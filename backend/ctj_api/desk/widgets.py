@@ -124,10 +124,7 @@ class WeekEditor(RowEditor):
 
 
 class SkillPicker(RowEditor):
-    """Rows of skill and level. A skill is typed by its name, and found as the API finds it where JavaScript is on.
-
-    Without JavaScript the browser suggests names, and spare rows stand at the end.
-    """
+    """Rows of skill and level; where JavaScript is off, the browser suggests names in some spare rows."""
 
     template_name = "ctj_api/widgets/skill_picker.html"
     empty_row = SkillRow("", "")
@@ -151,8 +148,7 @@ class SkillPicker(RowEditor):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
         context = super().get_context(name, value, attrs)
-        context["widget"] |= self.row_context(value or [])
-        context["widget"]["skills"] = self.skills.offered(value or [])
-        context["widget"]["count_url"] = self.count_url
-        context["widget"]["levels"] = [(str(level), label) for level, label in SkillLevel.choices]
+        levels = [(str(level), label) for level, label in SkillLevel.choices]
+        offered = {"skills": self.skills.offered(value or []), "levels": levels, "count_url": self.count_url}
+        context["widget"] |= {**self.row_context(value or []), **offered}
         return context

@@ -93,15 +93,13 @@ class DeletedOpportunityTests(TestCase):
         self.delete(self.other)
         url = make.change_url(DeletedOpportunity.objects.get())
         staff = make.make_staff_user("view_deletedopportunity")
-        for user, expected in ((self.author, 302), (staff, 403), (make.make_regular_user(), 302)):
+        self.other.is_project_manager = False
+        self.other.save()
+        for user, expected in ((self.author, 302), (staff, 403), (make.make_regular_user(), 302), (self.other, 302)):
             with self.subTest(str(user)):
                 self.assertEqual(make.form_client(user).get(url).status_code, expected)
                 make.form_client(user).post(LIST, {"action": "restore", "_selected_action": str(self.listing.pk)})
                 self.assertFalse(Opportunity.objects.exists())
-        self.other.is_project_manager = False
-        self.other.save()
-        make.form_client(self.other).post(LIST, {"action": "restore", "_selected_action": str(self.listing.pk)})
-        self.assertFalse(Opportunity.objects.exists())
         self.assertEqual(self.restore(self.admin), [f"{self.listing} is restored."])
 
     def test_administrator_restores_without_what_is_no_more(self) -> None:

@@ -22,19 +22,16 @@ class StatusTimeTests(TestCase):
     def test_everyone_changes_a_status_and_its_time_is_kept(self) -> None:
         """Holding it back keeps the first time, publishing it anew begins again, and SQL counts as well."""
         listing = make.make_opportunity(status="draft", created_at=NOW - timedelta(days=9))
-        seen = []
-        for status in ("open", "on_hold", "open", "filled", "closed", "open", "draft"):
-            make.execute("UPDATE ctj_api_opportunity SET status = %s", status)
-            listing.refresh_from_db()
-            seen.append((status, listing.opened_at is not None, listing.filled_at is not None))
-            if status == "on_hold":
-                Opportunity.objects.update(opened_at=NOW - timedelta(days=5))
-            elif (status, len(seen)) == ("open", 3):
-                self.assertEqual(listing.opened_at, NOW - timedelta(days=5))
-        filled = [(status, is_filled) for status, _, is_filled in seen]
-        self.assertEqual([status for status, is_filled in filled if is_filled], ["filled", "closed"])
-        self.assertTrue(all(is_opened for _, is_opened, _ in seen))
-        self.assertTrue(listing.opened_at and listing.opened_at > NOW - timedelta(days=1))
+        old = NOW - timedelta(days=5)
+        renewed, filled = {0, 5}, {3, 4}
+        for step, status in enumerate(("open", "on_hold", "open", "filled", "closed", "open", "draft")):
+            with self.subTest(step=step, status=status):
+                make.execute("UPDATE ctj_api_opportunity SET status = %s", status)
+                listing.refresh_from_db()
+                self.assertEqual(listing.opened_at != old, step in renewed)
+                self.assertIsNotNone(listing.opened_at)
+                self.assertEqual(listing.filled_at is not None, step in filled)
+                Opportunity.objects.update(opened_at=old)
         stored = make.make_opportunity(status="filled", created_at=NOW - timedelta(days=9))
         stored.refresh_from_db()
         self.assertEqual((stored.opened_at, stored.filled_at), (stored.created_at, stored.created_at))

@@ -190,10 +190,8 @@ class SkillAliasTests(TestCase):
 
     def test_administrator_deleting_a_skill_in_use_is_offered_to_merge_it(self) -> None:
         """From its own page and from the list; who may not merge isn't offered it."""
-        delete, listed = (
-            reverse("admin:ctj_api_skill_delete", args=[self.skill.pk]),
-            reverse("admin:ctj_api_skill_changelist"),
-        )
+        delete = reverse("admin:ctj_api_skill_delete", args=[self.skill.pk])
+        listed = reverse("admin:ctj_api_skill_changelist")
         choice = f'<option value="{self.react.pk}">React</option>'
         self.assertContains(self.client.get(delete), choice, html=True)
         chosen = {"action": "delete_selected", "_selected_action": [str(self.skill.pk), str(self.react.pk)]}
