@@ -77,11 +77,12 @@ def normal_name(field: str, name: str) -> CheckConstraint:
     return CheckConstraint(condition=words & Q(IsComposed(field)), name=name)
 
 
-def normal_aliases(aliases: str, name: str, at_most: int) -> CheckConstraint:
-    """Return the constraint that ``aliases`` are so many names at most, in the form of ``normal_name``."""
+def normal_aliases(aliases: str, name: str, at_most: int, length: int) -> CheckConstraint:
+    """Return the constraint that ``aliases`` are so many normal names at most, of so many characters in all."""
     lines = Func(Value(""), F(aliases), function="ctj_skill_names", output_field=models.TextField())
     are_normal = models.lookups.Regex(lines, rf"^(\n{_WORD}( {_WORD})*){{0,{at_most}}}$")
-    return CheckConstraint(condition=Q(are_normal) & Q(IsComposed(lines)), name=name)
+    are_short = models.lookups.LessThanOrEqual(Length(lines), length)
+    return CheckConstraint(condition=Q(are_normal) & Q(IsComposed(lines)) & Q(are_short), name=name)
 
 
 def weekly_hours(field: str, name: str) -> CheckConstraint:

@@ -152,7 +152,9 @@ class Skill(CatalogModel):
                 violation_error_message="There is a skill of this name already.",
             ),
             rules.normal_name("name", "skill_name_normal"),
-            rules.normal_aliases("aliases", "skill_aliases_normal", validators.MAX_ALIASES),
+            rules.normal_aliases(
+                "aliases", "skill_aliases_normal", validators.MAX_ALIASES, validators.MAX_ALIASES_LENGTH
+            ),
             rules.enum("source", Source, "skill_source_enum"),
         ]
 

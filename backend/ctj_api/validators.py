@@ -20,6 +20,8 @@ MAX_HOURS = 168
 MAX_SLOT_NAME = 255
 MAX_NAME = 255
 MAX_ALIASES = 20
+# Of all of a skill together: a listing may require 250 skills, and PostgreSQL holds 1 MB of what it is found by.
+MAX_ALIASES_LENGTH = 800
 MAX_QUOTE = 60
 MAX_PASSWORD = 128
 RETIRED = "{} is retired: it stays where it is in use, but can't be added."
@@ -96,8 +98,10 @@ def clean_aliases(name: str, aliases: Iterable[str], known: Mapping[str, object]
     for alias in filter(None, map(normal_name, aliases)):
         names.setdefault(lower_name(alias), alias)
     _, *found = names.values()
-    if len(found) > MAX_ALIASES or any(len(alias) > MAX_NAME for alias in found):
-        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names of {MAX_NAME} characters.")
+    lengths = [len(alias) + 1 for alias in found]
+    if len(found) > MAX_ALIASES or max(lengths, default=0) > MAX_NAME + 1 or sum(lengths) > MAX_ALIASES_LENGTH:
+        limits = f"of {MAX_NAME} characters, and of {MAX_ALIASES_LENGTH} in all"
+        raise ValidationError(f"A skill has at most {MAX_ALIASES} other names {limits}.")
     others = {key: owner for key in names if lower_name(str(owner := known.get(key, name))) != lower_name(name)}
     if others:
         raise ValidationError([f"{quote(names[key])} is a name of {quote(owner)}." for key, owner in others.items()])

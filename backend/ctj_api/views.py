@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
+from . import serializers
 from .accounts.limits import require_from_address
 from .accounts.password_reset import change_password, locked_if_unchanged, send_reset_link
 from .catalog.source import hold_off_synchronisation
@@ -35,129 +36,112 @@ from .permissions import IsProjectManagerPermission, LocalAccountPermission, Opp
 from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking, match_of
 from .ranking.row_changes import listing_version
-from .serializers import (
-    AccountDeletionWriteSerializer,
-    ChangePasswordWriteSerializer,
-    CommunityOfPracticeReadSerializer,
-    CsrfTokenReadSerializer,
-    ForgotPasswordWriteSerializer,
-    LoginWriteSerializer,
-    OpportunityMatchReadSerializer,
-    OpportunityReadSerializer,
-    OpportunityWriteSerializer,
-    ProjectReadSerializer,
-    ResetPasswordWriteSerializer,
-    RoleReadSerializer,
-    SignupWriteSerializer,
-    SkillReadSerializer,
-    UserReadSerializer,
-    UserWriteSerializer,
-    VolunteerMatchReadSerializer,
-)
 
 SKILL_TABLES = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
 
 
-@public_read(SkillReadSerializer(many=True), *SKILL_TABLES, filters=SkillFilter)
+@public_read(serializers.SkillReadSerializer(many=True), *SKILL_TABLES, filters=SkillFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def skill_list(request: Request) -> Response:
     """Return the skill catalog, by name."""
     skills = SkillFilter.read(request, Skill.objects.current().prefetch_related("communities_of_practice")).qs
-    return Response(SkillReadSerializer(skills, many=True).data)
+    return Response(serializers.SkillReadSerializer(skills, many=True).data)
 
 
-@public_read(SkillReadSerializer, *SKILL_TABLES)
+@public_read(serializers.SkillReadSerializer, *SKILL_TABLES)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def skill_detail(request: Request, pk: UUID) -> Response:
     """Return one skill."""
-    return Response(SkillReadSerializer(get_object_or_404(Skill, pk=pk)).data)
+    return Response(serializers.SkillReadSerializer(get_object_or_404(Skill, pk=pk)).data)
 
 
-@public_read(CommunityOfPracticeReadSerializer(many=True), CommunityOfPractice)
+@public_read(serializers.CommunityOfPracticeReadSerializer(many=True), CommunityOfPractice)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def community_of_practice_list(request: Request) -> Response:
     """Return the five communities of practice, by practice area."""
-    return Response(CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True).data)
+    return Response(serializers.CommunityOfPracticeReadSerializer(CommunityOfPractice.objects.all(), many=True).data)
 
 
-@public_read(CommunityOfPracticeReadSerializer, CommunityOfPractice)
+@public_read(serializers.CommunityOfPracticeReadSerializer, CommunityOfPractice)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def community_of_practice_detail(request: Request, pk: UUID) -> Response:
     """Return one community of practice."""
-    return Response(CommunityOfPracticeReadSerializer(get_object_or_404(CommunityOfPractice, pk=pk)).data)
+    return Response(serializers.CommunityOfPracticeReadSerializer(get_object_or_404(CommunityOfPractice, pk=pk)).data)
 
 
-@public_read(RoleReadSerializer(many=True), Role, CommunityOfPractice, filters=RoleFilter)
+@public_read(serializers.RoleReadSerializer(many=True), Role, CommunityOfPractice, filters=RoleFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def role_list(request: Request) -> Response:
     """Return the roles, by title, then by id."""
     roles = RoleFilter.read(request, Role.objects.all().current()).qs
-    return Response(RoleReadSerializer(roles, many=True).data)
+    return Response(serializers.RoleReadSerializer(roles, many=True).data)
 
 
-@public_read(RoleReadSerializer, Role)
+@public_read(serializers.RoleReadSerializer, Role)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
-    return Response(RoleReadSerializer(get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)).data)
+    return Response(
+        serializers.RoleReadSerializer(get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)).data
+    )
 
 
-@public_read(ProjectReadSerializer(many=True), Project, filters=ProjectFilter)
+@public_read(serializers.ProjectReadSerializer(many=True), Project, filters=ProjectFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def project_list(request: Request) -> Response:
     """Return the projects, by name."""
     projects = ProjectFilter.read(request, Project.objects.current()).qs
-    return Response(ProjectReadSerializer(projects, many=True).data)
+    return Response(serializers.ProjectReadSerializer(projects, many=True).data)
 
 
-@public_read(ProjectReadSerializer, Project)
+@public_read(serializers.ProjectReadSerializer, Project)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def project_detail(request: Request, pk: UUID) -> Response:
     """Return one project."""
-    return Response(ProjectReadSerializer(get_object_or_404(Project, pk=pk)).data)
+    return Response(serializers.ProjectReadSerializer(get_object_or_404(Project, pk=pk)).data)
 
 
-@extend_schema(responses=CsrfTokenReadSerializer)
+@extend_schema(responses=serializers.CsrfTokenReadSerializer)
 @api_view(["GET", "HEAD"])
 @permission_classes([AllowAny])
 def auth_csrf(request: Request) -> Response:
     """Return a CSRF token and set the cookie that goes with it."""
-    return Response(CsrfTokenReadSerializer({"csrf_token": get_token(request._request)}).data)
+    return Response(serializers.CsrfTokenReadSerializer({"csrf_token": get_token(request._request)}).data)
 
 
-@extend_schema(request=SignupWriteSerializer, responses={201: UserReadSerializer})
+@extend_schema(request=serializers.SignupWriteSerializer, responses={201: serializers.UserReadSerializer})
 @api_view(["POST"])
 @permission_classes([AllowAny, LocalAccountPermission])
 def auth_signup(request: Request) -> Response:
     """Make an account and sign in to it."""
-    serializer = SignupWriteSerializer(data=request.data)
+    serializer = serializers.SignupWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
     require_from_address("SIGNUP_RATE", request._request)
     user = serializer.save()
     login(request._request, user)
-    return Response(UserReadSerializer(user).data, status=status.HTTP_201_CREATED)
+    return Response(serializers.UserReadSerializer(user).data, status=status.HTTP_201_CREATED)
 
 
-@extend_schema(request=LoginWriteSerializer, responses=UserReadSerializer)
+@extend_schema(request=serializers.LoginWriteSerializer, responses=serializers.UserReadSerializer)
 @api_view(["POST"])
 @permission_classes([AllowAny, LocalAccountPermission])
 def auth_login(request: Request) -> Response:
     """Sign in with e-mail address and password."""
-    serializer = LoginWriteSerializer(data=request.data)
+    serializer = serializers.LoginWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
     user = authenticate(request._request, **serializer.validated_data)
     if user is None:
         raise AuthenticationFailed("The e-mail address or the password is wrong.")
     login(request._request, user)
-    return Response(UserReadSerializer(user).data)
+    return Response(serializers.UserReadSerializer(user).data)
 
 
 @extend_schema(request=None, responses={204: None})
@@ -170,37 +154,37 @@ def auth_logout(request: Request) -> Response:
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@extend_schema(request=ForgotPasswordWriteSerializer, responses={204: None})
+@extend_schema(request=serializers.ForgotPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny, LocalAccountPermission])
 def auth_forgot_password(request: Request) -> Response:
     """Mail a link for a new password to the account's owner; the answer doesn't tell whether there is an account."""
     require_from_address("PASSWORD_RESET_RATE", request._request)
-    serializer = ForgotPasswordWriteSerializer(data=request.data)
+    serializer = serializers.ForgotPasswordWriteSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)
     send_reset_link(serializer.validated_data["email"])
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@extend_schema(request=ResetPasswordWriteSerializer, responses={204: None})
+@extend_schema(request=serializers.ResetPasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([AllowAny, LocalAccountPermission])
 def auth_reset_password(request: Request) -> Response:
     """Change the password by a mailed link, which ends all of the account's sessions; nobody is signed in by it."""
     require_from_address("PASSWORD_RESET_RATE", request._request)
     with transaction.atomic():
-        serializer = ResetPasswordWriteSerializer(data=request.data)
+        serializer = serializers.ResetPasswordWriteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         change_password(serializer.validated_data["owner"], serializer.validated_data["password"], request._request)
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@extend_schema(request=ChangePasswordWriteSerializer, responses={204: None})
+@extend_schema(request=serializers.ChangePasswordWriteSerializer, responses={204: None})
 @api_view(["POST"])
 @permission_classes([LocalAccountPermission, IsAuthenticated])
 def auth_change_password(request: Request) -> Response:
     """Change the signed-in user's password, which ends all of the account's other sessions."""
-    serializer = ChangePasswordWriteSerializer(data=request.data, context={"request": request})
+    serializer = serializers.ChangePasswordWriteSerializer(data=request.data, context={"request": request})
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():
         owner = locked_if_unchanged(serializer.validated_data["current_password"])
@@ -210,9 +194,11 @@ def auth_change_password(request: Request) -> Response:
 
 
 @versioned
-@extend_schema(methods=["GET"], responses=UserReadSerializer)
-@extend_schema(methods=["PUT", "PATCH"], request=UserWriteSerializer, responses=UserReadSerializer)
-@extend_schema(methods=["DELETE"], request=AccountDeletionWriteSerializer, responses={204: None})
+@extend_schema(methods=["GET"], responses=serializers.UserReadSerializer)
+@extend_schema(
+    methods=["PUT", "PATCH"], request=serializers.UserWriteSerializer, responses=serializers.UserReadSerializer
+)
+@extend_schema(methods=["DELETE"], request=serializers.AccountDeletionWriteSerializer, responses={204: None})
 @api_view(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 @permission_classes([IsAuthenticated])
 def user_me(request: Request) -> Response:
@@ -221,9 +207,9 @@ def user_me(request: Request) -> Response:
         return _delete_account(request)
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
-        return Response(UserReadSerializer(user).data)
+        return Response(serializers.UserReadSerializer(user).data)
     known: Any = request.user
-    serializer = UserWriteSerializer(known, data=request.data, partial=request.method == "PATCH")
+    serializer = serializers.UserWriteSerializer(known, data=request.data, partial=request.method == "PATCH")
     serializer.is_valid(raise_exception=True)
     with transaction.atomic():
         hold_off_synchronisation()
@@ -235,14 +221,14 @@ def user_me(request: Request) -> Response:
 
 def _delete_account(request: Request) -> Response:
     """Delete the account, and sign out."""
-    serializer = AccountDeletionWriteSerializer(data=request.data, context={"request": request})
+    serializer = serializers.AccountDeletionWriteSerializer(data=request.data, context={"request": request})
     serializer.is_valid(raise_exception=True)
     delete_account(serializer.validated_data["password"], request)
     logout(request._request)
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@described(OpportunityMatchReadSerializer(many=True), OpportunityMatchFilter)
+@described(serializers.OpportunityMatchReadSerializer(many=True), OpportunityMatchFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated])
 def user_me_matches(request: Request) -> Response:
@@ -253,13 +239,13 @@ def user_me_matches(request: Request) -> Response:
     ranking = OpportunityRanking(
         volunteer, opportunities, filters.narrowing, timezone.now(), filtered=filters.is_filtered
     )
-    response = ranking_response(request, ranking, filters.page, OpportunityMatchReadSerializer)
+    response = ranking_response(request, ranking, filters.page, serializers.OpportunityMatchReadSerializer)
     if not ranking:
         response["X-Match-Note"] = ranking.why_empty()
     return response
 
 
-@described(OpportunityMatchReadSerializer)
+@described(serializers.OpportunityMatchReadSerializer)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated])
 def user_me_match(request: Request, pk: UUID) -> Response:
@@ -267,10 +253,10 @@ def user_me_match(request: Request, pk: UUID) -> Response:
     volunteer: Any = request.user
     opportunity = get_object_or_404(Opportunity.objects.visible_to(volunteer).with_details(), pk=pk)
     match = match_of(opportunity, volunteer, timezone.now())
-    return Response(OpportunityMatchReadSerializer(match).data)
+    return Response(serializers.OpportunityMatchReadSerializer(match).data)
 
 
-@described(VolunteerMatchReadSerializer(many=True), MatchFilter)
+@described(serializers.VolunteerMatchReadSerializer(many=True), MatchFilter)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated, IsProjectManagerPermission])
 def opportunity_matches(request: Request, pk: UUID) -> Response:
@@ -279,24 +265,24 @@ def opportunity_matches(request: Request, pk: UUID) -> Response:
     filters = MatchFilter.read(request, opportunities)
     opportunity = get_object_or_404(opportunities.with_details(), pk=pk)
     ranking = VolunteerRanking(opportunity, filters.narrowing, timezone.now())
-    return ranking_response(request, ranking, filters.page, VolunteerMatchReadSerializer)
+    return ranking_response(request, ranking, filters.page, serializers.VolunteerMatchReadSerializer)
 
 
 @versioned
-@extend_schema(responses=UserReadSerializer)
+@extend_schema(responses=serializers.UserReadSerializer)
 @api_view(["GET", "HEAD"])
 @permission_classes([IsAuthenticated, UserDetailPermission])
 def user_detail(request: Request, pk: UUID) -> Response:
     """Return a user's record, to that user only."""
     user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=pk)
     request.parser_context["view"].check_object_permissions(request, user)
-    return Response(UserReadSerializer(user).data)
+    return Response(serializers.UserReadSerializer(user).data)
 
 
 @extend_schema_view(
     list=extend_schema(parameters=OpportunityListFilter.documented()),
-    create=extend_schema(responses={201: OpportunityReadSerializer}),
-    update=extend_schema(responses=OpportunityReadSerializer),
+    create=extend_schema(responses={201: serializers.OpportunityReadSerializer}),
+    update=extend_schema(responses=serializers.OpportunityReadSerializer),
 )
 @method_decorator([public_cache(listing_version), versioned], name="dispatch")
 class OpportunityViewSet(ModelViewSet[Opportunity]):
@@ -337,12 +323,16 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Return a page of the listing."""
         filters = OpportunityListFilter.read(request, self.get_queryset())
-        count, rows = filters.read_page(OpportunityReadSerializer.columns.values())
+        count, rows = filters.read_page(serializers.OpportunityReadSerializer.columns.values())
         return paged_response(request, filters.page, count, self.get_serializer(rows, many=True).data)
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""
-        return OpportunityReadSerializer if self.action in {"list", "retrieve"} else OpportunityWriteSerializer
+        return (
+            serializers.OpportunityReadSerializer
+            if self.action in {"list", "retrieve"}
+            else serializers.OpportunityWriteSerializer
+        )
 
     @transaction.atomic
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -45,6 +45,7 @@ from .transitions import PUBLISH, TRANSITIONS, Transition
 from .widgets import SkillIndex
 
 CURRENT = (Status.DRAFT, Status.OPEN, Status.ON_HOLD)
+NOBODY = ("nobody", "Somebody who has left")
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -58,11 +59,13 @@ class OwnerFilter(admin.SimpleListFilter):
         by_name = _owners().order_by(Lower("first_name"), Lower("last_name"), "email")
         reader: Any = request.user.pk
         colleagues = by_name.exclude(pk=reader)[:100]
-        return [("me", "Me"), *((str(owner.pk), name_of(owner)) for owner in colleagues)]
+        return [("me", "Me"), *((str(owner.pk), name_of(owner)) for owner in colleagues), NOBODY]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings of the chosen owner, or all; raises a ``ValueError`` for what is no id."""
         chosen = self.value()
+        if chosen == NOBODY[0]:
+            return queryset.filter(created_by=None)
         owner: Any = request.user.pk if chosen == "me" else chosen and UUID(chosen)
         return queryset.filter(created_by=owner) if owner else queryset
 
@@ -146,7 +149,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
     has_add_permission = has_delete_permission = has_view_permission
 
     def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
-        """Let project managers change what they have posted, and administrators any listing."""
+        """Let project managers change their own, and administrators any listing."""
         editable = _editable(request)
         return manages_listings(request.user) and (obj is None or editable.filter(pk=obj.pk).exists())
 
@@ -232,7 +235,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         for number, level, told in (
             (len(moving), messages.SUCCESS, f"{step.done}."),
             (len(own) - len(suitable), messages.WARNING, f"not {step.done}: only what is {allowed} can be."),
-            (foreign, messages.ERROR, f"not {step.done}: only who has posted a listing can change it."),
+            (foreign, messages.ERROR, f"not {step.done}: only its owner can change a listing."),
             (len(suitable) - len(moving), messages.WARNING, f"not published: {no_skills}"),
         ):
             if number:

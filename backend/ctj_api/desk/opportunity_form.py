@@ -24,7 +24,7 @@ from .transitions import PUBLISH
 
 DUPLICATED = ("project", "role", "body", "min_experience_required", "min_hours_required", "work_environment")
 CONDITIONS = ("min_experience_required", "min_hours_required", "work_environment")
-NOBODY = "nobody, who posted it has left"
+NOBODY = "nobody, its owner has left"
 
 
 class OpportunityFormPages(DeskAdmin[Opportunity]):

@@ -66,7 +66,7 @@ BEGIN
             NEW.filled_at := coalesce(NEW.filled_at, NEW.created_at);
         END IF;
     ELSIF NEW.status = 'open' THEN
-        IF OLD.status <> 'on_hold' THEN
+        IF OLD.status <> 'on_hold' OR NEW.opened_at IS NULL THEN
             NEW.opened_at := now();
         END IF;
         NEW.filled_at := NULL;
@@ -108,6 +108,7 @@ LINES = models.Func(models.Value(""), models.F("aliases"), function="ctj_skill_n
 ARE_NORMAL = models.Q(
     models.lookups.Regex(LINES, rf"^(\n{WORD}( {WORD})*){{0,20}}$"),
     ctj_api.constraints.IsComposed(LINES),
+    models.lookups.LessThanOrEqual(models.functions.Length(LINES), 800),
 )
 
 

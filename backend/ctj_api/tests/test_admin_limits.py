@@ -148,5 +148,5 @@ class AdminReadTests(TransactionTestCase):
         with make.other_connection() as other:
             other.execute("SELECT 1 FROM ctj_api_opportunity WHERE id = %s FOR UPDATE", [self.foreign.pk])
             page = self.client.post(LISTINGS, action, follow=True)
-        for told in ("1 listing was put on hold.", "1 listing was not put on hold: only who has posted a listing"):
+        for told in ("1 listing was put on hold.", "1 listing was not put on hold: only its owner can change"):
             self.assertContains(page, told)

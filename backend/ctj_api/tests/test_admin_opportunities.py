@@ -140,6 +140,7 @@ class OpportunityListTests(OpportunityTestCase):
         other = make_opportunity(created_by=None)
         for query, expected in (
             (f"posted_by={bo.pk}", [theirs]),
+            ("posted_by=nobody", [other]),
             ("q=bo.lee@example.net", [theirs]),
             ("q=bo", [theirs]),
             ("q=lee", [own, theirs]),
@@ -427,7 +428,7 @@ class OpportunityFormTests(OpportunityTestCase):
         told = [
             (ADD, f"Volunteers see your address: {self.pm}."),
             (change_url(make_opportunity(created_by=self.pm)), f"Volunteers see your address: {self.pm}."),
-            (change_url(left), "address: nobody, who posted it has left."),
+            (change_url(left), "address: nobody, its owner has left."),
             *(
                 (change_url(foreign), text)
                 for text in (f"owner&#x27;s address: {bo}.", f"Bo Lee {bo}", "Created at:", ">Draft<", "<p>One</p>")
@@ -519,7 +520,7 @@ class OpportunityStepTests(OpportunityTestCase):
         foreign = make_opportunity({self.skill: 3}, created_by=make_pm_user(), status="draft")
         page = self.act("publish", own, foreign)
         self.assertContains(page, "1 listing was published.")
-        self.assertContains(page, "1 listing was not published: only who has posted a listing can change it.")
+        self.assertContains(page, "1 listing was not published: only its owner can change a listing.")
         self.assertEqual(list(Opportunity.objects.filter(status="open")), [own])
         self.act("hold", own)
         page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[own.pk]))

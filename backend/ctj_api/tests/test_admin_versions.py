@@ -222,4 +222,4 @@ class VersionConcurrencyTests(TransactionTestCase):
         page = client.get(LIST)
         self.assertContains(page, "1 listing was closed.")
         self.assertContains(page, "1 of the chosen were deleted meanwhile.")
-        self.assertNotContains(page, "only who has posted")
+        self.assertNotContains(page, "only its owner")

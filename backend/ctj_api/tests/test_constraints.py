@@ -132,10 +132,10 @@ class ConstraintTests(TestCase):
                 self.assert_refused(constraint, write)
 
     def test_sql_write_of_aliases_succeeds_in_their_normal_form_only(self) -> None:
-        """Each is one line, none is empty or NULL, and there are twenty at most."""
+        """Each is one line, none is empty or NULL, and there are twenty at most, of 800 letters."""
         names = [f"Name {number}, |\u00e9" for number in range(21)]
         wrong: list[Any] = [*"\n\t\u200b\u00a0", "", " a", "a  b", "Cafe\u0301", None]
-        for aliases in (names, *(["a", alias] for alias in wrong)):
+        for aliases in (names, [letter * 200 for letter in "abcd"], *(["a", alias] for alias in wrong)):
             with self.subTest(aliases[-1]):
                 self.assert_refused("skill_aliases_normal", self.write(self.skill, "aliases", aliases))
         for aliases in (names[:20], []):

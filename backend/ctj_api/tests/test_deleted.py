@@ -81,7 +81,7 @@ class DeletedOpportunityTests(TestCase):
             with self.subTest(path):
                 page = desk.post(path, asked) if asked else desk.get(path)
                 text = " ".join(page.content.decode().split())
-                self.assertIn(f"filled, posted 3 days ago by {self.author.email}", text)
+                self.assertIn(f"filled, 3 days old, owned by {self.author.email}", text)
                 self.assertNotIn("related", text.partition('<div id="content"')[2])
                 done = desk.post(path, {"post": "yes", **(asked or {})}, follow=True)
                 self.assertContains(done, f'For 30 days it can be restored: see <a href="{LIST}">')

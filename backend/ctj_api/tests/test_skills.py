@@ -144,6 +144,7 @@ class SkillAliasTests(TestCase):
             "KUBERNETES": ('"KUBERNETES" is a name of "Kubernetes".',) * 2,
             "K8s": ('"K8s" is a name of "Kubernetes".',) * 2,
             "\n".join(map(str, range(21))): ("no more than 20", "at most 20 other names"),
+            "\n".join(letter * 200 for letter in "abcd"): ("and of 800 in all", "and of 800 in all"),
             "x" * 256: ("at most 255 characters", "of 255 characters"),
             "a\0b": ("Null characters", "null character"),
         }
