@@ -1,3 +1,3 @@
 """Configuration and root routing of the CivicTechJobs backend."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
