@@ -42,12 +42,13 @@ def public_cache(read_version: Callable[[], str | None], *, for_all: bool = Fals
     def cached(view: View) -> View:
         @wraps(view)
         def answer(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-            says_who = settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers
-            if request.method not in {"GET", "HEAD"} or (says_who and not for_all):
+            if request.method not in {"GET", "HEAD"}:
                 return view(request, *args, **kwargs)
+            says_who = settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers
             # The version is read before the rows: where these change meanwhile, nobody asks for it any more.
+            version = None if says_who and not for_all else read_version()
             make = partial(view, request, *args, **kwargs)
-            return _made_once(request, read_version(), make, vary=() if for_all else ("Cookie",))
+            return _made_once(request, version, make, vary=() if for_all else ("Cookie",))
 
         return answer
 

@@ -124,7 +124,7 @@ class RequestLogTests(TestCase):
             client.post(LOGIN, {"email": user.email, "password": common.PASSWORD})
             common.refresh_csrf_token(client)
             client.get("/api/users/me/")
-            with self.assertNumQueries(3):
+            with self.assertNumQueries(2):
                 client.get("/api/skills/")
             client.post("/api/auth/logout/")
         told = {line["route"]: line.get("user_id") for line in lines}
