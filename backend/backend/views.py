@@ -61,8 +61,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if not is_passing(getattr(request, "unhandled_exception", None)):
         return defaults.server_error(request)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "private, no-store"}
-    page = render_to_string("503.html")
-    return HttpResponse(page, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
+    return HttpResponse(render_to_string("503.html"), status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
 
 
 def _database_answers() -> bool:

@@ -83,7 +83,7 @@ class OpportunityListFilter(OpportunityFilter, PagedFilterSet):
     def read_page(self, columns: Iterable[str]) -> tuple[int, list[tuple[Any, ...]]]:
         """Return how many opportunities are found, and the ``columns`` of those on the page, the id first."""
         found: Any = self.qs
-        page = self.page.rows
+        page = self.page
         if not self.form.cleaned_data.get("search"):
             count = found.count()
             return count, list(found[page].values_list(*columns)) if page.start < count else []

@@ -87,9 +87,8 @@ def role_list(request: Request) -> Response:
 @permission_classes([AllowAny])
 def role_detail(request: Request, pk: UUID) -> Response:
     """Return one role."""
-    return Response(
-        serializers.RoleReadSerializer(get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)).data
-    )
+    role = get_object_or_404(Role.objects.exclude(community_of_practice=None), pk=pk)
+    return Response(serializers.RoleReadSerializer(role).data)
 
 
 @public_read(serializers.ProjectReadSerializer(many=True), Project, filters=ProjectFilter)
@@ -204,7 +203,11 @@ def auth_change_password(request: Request) -> Response:
 def user_me(request: Request) -> Response:
     """Return the signed-in user's own record, on PUT and PATCH after saving what they say; delete it on DELETE."""
     if request.method == "DELETE":
-        return _delete_account(request)
+        proof = serializers.AccountDeletionWriteSerializer(data=request.data, context={"request": request})
+        proof.is_valid(raise_exception=True)
+        delete_account(proof.validated_data["password"], request)
+        logout(request._request)
+        return Response(status=status.HTTP_204_NO_CONTENT)
     if request.method in SAFE_METHODS:
         user = get_object_or_404(UserProfile.objects.select_related("skills_learned_matrix"), pk=request.user.pk)
         return Response(serializers.UserReadSerializer(user).data)
@@ -217,15 +220,6 @@ def user_me(request: Request) -> Response:
         require_match(request, serializer)
         serializer.save()
         return Response(serializer.data)
-
-
-def _delete_account(request: Request) -> Response:
-    """Delete the account, and sign out."""
-    serializer = serializers.AccountDeletionWriteSerializer(data=request.data, context={"request": request})
-    serializer.is_valid(raise_exception=True)
-    delete_account(serializer.validated_data["password"], request)
-    logout(request._request)
-    return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 @described(serializers.OpportunityMatchReadSerializer(many=True), OpportunityMatchFilter)
@@ -328,11 +322,9 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
 
     def get_serializer_class(self) -> type[BaseSerializer[Opportunity]]:
         """Return the read shape for reads and the write shape for writes."""
-        return (
-            serializers.OpportunityReadSerializer
-            if self.action in {"list", "retrieve"}
-            else serializers.OpportunityWriteSerializer
-        )
+        if self.action in {"list", "retrieve"}:
+            return serializers.OpportunityReadSerializer
+        return serializers.OpportunityWriteSerializer
 
     @transaction.atomic
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

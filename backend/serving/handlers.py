@@ -28,12 +28,12 @@ from serving.request_log import ARRIVED, CLIENT_LEFT, CUT_OFF, OUTCOME
 
 logger = logging.getLogger(__name__)
 
-# Health checks and metrics have threads of their own, so that an overloaded server does not look dead.
-MACHINE_THREADS = 2
 RETRY_AFTER_SECONDS = 5
 # Nobody misses their answer once the client has left; a write is finished all the same, as it was asked for.
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CANCEL_AGAIN_SECONDS = 2
+# The key of the status in the scope of a request that the server refuses.
+REFUSED_WITH = "civictechjobs.refused_with"
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -44,18 +44,12 @@ class OverloadedError(Exception):
     """No thread has become free within ``REQUEST_WAIT_SECONDS``."""
 
 
-class ServerRequest(ASGIRequest):
-    """A request, or what can be read of one that the server refuses with the status ``refused_with``."""
-
-    refused_with: int | None = None
-
-
 class RefusalMiddleware(MiddlewareMixin):
     """Answer a request that the server refuses before a view sees it; the middleware around makes the envelope."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Return the refusal, if the request is refused."""
-        status = getattr(request, "refused_with", None)
+        status = getattr(request, "scope", {}).get(REFUSED_WITH)
         if status is None:
             return None
         response = HttpResponse(HTTPStatus(status).phrase, "text/plain; charset=utf-8", status)
@@ -89,12 +83,11 @@ class RunningRequest:
 class ThreadPoolHandler(ASGIHandler):
     """Django's handler, but a request is answered in one thread of a pool from its start to its end."""
 
-    request_class = ServerRequest
-
     def __init__(self) -> None:
         super().__init__()
         self.pool = ThreadPoolExecutor(settings.REQUEST_THREADS, thread_name_prefix="request")
-        self.machine_pool = ThreadPoolExecutor(MACHINE_THREADS, thread_name_prefix="machine")
+        # Health checks and metrics have threads of their own, so that an overloaded server does not look dead.
+        self.machine_pool = ThreadPoolExecutor(2, thread_name_prefix="machine")
         metrics.THREADS.set(settings.REQUEST_THREADS)
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -170,11 +163,11 @@ class ThreadPoolHandler(ASGIHandler):
             finally:
                 response.close()
 
-    def _request(self, scope: Scope, body: IO[bytes]) -> ServerRequest:
+    def _request(self, scope: Scope, body: IO[bytes]) -> ASGIRequest:
         """Return the request; one without a ``Host``, or that Django can't read, is refused."""
         if scope["method"].isupper() and _names_one_host(scope):
             try:
-                return self.request_class(scope, body)
+                return ASGIRequest(scope, body)
             except (LookupError, ValueError) as error:
                 logger.info("A request can't be read: %s", error)
         return _refused(scope, HTTPStatus.BAD_REQUEST)
@@ -190,12 +183,10 @@ def _names_one_host(scope: Scope) -> bool:
     return (len(hosts) == 1 and hosts[0] != b"") or (not hosts and scope.get("http_version") == "1.0")
 
 
-def _refused(scope: Scope, status: int) -> ServerRequest:
+def _refused(scope: Scope, status: int) -> ASGIRequest:
     """Return a request with what can always be read of it."""
     headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    request = ServerRequest({**scope, "query_string": b"", "headers": headers}, BytesIO())
-    request.refused_with = status
-    return request
+    return ASGIRequest({**scope, "query_string": b"", "headers": headers, REFUSED_WITH: status}, BytesIO())
 
 
 def _in_memory(response: HttpResponseBase, method: str) -> HttpResponseBase:

@@ -16,14 +16,13 @@ from prometheus_client.registry import Collector
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = {method.value for method in HTTPMethod}
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 REQUESTS = Counter("ctj_requests", "Answered requests of users.", ("method", "route", "status"))
 DURATION = Histogram(
     "ctj_request_duration_seconds",
     "How long answers took, the wait for a thread included.",
     ("method", "route"),
-    buckets=SECONDS,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 MACHINE_REQUESTS = Counter("ctj_machine_requests", "Answered health checks and scrapes.", ("route", "status"))
 IN_PROGRESS = Gauge("ctj_requests_in_progress", "Users' requests that a thread is at.", multiprocess_mode="livesum")

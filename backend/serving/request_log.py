@@ -93,6 +93,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
         metrics.MACHINE_REQUESTS.labels(route, status).inc()
     else:
         metrics.observe(request.method or "", route, status, seconds, watch.count, watch.seconds)
+    path = ADDRESS.sub("@", request.path) if "@" in request.path else request.path
     is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     is_quiet = _is_from_machine(request) and status < HTTPStatus.BAD_REQUEST
     level = logging.ERROR if is_failure else logging.DEBUG if is_quiet else logging.INFO
@@ -100,7 +101,7 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
     fields = {
         "request_id": response["X-Request-ID"],
         "method": request.method,
-        "path": _path(request),
+        "path": escape_uri_path(path[:500]),
         "route": route,
         "status": status,
         "outcome": outcome,
@@ -118,12 +119,6 @@ def _write_line(request: HttpRequest, response: HttpResponseBase, began: float, 
 
 def _is_from_machine(request: HttpRequest) -> bool:
     return request.path in settings.MACHINE_PATHS
-
-
-def _path(request: HttpRequest) -> str:
-    """Return the path in ASCII, without what may be an e-mail address."""
-    path = ADDRESS.sub("@", request.path) if "@" in request.path else request.path
-    return escape_uri_path(path[:500])
 
 
 def _user_id(request: HttpRequest) -> str | None:

@@ -86,7 +86,10 @@ def synchronise(*, adopts: bool = False, is_dry: bool = False, allowed: int | No
 @transaction.atomic
 def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> None:
     if not is_dry:
-        _lock_tables()
+        # All tables at once, or none, and again: a writer may hold one of them and wait for another.
+        for attempt in stamina.retry_context(on=OperationalError, attempts=20, timeout=None):
+            with attempt, transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(LOCK)
     plan = Plan(lists, adopts=run.is_adoption)
     run.plan = plan.texts
     run.reason = plan.refusal(allowed)
@@ -95,13 +98,6 @@ def _run(run: SyncRun, lists: Lists, *, is_dry: bool, allowed: int | None) -> No
         run.outcome = SyncOutcome.REFUSED
     elif not is_dry:
         _write(plan, run.started_at)
-
-
-def _lock_tables() -> None:
-    """Lock all tables, or let go of all and try again: a writer may hold one of them and wait for another."""
-    for attempt in stamina.retry_context(on=OperationalError, attempts=20, timeout=None):
-        with attempt, transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LOCK)
 
 
 def _fetch(client: PeopleDepotClient) -> Lists:
@@ -127,23 +123,18 @@ def _write(plan: Plan, now: datetime) -> None:
     communities.update(people_depot_id=None)  # theirs may be another one's
     for area, id_ in plan.communities.items():
         communities.filter(practice_area=area).update(people_depot_id=id_)
-    _change_ids(plan)
+    moved = {
+        model._meta.model_name: {str(old): str(new) for old, new in changes.adopted.items() if old != new}
+        for model, changes in plan.catalogs.items()
+    }
+    if any(moved.values()):  # in foreign keys, matrices and the admin's history as well
+        with connection.cursor() as cursor:
+            cursor.execute(CHANGE_IDS, {"ids": json.dumps(moved)})
     for model, changes in plan.catalogs.items():
         _write_rows(model, changes, now)
     ids = [*plan.catalogs[Project].adopted.values(), *plan.catalogs[Project].added]
     Project.objects.filter(people_depot_project_id__in=ids).update(people_depot_project_id=None)
     Project.objects.filter(pk__in=ids).update(people_depot_project_id=F("pk"))
-
-
-def _change_ids(plan: Plan) -> None:
-    """Give adopted rows PeopleDepot's ids, in foreign keys, matrices and the admin's history as well."""
-    moved = {
-        model._meta.model_name: {str(old): str(new) for old, new in changes.adopted.items() if old != new}
-        for model, changes in plan.catalogs.items()
-    }
-    if any(moved.values()):
-        with connection.cursor() as cursor:
-            cursor.execute(CHANGE_IDS, {"ids": json.dumps(moved)})
 
 
 def _write_rows(model: Any, changes: CatalogPlan, now: datetime) -> None:

@@ -19,7 +19,6 @@ from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request
 
 logger = logging.getLogger(__name__)
 
-NOT_FOUND_ROUTE = "api-not-found"
 CHARSETS = {"utf-8", "utf8", "us-ascii"}
 # What browsers could give away to a page; none of it is needed here.
 BROWSER_FEATURES = (
@@ -102,7 +101,7 @@ class StrictRequestMiddleware(MiddlewareMixin):
             if "%00" in request.META["QUERY_STRING"]:
                 raise BadRequest("The query has null characters, which no database can look for.")
             return None
-        if request.resolver_match and request.resolver_match.url_name == NOT_FOUND_ROUTE:
+        if request.resolver_match and request.resolver_match.url_name == "api-not-found":
             return None
         if request.content_params and request.content_params.get("charset", "utf-8").lower() not in CHARSETS:
             return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)

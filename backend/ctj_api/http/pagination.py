@@ -9,32 +9,26 @@ from rest_framework.utils.urls import replace_query_param
 
 from ctj_api.ranking.matches import Ranking
 
-from .query_parameters import Page
 
-
-def paged_response(request: Request, page: Page, count: int, data: Any) -> Response:
+def paged_response(request: Request, page: slice, count: int, data: Any) -> Response:
     """Return the page of a list of ``count`` rows, with ``X-Total-Count`` and a relative ``Link`` (RFC 8288)."""
-    url = replace_query_param(request.get_full_path(), "limit", page.limit)
-    links = ", ".join(
-        f'<{replace_query_param(url, "offset", offset)}>; rel="{name}"' for name, offset in _links(page, count).items()
-    )
-    return Response(data, headers={"X-Total-Count": str(count), "Link": links})
+    limit = page.stop - page.start
+    phase = page.start % limit
+    last = phase + (count - 1 - phase) // limit * limit if count > phase else 0
+    offsets = {"first": 0, "last": last}
+    if page.start > 0:
+        offsets["prev"] = min(max(page.start - limit, 0), last)
+    if page.stop < count:
+        offsets["next"] = page.stop
+    url = replace_query_param(request.get_full_path(), "limit", limit)
+    links = [f'<{replace_query_param(url, "offset", offset)}>; rel="{name}"' for name, offset in offsets.items()]
+    return Response(data, headers={"X-Total-Count": str(count), "Link": ", ".join(links)})
 
 
-def ranking_response(request: Request, ranking: Ranking, page: Page, serializer: type[BaseSerializer[Any]]) -> Response:
+def ranking_response(
+    request: Request, ranking: Ranking, page: slice, serializer: type[BaseSerializer[Any]]
+) -> Response:
     """Return the page of a ranking."""
     count = len(ranking)
-    matches = ranking[page.rows] if page.offset < count else []
+    matches = ranking[page] if page.start < count else []
     return paged_response(request, page, count, serializer(matches, many=True).data)
-
-
-def _links(page: Page, count: int) -> dict[str, int]:
-    """Return the offsets of the first, the last and the neighbouring pages."""
-    phase = page.offset % page.limit
-    last = phase + (count - 1 - phase) // page.limit * page.limit if count > phase else 0
-    links = {"first": 0, "last": last}
-    if page.offset > 0:
-        links["prev"] = min(max(page.offset - page.limit, 0), last)
-    if page.offset + page.limit < count:
-        links["next"] = page.offset + page.limit
-    return links

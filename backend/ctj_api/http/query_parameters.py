@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import django_filters
 from django import forms
@@ -180,18 +180,6 @@ class Setting(Parameter):
         return qs
 
 
-class Page(NamedTuple):
-    """Which rows of a long list a request asks for."""
-
-    limit: int
-    offset: int
-
-    @property
-    def rows(self) -> slice:
-        """The rows as a slice of the list."""
-        return slice(self.offset, self.offset + self.limit)
-
-
 class StrictFilterSet(django_filters.FilterSet):
     """The query parameters of a list, of which none is ignored."""
 
@@ -238,9 +226,10 @@ class PagedFilterSet(StrictFilterSet):
     offset = Setting(WholeNumberField(0, 1_000_000_000), default=0)
 
     @property
-    def page(self) -> Page:
-        """The page that is asked for."""
-        return Page(self.value_of("limit"), self.value_of("offset"))
+    def page(self) -> slice:
+        """The rows that are asked for, as a slice of the list."""
+        offset = self.value_of("offset")
+        return slice(offset, offset + self.value_of("limit"))
 
 
 def described(shape: Any, filters: type[StrictFilterSet] | None = None) -> Callable[[Any], Any]:

@@ -62,8 +62,7 @@ def complete_schema(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
             operation["description"] = PARTS["descriptions"].get(operation["operationId"], operation["description"])
-            _require_csrf_token(method, operation)
-            _describe_errors(path, method, operation)
+            _describe_refusals(path, method, operation)
             if _is_local_only(path):
                 operation["description"] += " Where Cognito keeps accounts, this is a 404."
                 operation["security"].remove({BEARER: []})
@@ -75,17 +74,14 @@ def _is_local_only(path: str) -> bool:
     return path.startswith("/api/auth/") and path not in FOR_ALL_ACCOUNTS
 
 
-def _require_csrf_token(method: str, operation: dict[str, Any]) -> None:
-    if method in UNSAFE_METHODS:
-        for requirement in operation["security"]:
-            if BEARER not in requirement:
-                requirement["csrfToken"] = []
-
-
-def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
+def _describe_refusals(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Describe the CSRF token that writes need with a session, and the error responses."""
     statuses = {"400", "406", "500", "503"}
     if method in UNSAFE_METHODS:
         statuses |= {"403", "415", "429"}
+        for requirement in operation["security"]:
+            if BEARER not in requirement:
+                requirement["csrfToken"] = []
     if {BEARER: []} in operation["security"]:
         statuses |= {"401", "403"}
     if "{" in path or _is_local_only(path):

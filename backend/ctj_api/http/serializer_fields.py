@@ -197,10 +197,10 @@ class StrictModelSerializer[M: Model](serializers.ModelSerializer[M]):
         stored = getattr(instance, self.matrix)
         before = None if stored is None else stored.levels
         levels = validated_data.pop(self.matrix, before)
-        if levels == before and has_values(instance, validated_data):
-            return instance
         if levels != before:
             validated_data[self.matrix] = SkillMatrix.objects.store(levels, into=stored)
+        elif has_values(instance, validated_data):
+            return instance
         return super().update(instance, validated_data)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
