@@ -204,7 +204,8 @@ def slot_problems(slot: object, allowed: tuple[str, ...]) -> dict[str, str]:
         problems["end"] = f'the end must be a time such as "20:00", at the latest "{END_OF_DAY}".'
     if not problems and str(start) >= str(end):
         problems["end"] = f"it must start before it ends, not {start} to {end}."
-    if "name" in slot and not _is_slot_name(slot["name"]):
+    name = slot.get("name", "")
+    if not isinstance(name, str) or len(name) > MAX_SLOT_NAME or _UNSTORABLE.search(name):
         problems["name"] = f"the name must be a text of at most {MAX_SLOT_NAME} characters."
     return problems
 
@@ -237,10 +238,6 @@ def _level_problem(level: object, *, is_repeated: bool) -> str | None:
 
 def _is_clock(value: object) -> bool:
     return isinstance(value, str) and _CLOCK.fullmatch(value) is not None
-
-
-def _is_slot_name(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_SLOT_NAME and not _UNSTORABLE.search(value)
 
 
 def describe(value: object) -> str:

@@ -13,7 +13,7 @@ from ctj_api.catalog.source import hold_off_synchronisation
 from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
-from .display import skill_chips, status_word
+from .display import status_word
 from .history import log_entries
 from .reference import ViewOnlyAdmin
 from .site import manages_listings
@@ -26,14 +26,17 @@ FIELDS = [field for field in Opportunity._meta.concrete_fields if field.name not
 
 def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:
     """Keep what these listings hold, which ``user`` is about to delete."""
-    rows = list(Opportunity.objects.with_details().filter(pk__in=[listing.pk for listing in listings]))
     skills = SkillIndex()
     author: Any = user.pk
-    DeletedOpportunity.objects.filter(pk__in=[row.pk for row in rows]).delete()
-    DeletedOpportunity.objects.bulk_create(
-        DeletedOpportunity(id=row.pk, title=str(row), contents=_contents(row, skills), deleted_by_id=author)
-        for row in rows
-    )
+    kept = []
+    for row in Opportunity.objects.with_details().filter(pk__in=[listing.pk for listing in listings]):
+        filled = [field for field in FIELDS if field.value_from_object(row) is not None]
+        contents: dict[str, Any] = {field.attname: field.value_to_string(row) for field in filled}
+        levels = row.skills_required_matrix.levels.items()
+        contents["skills"] = [{"id": skill, "name": skills.names[skill], "level": level} for skill, level in levels]
+        kept.append(DeletedOpportunity(id=row.pk, title=str(row), contents=contents, deleted_by_id=author))
+    DeletedOpportunity.objects.filter(pk__in=[row.pk for row in kept]).delete()
+    DeletedOpportunity.objects.bulk_create(kept)
 
 
 def restore(user: Requester, deleted: DeletedOpportunity, skills: SkillIndex) -> list[str]:
@@ -62,7 +65,7 @@ class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
 
     list_display = ("title", "status", "deleted_at", "deleted_by")
     list_select_related = ("deleted_by",)
-    fields = ("title", "status", "required_skills", "description", "deleted_at", "deleted_by")
+    fields = ("title", "status", "deleted_at", "deleted_by")
     actions = ("restore",)
 
     def has_view_permission(self, request: HttpRequest, obj: DeletedOpportunity | None = None) -> bool:
@@ -93,21 +96,6 @@ class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
     def status(self, deleted: DeletedOpportunity) -> str:
         """Return the status that the listing had, as a coloured word."""
         return status_word(deleted.contents["status"])
-
-    def required_skills(self, deleted: DeletedOpportunity) -> str:
-        """Return the skills with their levels as chips."""
-        return skill_chips((skill["name"], skill["level"]) for skill in deleted.contents["skills"])
-
-    def description(self, deleted: DeletedOpportunity) -> str:
-        """Return what the listing said."""
-        return str(deleted.contents["body"])
-
-
-def _contents(listing: Opportunity, known: SkillIndex) -> dict[str, Any]:
-    filled = [field for field in FIELDS if field.value_from_object(listing) is not None]
-    levels = listing.skills_required_matrix.levels
-    skills = [{"id": skill, "name": known.names[skill], "level": level} for skill, level in levels.items()]
-    return {**{field.attname: field.value_to_string(listing) for field in filled}, "skills": skills}
 
 
 def _known_levels(required: list[dict[str, Any]], known: SkillIndex) -> tuple[dict[str, int], list[str]]:

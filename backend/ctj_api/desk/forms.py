@@ -192,7 +192,6 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
     """A form that is refused where its row was changed after the page was made, and adds one row once."""
 
     added: Model | None = None
-    last_entry: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -277,7 +276,7 @@ class OpportunityForm(SkillMatrixForm[Opportunity]):
     )
     skill_levels = SkillLevelsFormField(
         required=False,
-        widget=SkillPicker(count_url=reverse_lazy("admin:ctj_api_opportunity_volunteer_count")),
+        widget=SkillPicker({"count_url": reverse_lazy("admin:ctj_api_opportunity_volunteer_count")}),
         label="Required skills",
         help_text="What a volunteer must bring, each at the lowest level that will do. "
         "More than that neither helps nor harms anyone's ranking.",

@@ -127,8 +127,7 @@ class HistoryAdmin[M: Model](admin.ModelAdmin[M]):
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:
         """Lock these rows; wholly for a deletion, since who raised their locks later could wait for each other."""
         rows = self.model._default_manager.select_for_update(no_key=not self.is_deletion(request))
-        rows = rows.filter(pk__in=pks).order_by("pk")
-        list(rows.values_list("pk"))
+        list(rows.filter(pk__in=pks).order_by("pk").values_list("pk"))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
         """Return the row, after locking one that is about to be changed by a query of its own, without joins."""

@@ -83,10 +83,8 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Opportunity]) -> QuerySet[Opportunity]:
         """Return the listings with the chosen status, or all."""
         chosen = self.value()
-        if not chosen:
-            return queryset
         groups = {"current": CURRENT, "archive": [Status.FILLED, Status.CLOSED]}
-        return queryset.filter(status__in=groups.get(chosen, [chosen]))
+        return queryset.filter(status__in=groups.get(chosen, [chosen])) if chosen else queryset
 
 
 class CurrentProjectFilter(admin.RelatedOnlyFieldListFilter):
@@ -150,8 +148,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
 
     def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let project managers change their own, and administrators any listing."""
-        editable = _editable(request)
-        return manages_listings(request.user) and (obj is None or editable.filter(pk=obj.pk).exists())
+        return manages_listings(request.user) and (obj is None or _editable(request).filter(pk=obj.pk).exists())
 
     def get_queryset(self, request: HttpRequest) -> OpportunityQuerySet:
         """Return the listings that the requester may see, each with whether it is their own."""

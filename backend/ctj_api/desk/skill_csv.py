@@ -79,10 +79,9 @@ def sign(rows: list[NumberedRow]) -> str:
 def unsign(signed: str) -> list[NumberedRow]:
     """Return the rows of :func:`sign`; raises a ``ValidationError`` for any other text, and after a day."""
     try:
-        rows: list[NumberedRow] = signing.loads(signed, salt=SALT, max_age=CONFIRM_WITHIN_SECONDS)
+        return list(signing.loads(signed, salt=SALT, max_age=CONFIRM_WITHIN_SECONDS))
     except signing.BadSignature as error:
         raise ValidationError("This is not a file that was previewed today. Choose it again.") from error
-    return rows
 
 
 def spellings_of(names: Iterable[str]) -> dict[str, str]:
@@ -160,7 +159,8 @@ class SkillImport:
         stored = self._skills.get(lower_name(cells["name"]))
         before = cells_of(stored) if stored else dict.fromkeys(COLUMNS, "")
         after = before | cells
-        name, communities = after["name"], self._keys(after["communities_of_practice"])
+        areas = {self._areas.get(lower_name(word), word) for word in _words(after["communities_of_practice"])}
+        name, communities = after["name"], SEPARATOR.join(sorted(areas))
         after["communities_of_practice"] = communities
         problems = list(self._problems(number, after))
         try:
@@ -176,11 +176,6 @@ class SkillImport:
         if stored and stored.retired_at:
             problems.append(f"{quote(name)} is retired: an administrator can bring it back.")
         return ImportedRow(number, stored or Skill(), before, after, problems, warnings)
-
-    def _keys(self, communities: str) -> str:
-        """Return the keys of the communities of a cell, which may also name them as the site shows them."""
-        areas = {self._areas.get(lower_name(word), word) for word in _words(communities)}
-        return SEPARATOR.join(sorted(areas))
 
     def _problems(self, number: int, cells: dict[str, str]) -> Iterator[str]:
         name = cells["name"]

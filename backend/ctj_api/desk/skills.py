@@ -26,7 +26,6 @@ from .site import DeskAdmin, answered
 from .skill_csv import ABOUT_FILES, COLUMNS, SkillImport, cells_of, sign, spellings_of, unsign, warnings_of
 
 MERGE = "merge_selected"
-FEWEST_TO_MERGE = 2
 ALIASES_HELP = "By which people find it as well, such as k8s for Kubernetes: one name a line."
 
 
@@ -137,7 +136,7 @@ class SkillAdmin(CatalogAdmin[Skill]):
     def merge_selected(self, request: HttpRequest, chosen: QuerySet[Skill]) -> HttpResponse | None:
         """Ask which of the skills stays, or merge the others into it."""
         skills = list(chosen)
-        if len(skills) < FEWEST_TO_MERGE:
+        if len(skills) <= 1:
             messages.error(request, "Select at least two skills to merge them.")
             return None
         is_answer = "post" in request.POST

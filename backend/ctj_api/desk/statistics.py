@@ -19,14 +19,12 @@ from ctj_api.ranking.live_index import count_volunteers
 from .csv_file import csv_response
 from .display import show
 
-MOST_REQUIRED = 20
-MONTHS = 12
 UNTIL_FILLED = (7, 14, 30, 60)
 DEMAND = """
     SELECT skill, count(*), mode() WITHIN GROUP (ORDER BY level::integer)
     FROM ctj_api_opportunity JOIN ctj_api_skillmatrix AS matrix ON matrix.id = skills_required_matrix_id
     CROSS JOIN jsonb_each(levels) AS required (skill, level)
-    WHERE status = %s GROUP BY skill ORDER BY 2 DESC, 1 LIMIT %s
+    WHERE status = %s GROUP BY skill ORDER BY 2 DESC, 1 LIMIT 20
 """
 
 
@@ -46,7 +44,7 @@ class Plot(NamedTuple):
 def required_skills() -> Plot:
     """Return the skills that most open listings require, and who has them; the largest gap comes first."""
     with connection.cursor() as cursor:
-        cursor.execute(DEMAND, [Status.OPEN, MOST_REQUIRED])
+        cursor.execute(DEMAND, [Status.OPEN])
         demand = cursor.fetchall()
     names = Skill.objects.names_of(skill for skill, _, _ in demand)
     supply = count_volunteers({skill: {skill: level} for skill, _, level in demand})
@@ -57,12 +55,12 @@ def required_skills() -> Plot:
 
 
 def opened_and_filled() -> Plot:
-    """Return how many listings were published, and how many filled, in each of the last months."""
+    """Return how many listings were published, and how many filled, in each of the last twelve months."""
     published = Opportunity.objects.exclude(status=Status.DRAFT).annotate(at=Coalesce("opened_at", "created_at"))
     filled = Opportunity.objects.exclude(filled_at=None).annotate(at=F("filled_at"))
     opened_in, filled_in = (_by_month(rows) for rows in (published, filled))
     now = timezone.localdate()
-    months = [divmod(now.year * 12 + now.month - 1 - ago, 12) for ago in reversed(range(MONTHS))]
+    months = [divmod(now.year * 12 + now.month - 1 - ago, 12) for ago in reversed(range(12))]
     rows = [
         (f"{month_name[month + 1]} {year}", opened_in.get((year, month + 1), 0), filled_in.get((year, month + 1), 0))
         for year, month in months
@@ -86,8 +84,8 @@ def volunteers_by_community() -> Plot:
     """Return how many volunteers with rated skills each community has."""
     volunteers = Count("members", filter=Q(members__in=UserProfile.objects.volunteers()))
     counted = CommunityOfPractice.objects.annotate(number=volunteers).order_by("-number", "practice_area")
-    rows = list(counted.values_list("name", "number"))
-    return Plot("Volunteers by community", ("Community of practice", "Volunteers"), rows)
+    columns = ("Community of practice", "Volunteers")
+    return Plot("Volunteers by community", columns, list(counted.values_list("name", "number")))
 
 
 PLOTS = {

@@ -130,25 +130,18 @@ class SkillPicker(RowEditor):
     empty_row = SkillRow("", "")
     spare_rows = 5
 
-    def __init__(self, *, count_url: object = None) -> None:
-        """Take the address that answers how many volunteers there are for the rows, if that is of use."""
-        super().__init__()
-        self.count_url = count_url
-        self.skills = SkillIndex()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SkillPicker":
-        """Return a copy for one form, which reads the catalog anew."""
-        copy: SkillPicker = super().__deepcopy__(memo)
-        copy.skills = SkillIndex()
-        return copy
-
     class Media:
         js: ClassVar[list[str]] = ["ctj_api/skill_picker.js"]
+
+    @cached_property
+    def skills(self) -> SkillIndex:
+        """The catalog, which each form reads anew: a form shows a copy of the widget."""
+        return SkillIndex()
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Return what the template shows: the rows, spare ones, the catalog and the levels."""
         context = super().get_context(name, value, attrs)
         levels = [(str(level), label) for level, label in SkillLevel.choices]
-        offered = {"skills": self.skills.offered(value or []), "levels": levels, "count_url": self.count_url}
+        offered = {"skills": self.skills.offered(value or []), "levels": levels}
         context["widget"] |= {**self.row_context(value or []), **offered}
         return context
