@@ -110,7 +110,7 @@ ADMIN_MODELS = {
     "userprofile": {**dict.fromkeys((*READ, "listings"), admins(200)), **UNCHANGED},
     "deletedopportunity": {
         **VIEW_ONLY,
-        **dict.fromkeys(("change", "history"), {**site_page(200), "other_pm": 302}),
+        **{page: {**site_page(200), "other_pm": 302} for page in ("change", "history")},
     },
     "syncrun": {**dict.fromkeys(READ, admins(200)), **UNCHANGED},
 }

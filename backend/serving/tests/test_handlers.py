@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -17,13 +17,13 @@ from unittest.mock import patch
 
 from django.conf import settings
 from django.core.signals import got_request_exception, request_finished, request_started
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connections
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
-from django.urls import URLPattern, URLResolver, get_resolver, path, reverse
+from django.urls import path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
-from ctj_api.tests.common import wait_until
+from ctj_api.tests.common import execute, in_another_thread, url_patterns, wait_until
 from serving import metrics
 from serving.handlers import RunningRequest, ThreadPoolHandler
 from serving.request_log import CLIENT_LEFT, CUT_OFF, ID
@@ -36,8 +36,8 @@ WHOLE = b"".join(CHUNKS)
 STREAM_HEADERS = {("set-cookie", "a=1; Path=/"), ("x-name", "é")}
 THIS_FILE = Path(__file__)
 CONTENT = THIS_FILE.read_bytes()
-STILL_CONNECTED = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)"
-CUT = "SELECT pg_terminate_backend(pid, 20000) FROM unnest(%s) AS pid"
+STILL_CONNECTED = "SELECT array_agg(pid) FROM pg_stat_activity WHERE pid = ANY(%s)"
+CUT = "SELECT bool_and(pg_terminate_backend(pid, 20000)) FROM unnest(%s) AS pid"
 SIGNALS = {"started": request_started, "finished": request_finished, "failed": got_request_exception}
 MAKES_STREAM = re.compile(r"\b(StreamingHttpResponse|FileResponse)\(")
 
@@ -128,26 +128,19 @@ def server_process(_: HttpRequest) -> HttpResponse:
     """Tell which process of the database server answers this thread."""
     now.entered.release()
     now.gate.wait(PATIENCE_SECONDS)
-    return HttpResponse(ask_for_process())
+    return HttpResponse(str(*execute("SELECT pg_backend_pid()")))
 
 
 @csrf_exempt
 def sleep(request: HttpRequest) -> HttpResponse:
     """Run one long statement after another, though the first is cancelled, and fail unless both have ended."""
     for _ in range(2):
-        with suppress(DatabaseError), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
+        with suppress(DatabaseError):
+            execute("SELECT pg_backend_pid()")
             now.requests.append(request)
-            cursor.execute("SELECT pg_sleep(%s)", [float(request.GET["seconds"])])
+            execute("SELECT pg_sleep(%s)", float(request.GET["seconds"]))
             now.tell("slept")
     return HttpResponse(status=200 if now.told.count("slept") == 2 else 503)
-
-
-def ask_for_process() -> str:
-    """Return the number of the process of the database server that answers this thread."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        return str(cursor.fetchone()[0])
 
 
 urlpatterns = [
@@ -505,7 +498,7 @@ class ProjectTests(SimpleTestCase):
 
     def test_project_has_no_asynchronous_and_no_streaming_view(self) -> None:
         """Only threads have connections, and only static files may be read into memory."""
-        views = list(view_functions(get_resolver().url_patterns))
+        views = [pattern.callback for _, pattern in url_patterns()]
         self.assertGreater(len(views), 50)
         self.assertEqual([view for view in views if iscoroutinefunction(view)], [])
         root = Path(settings.BASE_DIR)
@@ -514,15 +507,6 @@ class ProjectTests(SimpleTestCase):
         self.assertGreater(len(sources), 50)
         makers = [path.name for path in sources if MAKES_STREAM.search(path.read_text(encoding="utf-8"))]
         self.assertEqual(makers, [])
-
-
-def view_functions(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
-    """Yield all views below the patterns."""
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            yield from view_functions(pattern.url_patterns)
-        else:
-            yield pattern.callback
 
 
 @override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
@@ -542,8 +526,9 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
         for visitor in visitors:
             visitor.start()
         self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
-        self.assertEqual(await asyncio.to_thread(ask_database, STILL_CONNECTED, opened_first), opened_first)
-        await asyncio.to_thread(ask_database, CUT, opened_first)
+        (connected,) = in_another_thread(partial(execute, STILL_CONNECTED, list(opened_first)))
+        self.assertEqual(set(connected), opened_first)
+        self.assertEqual(in_another_thread(partial(execute, CUT, list(opened_first))), (True,))
         opened_then = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
         self.assertEqual(opened_first & opened_then, set())
 
@@ -563,26 +548,16 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
 
     def test_query_of_the_next_request_is_never_cancelled(self) -> None:
         """Whoever cancels holds the thread until that is done, and finds nothing of a request that has ended."""
-        with connection.cursor() as cursor:
-            for _ in range(300):
-                running, cancelling = RunningRequest(), threading.Event()
+        for _ in range(300):
+            running, cancelling = RunningRequest(), threading.Event()
 
-                def cancel(running: RunningRequest = running, begun: threading.Event = cancelling) -> None:
-                    begun.set()
-                    running.cancel()
+            def cancel(running: RunningRequest = running, begun: threading.Event = cancelling) -> None:
+                begun.set()
+                running.cancel()
 
-                with running:
-                    thread = threading.Thread(target=cancel)
-                    thread.start()
-                    cancelling.wait()
-                cursor.execute("SELECT pg_sleep(0.001)")
-                thread.join()
-
-
-def ask_database(query: str, processes: set[int]) -> set[Any]:
-    """Return what a query tells of the server's processes, through a connection of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute(query, [list(processes)])
-        told = {row[0] for row in cursor.fetchall()}
-    connection.close()
-    return told
+            with running:
+                thread = threading.Thread(target=cancel)
+                thread.start()
+                cancelling.wait()
+            execute("SELECT pg_sleep(0.001)")
+            thread.join()
