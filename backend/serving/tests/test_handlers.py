@@ -30,7 +30,7 @@ from serving.request_log import CLIENT_LEFT, CUT_OFF, ID
 
 PATIENCE_SECONDS = 20
 THREADS = 2
-VISITORS = 12
+VISITORS = 10
 CHUNKS = (b"one ", b"", b"two ", b"x" * 100_000)
 WHOLE = b"".join(CHUNKS)
 STREAM_HEADERS = {("set-cookie", "a=1; Path=/"), ("x-name", "é")}
@@ -202,8 +202,9 @@ class Visitor:
         self.start(body)
         return await self.finish()
 
-    async def is_queued(self) -> None:
-        """Wait until the handler listens whether the client leaves."""
+    async def wait_in_queue(self) -> None:
+        """Send the request, and wait until the handler listens whether the client leaves."""
+        self.start()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.is_listened_to.wait()
 
@@ -252,6 +253,7 @@ def close(handler: ThreadPoolHandler) -> None:
         pool.shutdown()
 
 
+@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
 class HandlerTestCase(SimpleTestCase):
     """A handler for each test, whose threads end with it."""
 
@@ -278,23 +280,21 @@ class HandlerTestCase(SimpleTestCase):
         """Whatever became of the request."""
         self.assertEqual([body.closed for body in now.bodies], [True] * len(now.bodies))
 
-    def visitor(self, route: str, headers: Mapping[str, str] | None = None, **scope: Any) -> "Visitor":
+    def visitor(self, route: str, headers: Mapping[str, str] | None = None, **scope: Any) -> Visitor:
         """Return a client of the handler."""
         return Visitor(self.handler, route, headers, **scope)
 
-    async def fill(self) -> list["Visitor"]:
+    async def fill(self, route: str = "/wait/") -> list[Visitor]:
         """Return visitors who are in a view that waits at the gate, one for each thread."""
         now.gate.clear()
-        visitors = [self.visitor("/wait/") for _ in range(settings.REQUEST_THREADS)]
+        visitors = [self.visitor(route) for _ in range(settings.REQUEST_THREADS)]
         for visitor in visitors:
             visitor.start()
             await now.has_entered()
         return visitors
 
 
-@override_settings(
-    ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False, FILE_UPLOAD_MAX_MEMORY_SIZE=10
-)
+@override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10)
 class RequestTests(HandlerTestCase):
     """A request's way to the view and back."""
 
@@ -344,22 +344,18 @@ class RequestTests(HandlerTestCase):
         self.assertEqual((await self.visitor("/echo/", method="HEAD").visit()).body, b"")
 
 
-@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, REQUEST_WAIT_SECONDS=60, SECURE_SSL_REDIRECT=False)
+@override_settings(REQUEST_WAIT_SECONDS=60)
 class ThreadPoolTests(HandlerTestCase):
     """Who gets a thread, and for how long."""
 
     async def test_requests_beyond_the_threads_wait(self) -> None:
         """They are answered once a thread is free."""
-        visitors = [self.visitor("/wait/") for _ in range(VISITORS)]
-        for visitor in visitors:
-            visitor.start()
-        for _ in range(THREADS):
-            await now.has_entered()
-        for visitor in visitors[THREADS:]:
-            await visitor.is_queued()
-        self.assertEqual((len(now.threads), metrics.WAITING._value.get()), (THREADS, VISITORS - THREADS))
+        inside, waiting = await self.fill(), [self.visitor("/wait/") for _ in range(VISITORS)]
+        for visitor in waiting:
+            await visitor.wait_in_queue()
+        self.assertEqual((len(now.threads), metrics.WAITING._value.get()), (THREADS, VISITORS))
         now.gate.set()
-        await finish(*visitors)
+        await finish(*inside, *waiting)
         self.assertEqual((len(now.threads), metrics.WAITING._value.get()), (THREADS, 0))
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
@@ -425,7 +421,7 @@ class ThreadPoolTests(HandlerTestCase):
         request_started.disconnect(receiver)
         await self.check_all_threads_are_free()
         now.told.clear()
-        page, api = await self.visitor("/fail/").visit(), await self.visitor("/api/fail/").visit()
+        page, api = [await self.visitor(route).visit() for route in ("/fail/", "/api/fail/")]
         self.assertEqual((page.status, now.told), (500, ["started", "failed", "finished"] * 2))
         self.assertEqual((api.status, json.loads(api.body)["error"]["code"]), (500, "server_error"))
 
@@ -434,8 +430,7 @@ class ThreadPoolTests(HandlerTestCase):
         inside = await self.fill()
         left, cancelled, stayed = (self.visitor(route) for route in ("/echo/", "/echo/", "/wait/"))
         for visitor in (left, cancelled, stayed):
-            visitor.start()
-            await visitor.is_queued()
+            await visitor.wait_in_queue()
         left.leave()
         await left.finish()
         cancelled.task.cancel()
@@ -455,8 +450,7 @@ class ThreadPoolTests(HandlerTestCase):
         self.assertEqual((line["path"], line["outcome"], line["status"]), ("/wait/", CUT_OFF, 503))
         self.assertEqual(line["request_id"], cancelled.scope[ID])
         next_one = self.visitor("/echo/")
-        next_one.start()
-        await next_one.is_queued()
+        await next_one.wait_in_queue()
         self.assertEqual(now.told, ["started"] * THREADS)
         now.gate.set()
         await finish(other, next_one)
@@ -467,8 +461,7 @@ class ThreadPoolTests(HandlerTestCase):
         """See as many requests at once as there are threads, and no more."""
         inside = await self.fill()
         too_many = self.visitor("/echo/")
-        too_many.start()
-        await too_many.is_queued()
+        await too_many.wait_in_queue()
         now.gate.set()
         await finish(*inside, too_many)
         self.assertEqual(metrics.WAITING._value.get(), 0)
@@ -509,16 +502,12 @@ class ProjectTests(SimpleTestCase):
         self.assertEqual(makers, [])
 
 
-@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
 class ConnectionTests(HandlerTestCase, TransactionTestCase):
     """Each thread keeps its database connection."""
 
     async def test_many_requests_share_a_connection_for_each_thread(self) -> None:
         """Connections stay open between requests, one for each thread, until the database cuts them."""
-        first = [self.visitor("/server-process/") for _ in range(THREADS)]
-        for visitor in first:
-            visitor.start()
-            await now.has_entered()
+        first = await self.fill("/server-process/")
         now.gate.set()
         opened_first = {int((await visitor.finish()).body) for visitor in first}
         self.assertEqual(len(opened_first), THREADS)
