@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -123,6 +123,16 @@ def opportunity_payload(**fields: Any) -> dict[str, Any]:
         "status": "open",
         **fields,
     }
+
+
+def url_patterns(resolver: URLResolver | None = None, path: str = "") -> Iterator[tuple[str, URLPattern]]:
+    """Return every route of the project, with its whole path as it is written."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        whole = path + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from url_patterns(pattern, whole)
+        else:
+            yield whole, pattern
 
 
 def change_url(row: Model) -> str:

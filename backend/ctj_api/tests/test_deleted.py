@@ -44,6 +44,9 @@ class DeletedOpportunityTests(TestCase):
             min_hours_required=7,
             body="Two lines,\nand “signs”.",
         )
+        one = reverse("admin:ctj_api_opportunity_delete", args=[self.listing.pk])
+        several = {"action": "delete_selected", "_selected_action": str(self.listing.pk)}
+        self.pages: tuple[tuple[str, dict[str, str]], ...] = ((one, {}), (OWN_LIST, several))
 
     def delete(self, user: Any) -> None:
         """Delete the listing by the API."""
@@ -75,15 +78,13 @@ class DeletedOpportunityTests(TestCase):
     def test_pm_user_deletes_in_the_desk_and_is_told_where_to_restore(self) -> None:
         """Both pages name owner, status and age, and don't speak of related objects."""
         desk = make.form_client(self.other)
-        one = reverse("admin:ctj_api_opportunity_delete", args=[self.listing.pk])
-        several = {"action": "delete_selected", "_selected_action": str(self.listing.pk)}
-        for path, asked in ((one, None), (OWN_LIST, several)):
+        for path, asked in self.pages:
             with self.subTest(path):
                 page = desk.post(path, asked) if asked else desk.get(path)
                 text = " ".join(page.content.decode().split())
                 self.assertIn(f"filled, 3 days old, owned by {self.author.email}", text)
                 self.assertNotIn("related", text.partition('<div id="content"')[2])
-                done = desk.post(path, {"post": "yes", **(asked or {})}, follow=True)
+                done = desk.post(path, {"post": "yes", **asked}, follow=True)
                 self.assertContains(done, f'For 30 days it can be restored: see <a href="{LIST}">')
                 self.restore(self.other)
                 self.assertTrue(Opportunity.objects.exists())
@@ -155,9 +156,7 @@ class DeletedOpportunityTests(TestCase):
 
     def test_pm_user_deletes_a_listing_of_somebody_else_after_locking_it(self) -> None:
         """Otherwise a change of its owner at the same moment would be missing from what is kept."""
-        several = {"action": "delete_selected", "_selected_action": str(self.listing.pk)}
-        one = reverse("admin:ctj_api_opportunity_delete", args=[self.listing.pk])
-        for path, chosen in ((one, {}), (OWN_LIST, several)):
+        for path, chosen in self.pages:
             with self.subTest(path), CaptureQueriesContext(connection) as queries:
                 make.form_client(self.other).post(path, {"post": "yes", **chosen})
                 locks = [query["sql"] for query in queries if query["sql"].endswith("FOR UPDATE")]

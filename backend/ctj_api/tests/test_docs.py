@@ -3,9 +3,8 @@
 import ast
 import os
 import re
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
-from django.urls import URLPattern, URLResolver, get_resolver
 
 from ctj_api.accounts.linking import ADMINISTRATORS, ANOTHERS, UNUSABLE, UNVERIFIED
 from ctj_api.catalog.loading import SHIPPED_CATALOG, read_catalog
@@ -25,6 +23,8 @@ from ctj_api.exceptions import ErrorCode
 from ctj_api.matching import compare, score
 from ctj_api.permissions import KEPT_BY_COGNITO
 from devtools.reliability.scenarios import SCENARIOS
+
+from .common import run, url_patterns
 
 BACKEND = Path(settings.BASE_DIR)
 ROOT = BACKEND.parent
@@ -41,8 +41,8 @@ VARYING = (
 )
 
 
-def read(name: str) -> str:
-    """Return a page of the documentation."""
+def read(name: str | Path) -> str:
+    """Return the text of a file, which is named from the top of the repository."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
@@ -75,9 +75,7 @@ class TourTests(LiveServerTestCase):
         }
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "backend").symlink_to(BACKEND)
-            done = subprocess.run(
-                ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
-            )
+            done = run("bash", "-euc", script, cwd=folder, env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         return [output.lstrip("\n") for output in done.stdout.split(f"{mark}\n")]
 
@@ -97,7 +95,7 @@ class DocsTests(SimpleTestCase):
     def test_every_link_leads_somewhere(self) -> None:
         """Relative links name files that exist, and headings that are in them."""
         for page in PAGES:
-            for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            for link in re.findall(r"\]\(([^)]+)\)", read(page)):
                 if "://" in link:
                     continue
                 with self.subTest(page=page.name, link=link):
@@ -110,9 +108,8 @@ class DocsTests(SimpleTestCase):
     def test_every_proof_exists(self) -> None:
         """Test files and scenarios that pages name as proving something are there, but for records of the past."""
         files = [path for package in PACKAGES for path in package.rglob("test_*.py")]
-        tests = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}
-        pages = [page.read_text(encoding="utf-8") for page in PAGES]
-        in_force = "".join(text for text in pages if "Status: Superseded" not in text)
+        tests = {name for path in files for name in re.findall(r"def (test_\w+)", read(path))}
+        in_force = "".join(text for text in map(read, PAGES) if "Status: Superseded" not in text)
         named = set(re.findall(r"`(?:\w+/)*(test_\w+(?:\.py)?)`", in_force))
         self.assertGreater(len(named), 20)
         self.assertEqual(named - tests - {path.name for path in files}, set())
@@ -122,12 +119,10 @@ class DocsTests(SimpleTestCase):
 
     def test_every_page_that_code_names_exists(self) -> None:
         """Nobody is sent to a page that is gone."""
-        tracked = subprocess.check_output(
-            ["git", "ls-files", "*.py", "*.sh", "*.yml", ".env.example"], cwd=ROOT, text=True
-        )
-        for name in tracked.split():
-            text = (ROOT / name).read_text(encoding="utf-8")
-            for page in re.findall(r"\bdocs/[\w/-]+\.md", text):
+        tracked = run("git", "ls-files", "*.py", "*.sh", "*.yml", ".env.example", cwd=ROOT).stdout.split()
+        self.assertIn(".env.example", " ".join(tracked))
+        for name in tracked:
+            for page in re.findall(r"\bdocs/[\w/-]+\.md", read(name)):
                 with self.subTest(name):
                     self.assertTrue((ROOT / page).exists(), page)
 
@@ -160,12 +155,8 @@ class DocsTests(SimpleTestCase):
     def test_every_endpoint_is_documented(self) -> None:
         """And no endpoint that is not there."""
         documented = set(re.findall(r"`(/api/[^`]*)`", read("docs/api.md").split("## Errors")[0]))
-        patterns = {
-            re.sub(r"<uuid:pk>", "{id}", f"/{route}")
-            for route in routes(get_resolver().url_patterns)
-            if route.startswith("api/")
-        }
-        self.assertEqual(documented, patterns)
+        routes = {route.replace("<uuid:pk>", "{id}") for route, _ in url_patterns() if route.startswith("api/")}
+        self.assertEqual(documented, {f"/{route}" for route in routes})
 
     def test_every_setting_is_documented(self) -> None:
         """The table of the deployment page names what is read from the environment, and nothing else."""
@@ -180,11 +171,8 @@ class DocsTests(SimpleTestCase):
     def test_every_default_is_documented(self) -> None:
         """As far as it is one value; what depends on other settings is told in words."""
         table = settings_table()
-        defaults = {
-            name: default
-            for name, default in settings_read_in(BACKEND / "backend" / "settings.py")
-            if default not in {"", None}
-        }
+        read_there = settings_read_in(BACKEND / "backend" / "settings.py")
+        defaults = {name: default for name, default in read_there if default not in {"", None}}
         self.assertGreater(len(defaults), 20)
         for name, default in defaults.items():
             with self.subTest(name):
@@ -219,16 +207,14 @@ class DocsTests(SimpleTestCase):
 
     def test_every_image_is_shown(self) -> None:
         """None is left over."""
-        shown = {
-            name for page in PAGES for name in re.findall(r"\(images/([\w-]+\.png)\)", page.read_text(encoding="utf-8"))
-        }
+        shown = {name for page in PAGES for name in re.findall(r"\(images/([\w-]+\.png)\)", read(page))}
         self.assertEqual({image.name for image in (ROOT / "docs" / "images").iterdir()}, shown)
 
     def test_every_decision_is_listed_with_its_status(self) -> None:
         """The index names each record by its own title and status, and each record that it names is there."""
         listed = []
         for record in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
-            text = record.read_text(encoding="utf-8")
+            text = read(record)
             status = re.search(r"^Status: (Accepted|Superseded by \[\d+\]\([\w-]+\.md\))", text, re.MULTILINE)
             with self.subTest(record.name):
                 self.assertIsNotNone(status)
@@ -249,18 +235,15 @@ class DocsTests(SimpleTestCase):
             str(module.relative_to(BACKEND))
             for package in PACKAGES
             for module in package.rglob("*.py")
-            if EXAMPLE.search(module.read_text(encoding="utf-8"))
-            and not {"migrations", "tests", "devtools"} & set(module.parts)
+            if EXAMPLE.search(read(module)) and not {"migrations", "tests", "devtools"} & set(module.parts)
         }
         self.assertEqual({name for name in others if f"`{name}`" not in recipe and name != "ctj_api/enums.py"}, set())
 
     def test_map_names_every_room(self) -> None:
         """A newcomer finds the place of a change, and no place that is gone."""
         page = read("docs/development.md").split("## The map")[1].split("## ")[0]
-        rooms = PACKAGES + [
-            path for path in (BACKEND / "ctj_api").iterdir() if path.is_dir() and path.name != "__pycache__"
-        ]
-        for room in rooms:
+        folders = [path for path in (BACKEND / "ctj_api").iterdir() if path.is_dir() and path.name != "__pycache__"]
+        for room in PACKAGES + folders:
             self.assertIn(f"`{room.relative_to(BACKEND)}/`", page)
         for module in (BACKEND / "ctj_api").glob("*.py"):
             if module.name not in {"__init__.py", "apps.py"}:
@@ -278,7 +261,7 @@ def found(name: str) -> Path:
 def told_in(place: Path, symbol: str) -> str:
     """Return the text of a file or a folder's modules, or of one class or function of a module."""
     modules = sorted(place.glob("*.py")) if place.is_dir() else [place]
-    text = "".join(module.read_text(encoding="utf-8") for module in modules)
+    text = "".join(map(read, modules))
     if not symbol:
         return text
     definitions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
@@ -287,7 +270,7 @@ def told_in(place: Path, symbol: str) -> str:
 
 def anchors(page: Path) -> set[str]:
     """Return how GitHub names the headings of a page in links."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
@@ -299,16 +282,7 @@ def settings_table() -> dict[str, str]:
 
 def settings_read_in(module: Path) -> Iterator[tuple[str, Any]]:
     """Return the name of each setting that a module reads, and its default where that is a plain value."""
-    for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    for call in ast.walk(ast.parse(read(module))):
         if isinstance(call, ast.Call) and re.fullmatch(r"env\.\w+", ast.unparse(call.func)):
             name, *defaults = [arg.value if isinstance(arg, ast.Constant) else None for arg in call.args]
             yield str(name), defaults[0] if defaults else None
-
-
-def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> list[str]:
-    """Return the whole path of every route that is written as a path."""
-    found = []
-    for pattern in patterns:
-        path = prefix + str(pattern.pattern)
-        found += routes(pattern.url_patterns, path) if isinstance(pattern, URLResolver) else [path]
-    return found

@@ -4,7 +4,7 @@ import json
 from functools import partial
 from io import BytesIO
 from itertools import product
-from typing import Any, cast
+from typing import Any
 from unittest.mock import patch
 
 from django.conf import settings
@@ -13,7 +13,6 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from psycopg import errors as pg
 from rest_framework import exceptions
@@ -272,27 +271,17 @@ class ExceptionHandlerTests(APITestCase):
     def answer_to(self, body: bytes) -> HttpResponseBase:
         """Return what Daphne gets for a sign-in in chunks."""
         token = "t" * 32
-        headers = {
-            "Host": "testserver",
-            "Transfer-Encoding": "chunked",
-            "Content-Type": JSON,
-            "Cookie": f"csrftoken={token}",
-            "X-CSRFToken": token,
-        }
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/api/auth/login/",
-            "query_string": b"",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        }
+        headers = {"host": "testserver", "transfer-encoding": "chunked", "content-type": JSON}
+        headers |= {"cookie": f"csrftoken={token}", "x-csrftoken": token}
+        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"method": "POST", "path": "/api/auth/login/", "query_string": b"", "headers": sent}
         handler = BaseHandler()
         handler.load_middleware()
         return handler.get_response(ASGIRequest(scope, BytesIO(body)))
 
     def test_anyone_with_a_chunked_body_is_understood(self) -> None:
         """The body is read to its end; chunks are no way around the limit."""
-        response = self.answer_to(b'{"email": "nobody@example.org", "password": "wrong"}')
-        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "authentication_failed")
-        response = self.answer_to(b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
-        self.assertEqual(json.loads(cast("HttpResponse", response).content)["error"]["code"], "bad_request")
+        too_much = b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+        sign_in = b'{"email": "nobody@example.org", "password": "wrong"}'
+        for body, code in ((sign_in, "authentication_failed"), (too_much, "bad_request")):
+            self.assertEqual(json.loads(b"".join(self.answer_to(body)))["error"]["code"], code)

@@ -88,71 +88,43 @@ def admins(status: int) -> dict[str, int]:
 
 
 ADMIN_SITE = {
-    "index": site_page(200),
+    **dict.fromkeys(("index", "password_change", "password_change_done", "jsi18n", "app_list"), site_page(200)),
+    **dict.fromkeys(("cognito", "cognito_callback", "view_on_site"), site_page(404)),
     "supply_and_demand": admins(200),
     "login": site_page(302),
     "logout": site_page(405),
-    "cognito": site_page(404),
-    "cognito_callback": site_page(404),
-    "password_change": site_page(200),
-    "password_change_done": site_page(200),
     "autocomplete": site_page(403),
-    "jsi18n": site_page(200),
-    "view_on_site": site_page(404),
-    "app_list": site_page(200),
 }
 OPEN_ADMIN_PAGES = {"login": 200, "logout": 302, "cognito": 404, "cognito_callback": 404}
 READ = {"changelist": site_page(200), "history": site_page(200), "change": site_page(200)}
-VIEW_ONLY = {**READ, "add": site_page(403), "delete": site_page(403)}
+UNCHANGED = {"add": site_page(403), "delete": site_page(403)}
+VIEW_ONLY = {**READ, **UNCHANGED}
 ADMIN_MODELS = {
-    "skill": {
-        **READ,
-        "add": admins(200),
-        "delete": admins(200),
-        "import": admins(200),
-        "export": admins(200),
-    },
+    "skill": {**READ, **dict.fromkeys(("add", "delete", "import", "export"), admins(200))},
     "opportunity": {
         **READ,
         **dict.fromkeys(("add", "delete", "volunteer_count", "candidates"), site_page(200)),
         "give": {"other_pm": 403, "creator": 200, "administrator": 200},
     },
-    "communityofpractice": VIEW_ONLY,
-    "role": VIEW_ONLY,
-    "project": VIEW_ONLY,
-    "userprofile": {
-        "changelist": admins(200),
-        "history": admins(200),
-        "change": admins(200),
-        "add": site_page(403),
-        "delete": site_page(403),
-        "listings": admins(200),
-    },
+    **dict.fromkeys(("communityofpractice", "role", "project"), VIEW_ONLY),
+    "userprofile": {**dict.fromkeys((*READ, "listings"), admins(200)), **UNCHANGED},
     "deletedopportunity": {
+        **VIEW_ONLY,
         **{page: {**site_page(200), "other_pm": 302} for page in ("change", "history")},
-        "changelist": site_page(200),
-        "add": site_page(403),
-        "delete": site_page(403),
     },
-    "syncrun": {**{page: admins(200) for page in READ}, "add": site_page(403), "delete": site_page(403)},
+    "syncrun": {**dict.fromkeys(READ, admins(200)), **UNCHANGED},
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
 LISTS = {"changelist", "add", "volunteer_count", "import", "export", "listings"}
 # What a form with nothing of use in it is answered: 302 where it was taken, 200 where it is shown again.
 ADMIN_POSTS = {
-    **{f"{model}_history": site_page(200) for model in ADMIN_MODELS},
+    **{f"{model}_{page}": site_page(200) for model in ADMIN_MODELS for page in ("changelist", "history")},
     **{f"{model}_{page}": site_page(403) for model in ADMIN_MODELS for page in ("add", "change", "delete")},
-    **{f"{model}_changelist": site_page(200) for model in ADMIN_MODELS},
-    **{f"syncrun_{page}": admins(200) for page in ("changelist", "history")},
-    "userprofile_changelist": admins(200),
-    "userprofile_history": admins(200),
-    "userprofile_change": admins(200),
+    **dict.fromkeys(("syncrun_changelist", "syncrun_history"), admins(200)),
+    **{f"userprofile_{page}": admins(200) for page in READ},
     "userprofile_listings": admins(302),
-    "skill_add": admins(302),
-    "skill_change": admins(302),
-    "skill_delete": admins(302),
-    "skill_import": admins(200),
-    "skill_export": admins(200),
+    **{f"skill_{page}": admins(302) for page in ("add", "change", "delete")},
+    **{f"skill_{page}": admins(200) for page in ("import", "export")},
     "opportunity_add": site_page(200),
     "opportunity_change": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_delete": site_page(302),

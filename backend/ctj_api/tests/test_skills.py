@@ -11,18 +11,7 @@ from rest_framework.test import APITestCase
 from ctj_api.desk.skill_csv import SkillImport, read_rows
 from ctj_api.models import Skill
 
-from .common import (
-    UNKNOWN_ID,
-    error_of,
-    execute,
-    make_admin_user,
-    make_cop,
-    make_opportunity,
-    make_project,
-    make_role,
-    make_skill,
-    make_staff_user,
-)
+from . import common as make
 
 URL = "/api/skills/"
 
@@ -32,10 +21,10 @@ class SkillTests(APITestCase):
 
     def setUp(self) -> None:
         """Make two skills of engineering and one of no community."""
-        self.engineering = make_cop("engineering")
-        self.python = make_skill(name="Python", description="The language")
-        self.react = make_skill(name="React")
-        self.figma = make_skill(name="Figma")
+        self.engineering = make.make_cop("engineering")
+        self.python = make.make_skill(name="Python", description="The language")
+        self.react = make.make_skill(name="React")
+        self.figma = make.make_skill(name="Figma")
         for skill in (self.python, self.react):
             skill.communities_of_practice.add(self.engineering)
 
@@ -57,7 +46,7 @@ class SkillTests(APITestCase):
                 "communities_of_practice": [str(self.engineering.pk)],
             },
         )
-        self.assertEqual(error_of(self.client.get(f"{URL}{UNKNOWN_ID}/"))["code"], "not_found")
+        self.assertEqual(make.error_of(self.client.get(f"{URL}{make.UNKNOWN_ID}/"))["code"], "not_found")
 
     def test_anonymous_list_of_community_returns_its_skills(self) -> None:
         """The community is given by id, in any case, or by its practice area; nothing unusable is ignored."""
@@ -65,11 +54,14 @@ class SkillTests(APITestCase):
             with self.subTest(community):
                 self.assertEqual(self.names(community_of_practice=community), ["Python", "React"])
         self.assertEqual(self.names(community_of_practice="devops"), [])
-        bad = {"community_of_practice": ("", "gardening", UNKNOWN_ID, "engineering\x00"), "search": ("\x00", "a" * 201)}
+        bad = {
+            "community_of_practice": ("", "gardening", make.UNKNOWN_ID, "engineering\x00"),
+            "search": ("\x00", "a" * 201),
+        }
         for name, value in ((name, value) for name, values in bad.items() for value in values):
             with self.subTest(name=name, value=value):
                 response = self.client.get(URL, {name: value})
-                self.assertEqual((response.status_code, list(error_of(response)["fields"])), (400, [name]))
+                self.assertEqual((response.status_code, list(make.error_of(response)["fields"])), (400, [name]))
 
     def test_anonymous_search_finds_names_and_descriptions(self) -> None:
         """Text is found in any case in names and descriptions; without one, all come by name."""
@@ -82,16 +74,16 @@ class SkillTests(APITestCase):
     def test_anonymous_search_puts_names_before_descriptions(self) -> None:
         """Whole words before beginnings, and other names count as names; equal hits go by name."""
         for name, aliases in {"Zig": ["reacting"], "Angular": [], "Vue": ["Re", "Reactive Vue"]}.items():
-            make_skill(name=name, aliases=aliases, description="Unlike React")
+            make.make_skill(name=name, aliases=aliases, description="Unlike React")
         self.assertEqual(self.names(search="react"), ["React", "Zig", "Vue", "Angular"])
         self.assertEqual(self.names(search="re"), ["Vue", "React", "Zig", "Angular"])
 
     def test_anonymous_lists_of_catalogs_take_a_constant_number_of_queries(self) -> None:
         """Rows, for skills their communities, and the version, however many there are."""
         for _ in range(50):
-            make_skill().communities_of_practice.add(self.engineering)
-            make_role()
-            make_project()
+            make.make_skill().communities_of_practice.add(self.engineering)
+            make.make_role()
+            make.make_project()
         for name, queries in (("skills", 3), ("roles", 2), ("projects", 2), ("communities-of-practice", 2)):
             with self.subTest(name), self.assertNumQueries(queries):
                 self.client.get(f"/api/{name}/")
@@ -102,10 +94,10 @@ class SkillAliasTests(TestCase):
 
     def setUp(self) -> None:
         """Make a skill with two other names, another one, and a listing that requires the first."""
-        self.skill = make_skill(name="Kubernetes", aliases=["k8s", "Kube"])
-        self.react = make_skill(name="React")
-        self.listing = make_opportunity({self.skill: 3}, status="open")
-        self.client.force_login(make_admin_user())
+        self.skill = make.make_skill(name="Kubernetes", aliases=["k8s", "Kube"])
+        self.react = make.make_skill(name="React")
+        self.listing = make.make_opportunity({self.skill: 3}, status="open")
+        self.client.force_login(make.make_admin_user())
 
     def found(self, text: str) -> bool:
         """Return whether the search finds the listing, and the skill as well."""
@@ -123,9 +115,9 @@ class SkillAliasTests(TestCase):
         self.assertTrue(self.found("K8S"))
         Skill.objects.filter(pk=self.skill.pk).update(aliases=["Container boats"])
         self.assertEqual([self.found(text) for text in ("k8s", "boats", "kubernetes")], [False, True, True])
-        execute("UPDATE ctj_api_skill SET aliases = '{kates}' WHERE id = %s", self.skill.pk)
+        make.execute("UPDATE ctj_api_skill SET aliases = '{kates}' WHERE id = %s", self.skill.pk)
         self.assertEqual([self.found(text) for text in ("boats", "kates")], [False, True])
-        execute("UPDATE ctj_api_skill SET aliases = '{}' WHERE id = %s", self.skill.pk)
+        make.execute("UPDATE ctj_api_skill SET aliases = '{}' WHERE id = %s", self.skill.pk)
         self.assertFalse(self.found("kates"))
 
     def test_administrator_writes_other_names_one_a_line(self) -> None:
@@ -175,7 +167,7 @@ class SkillAliasTests(TestCase):
             ('name,aliases\nKubernetes,"k8s\nKates\nk8S"\n', ["k8s", "Kates"]),
             ("name,aliases\nKubernetes,\n", []),
         ):
-            SkillImport(read_rows(file)).save(make_admin_user())
+            SkillImport(read_rows(file)).save(make.make_admin_user())
             self.skill.refresh_from_db()
             self.assertEqual(self.skill.aliases, aliases)
         told = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
@@ -184,7 +176,7 @@ class SkillAliasTests(TestCase):
     def test_administrator_merging_keeps_names_as_other_names(self) -> None:
         """First the kept skill's own, then the names, then other names of the others, twenty in all."""
         own = [str(number) for number in range(12)]
-        dropped = [make_skill(name=name, aliases=[f"{name}{number}" for number in own]).pk for name in "AB"]
+        dropped = [make.make_skill(name=name, aliases=[f"{name}{number}" for number in own]).pk for name in "AB"]
         Skill.objects.filter(pk__in=dropped).merge_into(self.skill)
         kept = ["k8s", "Kube", "A", "B", *(f"A{number}" for number in own), "B0", "B1", "B2", "B3"]
         self.assertEqual(Skill.objects.get(pk=self.skill.pk).aliases, kept)
@@ -201,5 +193,5 @@ class SkillAliasTests(TestCase):
         self.assertNotContains(page, "Merge React instead")
         page = self.client.post(listed, {**chosen, "action": "merge_selected"})
         self.assertContains(page, "Which skill do you keep?")
-        self.client.force_login(make_staff_user("view_skill", "delete_skill"))
+        self.client.force_login(make.make_staff_user("view_skill", "delete_skill"))
         self.assertNotContains(self.client.get(delete), choice, html=True)

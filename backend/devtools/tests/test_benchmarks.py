@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from django.test import SimpleTestCase
 
 from backend.environment import BASE_DIR
+from ctj_api.tests.common import run
 from devtools.benchmarks.__main__ import BENCHMARKS, PAGE, main, measure
 from devtools.benchmarks.client import CUT_OFF, Reply, Request, send_all
 from devtools.benchmarks.measure import alternate, compare
@@ -75,8 +76,7 @@ class PageTests(SimpleTestCase):
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Ask Git, if there is one."""
-    command = ["git", *arguments] if shutil.which("git") else ["false"]
-    return subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    return run("git" if shutil.which("git") else "false", *arguments, cwd=BASE_DIR)
 
 
 class LoadTests(IsolatedAsyncioTestCase):

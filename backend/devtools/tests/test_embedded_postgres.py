@@ -1,6 +1,5 @@
 """The embedded database: started, shared, stopped and cleaned up by processes that may die at any moment."""
 
-import functools
 import os
 import secrets
 import shlex
@@ -9,13 +8,11 @@ import stat
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import psycopg
-import pytest
 
 from backend.environment import BASE_DIR, EMBEDDED_DATABASE, EMBEDDED_USER, data_directory, socket_directory
 from ctj_api.tests.common import PATIENCE_SECONDS, wait_until
@@ -29,28 +26,10 @@ GO_ON = ("--", "sh", "-c", "echo runs; exec sleep 600")
 NOTHING = ("--", "true")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _module_cleanups() -> Iterator[None]:
-    """Do at the end what unittest's own runner would do for ``enterModuleContext``."""
-    yield
-    unittest.doModuleCleanups()
-
-
-@functools.cache
-def template() -> Path:
-    """Return the files of a cluster, made once, whose copies need not wait for the disk when they are killed."""
-    cluster, _ = unittest.enterModuleContext(embedded_postgres.temporary_cluster(data_directory()))
-    cluster.stop()
-    with (cluster.data / "postgresql.conf").open("a") as configuration:
-        configuration.write("fsync = off")
-    return cluster.home
-
-
 class DatabaseTestCase(unittest.TestCase):
     """Gives each test a data folder, which is removed with all its clusters."""
 
     suffix = ""
-    has_cluster = False
 
     def setUp(self) -> None:
         """Make the folder."""
@@ -58,8 +37,6 @@ class DatabaseTestCase(unittest.TestCase):
         self.data_dir.mkdir(parents=True)
         self.addCleanup(embedded_postgres._remove, self.data_dir)
         self.cluster = Cluster(self.data_dir)
-        if self.has_cluster:
-            subprocess.run(["cp", "-a", template(), self.cluster.home], check=True)
 
     def launch(self, *arguments: str, command: Any = COMMAND, **environment: str) -> subprocess.Popen[str]:
         """Start the command line, or another command with its settings; it is ended after the test."""
@@ -210,7 +187,21 @@ class NewDatabaseTests(DatabaseTestCase):
 class SharedDatabaseTests(DatabaseTestCase):
     """The database that a server keeps its data in."""
 
-    has_cluster = True
+    template: ClassVar[Cluster]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Make the files of a cluster, whose copies need not wait for the disk when they are killed."""
+        super().setUpClass()
+        cls.template, _ = cls.enterClassContext(embedded_postgres.temporary_cluster(data_directory()))
+        cls.template.stop()
+        with (cls.template.data / "postgresql.conf").open("a") as configuration:
+            configuration.write("fsync = off")
+
+    def setUp(self) -> None:
+        """Copy them, as it takes long to make them."""
+        super().setUp()
+        subprocess.run(["cp", "-a", self.template.home, self.cluster.home], check=True)
 
     def test_started_database_outlives_its_users_and_its_death(self) -> None:
         """``start`` keeps it running for ``run``, also when it came back, until ``stop``."""

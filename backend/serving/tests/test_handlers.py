@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -17,27 +17,27 @@ from unittest.mock import patch
 
 from django.conf import settings
 from django.core.signals import got_request_exception, request_finished, request_started
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connections
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
-from django.urls import URLPattern, URLResolver, get_resolver, path, reverse
+from django.urls import path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
-from ctj_api.tests.common import wait_until
+from ctj_api.tests.common import execute, in_another_thread, url_patterns, wait_until
 from serving import metrics
 from serving.handlers import RunningRequest, ThreadPoolHandler
 from serving.request_log import CLIENT_LEFT, CUT_OFF, ID
 
 PATIENCE_SECONDS = 20
 THREADS = 2
-VISITORS = 12
+VISITORS = 10
 CHUNKS = (b"one ", b"", b"two ", b"x" * 100_000)
 WHOLE = b"".join(CHUNKS)
 STREAM_HEADERS = {("set-cookie", "a=1; Path=/"), ("x-name", "é")}
 THIS_FILE = Path(__file__)
 CONTENT = THIS_FILE.read_bytes()
-STILL_CONNECTED = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)"
-CUT = "SELECT pg_terminate_backend(pid, 20000) FROM unnest(%s) AS pid"
+STILL_CONNECTED = "SELECT array_agg(pid) FROM pg_stat_activity WHERE pid = ANY(%s)"
+CUT = "SELECT bool_and(pg_terminate_backend(pid, 20000)) FROM unnest(%s) AS pid"
 SIGNALS = {"started": request_started, "finished": request_finished, "failed": got_request_exception}
 MAKES_STREAM = re.compile(r"\b(StreamingHttpResponse|FileResponse)\(")
 
@@ -128,26 +128,19 @@ def server_process(_: HttpRequest) -> HttpResponse:
     """Tell which process of the database server answers this thread."""
     now.entered.release()
     now.gate.wait(PATIENCE_SECONDS)
-    return HttpResponse(ask_for_process())
+    return HttpResponse(str(*execute("SELECT pg_backend_pid()")))
 
 
 @csrf_exempt
 def sleep(request: HttpRequest) -> HttpResponse:
     """Run one long statement after another, though the first is cancelled, and fail unless both have ended."""
     for _ in range(2):
-        with suppress(DatabaseError), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
+        with suppress(DatabaseError):
+            execute("SELECT pg_backend_pid()")
             now.requests.append(request)
-            cursor.execute("SELECT pg_sleep(%s)", [float(request.GET["seconds"])])
+            execute("SELECT pg_sleep(%s)", float(request.GET["seconds"]))
             now.tell("slept")
     return HttpResponse(status=200 if now.told.count("slept") == 2 else 503)
-
-
-def ask_for_process() -> str:
-    """Return the number of the process of the database server that answers this thread."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        return str(cursor.fetchone()[0])
 
 
 urlpatterns = [
@@ -209,8 +202,9 @@ class Visitor:
         self.start(body)
         return await self.finish()
 
-    async def is_queued(self) -> None:
-        """Wait until the handler listens whether the client leaves."""
+    async def wait_in_queue(self) -> None:
+        """Send the request, and wait until the handler listens whether the client leaves."""
+        self.start()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.is_listened_to.wait()
 
@@ -259,6 +253,7 @@ def close(handler: ThreadPoolHandler) -> None:
         pool.shutdown()
 
 
+@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
 class HandlerTestCase(SimpleTestCase):
     """A handler for each test, whose threads end with it."""
 
@@ -285,23 +280,21 @@ class HandlerTestCase(SimpleTestCase):
         """Whatever became of the request."""
         self.assertEqual([body.closed for body in now.bodies], [True] * len(now.bodies))
 
-    def visitor(self, route: str, headers: Mapping[str, str] | None = None, **scope: Any) -> "Visitor":
+    def visitor(self, route: str, headers: Mapping[str, str] | None = None, **scope: Any) -> Visitor:
         """Return a client of the handler."""
         return Visitor(self.handler, route, headers, **scope)
 
-    async def fill(self) -> list["Visitor"]:
+    async def fill(self, route: str = "/wait/") -> list[Visitor]:
         """Return visitors who are in a view that waits at the gate, one for each thread."""
         now.gate.clear()
-        visitors = [self.visitor("/wait/") for _ in range(settings.REQUEST_THREADS)]
+        visitors = [self.visitor(route) for _ in range(settings.REQUEST_THREADS)]
         for visitor in visitors:
             visitor.start()
             await now.has_entered()
         return visitors
 
 
-@override_settings(
-    ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False, FILE_UPLOAD_MAX_MEMORY_SIZE=10
-)
+@override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10)
 class RequestTests(HandlerTestCase):
     """A request's way to the view and back."""
 
@@ -351,22 +344,18 @@ class RequestTests(HandlerTestCase):
         self.assertEqual((await self.visitor("/echo/", method="HEAD").visit()).body, b"")
 
 
-@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, REQUEST_WAIT_SECONDS=60, SECURE_SSL_REDIRECT=False)
+@override_settings(REQUEST_WAIT_SECONDS=60)
 class ThreadPoolTests(HandlerTestCase):
     """Who gets a thread, and for how long."""
 
     async def test_requests_beyond_the_threads_wait(self) -> None:
         """They are answered once a thread is free."""
-        visitors = [self.visitor("/wait/") for _ in range(VISITORS)]
-        for visitor in visitors:
-            visitor.start()
-        for _ in range(THREADS):
-            await now.has_entered()
-        for visitor in visitors[THREADS:]:
-            await visitor.is_queued()
-        self.assertEqual((len(now.threads), metrics.WAITING._value.get()), (THREADS, VISITORS - THREADS))
+        inside, waiting = await self.fill(), [self.visitor("/wait/") for _ in range(VISITORS)]
+        for visitor in waiting:
+            await visitor.wait_in_queue()
+        self.assertEqual((len(now.threads), metrics.WAITING._value.get()), (THREADS, VISITORS))
         now.gate.set()
-        await finish(*visitors)
+        await finish(*inside, *waiting)
         self.assertEqual((len(now.threads), metrics.WAITING._value.get()), (THREADS, 0))
 
     @override_settings(REQUEST_WAIT_SECONDS=0.05)
@@ -432,7 +421,7 @@ class ThreadPoolTests(HandlerTestCase):
         request_started.disconnect(receiver)
         await self.check_all_threads_are_free()
         now.told.clear()
-        page, api = await self.visitor("/fail/").visit(), await self.visitor("/api/fail/").visit()
+        page, api = [await self.visitor(route).visit() for route in ("/fail/", "/api/fail/")]
         self.assertEqual((page.status, now.told), (500, ["started", "failed", "finished"] * 2))
         self.assertEqual((api.status, json.loads(api.body)["error"]["code"]), (500, "server_error"))
 
@@ -441,8 +430,7 @@ class ThreadPoolTests(HandlerTestCase):
         inside = await self.fill()
         left, cancelled, stayed = (self.visitor(route) for route in ("/echo/", "/echo/", "/wait/"))
         for visitor in (left, cancelled, stayed):
-            visitor.start()
-            await visitor.is_queued()
+            await visitor.wait_in_queue()
         left.leave()
         await left.finish()
         cancelled.task.cancel()
@@ -462,8 +450,7 @@ class ThreadPoolTests(HandlerTestCase):
         self.assertEqual((line["path"], line["outcome"], line["status"]), ("/wait/", CUT_OFF, 503))
         self.assertEqual(line["request_id"], cancelled.scope[ID])
         next_one = self.visitor("/echo/")
-        next_one.start()
-        await next_one.is_queued()
+        await next_one.wait_in_queue()
         self.assertEqual(now.told, ["started"] * THREADS)
         now.gate.set()
         await finish(other, next_one)
@@ -474,8 +461,7 @@ class ThreadPoolTests(HandlerTestCase):
         """See as many requests at once as there are threads, and no more."""
         inside = await self.fill()
         too_many = self.visitor("/echo/")
-        too_many.start()
-        await too_many.is_queued()
+        await too_many.wait_in_queue()
         now.gate.set()
         await finish(*inside, too_many)
         self.assertEqual(metrics.WAITING._value.get(), 0)
@@ -505,7 +491,7 @@ class ProjectTests(SimpleTestCase):
 
     def test_project_has_no_asynchronous_and_no_streaming_view(self) -> None:
         """Only threads have connections, and only static files may be read into memory."""
-        views = list(view_functions(get_resolver().url_patterns))
+        views = [pattern.callback for _, pattern in url_patterns()]
         self.assertGreater(len(views), 50)
         self.assertEqual([view for view in views if iscoroutinefunction(view)], [])
         root = Path(settings.BASE_DIR)
@@ -516,25 +502,12 @@ class ProjectTests(SimpleTestCase):
         self.assertEqual(makers, [])
 
 
-def view_functions(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
-    """Yield all views below the patterns."""
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            yield from view_functions(pattern.url_patterns)
-        else:
-            yield pattern.callback
-
-
-@override_settings(ROOT_URLCONF=__name__, REQUEST_THREADS=THREADS, SECURE_SSL_REDIRECT=False)
 class ConnectionTests(HandlerTestCase, TransactionTestCase):
     """Each thread keeps its database connection."""
 
     async def test_many_requests_share_a_connection_for_each_thread(self) -> None:
         """Connections stay open between requests, one for each thread, until the database cuts them."""
-        first = [self.visitor("/server-process/") for _ in range(THREADS)]
-        for visitor in first:
-            visitor.start()
-            await now.has_entered()
+        first = await self.fill("/server-process/")
         now.gate.set()
         opened_first = {int((await visitor.finish()).body) for visitor in first}
         self.assertEqual(len(opened_first), THREADS)
@@ -542,8 +515,9 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
         for visitor in visitors:
             visitor.start()
         self.assertEqual({int((await visitor.finish()).body) for visitor in visitors}, opened_first)
-        self.assertEqual(await asyncio.to_thread(ask_database, STILL_CONNECTED, opened_first), opened_first)
-        await asyncio.to_thread(ask_database, CUT, opened_first)
+        (connected,) = in_another_thread(partial(execute, STILL_CONNECTED, list(opened_first)))
+        self.assertEqual(set(connected), opened_first)
+        self.assertEqual(in_another_thread(partial(execute, CUT, list(opened_first))), (True,))
         opened_then = {int((await self.visitor("/server-process/").visit()).body) for _ in range(THREADS)}
         self.assertEqual(opened_first & opened_then, set())
 
@@ -563,26 +537,16 @@ class ConnectionTests(HandlerTestCase, TransactionTestCase):
 
     def test_query_of_the_next_request_is_never_cancelled(self) -> None:
         """Whoever cancels holds the thread until that is done, and finds nothing of a request that has ended."""
-        with connection.cursor() as cursor:
-            for _ in range(300):
-                running, cancelling = RunningRequest(), threading.Event()
+        for _ in range(300):
+            running, cancelling = RunningRequest(), threading.Event()
 
-                def cancel(running: RunningRequest = running, begun: threading.Event = cancelling) -> None:
-                    begun.set()
-                    running.cancel()
+            def cancel(running: RunningRequest = running, begun: threading.Event = cancelling) -> None:
+                begun.set()
+                running.cancel()
 
-                with running:
-                    thread = threading.Thread(target=cancel)
-                    thread.start()
-                    cancelling.wait()
-                cursor.execute("SELECT pg_sleep(0.001)")
-                thread.join()
-
-
-def ask_database(query: str, processes: set[int]) -> set[Any]:
-    """Return what a query tells of the server's processes, through a connection of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute(query, [list(processes)])
-        told = {row[0] for row in cursor.fetchall()}
-    connection.close()
-    return told
+            with running:
+                thread = threading.Thread(target=cancel)
+                thread.start()
+                cancelling.wait()
+            execute("SELECT pg_sleep(0.001)")
+            thread.join()

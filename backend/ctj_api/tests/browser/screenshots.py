@@ -14,7 +14,7 @@ from ctj_api.models import UserProfile
 from ctj_api.tests.common import make_admin_user
 
 from .base import NARROW, WIDE, BrowserTestCase
-from .test_journeys import ADD, LIST, choose_skill, row
+from .test_journeys import ADD, LIST, choose_skill, describe, row
 
 IMAGES = Path(settings.BASE_DIR).parent / "docs" / "images"
 
@@ -54,11 +54,8 @@ class Screenshots(BrowserTestCase):
     def test_take_the_form(self) -> None:
         """Filled in, and while a skill is looked for."""
         self.page.goto(ADD)
-        self.page.get_by_label("Project").select_option("VRMS")
-        self.page.get_by_label("Role").select_option("Front End Developer")
-        self.page.get_by_label("Description").fill(
-            "Help us to rebuild the check-in page, so that volunteers find their meeting with one tap."
-        )
+        purpose = "so that volunteers find their meeting with one tap."
+        describe(self.page, f"Help us to rebuild the check-in page, {purpose}")
         choose_skill(self.page, 0, "react", "React (also UI/UX)", 2)
         self.page.get_by_role("button", name="Add a skill").click()
         choose_skill(self.page, 1, "html", "HTML/CSS (also UI/UX)", 1)

@@ -53,6 +53,13 @@ def run_action(page: Page, name: str, *titles: str) -> None:
     page.get_by_role("button", name="Run").click()
 
 
+def describe(page: Page, text: str = "Help us.") -> None:
+    """Choose project and role of a new listing, and write its description."""
+    page.get_by_label("Project").select_option("VRMS")
+    page.get_by_label("Role").select_option("Front End Developer")
+    page.get_by_label("Description").fill(text)
+
+
 def choose_skill(page: Page, number: int, typed: str, name: str, level: int) -> None:
     """Fill in a row of the skill picker with the mouse; there is one."""
     field = row(page, number).get_by_label("Skill", exact=True)
@@ -146,10 +153,8 @@ class OpportunityJourneyTests(JourneyTestCase):
             keyboard.press("Tab")
         keyboard.type("java")
         expect(page.get_by_role("listbox").get_by_role("option")).to_have_text(["Java", "JavaScript"])
-        keyboard.press("ArrowDown")
-        keyboard.press("ArrowDown")
-        keyboard.press("Enter")
-        keyboard.type("4")
+        for key in ("ArrowDown", "ArrowDown", "Enter", "4"):
+            keyboard.press(key)
         expect(row(page, 0).get_by_label("Level")).to_have_value("4")
         for _ in range(2):
             keyboard.press("Tab")
@@ -165,9 +170,8 @@ class OpportunityJourneyTests(JourneyTestCase):
         keyboard.press("Enter")
         expect(page.get_by_text("was published.")).to_be_visible()
         [public] = self.listed()
-        self.assertEqual(
-            {skill["name"]: skill["level"] for skill in public["skills_required"]}, {"JavaScript": 4, "Figma": 1}
-        )
+        levels = {skill["name"]: skill["level"] for skill in public["skills_required"]}
+        self.assertEqual(levels, {"JavaScript": 4, "Figma": 1})
         self.assertEqual(public["meeting_times"], {"timezone": "America/Los_Angeles", "slots": [WEDNESDAY]})
 
     def test_pm_user_posts_on_a_phone(self) -> None:
@@ -175,9 +179,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         page = self.open_page(user=self.pm, width=NARROW)
         page.goto(LIST)
         page.get_by_role("link", name="Add opportunity").click()
-        page.get_by_label("Project").select_option("VRMS")
-        page.get_by_label("Role").select_option("Front End Developer")
-        page.get_by_label("Description").fill("Help us.")
+        describe(page)
         page.get_by_role("button", name="Add a meeting").click()
         fill_meeting(page, 0, "Wednesday", "19:00", "20:30", "Team")
         row(page, 0).get_by_label("Skill", exact=True).fill("s")
@@ -194,9 +196,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         """Spare rows, names as text with the browser's suggestions, and the same messages."""
         page = self.open_page(user=self.pm, javascript=False)
         page.goto(ADD)
-        page.get_by_label("Project").select_option("VRMS")
-        page.get_by_label("Role").select_option("Front End Developer")
-        page.get_by_label("Description").fill("Help us.")
+        describe(page)
         expect(page.locator(".skill-row")).to_have_count(5)
         expect(page.locator(".week-editor li")).to_have_count(3)
         expect(page.get_by_text("Empty rows are left out.")).to_have_count(2)

@@ -7,7 +7,7 @@ from playwright.sync_api import Dialog, expect
 from ctj_api.models import UserProfile
 from ctj_api.tests.common import PASSWORD, change_url, make_admin_user, make_opportunity, make_regular_user
 
-from .test_journeys import ADD, LIST, WEDNESDAY, JourneyTestCase, choose_skill, fill_meeting, row
+from .test_journeys import ADD, LIST, WEDNESDAY, JourneyTestCase, choose_skill, describe, fill_meeting, row
 
 LOST = "What you typed here was not saved"
 SINCE = "and what is stored has been changed since."
@@ -53,9 +53,7 @@ class UnsavedFormTests(JourneyTestCase):
         """After Back, Forward and Back again it is empty, then all that was typed; once saved, nothing comes back."""
         page = self.page
         page.goto(ADD)
-        page.get_by_label("Project").select_option("VRMS")
-        page.get_by_label("Role").select_option("Front End Developer")
-        self.description.fill("Typed.")
+        describe(page, "Typed.")
         choose_skill(page, 0, "figma", "Figma", 1)
         page.get_by_role("button", name="Add a skill").click()
         choose_skill(page, 1, "sql", "SQL", 4)
