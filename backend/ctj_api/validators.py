@@ -55,16 +55,18 @@ def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) ->
         raise ValidationError(f"A skill matrix must be an object of skill ids and levels, not {describe(value)}.")
     if len(value) > MAX_SKILLS:
         raise ValidationError(f"A skill matrix holds at most {MAX_SKILLS} skills, not {len(value)}.")
-    if names is None:
-        names = apps.get_model("ctj_api", "Skill").objects.names_of(value)
+    known = apps.get_model("ctj_api", "Skill").objects.names_of(value) if names is None else names
     levels: dict[str, int] = {}
     problems = []
     for key, level in value.items():
         skill = str(key).lower()
-        if skill not in names:
+        if skill not in known:
             problems.append(unknown_skill(key))
-        elif problem := _level_problem(level, is_repeated=skill in levels):
-            problems.append(f"{names[skill]}: {problem}")
+        elif skill in levels:
+            problems.append(f"{known[skill]}: this skill is rated twice.")
+        elif type(level) is not int or not MIN_LEVEL <= level <= MAX_LEVEL:
+            allowed = f"a whole number from {MIN_LEVEL} to {MAX_LEVEL}"
+            problems.append(f"{known[skill]}: the level must be {allowed}, not {describe(level)}.")
         levels[skill] = level
     if problems:
         raise ValidationError(problems)
@@ -226,14 +228,6 @@ def _validate_week(value: object, slot_keys: tuple[str, ...]) -> None:
                 problems.append(f"{place}: {problem}")
     if problems:
         raise ValidationError(problems)
-
-
-def _level_problem(level: object, *, is_repeated: bool) -> str | None:
-    if is_repeated:
-        return "this skill is rated twice."
-    if type(level) is not int or not MIN_LEVEL <= level <= MAX_LEVEL:
-        return f"the level must be a whole number from {MIN_LEVEL} to {MAX_LEVEL}, not {describe(level)}."
-    return None
 
 
 def _is_clock(value: object) -> bool:

@@ -72,13 +72,11 @@ class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
         """Let those see deleted listings who work with listings."""
         return manages_listings(request.user)
 
-    has_restore_permission = has_view_permission
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeletedOpportunity]:
         """Return what the requester can restore."""
         return super().get_queryset(request) & DeletedOpportunity.objects.restorable_by(request.user)
 
-    @admin.action(description="Restore", permissions=["restore"])
+    @admin.action(description="Restore", permissions=["view"])
     def restore(self, request: HttpRequest, chosen: QuerySet[DeletedOpportunity]) -> None:
         """Store the chosen listings as they were."""
         hold_off_synchronisation()

@@ -31,7 +31,13 @@ def delete_account(confirmed: UserProfile, request: Request) -> None:
         raise ValidationError(LAST_ADMINISTRATOR)
     owner = locked_if_unchanged(confirmed)
     require_match(request, UserReadSerializer(owner))
-    _keep_history(owner, listings)
+    # Django deletes what is logged with its author, so it is given to an account that nobody uses.
+    somebody = unattended_account(FORMER_USER)
+    log_changes(somebody, listings, ["author, who has deleted their account"])
+    log_deletion(somebody, owner)
+    LogEntry.objects.filter(user=owner).update(user=somebody)
+    of_account = LogEntry.objects.filter(content_type__model=UserProfile._meta.model_name, object_id=owner.pk)
+    of_account.update(object_repr="a deleted account")
     end_sessions(owner)
     owner.delete()
 
@@ -46,13 +52,3 @@ def give_listings(request: HttpRequest, listings: OpportunityQuerySet, new_autho
     moved = Opportunity.objects.filter(pk__in=[listing.pk for listing in given])
     moved.update(created_by=new_author, updated_at=timezone.now())
     messages.success(request, f"{name_of(new_author)} has {len(given)} more to look after.")
-
-
-def _keep_history(user: UserProfile, listings: list[Opportunity]) -> None:
-    """Log the departure, and give what is logged to an account that nobody uses: Django deletes it with its author."""
-    somebody = unattended_account(FORMER_USER)
-    log_changes(somebody, listings, ["author, who has deleted their account"])
-    log_deletion(somebody, user)
-    LogEntry.objects.filter(user=user).update(user=somebody)
-    of_account = LogEntry.objects.filter(content_type__model=UserProfile._meta.model_name, object_id=user.pk)
-    of_account.update(object_repr="a deleted account")

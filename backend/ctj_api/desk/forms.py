@@ -182,9 +182,8 @@ class SkillFileForm(forms.Form):
         """Return the rows; raises a ``ValidationError`` for a file that is too large or no list of skills."""
         file = self.cleaned_data["import_file"]
         if file.size > MAX_FILE_SIZE:
-            raise ValidationError(
-                f"The file has {file.size / 1e6:.1f} MB; at most {MAX_FILE_SIZE // 1_000_000} MB can be imported."
-            )
+            at_most = MAX_FILE_SIZE // 1_000_000
+            raise ValidationError(f"The file has {file.size / 1e6:.1f} MB; at most {at_most} MB can be imported.")
         return read_rows(decode_file(file.read()))
 
 
@@ -192,6 +191,7 @@ class VersionedForm[M: Model](forms.ModelForm[M]):
     """A form that is refused where its row was changed after the page was made, and adds one row once."""
 
     added: Model | None = None
+    last_entry: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

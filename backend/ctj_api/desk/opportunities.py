@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Lower
@@ -160,9 +159,9 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         """Put the requester's own listings first, the newest first among them."""
         return ("-is_own", "-created_at", "id")
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return a page of the list, with what the columns show loaded for all of its rows at once."""
-        page: ChangeList = super().get_changelist_instance(request)
+        page = super().get_changelist_instance(request)
         page.title = "Your opportunities" if page.params.get("posted_by") == "me" else "Opportunities"
         rows: list[Any] = list(page.result_list)
         required = {row.pk: row.skills_required_matrix.levels for row in rows if row.status in CURRENT}

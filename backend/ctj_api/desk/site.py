@@ -221,9 +221,7 @@ def answered[**P](view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     """Run a page of a model in one transaction, and tell in a message what can't be done, unless by a defect."""
 
     @wraps(view)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        model_admin: Any
-        request: Any
+    def answer(*args: Any, **kwargs: Any) -> HttpResponse:
         model_admin, request, *_ = args
         try:
             with transaction.atomic():

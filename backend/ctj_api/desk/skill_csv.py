@@ -40,8 +40,6 @@ ABOUT_FILES = {
     "max_megabytes": MAX_FILE_SIZE // 1_000_000,
 }
 
-_DELIMITER_LINE = r'\A"?sep=[,;\t|]+"?(\r\n?|\n)'
-
 
 def decode_file(data: bytes) -> str:
     """Return the text of an uploaded file; raises a ``ValidationError`` that says what else it is."""
@@ -232,7 +230,7 @@ def _spellings(name: str) -> set[str]:
 
 def _parse(text: str) -> list[list[str]]:
     """Return the cells of all rows, by the delimiter that stands most often between the names of the columns."""
-    text = re.sub(_DELIMITER_LINE, "", text)
+    text = re.sub(r'\A"?sep=[,;\t|]+"?(\r\n?|\n)', "", text)
     header = next((line for line in text.splitlines() if any(map(str.isalnum, line))), "")
     delimiter = max(DELIMITERS, key=header.count)
     try:

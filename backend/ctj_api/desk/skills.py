@@ -1,6 +1,6 @@
 """The skill catalog in the admin: its list, the merging of duplicates, and its import and export as a CSV file."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -100,7 +100,13 @@ class SkillAdmin(CatalogAdmin[Skill]):
         """Return what a deletion would take along, with the skills in use as protected."""
         skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
-        return to_delete, counts, needed, [*protected, *_uses_of(skills)]
+        uses = [
+            f"{skill}: required by {skill.opportunity_count} opportunit{pluralize(skill.opportunity_count, 'y,ies')} "
+            f"and rated by {skill.volunteer_count} volunteer{pluralize(skill.volunteer_count)}"
+            for skill in skills
+            if skill.opportunity_count or skill.volunteer_count
+        ]
+        return to_delete, counts, needed, [*protected, *uses]
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Return the page of a deletion, which offers to merge a skill in use."""
@@ -185,13 +191,3 @@ class SkillAdmin(CatalogAdmin[Skill]):
         ids = list(self.get_changelist_instance(request).queryset.values_list("pk", flat=True))
         skills = Skill.objects.prefetch_related("communities_of_practice").in_bulk(ids)
         return csv_response("skills", COLUMNS, (cells_of(skills[pk]).values() for pk in ids))
-
-
-def _uses_of(skills: Iterable[Skill]) -> list[str]:
-    counted: Iterable[Any] = Skill.objects.filter(pk__in=[skill.pk for skill in skills]).with_usage()
-    return [
-        f"{skill}: required by {skill.opportunity_count} opportunit{pluralize(skill.opportunity_count, 'y,ies')} "
-        f"and rated by {skill.volunteer_count} volunteer{pluralize(skill.volunteer_count)}"
-        for skill in counted
-        if skill.opportunity_count or skill.volunteer_count
-    ]

@@ -72,9 +72,8 @@ def days_until_filled() -> Plot:
     """Return how many listings were filled within so many days, where both times are known."""
     took = ExtractDay(F("filled_at") - F("opened_at"))
     known = Opportunity.objects.exclude(filled_at=None).exclude(opened_at=None)
-    counted = known.order_by().values_list(took).annotate(Count("pk"))
     numbers = [0] * (len(UNTIL_FILLED) + 1)
-    for days, count in counted:
+    for days, count in known.order_by().values_list(took).annotate(Count("pk")):
         numbers[bisect_left(UNTIL_FILLED, days)] += count
     rows = list(zip(("0 to 7", "8 to 14", "15 to 30", "31 to 60", "more than 60"), numbers, strict=True))
     return Plot("Days until a listing is filled", ("Days", "Listings filled"), rows)
