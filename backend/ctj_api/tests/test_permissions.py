@@ -97,6 +97,7 @@ ADMIN_SITE = {
 }
 OPEN_ADMIN_PAGES = {"login": 200, "logout": 302, "cognito": 404, "cognito_callback": 404}
 READ = {"changelist": site_page(200), "history": site_page(200), "change": site_page(200)}
+ITS_DELETER = {**site_page(200), "other_pm": 302}
 UNCHANGED = {"add": site_page(403), "delete": site_page(403)}
 VIEW_ONLY = {**READ, **UNCHANGED}
 ADMIN_MODELS = {
@@ -108,10 +109,7 @@ ADMIN_MODELS = {
     },
     **dict.fromkeys(("communityofpractice", "role", "project"), VIEW_ONLY),
     "userprofile": {**dict.fromkeys((*READ, "listings"), admins(200)), **UNCHANGED},
-    "deletedopportunity": {
-        **VIEW_ONLY,
-        **{page: {**site_page(200), "other_pm": 302} for page in ("change", "history")},
-    },
+    "deletedopportunity": {**VIEW_ONLY, "change": ITS_DELETER, "history": ITS_DELETER},
     "syncrun": {**dict.fromkeys(READ, admins(200)), **UNCHANGED},
 }
 FORGED = {"post": "yes", "name": "x", "is_active": "on", "is_superuser": "on"}
@@ -131,7 +129,7 @@ ADMIN_POSTS = {
     "opportunity_give": {"other_pm": 403, "creator": 200, "administrator": 200},
     "opportunity_volunteer_count": site_page(405),
     "opportunity_candidates": site_page(405),
-    "deletedopportunity_history": {**site_page(200), "other_pm": 302},
+    "deletedopportunity_history": ITS_DELETER,
 }
 
 

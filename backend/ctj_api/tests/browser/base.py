@@ -233,8 +233,8 @@ class BrowserTestCase(StaticLiveServerTestCase):
         context.on("weberror", lambda error: self.problems.append(f"error of a script: {error.error}"))
         context.on("request", self._on_request)
         context.on("response", self._on_response)
-        context.on("requestfinished", self.unanswered.discard)
-        context.on("requestfailed", self.unanswered.discard)
+        for event in ("requestfinished", "requestfailed"):
+            context.on(event, self._on_end)
         context.on("page", lambda page: page.on("websocket", self._on_request))
 
     def _on_console(self, message: ConsoleMessage) -> None:
@@ -249,6 +249,9 @@ class BrowserTestCase(StaticLiveServerTestCase):
             self.unanswered.add(request)
         if not request.url.startswith(f"{self.live_server_url}/"):
             self.problems.append(f"request to another host: {request.url}")
+
+    def _on_end(self, request: Request) -> None:
+        self.unanswered.discard(request)
 
     def _on_response(self, response: Response) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
