@@ -67,7 +67,7 @@ class DeletedOpportunityTests(TestCase):
         self.delete(self.other)
         self.assertEqual(self.client.get(f"/api/opportunities/{self.listing.pk}/").status_code, 404)
         page = make.form_client(self.other).get(make.change_url(DeletedOpportunity.objects.get()))
-        self.assertContains(page, '<button class="button">Restore</button>')
+        self.assertContains(page, '<button class="button default">Restore</button>')
         self.assertContains(page, "and “signs”.")
         self.assertEqual(self.restore(self.other), [f"{self.listing} is restored."])
         self.assertEqual(stored(self.listing), before)
