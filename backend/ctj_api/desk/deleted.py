@@ -33,7 +33,7 @@ def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:
         filled = [field for field in FIELDS if field.value_from_object(row) is not None]
         contents: dict[str, Any] = {field.attname: field.value_to_string(row) for field in filled}
         levels = row.skills_required_matrix.levels.items()
-        contents["skills"] = [{"id": skill, "name": skills.names[skill], "level": level} for skill, level in levels]
+        contents["skills"] = [{"id": pk, "name": skills.names[pk], "level": level} for pk, level in levels]
         kept.append(DeletedOpportunity(id=row.pk, title=str(row), contents=contents, deleted_by_id=author))
     DeletedOpportunity.objects.filter(pk__in=[row.pk for row in kept]).delete()
     DeletedOpportunity.objects.bulk_create(kept)

@@ -182,8 +182,8 @@ class SkillFileForm(forms.Form):
         """Return the rows; raises a ``ValidationError`` for a file that is too large or no list of skills."""
         file = self.cleaned_data["import_file"]
         if file.size > MAX_FILE_SIZE:
-            at_most = MAX_FILE_SIZE // 1_000_000
-            raise ValidationError(f"The file has {file.size / 1e6:.1f} MB; at most {at_most} MB can be imported.")
+            size, most = file.size / 1e6, MAX_FILE_SIZE // 1_000_000
+            raise ValidationError(f"The file has {size:.1f} MB; at most {most} MB can be imported.")
         return read_rows(decode_file(file.read()))
 
 

@@ -147,7 +147,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
 
     def has_change_permission(self, request: HttpRequest, obj: Opportunity | None = None) -> bool:
         """Let project managers change their own, and administrators any listing."""
-        return manages_listings(request.user) and (obj is None or _editable(request).filter(pk=obj.pk).exists())
+        return manages_listings(request.user) and (not obj or _editable(request).filter(pk=obj.pk).exists())
 
     def get_queryset(self, request: HttpRequest) -> OpportunityQuerySet:
         """Return the listings that the requester may see, each with whether it is their own."""

@@ -101,7 +101,8 @@ class SkillAdmin(CatalogAdmin[Skill]):
         skills = list(objs)
         to_delete, counts, needed, protected = super().get_deleted_objects(skills, request)
         uses = [
-            f"{skill}: required by {skill.opportunity_count} opportunit{pluralize(skill.opportunity_count, 'y,ies')} "
+            f"{skill}: required by {skill.opportunity_count} "
+            f"opportunit{pluralize(skill.opportunity_count, 'y,ies')} "
             f"and rated by {skill.volunteer_count} volunteer{pluralize(skill.volunteer_count)}"
             for skill in skills
             if skill.opportunity_count or skill.volunteer_count
