@@ -1,4 +1,4 @@
-"""Other names of skills, when listings were opened and filled, and the listings that were deleted."""
+"""Other names of skills, when listings were opened and filled, deleted listings, and what more a listing tells."""
 
 import django.db.models.deletion
 import django.utils.timezone
@@ -111,6 +111,23 @@ ARE_NORMAL = models.Q(
     models.lookups.LessThanOrEqual(models.functions.Length(LINES), 800),
 )
 
+# A listing tells its community's name and its project's meetings: their changes are noted like those of other names.
+TOLD = """
+CREATE OR REPLACE TRIGGER community_notes_listing
+    AFTER UPDATE OF practice_area, name OR DELETE ON ctj_api_communityofpractice
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
+CREATE OR REPLACE TRIGGER project_name_notes_listing AFTER UPDATE OF name, meeting_times ON ctj_api_project
+    FOR EACH ROW WHEN ((OLD.name, OLD.meeting_times) IS DISTINCT FROM (NEW.name, NEW.meeting_times))
+    EXECUTE FUNCTION ctj_note_row('listing');
+"""
+TOLD_BEFORE = """
+CREATE OR REPLACE TRIGGER community_notes_listing
+    AFTER UPDATE OF practice_area OR DELETE ON ctj_api_communityofpractice
+    FOR EACH ROW EXECUTE FUNCTION ctj_note_row('listing');
+CREATE OR REPLACE TRIGGER project_name_notes_listing AFTER UPDATE OF name ON ctj_api_project
+    FOR EACH ROW WHEN (OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION ctj_note_row('listing');
+"""
+
 
 class Migration(migrations.Migration):
     """No row is touched. The version before serves meanwhile, and a listing's times are empty until it is published."""
@@ -169,4 +186,5 @@ class Migration(migrations.Migration):
                 "ordering": ("-deleted_at", "id"),
             },
         ),
+        migrations.RunSQL(TOLD, TOLD_BEFORE),
     ]
