@@ -84,6 +84,26 @@ CREATE TRIGGER opportunity_status_times_kept BEFORE UPDATE OF status ON ctj_api_
 """
 
 
+# All at once or none: writes take these tables in several orders, and who waits with a lock could be waited for.
+LOCKS = """
+DO $$
+DECLARE
+    patience text := current_setting('lock_timeout');
+BEGIN
+    FOR attempt IN 1..200 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '200ms', true);
+            LOCK TABLE ctj_api_userprofile, ctj_api_project, ctj_api_communityofpractice IN SHARE ROW EXCLUSIVE MODE;
+            LOCK TABLE ctj_api_opportunity, ctj_api_skill IN ACCESS EXCLUSIVE MODE;
+            PERFORM set_config('lock_timeout', patience, true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(random() / 10);
+        END;
+    END LOOP;
+    RAISE lock_not_available USING MESSAGE = 'the tables are too busy to be changed; try again';
+END $$;
+"""
 # The catalog has some hundred rows: nobody waits for its index.
 INDEX = """
 DROP INDEX skill_search;
@@ -135,6 +155,7 @@ class Migration(migrations.Migration):
     dependencies = [("ctj_api", "0018_opportunity_meetings")]
 
     operations = [
+        migrations.RunSQL(LOCKS, migrations.RunSQL.noop),
         migrations.AddField(
             "skill",
             "aliases",
@@ -187,4 +208,5 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(TOLD, TOLD_BEFORE),
+        migrations.RunSQL(migrations.RunSQL.noop, LOCKS),
     ]
