@@ -2,6 +2,7 @@
 
 import logging
 
+import hypothesis
 import pytest
 from django.test import TransactionTestCase
 from pytest_django import Settings
@@ -33,3 +34,8 @@ def quick_settings(settings: Settings) -> None:
 def no_answers_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test begin with no kept answers, as a process does."""
     monkeypatch.setattr("ctj_api.http.caching.ANSWERS", KeptAnswers(10_000_000))
+
+
+# A busy machine is no defect: benchmarks measure time, tests don't.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
