@@ -185,7 +185,8 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
             return JsonResponse({"text": " ".join(error.messages)}, status=HTTPStatus.BAD_REQUEST)
         role = request.GET.get("role")
         usual = Opportunity.objects.usual_skills(role) if is_uuid(role) else []
-        names = [field.widget.skills.names[skill] for skill in usual]
+        known = field.widget.skills.names
+        names = [known[skill] for skill in usual if skill in known]
         return JsonResponse({"text": coverage_text(levels, count_volunteers({None: levels})[None]), "usual": names})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

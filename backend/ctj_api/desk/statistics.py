@@ -47,6 +47,7 @@ def required_skills() -> Plot:
         cursor.execute(DEMAND, [Status.OPEN])
         demand = cursor.fetchall()
     names = Skill.objects.names_of(skill for skill, _, _ in demand)
+    demand = [row for row in demand if row[0] in names]  # but for what was merged meanwhile
     supply = count_volunteers({skill: {skill: level} for skill, _, level in demand})
     rows = [(f"{names[skill]}, level {level}", count, supply[skill].complete) for skill, count, level in demand]
     rows.sort(key=lambda row: (row[2] - row[1], row[0]))
