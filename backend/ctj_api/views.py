@@ -35,7 +35,7 @@ from .models import CommunityOfPractice, Opportunity, Project, Role, Skill, User
 from .permissions import IsProjectManagerPermission, LocalAccountPermission, OpportunityPermission, UserDetailPermission
 from .querysets import OpportunityQuerySet
 from .ranking.matches import OpportunityRanking, VolunteerRanking, match_of
-from .ranking.row_changes import listing_version
+from .ranking.row_changes import LISTING_VERSION
 
 SKILL_TABLES = (Skill, Skill.communities_of_practice.through, CommunityOfPractice)
 
@@ -278,7 +278,7 @@ def user_detail(request: Request, pk: UUID) -> Response:
     create=extend_schema(responses={201: serializers.OpportunityReadSerializer}),
     update=extend_schema(responses=serializers.OpportunityReadSerializer),
 )
-@method_decorator([public_cache(listing_version), versioned], name="dispatch")
+@method_decorator([public_cache(LISTING_VERSION.read), versioned], name="dispatch")
 class OpportunityViewSet(ModelViewSet[Opportunity]):
     """Opportunities: a public listing that project managers write."""
 

@@ -1,11 +1,12 @@
 """Which rows were changed since a snapshot: triggers note their last transactions (migration 0006)."""
 
+from itertools import count
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Model
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.sql import SQL, Identifier, Literal
 
 # A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
 # knows a little later than the recovery.
@@ -32,21 +33,6 @@ CHANGES = SQL("""
                 AND NOT pg_visible_in_snapshot(changed_by, %(snapshot)s)
         )
 """).format(LINEAGE, FILES)
-# The last of the transactions that all snapshots show from now on, and those of the others that this one shows.
-LISTING_VERSION = SQL("""
-    SELECT concat_ws(
-        ' ', {}, {},
-        (SELECT max(changed_by) FROM ctj_change
-            WHERE kind = 'listing' AND changed_by < pg_snapshot_xmin(pg_current_snapshot())),
-        ARRAY(
-            SELECT concat(changed_by, ':', count(*)) FROM ctj_change
-            WHERE kind = 'listing' AND changed_by >= pg_snapshot_xmin(pg_current_snapshot())
-                AND changed_by < pg_snapshot_xmax(pg_current_snapshot())
-            GROUP BY changed_by ORDER BY changed_by
-        )
-    )
-    WHERE pg_current_xact_id_if_assigned() IS NULL
-""").format(LINEAGE, FILES)
 # Which transaction wrote a row, and its place, change with each change. A sum doesn't depend on the order.
 ROWS = SQL("(SELECT sum(hashtextextended(concat_ws(' ', id, xmin, ctid), 0)) FROM {})")
 
@@ -62,25 +48,35 @@ class Changes(NamedTuple):
 
 
 def changes_since(snapshot: str | None, kind: str) -> Changes:
-    """Return the changes, for "opportunity" or "volunteer", that ``snapshot`` doesn't show, own ones included."""
+    """Return the changes, of a kind (migration 0006), that ``snapshot`` doesn't show, own ones included."""
     with connection.cursor() as cursor:
         cursor.execute(CHANGES.as_string(), {"kind": kind, "snapshot": snapshot})
         return Changes(*cursor.fetchone())
 
 
-def listing_version() -> str | None:
-    """Return what is another text after each change of a listing; ``None`` in a transaction that writes."""
-    return _read(LISTING_VERSION)
+class ListingVersion:
+    """What this process calls the listings as they are, until one of them changes; threads share it."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._last = ("", Changes(None, "", []))
+
+    def read(self) -> str | None:
+        """Return another text after each change of a listing; ``None`` in a transaction that writes."""
+        version, seen = self._last
+        changes = changes_since(seen.snapshot, "listing")
+        if changes.snapshot and (changes.changed or changes.history != seen.history):
+            version = str(next(self._numbers))
+            self._last = version, changes._replace(changed=[])
+        return version if changes.snapshot else None
+
+
+LISTING_VERSION = ListingVersion()
 
 
 def rows_version(*tables: type[Model]) -> str:
     """Return what is another text after every change of these small tables."""
     sums = SQL(", ").join(ROWS.format(Identifier(table._meta.db_table)) for table in tables)
-    return _read(SQL("SELECT concat_ws(' ', {}, {})").format(LINEAGE, sums)) or ""
-
-
-def _read(statement: Composed) -> str | None:
     with connection.cursor() as cursor:
-        cursor.execute(statement.as_string())
-        row = cursor.fetchone()
-    return row[0] if row else None
+        cursor.execute(SQL("SELECT concat_ws(' ', {}, {})").format(LINEAGE, sums).as_string())
+        return str(cursor.fetchone()[0])

@@ -252,7 +252,7 @@ class KeptAnswersTests(TransactionTestCase):
                 with self.subTest(path, **headers):
                     self.assertEqual(self.reader.get(path, **headers).status_code, status)
             self.reader.raise_request_exception = False
-            with patch("ctj_api.ranking.row_changes._read", side_effect=OperationalError):
+            with patch("ctj_api.ranking.row_changes.changes_since", side_effect=OperationalError):
                 away = self.reader.get(LISTINGS)
         self.assertEqual((away.status_code, away.json()["error"]["code"]), (503, "service_unavailable"))
         keep.assert_not_called()

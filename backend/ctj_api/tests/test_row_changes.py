@@ -6,19 +6,10 @@ from django.db import transaction
 from django.test import TransactionTestCase
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.ranking.row_changes import listing_version
+from ctj_api.ranking.row_changes import LISTING_VERSION
 
 from . import common as make
 from .common import execute
-
-
-def settle() -> None:
-    """Wait until no transaction is left, in any database of the server, that began before the last change.
-
-    When it ends the version changes without need, and tests may run beside others.
-    """
-    is_settled = "SELECT max(changed_by) < pg_snapshot_xmin(pg_current_snapshot()) FROM ctj_change"
-    make.wait_until(lambda: execute(is_settled) == (True,))
 
 
 class ListingVersionTests(TransactionTestCase):
@@ -29,7 +20,6 @@ class ListingVersionTests(TransactionTestCase):
         self.skill, self.pm = make.make_skill(), make.make_pm_user()
         self.listing = make.make_opportunity({self.skill: 3}, created_by=self.pm)
         self.listings = Opportunity.objects.filter(pk=self.listing.pk)
-        settle()
 
     def test_version_changes_with_whatever_is_told_of_a_listing(self) -> None:
         """Its own values, its skills, the names of what it refers to; and when a table is emptied."""
@@ -63,45 +53,46 @@ class ListingVersionTests(TransactionTestCase):
             lambda: self.listings.get().delete(),
         ]
         for number, change in enumerate(changes):
-            before = listing_version()
+            before = LISTING_VERSION.read()
             change()
             with self.subTest(number):
-                self.assertNotEqual(listing_version(), before)
+                self.assertNotEqual(LISTING_VERSION.read(), before)
         for table in ("opportunity", "skill", "project", "role", "userprofile", "skillmatrix"):
-            before = listing_version()
+            before = LISTING_VERSION.read()
             execute(f"TRUNCATE ctj_api_{table} CASCADE")  # of which no trigger tells
             with self.subTest(table):
-                self.assertNotEqual(listing_version(), before)
+                self.assertNotEqual(LISTING_VERSION.read(), before)
 
     def test_version_stays_when_nothing_of_a_listing_changes(self) -> None:
         """The qualifier and other words of catalogs don't count; within a write it isn't known."""
         volunteer = make.make_regular_user({self.skill: 2})
-        before = listing_version()
+        before = LISTING_VERSION.read()
         make.make_regular_user({self.skill: 1})
         SkillMatrix.objects.filter(volunteer=volunteer).update(levels={str(self.skill.pk): 5})
         UserProfile.objects.filter(pk=self.pm.pk).update(first_name="Ana", max_available_hours=3)
         Skill.objects.filter(pk=self.skill.pk).update(description="Other words.")
         Project.objects.update(meeting_times=None)
         CommunityOfPractice.objects.update(description="Other words.")
-        self.assertEqual(listing_version(), before)
+        self.assertEqual(LISTING_VERSION.read(), before)
         with transaction.atomic():
-            self.assertEqual(listing_version(), before)
+            self.assertEqual(LISTING_VERSION.read(), before)
             self.listings.update(body="Other words.")
-            self.assertIsNone(listing_version())
+            self.assertIsNone(LISTING_VERSION.read())
 
     def test_version_changes_with_a_transaction_that_began_before_others_ended(self) -> None:
-        """A higher number was seen before."""
+        """A higher number was seen before; the end of one that changed no listing changes nothing."""
         other = make.make_opportunity()
-        settle()
         with make.other_connection() as early, make.other_connection() as long, make.other_connection() as late:
             for begun in (early, long):
                 begun.execute("SELECT pg_current_xact_id()")
             early.execute("UPDATE ctj_api_opportunity SET body = 'early' WHERE id = %s", [self.listing.pk])
             late.execute("UPDATE ctj_api_opportunity SET body = 'late' WHERE id = %s", [other.pk])
-            versions = [listing_version(), listing_version()]
+            versions = [LISTING_VERSION.read(), LISTING_VERSION.read()]
             for connection_ in (late, early):
                 connection_.commit()
-                versions += [listing_version(), listing_version()]
+                versions += [LISTING_VERSION.read(), LISTING_VERSION.read()]
+            long.commit()
+            self.assertEqual(LISTING_VERSION.read(), versions[-1])
         self.assertEqual(versions[::2], versions[1::2])
         self.assertEqual(len(set(versions)), 3)
 
@@ -115,10 +106,10 @@ class ListingVersionTests(TransactionTestCase):
             execute("ALTER TABLE ctj_change DISABLE TRIGGER USER")
             execute("UPDATE ctj_change SET changed_by = %s::text::xid8 WHERE owner = %s", coming[0], other.pk)
             make.make_opportunity()
-            before = listing_version()
+            before = LISTING_VERSION.read()
             second.execute("UPDATE ctj_api_opportunity SET body = 'changed' WHERE id = %s", [self.listing.pk])
             second.commit()
-            self.assertNotEqual(listing_version(), before)
+            self.assertNotEqual(LISTING_VERSION.read(), before)
 
 
 def replace_project(project: Project) -> None:
