@@ -175,7 +175,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         self.assertEqual(public["meeting_times"], {"timezone": "America/Los_Angeles", "slots": [WEDNESDAY]})
 
     def test_pm_user_posts_on_a_phone(self) -> None:
-        """Nothing stands out of the window, also with the suggestions open; Enter publishes."""
+        """Nothing stands out of the window, also with the suggestions open; Enter saves, and publishes nothing."""
         page = self.open_page(user=self.pm, width=NARROW)
         page.goto(LIST)
         page.get_by_role("link", name="Add opportunity").click()
@@ -187,6 +187,10 @@ class OpportunityJourneyTests(JourneyTestCase):
         self.assert_accessible(page)
         choose_skill(page, 0, "sql", "SQL", 2)
         page.get_by_label("Hours a week").press("Enter")
+        expect(page.get_by_text("was added successfully.")).to_be_visible()
+        self.assertEqual(self.listed(), [])
+        page.locator(".messagelist a").click()
+        page.get_by_role("button", name="Publish").click()
         expect(page.get_by_text("was published.")).to_be_visible()
         self.assert_no_horizontal_scrolling(page)
         self.assertEqual(self.listed()[0]["skills_required"][0]["name"], "SQL")
