@@ -36,7 +36,7 @@ MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,00
 WORDS = {True: "yes", False: "no", None: "not given"}
 COLUMNS = (
     *("name", "address", "percent", "skills", "hours a week"),
-    *("hours fit", "meetings fit", "free times", "last change"),
+    *("hours fit", "meetings fit", f"free times, {settings.ADMIN_TIME_ZONE}", "last change"),
 )
 
 
@@ -87,7 +87,8 @@ def _cells(match: dict[str, Any]) -> Iterator[object]:
     yield ", ".join(f"{skill['name']} {skill['have']}/{skill['required']}" for skill in match["skills"])
     yield volunteer["max_available_hours"]
     yield WORDS[match["fits_hours"]]
-    yield "all" if match["fits_all_meetings"] else WORDS[match["fits_meetings"]]
+    meetings = "all" if match["fits_all_meetings"] else WORDS[match["fits_meetings"]]
+    yield meetings if match["meetings"] else None
     yield "; ".join(match["free"])
     yield f"{timezone.localtime(match['changed_at']):%Y-%m-%d}"
 
@@ -98,19 +99,24 @@ def who_fits(listing: Opportunity, reader: Requester) -> dict[str, Any]:
 
 
 def tell(listing: Opportunity, matches: list[Match], reader: Requester) -> dict[str, Any]:
-    """Return ``matches`` as the API tells them, with times on the clock of the meetings or the admin."""
+    """Return ``matches`` as the API tells them, but with all times on the clock of the admin."""
     required = listing.skills_required_matrix.levels
-    zone = listing.meetings["timezone"] if listing.meetings else settings.ADMIN_TIME_ZONE
-    week, clock = ComingWeek(timezone.now()), FreeTime({"timezone": zone, "slots": []})
+    week, clock = ComingWeek(timezone.now()), FreeTime({"timezone": settings.ADMIN_TIME_ZONE, "slots": []})
+    posted = week.meetings(listing.meetings, clock)
     told = VolunteerMatchReadSerializer(matches, many=True).data
     for match, exact in zip(told, matches, strict=True):
         match["percent"] = exact.score.covered * 100 // exact.score.required  # 100 only where all is met
         free = exact.volunteer.meeting_availability
-        match["free"] = _free_times(week.meetings(free, clock)) if free is None or free["slots"] else ["at no time"]
+        match["meetings"] = [
+            here | {"fits": each["fits"]} | (here["local"] or {})
+            for here, each in zip(posted, match["meetings"], strict=True)
+        ]
+        match["free"] = _times_in_words(week.meetings(free, clock)) if free is None or free["slots"] else ["at no time"]
         match["changed_at"] = exact.volunteer.updated_at
         match["mail"] = partial(_mail, listing, match, reader)  # which only pages write, and no file
     summary = coverage_text(required, count_volunteers({None: required})[None])
-    return {"listing": listing, "summary": summary, "zone": zone, "matches": told}
+    meetings, zone = _times_in_words(posted), settings.ADMIN_TIME_ZONE
+    return {"listing": listing, "summary": summary, "meetings": meetings, "zone": zone, "matches": told}
 
 
 def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
@@ -120,7 +126,7 @@ def coverage_text(required: dict[str, int], coverage: Coverage) -> str:
     return render_to_string("ctj_api/coverage.txt", context).strip()
 
 
-def _free_times(slots: list[Meeting]) -> list[str]:
+def _times_in_words(slots: list[Meeting]) -> list[str]:
     """Return slots in words, with the days of equal times together: "Mon, Wed 18:00 to 20:00"."""
     days: dict[str, list[str]] = {}
     for local in filter(None, (slot["local"] for slot in slots)):

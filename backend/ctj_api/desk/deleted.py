@@ -8,6 +8,8 @@ from django.contrib.admin.models import CHANGE
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from ctj_api.catalog.source import hold_off_synchronisation
 from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, SkillMatrix, UserProfile
@@ -82,12 +84,13 @@ class DeletedOpportunityAdmin(ViewOnlyAdmin[DeletedOpportunity]):
         hold_off_synchronisation()
         skills = SkillIndex()
         for deleted in chosen:
+            url = reverse("admin:ctj_api_opportunity_change", args=[deleted.pk])
             try:
                 lost = restore(request.user, deleted, skills)
             except ValidationError as error:
                 messages.error(request, error.message)
                 continue
-            messages.success(request, f"{deleted} is restored.")
+            messages.success(request, format_html('<a href="{}">{}</a> is restored.', url, deleted))
             if lost:
                 messages.warning(request, f"No longer in the catalog, so not required any more: {', '.join(lost)}.")
 

@@ -33,7 +33,7 @@ def delete_account(confirmed: UserProfile, request: Request) -> None:
     require_match(request, UserReadSerializer(owner))
     # Django deletes what is logged with its author, so it is given to an account that nobody uses.
     somebody = unattended_account(FORMER_USER)
-    log_changes(somebody, listings, ["author, who has deleted their account"])
+    log_changes(somebody, listings, ["owner, who has deleted their account"])
     log_deletion(somebody, owner)
     LogEntry.objects.filter(user=owner).update(user=somebody)
     of_account = LogEntry.objects.filter(content_type__model=UserProfile._meta.model_name, object_id=owner.pk)

@@ -43,10 +43,10 @@ def skill_chips(rated: Iterable[tuple[str, int]], at_most: int = MAX_SKILLS) -> 
     """Return skills with their levels as a list of chips, of which only ``at_most`` are named."""
     skills = list(rated)
     chips = format_html_join("", '<li class="chip">{} <b>{}</b></li>', skills[:at_most])
-    if more := skills[at_most:]:
-        names = ", ".join(f"{name} {level}" for name, level in more)
-        chips += format_html('<li class="more" title="{}">+{} more</li>', names, len(more))
-    return format_html('<ul class="chips">{}</ul>', chips) if chips else "none"
+    if more := len(skills[at_most:]):
+        chips += format_html('<li class="more">+{} more</li>', more)
+    names = ", ".join(f"{name} {level}" for name, level in skills)
+    return format_html('<ul class="chips" title="{}">{}</ul>', names, chips) if skills else "none"
 
 
 def community_names(communities: Iterable[Any]) -> SafeString:

@@ -44,7 +44,7 @@ SKILL_PERMISSIONS = Permission.objects.filter(content_type__app_label="ctj_api",
 VERSION, OVERWRITE, TOKEN = "_version", "_overwrite", "_add_token"
 CHANGED_MEANWHILE = "This was changed after you opened it, so nothing was saved. What you typed still stands here."
 PUBLISH_ANYWAY = "_without_skills"
-NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or publish it without."
+NO_SKILLS = "Nobody is matched with a listing that requires no skills. Choose some, or go on without."
 NO_NAME = "A level stands without a skill: choose one, or leave both empty."
 MEETINGS_HELP = (
     "Those of this role, each week. One past midnight takes two rows: until 12 AM, and from 12 AM of the next day on. "

@@ -31,7 +31,7 @@ LABELS = {
     "skills_required_matrix": "required skills",
     "skills_learned_matrix": "rated skills",
     "is_superuser": "administrator",
-    "created_by": "author",
+    "created_by": "owner",
 }
 NAMED_BY: Mapping[type[Model], tuple[str, ...]] = {Opportunity: ("project", "role")}
 

@@ -196,7 +196,8 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         rows = Opportunity.objects.with_details().select_related("role__community_of_practice")
         listing = rows.filter(pk=shown.pk).first() if shown else None
         if listing is not None:
-            context |= {"who_fits": who_fits(listing, request.user), "preview": preview(listing)}
+            context["preview"] = preview(listing)
+            context["who_fits"] = listing.status in CURRENT and who_fits(listing, request.user)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
@@ -82,10 +81,9 @@ class OpportunityFormPages(DeskAdmin[Opportunity]):
             return super().response_change(request, obj)
         url = reverse("admin:ctj_api_opportunity_change", args=[obj.pk])
         messages.success(request, format_html('“<a href="{}">{}</a>” was {}.', url, obj, step.done))
-        if step != PUBLISH:
-            return self.response_post_save_change(request, obj)
-        filters: dict[str, Any] = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
-        return redirect(f"{add_preserved_filters(filters, url)}#who-fits")
+        if step == PUBLISH:
+            return redirect("admin:ctj_api_opportunity_candidates", obj.pk)
+        return self.response_post_save_change(request, obj)
 
     @answered
     def give_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

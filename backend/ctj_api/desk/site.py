@@ -339,8 +339,8 @@ class DeskAdmin[M: Model](HistoryAdmin[M]):
             logger.warning("A filter of %s is unusable", request.path, exc_info=error)
             raise ValidationError(UNUSABLE_FILTER) from error
         page.made_at = repr(made_at)
-        chosen = (choice for filter_ in page.filter_specs for choice in [*filter_.choices(page)][1:])
-        page.chosen = [choice["display"] for choice in chosen if choice["selected"]]
+        choices = ((filter_.title, each) for filter_ in page.filter_specs for each in [*filter_.choices(page)][1:])
+        page.chosen = [f"{title}: {each['display']}" for title, each in choices if each["selected"]]
         return page
 
 

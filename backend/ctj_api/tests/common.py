@@ -135,6 +135,11 @@ def url_patterns(resolver: URLResolver | None = None, path: str = "") -> Iterato
             yield whole, pattern
 
 
+def candidates_url(listing: Opportunity, **query: object) -> str:
+    """Return the URL of the page of a listing's candidates."""
+    return reverse("admin:ctj_api_opportunity_candidates", args=[listing.pk], query=query)
+
+
 def change_url(row: Model) -> str:
     """Return the URL of a row's form in the admin."""
     return reverse(f"admin:ctj_api_{row._meta.model_name}_change", args=[row.pk])

@@ -17,6 +17,7 @@ from ctj_api.models import Opportunity, Skill, SkillMatrix
 
 from .common import (
     WEEK,
+    candidates_url,
     change_url,
     count_queries,
     make_admin_user,
@@ -120,7 +121,8 @@ class OpportunityListTests(OpportunityTestCase):
             '<li class="chip">React <b>3</b></li>',
             '<td class="field-min_hours_required">7</td>',
             '<td class="field-min_experience_required">Mid level</td>',
-            '<li class="more" title="skill 9 1, Skill 10 1">+2 more</li>',
+            '1, skill 9 1, Skill 10 1"><li class="chip">',
+            '<li class="more">+2 more</li>',
             '<td class="field-owner">Bo Lee</td>',
             '<td class="field-owner">you</td>',
             '<td class="field-owner">somebody who has left</td>',
@@ -148,7 +150,7 @@ class OpportunityListTests(OpportunityTestCase):
             with self.subTest(query):
                 self.assertCountEqual(self.results(query), expected)
         page = self.client.get(f"{LIST}?posted_by={bo.pk}")
-        self.assertEqual(page.context["cl"].chosen, ["Bo Lee"])
+        self.assertEqual(page.context["cl"].chosen, ["owner: Bo Lee"])
         self.assertNotContains(page, "Without Listings")
 
     def test_administrator_gives_chosen_listings_to_a_colleague(self) -> None:
@@ -169,7 +171,7 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertContains(given, "Bo Lee has 2 more to look after.")
         self.assertEqual(set(Opportunity.objects.filter(created_by=bo)), set(listings))
         history = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listings[1].pk]))
-        self.assertContains(history, f"Changed author from nothing to {bo}.")
+        self.assertContains(history, f"Changed owner from nothing to {bo}.")
         again = self.client.post(LIST, {**form, "new_author": bo.email}, follow=True)
         self.assertContains(again, "Bo Lee has 0 more to look after.")
 
@@ -220,17 +222,20 @@ class OpportunityListTests(OpportunityTestCase):
         self.assertContains(page, "100 %")
         refused = self.client.post(change_url(listing), listing_form(min_hours_required="9", body=""))
         self.assertContains(refused, "This field is required.")
-        self.assertTrue(all(match["fits_hours"] for match in refused.context["who_fits"]["matches"]))
+        below = refused.context["who_fits"]["matches"]
+        self.assertEqual([match["fits_hours"] for match in below], [True] * 10)
+        Opportunity.objects.update(status="filled")
+        self.assertNotContains(self.client.get(change_url(listing)), "who-fits")
         skills = [make_skill() for _ in range(10)]
         make_regular_user({**dict.fromkeys(skills[:5], 5), skills[5]: 4})
         listing = make_opportunity(dict.fromkeys(skills, 5), created_by=self.pm)
         self.assertEqual(self.client.get(change_url(listing)).context["who_fits"]["matches"][0]["percent"], 58)
 
     def test_pm_user_is_told_each_skill_in_words(self) -> None:
-        """Met, below or missing, with the levels; a foreign listing has no form; all is escaped."""
+        """Met, below or missing, with the levels, and the times here; a foreign listing has no form; all is escaped."""
         skills = {name: make_skill(name=name) for name in ("Go", "SQL", "<i>CSS</i>")}
         slots = [{"day": day, "start": "19:00", "end": "20:00"} for day in ("wed", "mon")]
-        week = {"timezone": "Asia/Kolkata", "slots": slots}
+        week = {"timezone": "America/New_York", "slots": slots}
         listing = make_opportunity(dict.fromkeys(skills.values(), 3), created_by=make_pm_user(), meeting_times=week)
         for free in ({**week, "slots": slots[:1]}, week, {**week, "slots": []}, None):
             levels = {skills["Go"]: 4, skills["SQL"]: 1}
@@ -244,13 +249,13 @@ class OpportunityListTests(OpportunityTestCase):
             "&lt;i&gt;CSS&lt;/i&gt;: missing (3)",
             "&lt;b&gt;Vera&lt;/b&gt;",
             "44 % <small>1 of 3 skills asked</small>",
-            "times on the clock of Asia/Kolkata:",
+            "times on the clock of America/Los_Angeles:",
         ):
             self.assertContains(page, text)
         for words in (
-            'some, not all <ul class="week"><li>Wed 19:00 yes</li><li>Mon 19:00 no</li></ul>',
-            'all <ul class="week"><li>Wed 19:00 yes</li><li>Mon 19:00 yes</li></ul>',
-            'none <ul class="week"><li>Wed 19:00 no</li><li>Mon 19:00 no</li></ul>',
+            'some, not all <ul class="week"><li>Wed 16:00 yes</li><li>Mon 16:00 no</li></ul>',
+            'all <ul class="week"><li>Wed 16:00 yes</li><li>Mon 16:00 yes</li></ul>',
+            'none <ul class="week"><li>Wed 16:00 no</li><li>Mon 16:00 no</li></ul>',
             "not given",
         ):
             self.assertContains(page, f'<td role="cell" data-label="Meetings">{words}</td>', count=1, html=True)
@@ -299,7 +304,7 @@ class OpportunityFormTests(OpportunityTestCase):
         answer = self.client.post(ADD, listing_form(_transition="publish", **rows((react, 3))))
         published = Opportunity.objects.exclude(pk=listing.pk).get()
         self.assertEqual((published.created_by, published.status), (self.pm, "open"))
-        self.assertRedirects(answer, f"{change_url(published)}#who-fits")
+        self.assertRedirects(answer, candidates_url(published))
 
     def test_pm_user_changes_a_listing(self) -> None:
         """The row of its matrix is kept, and the author with it; so does an administrator with any."""
@@ -408,8 +413,8 @@ class OpportunityFormTests(OpportunityTestCase):
         self.post(give, {"new_author": self.pm.email})
         self.assertEqual(Opportunity.objects.get().created_by, self.pm)
         page = self.client.get(reverse("admin:ctj_api_opportunity_history", args=[listing.pk]))
-        self.assertContains(page, "Changed author from ", count=2)
-        self.assertContains(page, f"Changed author from {self.pm} to {bo}.")
+        self.assertContains(page, "Changed owner from ", count=2)
+        self.assertContains(page, f"Changed owner from {self.pm} to {bo}.")
 
     def test_pm_user_reads_what_volunteers_see(self) -> None:
         """Whose address, and the whole listing in words, without tags of its text; of others owner and dates."""
@@ -460,18 +465,19 @@ class OpportunityStepTests(OpportunityTestCase):
                 done = f'“<a href="{change_url(two)}">{stored[two.pk]}</a>” was {step.done}.'
                 self.assertContains(page, done if makes_sense else refusal)
                 if makes_sense:
-                    at_who_fits = f"{change_url(two)}#who-fits"
-                    self.assertRedirects(page, at_who_fits if step == PUBLISH else LIST)
+                    self.assertRedirects(page, candidates_url(two) if step == PUBLISH else LIST)
 
-    def test_pm_user_presses_the_strong_button_by_enter(self) -> None:
-        """The first button of the form: it publishes a draft, and saves everything else as it stands."""
+    def test_pm_user_saves_by_enter(self) -> None:
+        """The first button of the form, which leaves the status; the strong one of a draft publishes."""
         for status in Status:
             with self.subTest(status):
                 listing = make_opportunity({self.skill: 3}, created_by=self.pm, status=status)
                 page = self.client.get(change_url(listing)).content.decode()
-                first = re.findall(r'<(?:button|input) type="submit"[^>]*>', page.split('id="opportunity_form"')[1])[0]
-                self.assertIn("default", first)
-                self.assertIn('value="publish"' if status == Status.DRAFT else 'name="_save"', first)
+                buttons = re.findall(r'<(?:button|input) type="submit"[^>]*>', page.split('id="opportunity_form"')[1])
+                strong = [number for number, button in enumerate(buttons) if "default" in button]
+                self.assertIn('name="_save"', buttons[0])
+                self.assertEqual(strong, [1 if status == Status.DRAFT else 0])
+                self.assertEqual('value="publish"' in buttons[1], status != Status.OPEN)
                 self.assertNotIn('name="status"', page)
                 form = listing_form(body="New", status="closed", _save="Save", **rows((self.skill, 3)))
                 self.client.post(change_url(listing), form)

@@ -311,7 +311,7 @@ class AdminUserTests(TestCase):
         stored = Opportunity.objects.order_by("created_at").values_list("status", "created_by__email")
         expected = [("open", "cy@example.org"), ("on_hold", "bo@example.org"), ("draft", "ana@example.org")]
         self.assertEqual(list(stored), expected)
-        told = ["Changed author from ana@example.org to cy@example.org.", "Changed status from Open to On hold."]
+        told = ["Changed owner from ana@example.org to cy@example.org.", "Changed status from Open to On hold."]
         self.assertEqual([text for row in listings.values() for text in messages(row)], told)
         self.assertRedirects(self.act("make_inactive", cy, self.administrator), LIST)
         self.assertEqual(UserProfile.objects.administrators().count(), 1)

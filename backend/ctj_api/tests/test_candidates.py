@@ -10,17 +10,14 @@ from urllib.parse import parse_qs, urlsplit
 from django.test import TestCase
 from django.urls import reverse
 
-from ctj_api.models import Opportunity, UserProfile
+from ctj_api.models import UserProfile
 
 from . import common as make
+from .common import candidates_url
 
+FREE = "free times, America/Los_Angeles"
 EVENING = {**make.WEEK, "slots": [{"day": "mon", "start": "18:00", "end": "19:00"}]}
 NOBODY = "Nobody is matched with a listing that requires no skills."
-
-
-def candidates_url(listing: Opportunity, **query: object) -> str:
-    """Return the URL of the page of a listing's candidates."""
-    return reverse("admin:ctj_api_opportunity_candidates", args=[listing.pk], query=query)
 
 
 class CandidateReadTests(TestCase):
@@ -81,7 +78,7 @@ class CandidateReadTests(TestCase):
                 self.assertEqual(self.shown(**query), expected)
 
     def test_pm_user_reads_each_candidate_in_words(self) -> None:
-        """Reasons, hours, and free times on the clock of the meetings; a listing without skills says so."""
+        """Reasons, hours, and free times on the clock here; a listing without skills says so."""
         slots = [{"day": day, "start": "01:00", "end": "03:00"} for day in ("wed", "fri")]
         week = {"timezone": "America/New_York", "slots": slots}
         make.make_regular_user(
@@ -134,7 +131,7 @@ class CandidateReadTests(TestCase):
         self.assertEqual([row["address"] for row in rows], [emails[pk] for pk in self.ranked(require_all="true")])
         first = next(row for row in rows if row["address"] == self.volunteers[0].email)
         self.assertEqual((first["name"], first["percent"], first["meetings fit"]), ("'=Vera", "100", "all"))
-        self.assertEqual((first["skills"], first["free times"]), ("R&D + SQL 2/2, React 3/3", "Mon 18:00 to 20:00"))
+        self.assertEqual((first["skills"], first[FREE]), ("R&D + SQL 2/2, React 3/3", "Mon 18:00 to 20:00"))
         refused = self.client.get(candidates_url(self.listing, csv=1, min_percent="x"))
         self.assertContains(refused, "Enter a whole number.")
 

@@ -112,7 +112,7 @@ class StatisticsTests(TestCase):
         page = desk.get(SUPPLY_AND_DEMAND)
         self.assertContains(page, '<svg role="img"', len(PLOTS))
         self.assertContains(page, "<summary>As a table</summary>", len(PLOTS))
-        self.assertContains(page, '<rect class="series-1" x="220" y="4" width="150" height="12">')
+        self.assertContains(page, '<rect class="series-1" y="21" width="270" height="12">')
         self.assertContains(desk.get(INDEX), SUPPLY_AND_DEMAND)
         file = desk.get(SUPPLY_AND_DEMAND, {"csv": "skills"})
         self.assertIn('"Scarce, level 3","3","1"', file.content.decode())

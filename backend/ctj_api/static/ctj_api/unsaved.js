@@ -11,11 +11,13 @@
   const MAX_LENGTH = 500_000;
   const NOT_TYPED = new Set(["hidden", "password", "file", "submit"]);
   const { user } = document.currentScript.dataset;
+  /* A duplicate's form is another one than that of a new row, at the same path. */
+  const PLACE = location.pathname + (new URLSearchParams(location.search).get("duplicate") ?? "");
 
   /* Who types, and since which time of signing out in any tab: nobody else is shown it, nor anybody after that. */
   const owner = () => `${user} ${localStorage.getItem(SIGNED_OUT)}`;
 
-  /* Returns the drafts by the paths of their forms, the latest last. */
+  /* Returns the drafts by the places of their forms, the latest last. */
   const readDrafts = () => {
     const drafts = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
     return new Map(drafts.filter(([, draft]) => !user || draft.owner === owner()));
@@ -59,7 +61,7 @@
 
   class UnsavedForm {
     constructor(form) {
-      const draft = readDrafts().get(location.pathname);
+      const draft = readDrafts().get(PLACE);
       this.form = form;
       this.shown = valuesOf(form);
       this.wasRefused = Boolean(document.querySelector(".errornote"));
@@ -90,10 +92,10 @@
         return;
       }
       changeDrafts((drafts) => {
-        drafts.delete(location.pathname);
+        drafts.delete(PLACE);
         if (isUnsaved) {
           const values = valuesOf(this.form);
-          drafts.set(location.pathname, { owner: owner(), version: this.version, values, isSent });
+          drafts.set(PLACE, { owner: owner(), version: this.version, values, isSent });
         }
       });
     }
@@ -105,6 +107,7 @@
     }
 
     offer(draft) {
+      history.scrollRestoration = "manual"; // or the question is scrolled out of sight
       const since = isSame(draft.version, this.version) ? "" : ", and what is stored has been changed since";
       this.question = document.createElement("div");
       this.question.setAttribute("role", "group");
@@ -143,6 +146,16 @@
     }
   }
 
+  /* Shows what was typed into a form that may not be changed any more, for it to be copied. */
+  const showTexts = ({ values }) => {
+    const [, longest] = values.toSorted(([, one], [, other]) => other.length - one.length)[0];
+    const note = document.createElement("ul");
+    note.className = "messagelist";
+    note.innerHTML = '<li class="warning">You can’t change this any more. What you typed: <q></q></li>';
+    note.querySelector("q").textContent = longest;
+    document.getElementById("content").before(note);
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     // Or the browser restores fields by their position: levels beside other skills, ticks beside other rows.
     for (const each of document.querySelectorAll("#content form:not(:has([type=password]))")) {
@@ -151,11 +164,14 @@
     const form = document.querySelector(".change-form #content-main > form");
     if (document.querySelector(".messagelist .success")) {
       changeDrafts((drafts) => drafts.forEach(({ isSent }, path) => isSent && drafts.delete(path)));
-    } else if (form || !readDrafts().has(location.pathname)) {
+    } else if (form || !readDrafts().has(PLACE)) {
       changeDrafts((drafts) => drafts.forEach((draft) => (draft.isSent = false)));
     }
+    const draft = readDrafts().get(PLACE);
     if (form && fieldsOf(form).length) {
       new UnsavedForm(form);
+    } else if (form && draft?.values.length) {
+      showTexts(draft);
     }
     document.getElementById("logout-form")?.addEventListener("submit", () => {
       localStorage.setItem(SIGNED_OUT, Date.now());
