@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from ctj_api.accounts.client_address import is_inside
-from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_passing
+from ctj_api.exceptions import RETRY_AFTER_SECONDS, error_response, is_temporary
 from serving.metrics import exposition
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def api_not_found(request: HttpRequest) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return the page for people of a failure that is ours, or of a database that is away for a moment."""
-    if not is_passing(getattr(request, "unhandled_exception", None)):
+    if not is_temporary(getattr(request, "unhandled_exception", None)):
         return defaults.server_error(request)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "private, no-store"}
     return HttpResponse(render_to_string("503.html"), status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)

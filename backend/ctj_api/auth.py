@@ -16,11 +16,11 @@ from .accounts.linking import Claims, account_of
 from .clients.signing_keys import signing_keys
 from .http.authentication import require_readable_body
 from .models import UserProfile
+from .validators import UNSTORABLE
 
 MAX_CREDENTIALS = 8 * 1024
 OPTIONS: Options = {"require": ["exp", "iat", "iss", "aud", "sub", "token_use"]}
 SUB = re.compile("[ -~]{1,255}")
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class CognitoAuthentication(BaseAuthentication):

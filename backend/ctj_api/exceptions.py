@@ -28,7 +28,7 @@ RETRY_AFTER_SECONDS = 5
 NOT_SAVED = "Nothing can be saved at the moment, only read. Try again in a few minutes."
 DISK_FULL, READ_ONLY, IDLE_TOO_LONG = "53100", "25006", "25P03"
 MAX_MESSAGES = 20
-MAX_NAME = 100
+MAX_FIELD_NAME = 100
 MAX_MESSAGE = 500
 
 type Fields = Mapping[str, Iterable[str]]
@@ -130,8 +130,8 @@ def is_api_request(request: HttpRequest) -> bool:
     return request.path_info == "/api" or request.path_info.startswith("/api/")
 
 
-def is_passing(exc: BaseException | None) -> bool:
-    """Return whether ``exc`` passes, so that the request may be sent again: the database is away or busy."""
+def is_temporary(exc: BaseException | None) -> bool:
+    """Return whether the same request may succeed later: the database is away or busy."""
     return isinstance(exc, OperationalError | InterfaceError) or _sqlstate(exc) in {READ_ONLY, IDLE_TOO_LONG}
 
 
@@ -177,7 +177,7 @@ def _as_far_as_there_is_room(fields: Fields) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     room = 60_000  # of an answer of 64 KB, with what is around the fields
     for field, messages in fields.items():
-        name = shorten(field, MAX_NAME)
+        name = shorten(field, MAX_FIELD_NAME)
         for message in islice(messages, MAX_MESSAGES):
             text = shorten(message, MAX_MESSAGE)
             room -= len(json.dumps([name, text]))
@@ -192,7 +192,7 @@ def _sqlstate(exc: BaseException | None) -> str | None:
 
 
 def _as_api_exception(exc: Exception, request: Any) -> Exception:
-    if is_passing(exc):
+    if is_temporary(exc):
         if request is not None:
             request._request.unhandled_exception = exc  # for the request's log line
         leave_standby(exc)

@@ -23,7 +23,7 @@ from .validators import MAX_HOURS, MAX_NAME, validate_meeting_times, validate_pe
 MAX_PERSON_NAME = 150
 MAX_BODY = 20_000
 HOURS = [MaxValueValidator(MAX_HOURS)]
-# All that filters compare: what they leave is counted without reading the table.
+# What the filters of the list compare: an index of all of it lets PostgreSQL count without reading the table.
 FILTERED = ("status", "work_environment", "min_experience_required", "min_hours_required", "project", "role")
 
 

@@ -55,7 +55,7 @@ class RetiredName(str):
     __slots__ = ()
 
 
-# What a word is, is defined once, by the functions of migration 0012 in the database.
+# The functions of migration 0012 alone define what a word is.
 class TextQuery(SearchQuery):
     """The query for all words of a text, in any grammatical form, the last of which may be unfinished."""
 

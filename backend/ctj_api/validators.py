@@ -46,7 +46,7 @@ HANGUL_FILLERS = "\u115f\u1160\u3164\uffa0"  # letters for Unicode, blanks for t
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean_skill_levels(value: object, names: Mapping[str, str] | None = None) -> dict[str, int]:
@@ -207,7 +207,7 @@ def slot_problems(slot: object, allowed: tuple[str, ...]) -> dict[str, str]:
     if not problems and str(start) >= str(end):
         problems["end"] = f"it must start before it ends, not {start} to {end}."
     name = slot.get("name", "")
-    if not isinstance(name, str) or len(name) > MAX_SLOT_NAME or _UNSTORABLE.search(name):
+    if not isinstance(name, str) or len(name) > MAX_SLOT_NAME or UNSTORABLE.search(name):
         problems["name"] = f"the name must be a text of at most {MAX_SLOT_NAME} characters."
     return problems
 

@@ -300,7 +300,7 @@ class OpportunityViewSet(ModelViewSet[Opportunity]):
     def get_object(self) -> Opportunity:
         """Return the opportunity, where the user may do with it what the request asks for."""
         opportunities = self.get_queryset()
-        if self.action in {"update", "destroy"}:
+        if self.action == "update":
             opportunities = opportunities.with_rights_of(self.request.user)
         opportunity = get_object_or_404(opportunities, pk=self.kwargs["pk"])
         self.check_object_permissions(self.request, opportunity)

@@ -25,7 +25,7 @@ control_socket_disable = True
 # In development the processes are replaced when a file changes.
 reload = _is_development
 reload_engine = "poll"
-reload_extra_files = [f"{BASE_DIR}/{package}/**/*.[ph]*" for package in ("backend", "ctj_api", "serving")]
+reload_extra_files = [f"{BASE_DIR}/{package}/**/*.[hpsy]*" for package in ("backend", "ctj_api", "serving")]
 _form = env.str("LOG_FORMAT", "") or ("console" if _is_development else "json")
 logconfig_dict = logging_settings(_form, env.str("LOG_LEVEL", "") or "INFO")
 

@@ -46,7 +46,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 def logging_settings(form: str, level: str) -> dict[str, Any]:
     """Return what ``logging.config.dictConfig`` takes, for ``json`` or ``console`` lines of ``level`` and above."""
     settings: dict[str, Any] = json.loads(Path(__file__).with_name("logging.json").read_text(encoding="utf-8"))
-    # Whose level is CRITICAL there, would repeat the line of each request.
+    # The loggers that logging.json sets to CRITICAL would repeat the line of each request.
     settings["formatters"]["line"]["form"] = form
     settings["root"]["level"] = settings["loggers"]["django"]["level"] = level
     return settings

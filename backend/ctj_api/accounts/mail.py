@@ -27,7 +27,7 @@ class UnwrappedMessage(EmailMessage):
 
 
 def send_later(send: Callable[[], object]) -> None:
-    """Have a thread call ``send`` after a random delay, so that timing reveals nothing; a process ends after that."""
+    """Have a thread call ``send`` after a random delay, so that timing reveals nothing; an ending process waits."""
     _sender.submit(_send, send, time.monotonic() + SystemRandom().uniform(*DELAY_SECONDS))
 
 

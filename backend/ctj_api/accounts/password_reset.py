@@ -59,6 +59,7 @@ def locked_if_unchanged(confirmed: UserProfile) -> UserProfile:
     return owner
 
 
+@transaction.atomic
 def change_password(user: UserProfile, password: str, request: HttpRequest) -> None:
     """Store the password, which ends all sessions and all links, and tell the owner by mail."""
     user.set_password(password)

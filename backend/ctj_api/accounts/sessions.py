@@ -16,7 +16,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from ctj_api.exceptions import is_passing, leave_standby
+from ctj_api.exceptions import is_temporary, leave_standby
 from ctj_api.models import AccountSession, UserProfile
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class SessionStore(db.SessionStore):
             super().save(must_create)
         except UpdateError as error:
             cause = error.__context__
-            if cause is not None and is_passing(cause):
+            if cause is not None and is_temporary(cause):
                 raise cause from cause.__cause__
             raise
         if user_id is not None:
@@ -67,7 +67,7 @@ class SessionRenewalMiddleware(SessionMiddleware):
         try:
             return super().process_response(request, response)
         except Error as error:
-            if request.method not in {"GET", "HEAD"} or not is_passing(error):
+            if request.method not in {"GET", "HEAD"} or not is_temporary(error):
                 raise
             leave_standby(error)
             logger.warning("The session of a read is not saved: %s", error)

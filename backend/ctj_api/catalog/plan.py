@@ -17,7 +17,7 @@ type Texts = defaultdict[str, list[str]]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a catalog, ours or theirs: ``gone`` says why it isn't used, if so, and ``waits`` is for a community."""
+    """A row of a catalog, ours or theirs: ``gone`` says why it is out of use, ``waits`` that it has no community."""
 
     id: UUID
     name: str

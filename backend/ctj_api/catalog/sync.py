@@ -53,7 +53,7 @@ class Plan:
         self.texts = {kind: sorted(lines) for kind, lines in sorted(texts.items()) if lines}
 
     def refusal(self, allowed: int | None) -> str:
-        """Return why nothing is to be written, with the figures; ``allowed`` takes a plan that takes away so many."""
+        """Return why nothing is to be written, with the figures; ``allowed`` is how many rows may go."""
         taken_away = sum(plan.taken_away for plan in self.catalogs.values())
         if allowed is not None:
             return "" if allowed == taken_away else f"Not {allowed} but {taken_away} rows would be retired or renamed."

@@ -30,14 +30,14 @@ from .csv_file import csv_response
 from .site import DeskAdmin
 
 A_PAGE = 25
-# So many are shown; where more than these meet everything, the skills don't say who is best.
+# So many are shown as the best; where more than these meet everything, the listing asks too little to rank them.
 BEST = 10
 MAX_NAMED = 8  # skills in a mail: programs for mail take addresses of some 2,000 characters only
 WORDS = {True: "yes", False: "no", None: "not given"}
 COLUMNS = (
-    *("name", "address", "percent", "skills", "hours a week"),
-    *("hours fit", "meetings fit", f"free times, {settings.ADMIN_TIME_ZONE}", "last change"),
-)
+    "name", "address", "percent", "skills", "hours a week", "hours fit", "meetings fit",
+    f"free times, {settings.ADMIN_TIME_ZONE}", "last change",
+)  # fmt: skip
 
 
 class CandidateFilter(forms.Form):

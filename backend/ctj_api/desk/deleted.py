@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from ctj_api.catalog.source import hold_off_synchronisation
-from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, SkillMatrix, UserProfile
+from ctj_api.models import DeletedOpportunity, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
 from ctj_api.querysets import Requester
 
 from .display import status_word
@@ -28,14 +28,14 @@ FIELDS = [field for field in Opportunity._meta.concrete_fields if field.name not
 
 def keep_deleted(user: Requester, listings: Iterable[Opportunity]) -> None:
     """Keep what these listings hold, which ``user`` is about to delete."""
-    skills = SkillIndex()
+    names = Skill.objects.names()
     author: Any = user.pk
     kept = []
     for row in Opportunity.objects.with_details().filter(pk__in=[listing.pk for listing in listings]):
         filled = [field for field in FIELDS if field.value_from_object(row) is not None]
         contents: dict[str, Any] = {field.attname: field.value_to_string(row) for field in filled}
         levels = row.skills_required_matrix.levels.items()
-        contents["skills"] = [{"id": pk, "name": skills.names[pk], "level": level} for pk, level in levels]
+        contents["skills"] = [{"id": pk, "name": names[pk], "level": level} for pk, level in levels]
         kept.append(DeletedOpportunity(id=row.pk, title=str(row), contents=contents, deleted_by_id=author))
     DeletedOpportunity.objects.filter(pk__in=[row.pk for row in kept]).delete()
     DeletedOpportunity.objects.bulk_create(kept)

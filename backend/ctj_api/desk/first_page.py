@@ -1,4 +1,4 @@
-"""The first page of a project manager: which of their own listings want to be looked at, each with its list."""
+"""The first page of a project manager: how many of their own listings need attention, and links to them."""
 
 from datetime import timedelta
 from typing import Any

@@ -193,8 +193,7 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         """Show below the form of a stored listing what volunteers read of it, and who fits."""
         shown: Opportunity | None = context["original"]
         # A form that was refused has changed the row that it shows.
-        rows = Opportunity.objects.with_details().select_related("role__community_of_practice")
-        listing = rows.filter(pk=shown.pk).first() if shown else None
+        listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
         if listing is not None:
             context["preview"] = preview(listing)
             context["who_fits"] = listing.status in CURRENT and who_fits(listing, request.user)

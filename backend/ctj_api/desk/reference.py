@@ -8,7 +8,6 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.catalog.source import KEPT_ELSEWHERE, is_kept_elsewhere
@@ -39,7 +38,7 @@ class CommunityOfPracticeAdmin(ViewOnlyAdmin[CommunityOfPractice]):
 
 
 class CommunityFilter(admin.RelatedFieldListFilter):
-    """Narrows a list to a community; what has none isn't listed, so there is no choice for it."""
+    """Narrows a list to a community; rows without one have a state of their own, or aren't listed."""
 
     include_empty_choice = False
 
@@ -62,8 +61,8 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the rows in the chosen state."""
-        states = [state for state, _ in self.lookup_choices if state == self.value()]
-        return getattr(queryset, *states or ["current"])()
+        state = str(self.value()) if self.value() in dict(self.lookup_choices) else "current"
+        return getattr(queryset, state)()
 
 
 class CatalogAdmin[M: CatalogModel](DeskAdmin[M]):
@@ -82,10 +81,9 @@ class CatalogAdmin[M: CatalogModel](DeskAdmin[M]):
         return request.GET.get("state") == "retired" and is_administrator(request.user) and not self.refusal
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Return the rows that the requester may see; the completion of a word offers current ones only."""
+        """Return the rows that the requester may see."""
         rows: Any = super().get_queryset(request)
-        is_managed = is_administrator(request.user) and request.path != reverse("admin:autocomplete")
-        return rows if is_managed else rows.current()
+        return rows if is_administrator(request.user) else rows.current()
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
         """Save the row, unless nothing is different: then its time stays as well."""
@@ -114,7 +112,7 @@ class RoleForm(VersionedForm[Role]):
 
 
 class RoleAdmin(CatalogAdmin[Role], ViewOnlyAdmin[Role]):
-    """The roles of all communities. What is ours is in which community a title of PeopleDepot is."""
+    """The roles of all communities. Their titles may be PeopleDepot's; their communities are set here."""
 
     form = RoleForm
     list_display = ("title", community_of)

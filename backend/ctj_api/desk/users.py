@@ -26,6 +26,7 @@ from .site import answered
 from .transitions import HOLD
 
 IDENTITY = ("email", "first_name", "last_name")
+RIGHTS = ("is_active", "is_project_manager", "is_superuser")
 OF_VOLUNTEER = ("community_of_practice", "max_available_hours", "availability")
 DATES = ("last_login", "created_at")
 
@@ -44,7 +45,7 @@ class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
     readonly_fields = (*OF_VOLUNTEER, "linked_to", *DATES)
     fieldsets = (
         (None, {"fields": (IDENTITY,)}),
-        ("Rights", {"fields": ("is_active", "is_project_manager", "is_superuser", "user_permissions")}),
+        ("Rights", {"fields": (*RIGHTS, "user_permissions")}),
         ("Qualifier", {"fields": (OF_VOLUNTEER[0], "skill_levels", *OF_VOLUNTEER[1:])}),
         ("Dates", {"fields": (DATES,)}),
     )
@@ -81,15 +82,13 @@ class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
         """Save what was changed; another address ends the account's sessions, as the end of its activity does."""
         obj.is_staff = obj.is_superuser or form.cleaned_data["user_permissions"].exists() or obj.groups.exists()
         corrected = [name for name in IDENTITY if name in form.changed_data]
-        obj.save(
-            update_fields=["is_active", "is_project_manager", "is_superuser", "is_staff", "updated_at", *corrected]
-        )
-        if "email" in corrected or not obj.is_active:
-            end_sessions(obj, kept=request.session.session_key)
         if "skill_levels" in form.changed_data:
             levels = form.cleaned_data["skill_levels"]
             obj.skills_learned_matrix = SkillMatrix.objects.store(levels, into=obj.skills_learned_matrix)
-            obj.save(update_fields=["skills_learned_matrix", "updated_at"])
+            corrected.append("skills_learned_matrix")
+        obj.save(update_fields=[*RIGHTS, "is_staff", "updated_at", *corrected])
+        if "email" in corrected or not obj.is_active:
+            end_sessions(obj, kept=request.session.session_key)
 
     @admin.action(description="Make project managers", permissions=["change"])
     def make_project_manager(self, request: HttpRequest, chosen: QuerySet[UserProfile]) -> None:
@@ -179,7 +178,6 @@ class UserProfileAdmin(ViewOnlyAdmin[UserProfile]):
 
 
 def _ask_about_listings(authors: list[UserProfile]) -> HttpResponse | None:
-    if not Opportunity.objects.open().filter(created_by__in=authors).exists():
-        return None
-    query = {"user": [str(author.pk) for author in authors]}
-    return redirect(reverse("admin:ctj_api_userprofile_listings", query=query))
+    listings = Opportunity.objects.open().filter(created_by__in=authors).order_by("created_by_id")
+    owners = list(listings.values_list("created_by", flat=True).distinct())
+    return redirect(reverse("admin:ctj_api_userprofile_listings", query={"user": owners})) if owners else None

@@ -71,14 +71,15 @@ def _made_once(
     """Return the kept answer of this version, or a new one, kept unless it is an error or somebody's own."""
     if version is not None and "search" in request.GET:  # names say which words it splits
         version += rows_version(Skill, Role)
-    key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "")
+    key = request.path, request.META["QUERY_STRING"], request.META.get("HTTP_ACCEPT", "*/*")
     if version is not None and (kept := ANSWERS.find(key, version)):
         return HttpResponse(kept.content, headers=kept.headers)
     response = make()
     if isinstance(response, Response) and response.status_code == HTTPStatus.OK and not request.user.is_authenticated:
         response.render()
         patch_cache_control(response, public=True, max_age=PUBLIC_MAX_AGE_SECONDS)
-        patch_vary_headers(response, vary)
+        if vary:
+            patch_vary_headers(response, vary)
         told = response.get("X-Total-Count", "").encode() + b"\n" + response.content  # the total tells of other pages
         response.headers.setdefault("ETag", quote_etag(sha256(told).hexdigest()))
         if version is not None:

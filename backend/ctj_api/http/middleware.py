@@ -15,7 +15,7 @@ from django.middleware.common import CommonMiddleware
 from django.utils.cache import get_conditional_response, has_vary_header, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
-from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_passing, leave_standby
+from ctj_api.exceptions import NO_SUCH_PARAMETER, error_response, is_api_request, is_temporary, leave_standby
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ErrorEnvelopeMiddleware(MiddlewareMixin):
         is_json = response.get("Content-Type", "").startswith("application/json")
         if not is_api_request(request) or response.status_code < HTTPStatus.BAD_REQUEST or is_json:
             return response
-        if is_passing(getattr(request, "unhandled_exception", None)):
+        if is_temporary(getattr(request, "unhandled_exception", None)):
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         enveloped = error_response(response.status_code)
         for name, value in response.items():

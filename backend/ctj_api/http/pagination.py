@@ -29,6 +29,4 @@ def ranking_response(
     request: Request, ranking: Ranking, page: slice, serializer: type[BaseSerializer[Any]]
 ) -> Response:
     """Return the page of a ranking."""
-    count = len(ranking)
-    matches = ranking[page] if page.start < count else []
-    return paged_response(request, page, count, serializer(matches, many=True).data)
+    return paged_response(request, page, len(ranking), serializer(ranking[page], many=True).data)

@@ -64,7 +64,7 @@ class RowField(serializers.PrimaryKeyRelatedField[Model]):
         if not isinstance(rows, CatalogQuerySet):
             return row_given(rows, data)
         try:
-            return row_given(rows.current_or(getattr(self.parent.instance, f"{self.source}_id", None)), data)
+            return row_given(rows.current(), data)
         except DjangoValidationError:
             if validators.is_uuid(data) and (row := rows.retired().filter(pk=data).first()):
                 raise serializers.ValidationError(validators.RETIRED.format(row)) from None

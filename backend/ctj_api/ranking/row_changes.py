@@ -9,8 +9,10 @@ from django.db.models import Model
 from psycopg.sql import SQL, Identifier, Literal
 
 # A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
-# knows a little later than the recovery.
+# knows a little later than the recovery. So does a server that a crash restarts: its statistics then begin anew.
 LINEAGE = SQL("""
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    (SELECT stats_reset FROM pg_stat_bgwriter),
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)

@@ -5,7 +5,7 @@ from functools import partial
 from io import StringIO
 from typing import Any
 from unittest import mock
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from django.test import TestCase
 from django.urls import reverse
@@ -119,6 +119,9 @@ class CandidateReadTests(TestCase):
         self.assertEqual(parts["subject"], ["Volunteering: Developer for VRMS"])
         for text in ("Hello Vera 30,\r\n", "R&D + SQL, React.\r\n", "Developer for VRMS", "Ana Diaz"):
             self.assertIn(text, parts["body"][0])
+        UserProfile.objects.filter(pk=self.pm.pk).update(first_name="", last_name="")
+        [match, *_] = self.client.get(candidates_url(self.listing)).context["matches"]
+        self.assertIn(quote(self.pm.email), match["mail"]())
 
     def test_pm_user_downloads_the_whole_narrowed_ranking(self) -> None:
         """Every page of it, in its order, and no cell is a formula."""

@@ -1,6 +1,5 @@
 """``manage.py link_cognito``: an account for a user of Cognito whom no address gives one."""
 
-import re
 from typing import Any
 
 from django.conf import settings
@@ -8,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from ctj_api.accounts.linking import link
+from ctj_api.auth import SUB
 from ctj_api.models import UserProfile
 
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         pool = settings.COGNITO_USER_POOL
         user = UserProfile.objects.select_for_update(no_key=True).filter(email=email).first()
         owner = UserProfile.objects.filter(cognito_pool=pool, cognito_sub=sub).first()
-        if not pool or not re.fullmatch("[ -~]{1,255}", sub):
+        if not pool or not SUB.fullmatch(sub):
             raise CommandError("Set COGNITO_USER_POOL, and give a sub of 1 to 255 characters of ASCII.")
         if user is None:
             raise CommandError(f"There is no account with the address {email}.")

@@ -9,7 +9,7 @@ from django.db import transaction
 from ctj_api.catalog.loading import SHIPPED_CATALOG, load_catalog, read_catalog
 from ctj_api.catalog.merging import merge_aliases
 
-PROPOSED = "Stored under former names; --merge renames these skills, or merges them with all ratings:"
+PROPOSED = "Stored under other or former names; --merge renames these skills, or merges them with all ratings:"
 MERGED = "Renamed, or merged with all ratings:"
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("file", nargs="?", type=Path, default=SHIPPED_CATALOG, help="default: the shipped one")
         ways = parser.add_mutually_exclusive_group()
         ways.add_argument("--if-empty", action="store_true", help="do nothing when there is any skill")
-        ways.add_argument("--merge", action="store_true", help="give skills stored under an alias the catalog's name")
+        ways.add_argument("--merge", action="store_true", help="rename or merge what has another name now")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Load the file and say what changed; raises ``CatalogError`` where that can't be done."""

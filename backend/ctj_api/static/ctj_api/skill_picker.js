@@ -162,9 +162,9 @@
       }
       try {
         const answer = await fetch(`${this.root.dataset.countUrl}?${query}`, { signal: this.asked.signal });
-        const { text, usual } = answer.ok ? await answer.json() : { text: "", usual: [] };
+        const { text, usual } = answer.ok ? await answer.json() : { text: "" };
         this.status.textContent = text;
-        if (role !== this.suggestedFor) {
+        if (answer.ok && role !== this.suggestedFor) {
           this.suggestedFor = role;
           this.suggest(usual);
         }
