@@ -148,11 +148,11 @@
 
   /* Shows what was typed into a form that may not be changed any more, for it to be copied. */
   const showTexts = ({ values }) => {
-    const [, longest] = values.toSorted(([, one], [, other]) => other.length - one.length)[0];
+    const texts = values.map(([, value]) => value).filter((value) => value && !/^[0-9a-f-]{36}$/.test(value));
     const note = document.createElement("ul");
     note.className = "messagelist";
     note.innerHTML = '<li class="warning">You can’t change this any more. What you typed: <q></q></li>';
-    note.querySelector("q").textContent = longest;
+    note.querySelector("q").textContent = texts.join("; ");
     document.getElementById("content").before(note);
   };
 
@@ -170,7 +170,7 @@
     const draft = readDrafts().get(PLACE);
     if (form && fieldsOf(form).length) {
       new UnsavedForm(form);
-    } else if (form && draft?.values.length) {
+    } else if (form && draft) {
       showTexts(draft);
     }
     document.getElementById("logout-form")?.addEventListener("submit", () => {

@@ -248,7 +248,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         page.goto(f"{LIST}?posted_by=me")
         run_action(page, "Close listing", "Designer", "Writer")
         expect(page.get_by_text("2 listings were closed.")).to_be_visible()
-        page.get_by_text("Filter: Me").click()
+        page.get_by_text("Filter: owner: Me").click()
         page.get_by_role("link", name="Archive").click()
         expect(page.locator("#result_list tbody tr")).to_have_count(2)
         self.assertEqual(sorted(listing["status"] for listing in self.listed()), ["closed", "closed", "open"])
@@ -336,7 +336,7 @@ class SkillPickerTests(JourneyTestCase):
         expect(self.page.get_by_role("button", name="Add a skill")).to_be_focused()
         expect(self.page.get_by_text("Nobody is matched with a listing that requires no skills.").first).to_be_visible()
         self.page.get_by_role("button", name="Save", exact=True).click()
-        self.page.get_by_role("button", name="Publish without skills").click()
+        self.page.get_by_role("button", name="Save without skills").click()
         self.assertEqual(Opportunity.objects.get().skills_required_matrix.levels, {})
 
     def test_pm_user_typing_an_exact_name_gets_that_skill(self) -> None:

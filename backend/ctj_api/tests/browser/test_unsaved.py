@@ -4,7 +4,7 @@ from django.conf import settings
 from django.urls import reverse
 from playwright.sync_api import Dialog, expect
 
-from ctj_api.models import UserProfile
+from ctj_api.models import Opportunity, UserProfile
 from ctj_api.tests.common import PASSWORD, change_url, make_admin_user, make_opportunity, make_regular_user
 
 from .test_journeys import ADD, LIST, WEDNESDAY, JourneyTestCase, choose_skill, describe, fill_meeting, row
@@ -78,6 +78,28 @@ class UnsavedFormTests(JourneyTestCase):
         page.go_back()
         self.assert_skills(**{"": ""})
         expect(self.offer).to_have_count(0)
+
+    def test_pm_user_duplicating_keeps_what_was_typed_into_a_new_listing(self) -> None:
+        """The two forms have one path, and each its own draft."""
+        self.page.goto(ADD)
+        describe(self.page, "Typed.")
+        self.page.goto(f"{ADD}?duplicate={Opportunity.objects.get().pk}")
+        expect(self.description).to_have_value("Stored.")
+        expect(self.offer).to_have_count(0)
+        self.page.get_by_role("button", name="Publish").click()
+        expect(self.page.get_by_text("was published.")).to_be_in_viewport()
+        self.page.goto(ADD)
+        self.bring_back.click()
+        expect(self.description).to_have_value("Typed.")
+
+    def test_pm_user_whose_listing_was_given_away_is_shown_what_was_typed(self) -> None:
+        """It can't be saved any more, but copied."""
+        self.type_description()
+        Opportunity.objects.update(created_by=None)
+        self.save.click()
+        expect(self.page.get_by_text("This is not for you")).to_be_visible()
+        self.page.goto(self.form)
+        expect(self.page.get_by_text("You can’t change this any more.")).to_contain_text("Typed.")
 
     def test_pm_user_reloading_finds_levels_beside_their_skills(self) -> None:
         """Those that another window has stored, or those that were typed until they are thrown away."""
