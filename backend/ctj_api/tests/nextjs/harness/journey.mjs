@@ -276,8 +276,8 @@ async function postAndChange(pam, stranger) {
   await stranger.open(pathname);
   await stranger.see("Count the bees.");
 
-  await pam.page.getByText("Delete", { exact: true }).click();
-  await pam.press("Delete for good");
+  await pam.page.locator("summary").click();
+  await pam.press("Delete");
   await pam.isAt("/opportunities/mine");
   await stranger.open(pathname);
   await stranger.see("This page could not be found.");
