@@ -19,6 +19,7 @@ from unittest import mock
 from django.conf import settings
 from django.core.management import call_command
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from ctj_api.accounts.linking import UNVERIFIED
@@ -167,8 +168,13 @@ class JourneyTests(LiveServerTestCase):
 
     def test_volunteer_and_project_manager_following_the_page_get_through_all_of_it(self) -> None:
         """Every page and action works, says what is wrong, loses nothing typed, and is closed after signing out."""
-        make_pm_user(email="pam@example.org")
-        ask(make_regular_user(email="ben@example.org").email)
+        skills = dict.fromkeys(Skill.objects.values_list("name", flat=True)[:12], 3)
+        post("Technical Writer", "VRMS", skills, created_by=make_pm_user(email="pam@example.org"), status="draft")
+        Role.objects.filter(title="Technical Writer").update(retired_at=timezone.now())
+        Project.objects.filter(name="VRMS").update(retired_at=timezone.now())
+        slots = [{"day": day, "start": "18:00", "end": "19:00"} for day in ("mon", "tue", "wed", "thu")]
+        week = {"timezone": "America/Los_Angeles", "slots": slots}
+        ask(make_regular_user(email="ben@example.org", meeting_availability=week).email)
         self.travel("journey", PASSWORD=PASSWORD, RESET_LINK=f"/reset-password?{urlencode(mailed_link())}")
 
     def test_volunteer_of_cognito_signs_in_stays_and_is_told_what_is_wrong(self) -> None:

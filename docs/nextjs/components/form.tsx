@@ -12,7 +12,6 @@ export type Field = {
   value?: string | undefined;
   autoComplete?: string;
   options?: Option[];
-  suggestions?: string[];
 };
 type Action = (state: FormState, form: FormData) => Promise<FormState>;
 type Props = { action: Action; fields?: Field[]; submit: string };
@@ -32,7 +31,7 @@ export function Form({ action, fields = [], submit }: Props) {
   );
 }
 
-function Control({ label, options, suggestions, errors, value, type, ...input }: Field & { errors: string[] }) {
+function Control({ label, options, errors, value, type, ...input }: Field & { errors: string[] }) {
   const id = useId();
   const control = { ...input, id, defaultValue: value, "aria-invalid": errors.length > 0, "aria-describedby": `${id}-errors` };
   if (type === "hidden") {
@@ -51,14 +50,7 @@ function Control({ label, options, suggestions, errors, value, type, ...input }:
       ) : type === "textarea" ? (
         <textarea rows={8} {...control} />
       ) : (
-        <input type={type} list={suggestions && `${id}-list`} {...control} />
-      )}
-      {suggestions && (
-        <datalist id={`${id}-list`}>
-          {suggestions.map((suggestion) => (
-            <option key={suggestion} value={suggestion} />
-          ))}
-        </datalist>
+        <input type={type} {...control} />
       )}
       <span id={`${id}-errors`}>{errors.join(" ")}</span>
     </p>

@@ -9,7 +9,7 @@ export function MatchInWords({ match: { score, skills, met_count, required_count
   return (
     <>
       <p>
-        {Math.floor(score * 100)} %: you meet {met_count} of {required_count} {required_count === 1 ? "skill" : "skills"} asked.
+        {Math.floor(Math.round(score * 10_000) / 100)} %: you meet {met_count} of {required_count} {required_count === 1 ? "skill" : "skills"} asked.
         {fits_hours === false && " It asks for more hours than you have."}
       </p>
       {meetings.length > 0 && <p>Meetings: {meetings.map(inWords).join(", ")}</p>}

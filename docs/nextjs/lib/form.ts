@@ -8,6 +8,17 @@ export function textOf(form: FormData, name: string) {
   return String(form.get(name) ?? "");
 }
 
+/** The numbers of a list's rows: at least so many, and one more than are stored. */
+export function rowsFor(stored: unknown[], least: number) {
+  return Array.from({ length: Math.max(least, stored.length + 1) }, (_, index) => index + 1);
+}
+
+/** The numbers of the rows whose control `name` is filled in. */
+export function filledRows(form: FormData, name: string) {
+  const names = [...form.keys()].filter((known) => known.startsWith(`${name} `) && textOf(form, known) !== "");
+  return names.map((known) => known.slice(name.length + 1));
+}
+
 /** Goes on to the `next` page, or back to the form, which is on the page `here`. */
 export async function finish(form: FormData, request: Promise<Answer>, next: string, here = next): Promise<FormState> {
   const answer = await request;

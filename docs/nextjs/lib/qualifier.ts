@@ -1,16 +1,16 @@
 import type { Field } from "@/components/form";
+import { rowsFor } from "@/lib/form";
 import type { components } from "@/lib/schema";
 
 type User = components["schemas"]["UserRead"];
 type Slot = NonNullable<User["meeting_availability"]>["slots"][number];
 
 export const DAYS: Slot["day"][] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-export const ROWS = [1, 2, 3];
 
 const PLACE = /^slots\[(\d+)\]\.(\w+): (.*)$/;
 
 /** Puts what is wrong with a slot beside the control that it was entered in. */
-export function besideRows({ meeting_availability: texts = [], ...fields }: Record<string, string[]>, rows: number[]) {
+export function besideRows({ meeting_availability: texts = [], ...fields }: Record<string, string[]>, rows: string[]) {
   const others = texts.filter((text) => !PLACE.test(text));
   const placed = texts.flatMap((text) => {
     const [, slot, part, message] = PLACE.exec(text) ?? [];
@@ -20,7 +20,7 @@ export function besideRows({ meeting_availability: texts = [], ...fields }: Reco
 }
 
 export function timeFields({ max_available_hours: hours, meeting_availability: week }: User): Field[] {
-  const slots = ROWS.flatMap((row) => {
+  const slots = rowsFor(week?.slots ?? [], 3).flatMap((row) => {
     const slot = week?.slots[row - 1];
     const options = DAYS.map((day) => ({ value: day, label: day }));
     return [

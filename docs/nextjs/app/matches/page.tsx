@@ -38,7 +38,7 @@ async function Ranked({ searchParams }: { searchParams: Promise<SearchParams> })
   const all = dataOf(answer, HERE);
   const inOwn = { params: { query: { ...query, ...(own && { community_of_practice: own }) } } };
   const near = own && query.offset === 0 ? dataOf(await api.GET("/api/users/me/matches/", inOwn), HERE) : [];
-  const elsewhere = query.offset === 0 ? all.filter(({ opportunity }) => opportunity.community_of_practice !== own) : all;
+  const others = near.length > 0 ? all.filter(({ opportunity }) => opportunity.community_of_practice !== own) : all;
   return (
     <>
       <form>
@@ -52,7 +52,7 @@ async function Ranked({ searchParams }: { searchParams: Promise<SearchParams> })
       </form>
       <p>{NOTES[answer.response.headers.get("X-Match-Note") ?? ""]}</p>
       <Matches heading="In your community" matches={near} />
-      <Matches heading="Elsewhere" matches={elsewhere} />
+      <Matches heading={near.length > 0 ? "Elsewhere" : "All communities"} matches={others} />
       <Pages path={HERE} params={params} response={answer.response} />
       {all.length < FEW && (
         <p>

@@ -1,8 +1,8 @@
 "use server";
 
 import { api } from "@/lib/api";
-import { finish, type FormState, textOf, versionOf } from "@/lib/form";
-import { besideRows, DAYS, ROWS } from "@/lib/qualifier";
+import { filledRows, finish, type FormState, textOf, versionOf } from "@/lib/form";
+import { besideRows, DAYS } from "@/lib/qualifier";
 import type { components } from "@/lib/schema";
 
 export async function saveCommunity(_: FormState, form: FormData) {
@@ -18,7 +18,7 @@ export async function saveSkills(_: FormState, form: FormData) {
 
 export async function saveTime(_: FormState, form: FormData) {
   const [hours, timezone] = [textOf(form, "max_available_hours"), textOf(form, "timezone")];
-  const rows = ROWS.filter((row) => textOf(form, `day ${row}`));
+  const rows = filledRows(form, "day");
   const slots = rows.flatMap((row) => {
     const day = DAYS.find((known) => known === textOf(form, `day ${row}`));
     return day ? [{ day, start: textOf(form, `start ${row}`), end: textOf(form, `end ${row}`) }] : [];

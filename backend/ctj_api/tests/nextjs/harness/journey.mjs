@@ -216,10 +216,30 @@ async function chooseANewPassword(ben) {
   await ben.fill({ "E-mail address": "ben@example.org", Password: "lilacs-and-zinc" });
   await ben.press("Sign in");
   await ben.see("Your community of practice");
+  await ben.open("/qualifier?step=time");
+  await ben.press("Save");
+  await ben.see("Your community of practice");
+  await ben.open("/qualifier?step=time");
+  await ben.has({ "End 4": "19:00", "Day 5": "" });
   await ben.open(RESET_LINK);
   await ben.fill({ "New password": PASSWORD });
   await ben.press("Save");
   await ben.see("This link is wrong, was used already, or is too old.");
+}
+
+/** Saving keeps all skills, and a project and a role that are retired. */
+async function changeWhatIsRetired(pam) {
+  await pam.open("/opportunities/mine");
+  await pam.press("Technical Writer at VRMS");
+  await pam.see("Skills:");
+  const { pathname } = new URL(pam.page.url());
+  const skills = await pam.page.getByText("Skills:").innerText();
+  await pam.press("Edit");
+  await pam.has({ "Level of skill 12, from 1 to 5": "3", "Skill 13": "" });
+  await pam.fill({ Description: "Count the birds." });
+  await pam.press("Save");
+  await pam.isAt(pathname);
+  await pam.see("Count the birds.", skills);
 }
 
 /** A project manager's change is seen at once, and undoes nobody's. */
@@ -276,8 +296,8 @@ async function postAndChange(pam, stranger) {
   await stranger.open(pathname);
   await stranger.see("Count the bees.");
 
-  await pam.page.getByText("Delete", { exact: true }).click();
-  await pam.press("Delete for good");
+  await pam.page.locator("summary").click();
+  await pam.press("Delete");
   await pam.isAt("/opportunities/mine");
   await stranger.open(pathname);
   await stranger.see("This page could not be found.");
@@ -324,6 +344,7 @@ try {
   await signOut(ana);
   await chooseANewPassword(ben);
   await postAndChange(pam, stranger);
+  await changeWhatIsRetired(pam);
   await loseTheApi(ana);
   console.log("The journey is done.");
 } catch (error) {

@@ -57,7 +57,7 @@ async function ForYou({ opportunity: { id, created_by } }: { opportunity: Opport
       {me.is_project_manager && (
         <details>
           <summary>Delete</summary>
-          <Form action={deleteOpportunity} fields={[{ name: "id", type: "hidden", value: id }]} submit="Delete for good" />
+          <Form action={deleteOpportunity} fields={[{ name: "id", type: "hidden", value: id }]} submit="Delete" />
         </details>
       )}
     </>
