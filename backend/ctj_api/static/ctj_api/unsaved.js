@@ -151,7 +151,7 @@
     const texts = values.map(([, value]) => value).filter((value) => value && !/^[0-9a-f-]{36}$/.test(value));
     const note = document.createElement("ul");
     note.className = "messagelist";
-    note.innerHTML = '<li class="warning">You can’t change this any more. What you typed: <q></q></li>';
+    note.innerHTML = '<li class="warning">This is not yours to change any more. What you typed: <q></q></li>';
     note.querySelector("q").textContent = texts.join("; ");
     document.getElementById("content").before(note);
   };

@@ -97,7 +97,7 @@ class UnsavedFormTests(JourneyTestCase):
         self.type_description()
         Opportunity.objects.update(created_by=None)
         self.page.goto(self.form)
-        expect(self.page.get_by_text("You can’t change this any more.")).to_contain_text("Typed.")
+        expect(self.page.get_by_text("This is not yours to change any more.")).to_contain_text("Typed.")
 
     def test_pm_user_reloading_finds_levels_beside_their_skills(self) -> None:
         """Those that another window has stored, or those that were typed until they are thrown away."""

@@ -25,8 +25,9 @@ FIRST = "0003_communities_of_practice"  # what comes before makes the tables and
 NOT_COMPARED = ["django_migrations", "django_session", "ctj_api_attemptcount", "ctj_change"]
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT tablename = ANY (%s) ORDER BY tablename"
 # No version before migration 0019 can keep these times.
-ROW = "(to_jsonb(t) - '{{opened_at, filled_at}}'::text[])::text"
-DIGEST = SQL(f"SELECT count(*), sum(hashtextextended({ROW}, 0)) FROM {{}} AS t")
+DIGEST = SQL(
+    "SELECT count(*), sum(hashtextextended((to_jsonb(t) - '{{opened_at, filled_at}}'::text[])::text, 0)) FROM {} AS t"
+)
 
 
 @scenario("migrations", "Migrations over many rows, under the load of the version before")
