@@ -233,7 +233,7 @@ class OpportunityJourneyTests(JourneyTestCase):
         page.get_by_role("button", name="Save and continue editing").click()
         problem = page.locator(".row-problem").get_by_text("Wednesday: it must start before it ends, not 21:00 to")
         expect(problem).to_be_visible()
-        expect(page.get_by_label("Day", exact=True)).to_be_focused()
+        expect(page.get_by_label("Day", exact=True).first).to_be_focused()
         self.assert_accessible(page)
         fill_meeting(page, 0, "Wednesday", "19:00", "20:30", "Team")
         expect(problem).to_have_count(0)
