@@ -196,7 +196,8 @@ class OpportunityAdmin(CandidatePages, OpportunityFormPages):
         listing = Opportunity.objects.with_details().filter(pk=shown.pk).first() if shown else None
         if listing is not None:
             context["preview"] = preview(listing)
-            context["who_fits"] = listing.status in CURRENT and who_fits(listing, request.user)
+            if listing.status in CURRENT:
+                context["who_fits"] = who_fits(listing, request.user)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def lock(self, request: HttpRequest, pks: Collection[Any]) -> None:

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 
 from ctj_api.catalog.source import KEPT_ELSEWHERE, is_kept_elsewhere
@@ -81,9 +82,10 @@ class CatalogAdmin[M: CatalogModel](DeskAdmin[M]):
         return request.GET.get("state") == "retired" and is_administrator(request.user) and not self.refusal
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Return the rows that the requester may see."""
+        """Return the rows that the requester may see; the completion of a word offers current ones only."""
         rows: Any = super().get_queryset(request)
-        return rows if is_administrator(request.user) else rows.current()
+        is_managed = is_administrator(request.user) and request.path != reverse("admin:autocomplete")
+        return rows if is_managed else rows.current()
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
         """Save the row, unless nothing is different: then its time stays as well."""

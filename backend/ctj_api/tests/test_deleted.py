@@ -11,7 +11,6 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import strip_tags
 
 from ctj_api.desk.deleted import FIELDS
 from ctj_api.models import DeletedOpportunity, Opportunity, Role
@@ -27,6 +26,11 @@ def stored(listing: Opportunity) -> dict[str, Any]:
     row = Opportunity.objects.with_details().get(pk=listing.pk)
     values = {field.attname: getattr(row, field.attname) for field in FIELDS if field.name != "updated_at"}
     return {**values, "levels": row.skills_required_matrix.levels}
+
+
+def restored(listing: Opportunity) -> str:
+    """Return what is told of a listing that is there again."""
+    return f'<a href="{make.change_url(listing)}">{listing}</a> is restored.'
 
 
 class DeletedOpportunityTests(TestCase):
@@ -57,7 +61,7 @@ class DeletedOpportunityTests(TestCase):
         """Press "Restore" and return what is told."""
         form = {"action": "restore", "_selected_action": [str(row.pk) for row in (self.listing, *others)]}
         page = make.form_client(user).post(LIST, form, follow=True)
-        return [strip_tags(str(message)) for message in page.context["messages"]]
+        return [str(message) for message in page.context["messages"]]
 
     def test_pm_user_restores_a_listing_whole_with_its_history(self) -> None:
         """Every column, the skills, the id and the author come back; the API had it gone."""
@@ -70,7 +74,7 @@ class DeletedOpportunityTests(TestCase):
         page = make.form_client(self.other).get(make.change_url(DeletedOpportunity.objects.get()))
         self.assertContains(page, '<button class="button default">Restore</button>')
         self.assertContains(page, "and “signs”.")
-        self.assertEqual(self.restore(self.other), [f"{self.listing} is restored."])
+        self.assertEqual(self.restore(self.other), [restored(self.listing)])
         self.assertEqual(stored(self.listing), before)
         self.assertFalse(DeletedOpportunity.objects.exists())
         self.assertEqual(list(history.values_list("action_flag", "user")), [(2, self.other.pk), (3, self.other.pk)])
@@ -102,7 +106,7 @@ class DeletedOpportunityTests(TestCase):
                 self.assertEqual(make.form_client(user).get(url).status_code, expected)
                 make.form_client(user).post(LIST, {"action": "restore", "_selected_action": str(self.listing.pk)})
                 self.assertFalse(Opportunity.objects.exists())
-        self.assertEqual(self.restore(self.admin), [f"{self.listing} is restored."])
+        self.assertEqual(self.restore(self.admin), [restored(self.listing)])
 
     def test_administrator_restores_without_what_is_no_more(self) -> None:
         """A merged skill comes back as what it became; one that is gone is told; an author who left is nobody."""
@@ -110,7 +114,7 @@ class DeletedOpportunityTests(TestCase):
         self.skill.name = "Renamed"
         self.skill.save()
         self.author.delete()
-        self.assertEqual(self.restore(self.admin), [f"{self.listing} is restored."])
+        self.assertEqual(self.restore(self.admin), [restored(self.listing)])
         self.assertIsNone(stored(self.listing)["created_by_id"])
         self.assertEqual(stored(self.listing)["levels"], {str(self.skill.pk): 4})
         self.delete(self.other)
@@ -148,7 +152,7 @@ class DeletedOpportunityTests(TestCase):
         second = make.make_opportunity()
         make.client_of(self.other).delete(f"/api/opportunities/{second.pk}/")
         DeletedOpportunity.objects.filter(pk=second.pk).update(deleted_at=timezone.now() - timedelta(days=1))
-        told = [f"{self.listing} is there already.", f"{second} is restored."]
+        told = [f"{self.listing} is there already.", restored(second)]
         self.assertEqual(self.restore(self.other, second), told)
         self.assertTrue(Opportunity.objects.filter(pk=second.pk).exists())
         Opportunity.objects.update(body="Newer.")

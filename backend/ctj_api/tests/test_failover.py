@@ -1,4 +1,4 @@
-"""The primary dies with what it had not sent to its standby, which takes over."""
+"""The primary dies with what it had not sent to its standby, which takes over; or it crashes, and recovers."""
 
 import os
 from signal import SIGKILL

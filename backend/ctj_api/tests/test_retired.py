@@ -89,6 +89,9 @@ class CatalogTests(TestCase):
                     self.assertEqual(listed(client, kind, q=str(row)), [])
                     opened = client.get(page(kind, "change", row.pk)).status_code == 200
                     self.assertEqual((opened, row in listed(client, kind, state="retired")), (is_managed,) * 2)
+        query = {"app_label": "ctj_api", "model_name": "opportunity", "field_name": "project"}
+        completed = self.desk.get(reverse("admin:autocomplete"), query).json()["results"]
+        self.assertEqual([each["id"] for each in completed], [str(self.current["project"].pk)])
         make.make_opportunity(project=(project := make.make_project()))
         shown = self.desk.get(page("opportunity", "changelist")).context["cl"].filter_specs
         filters = {each.title: each for each in shown}

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { domain, hosted } from "./hosted.mjs";
 import { lastCall, pass, startSite } from "./servers.mjs";
-import { browser, explain, visitor } from "./visitor.mjs";
+import { play, visitor } from "./visitor.mjs";
 
 const { REFUSAL, SITE } = process.env;
 const ME = "/api/users/me/";
@@ -112,17 +112,11 @@ async function beRefused(eve) {
 }
 
 await startSite({ IDENTITY_PROVIDER: "cognito", SITE_URL: SITE, COGNITO_DOMAIN: domain });
-try {
+await play(async () => {
   const [ana, eve] = [await visitor(), await visitor()];
   await signIn(ana);
   await stay(ana);
   await signOut(ana);
   await comeBackWrongly(ana);
   await beRefused(eve);
-  console.log("The journey is done.");
-} catch (error) {
-  await explain(error);
-} finally {
-  await browser.close();
-}
-process.exit();
+});

@@ -1,7 +1,7 @@
 // From sign-up to the ranked list, from a draft to its deletion, and through every kind of outage.
 import assert from "node:assert/strict";
 import { callsTo, lastCall, network, pass, startSite, until } from "./servers.mjs";
-import { browser, explain, visitor } from "./visitor.mjs";
+import { play, visitor } from "./visitor.mjs";
 
 const { PASSWORD, RESET_LINK, SITE } = process.env;
 const ME = "/api/users/me/";
@@ -334,7 +334,7 @@ async function loseTheApi(ana) {
 }
 
 await startSite();
-try {
+await play(async () => {
   const [ana, ben, pam, stranger] = [await visitor(), await visitor(), await visitor(), await visitor()];
   await signUp(ana);
   await fillInTheQualifier(ana);
@@ -346,10 +346,4 @@ try {
   await postAndChange(pam, stranger);
   await changeWhatIsRetired(pam);
   await loseTheApi(ana);
-  console.log("The journey is done.");
-} catch (error) {
-  await explain(error);
-} finally {
-  await browser.close();
-}
-process.exit();
+});

@@ -9,7 +9,7 @@ const WIDTHS = { wide: 1280, narrow: 390 };
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
 
 export const TIMEOUT_MS = 20_000;
-export const browser = await chromium.launch({ executablePath: CHROMIUM, chromiumSandbox: false, args: ["--disable-dev-shm-usage"] });
+const browser = await chromium.launch({ executablePath: CHROMIUM, chromiumSandbox: false, args: ["--disable-dev-shm-usage"] });
 
 /** A person with a browser of their own, at the address 203.0.113.9. */
 export async function visitor() {
@@ -19,12 +19,25 @@ export async function visitor() {
 }
 
 /** Tells what the pages looked like when a journey failed. */
-export async function explain(error) {
+async function explain(error) {
   for (const page of browser.contexts().flatMap((context) => context.pages())) {
     console.log(page.url(), await page.locator("body").innerText().catch(String));
   }
   console.log(error);
   process.exitCode = 1;
+}
+
+/** Plays a journey to its end, or shows where it breaks off. */
+export async function play(journey) {
+  try {
+    await journey();
+    console.log("The journey is done.");
+  } catch (error) {
+    await explain(error);
+  } finally {
+    await browser.close();
+  }
+  process.exit();
 }
 
 function person(context, page) {
