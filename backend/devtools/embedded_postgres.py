@@ -34,6 +34,7 @@ ENCODING = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--bui
 SERVER_OPTIONS = (
     f"port={EMBEDDED_PORT}",
     "listen_addresses=",
+    "restart_after_crash=off",  # by itself it can hang for good after a full disk: the supervisor starts it again
     "log_min_error_statement=panic",
     "log_error_verbosity=terse",
 )

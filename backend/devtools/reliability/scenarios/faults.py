@@ -21,16 +21,16 @@ DISK = "size=128m,mode=755"
 REFUSALS = 30
 
 
-@scenario("database-killed", "PostgreSQL killed (`kill -9`: the postmaster; all its processes) amid concurrent writes")
+@scenario("database-killed", "PostgreSQL killed (`kill -9`: postmaster; all processes; one) amid concurrent writes")
 def kill_database(scale: Scale) -> Outcome:
     """Every acknowledged write is there, none by half; 503 meanwhile; it comes back by itself."""
-    at_once, writes, kills = scale.pick((50, 50, 2), (1000, 700, 6))
+    at_once, writes, kills = scale.pick((50, 50, 3), (1000, 700, 6))
     allow_files(at_once)
     with serving() as server, writing(server, at_once) as load:
         for number in range(kills):
             load.go_on(writes)
             processes = server.database_processes()
-            load.recover(kill_amid_writes(server, processes if number % 2 else processes[:1]))
+            load.recover(kill_amid_writes(server, (processes[:1], processes, processes[1:2])[number % 3]))
         load.go_on(writes)
     tries = f"{kills} kills amid {load.acknowledged:,} writes, {at_once:,} at once; {load.refused:,} answers 503"
     return Outcome(tries, lost(load.found), worst(load.recoveries), load.found)
