@@ -34,11 +34,12 @@ ENCODING = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--bui
 SERVER_OPTIONS = (
     f"port={EMBEDDED_PORT}",
     "listen_addresses=",
-    "restart_after_crash=off",  # by itself it can hang for good after a full disk: the supervisor starts it again
     "log_min_error_statement=panic",
     "log_error_verbosity=terse",
 )
 UNSAFE_BUT_FAST = ("fsync=off", "full_page_writes=off")
+# Restarting itself on a full disk, it can hang for good: whoever watches it starts it again.
+ENDS_WITH_A_CRASH = ("restart_after_crash=off",)
 
 
 class ClusterError(Exception):
@@ -155,7 +156,7 @@ class Cluster:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self.socket / f".s.PGSQL.{EMBEDDED_PORT}.lock").unlink(missing_ok=True)
         options = [*SERVER_OPTIONS, f'unix_socket_directories="{self.socket}"']
-        options += UNSAFE_BUT_FAST if self.temporary else ()
+        options += UNSAFE_BUT_FAST if self.temporary else ENDS_WITH_A_CRASH
         quoted = " ".join(f"-c {shlex.quote(option)}" for option in options)
         account.run(BINARIES / "pg_ctl", "start", "--silent", "-D", self.data, "-l", self.log, "-o", quoted)
 
