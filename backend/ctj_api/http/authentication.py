@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import QueryDict
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from ctj_api.models import UserProfile
@@ -29,7 +30,9 @@ class CsrfSessionAuthentication(SessionAuthentication):
 
 
 def require_readable_body(request: Request) -> None:
-    """Raise ``UnsupportedMediaType`` for a body that no parser reads."""
+    """Raise ``UnsupportedMediaType`` for a body that no parser reads; nobody looks at the body of a GET."""
+    if request.method in SAFE_METHODS:
+        return
     given: Any = request
     if given.stream is not None and given.negotiator.select_parser(given, given.parsers) is None:
         raise UnsupportedMediaType(given.content_type)

@@ -8,8 +8,8 @@ from django.db import connection
 from django.db.models import Model
 from psycopg.sql import SQL, Identifier, Literal
 
-# A promoted standby gives the numbers of lost transactions anew, but on a timeline of its own, which the checkpoint
-# knows a little later than the recovery. So does a server that a crash restarts: its statistics then begin anew.
+# A standby that is promoted gives the numbers of lost transactions a second time, as does a server after a crash. The
+# former is on another timeline, which the checkpoint tells later than the recovery; the latter's statistics are new.
 LINEAGE = SQL("""
     (SELECT oid FROM pg_database WHERE datname = current_database()),
     (SELECT stats_reset FROM pg_stat_bgwriter),
@@ -17,7 +17,7 @@ LINEAGE = SQL("""
     (SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_checkpoint(), pg_control_recovery())
 """)
 # Rows may have changed without a note where a table was emptied, restored or rewritten: its file is another then.
-TABLES = ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role")
+TABLES = ("opportunity", "userprofile", "skillmatrix", "skill", "project", "role", "communityofpractice")
 FILES = SQL("(SELECT string_agg(pg_relation_filenode(name)::text, ' ') FROM unnest({}::regclass[]) AS name)").format(
     Literal(["ctj_change", *(f"ctj_api_{table}" for table in TABLES)])
 )
@@ -57,7 +57,7 @@ def changes_since(snapshot: str | None, kind: str) -> Changes:
 
 
 class ListingVersion:
-    """What this process calls the listings as they are, until one of them changes; threads share it."""
+    """The number of the changes of listings that this process has seen; its threads share it."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
