@@ -38,7 +38,7 @@ SERVER_OPTIONS = (
     "log_error_verbosity=terse",
 )
 UNSAFE_BUT_FAST = ("fsync=off", "full_page_writes=off")
-# Restarting itself on a full disk, it can hang for good: whoever watches it starts it again.
+# PostgreSQL can hang for good where it restarts itself on a full disk: it ends, and whoever watches it starts it again.
 ENDS_WITH_A_CRASH = ("restart_after_crash=off",)
 
 

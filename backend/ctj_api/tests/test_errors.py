@@ -90,7 +90,7 @@ class ErrorTests(APITestCase):
                     client.credentials()
                     response = client.post(path, b"a=b", content_type=content_type)
                     self.assert_error(response, 415, "unsupported_media_type")
-                read = self.client.generic("GET", OPPORTUNITIES, "a=b", content_type)
+                read = common.browser().generic("GET", OPPORTUNITIES, "a=b", content_type)
                 self.assertEqual(read.status_code, 415 if content_type in charsets else 200)
         accepted = {"/api/skills/": ("text/html", "application/xml", "image/*"), "/api/docs/": (JSON,)}
         for path, accepts in (accepted | dict.fromkeys(("/api/schema/", "/api/healthcheck/"), ("text/html",))).items():

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.test import TransactionTestCase
 
 from ctj_api.models import CommunityOfPractice, Opportunity, Project, Role, Skill, SkillMatrix, UserProfile
-from ctj_api.ranking.row_changes import LISTING_VERSION
+from ctj_api.ranking.row_changes import LISTING_VERSION, TABLES
 
 from . import common as make
 from .common import execute
@@ -57,11 +57,16 @@ class ListingVersionTests(TransactionTestCase):
             change()
             with self.subTest(number):
                 self.assertNotEqual(LISTING_VERSION.read(), before)
-        for table in ("opportunity", "skill", "project", "role", "userprofile", "skillmatrix"):
+        for table in TABLES:
             before = LISTING_VERSION.read()
             execute(f"TRUNCATE ctj_api_{table} CASCADE")  # of which no trigger tells
             with self.subTest(table):
                 self.assertNotEqual(LISTING_VERSION.read(), before)
+
+    def test_file_of_every_table_that_notes_changes_is_watched(self) -> None:
+        """No trigger of a row tells that its table was emptied, only another file does."""
+        noting = "SELECT array_agg(DISTINCT tgrelid::regclass::text) FROM pg_trigger WHERE tgname LIKE '%notes%'"
+        self.assertEqual(set(*execute(noting)), {f"ctj_api_{table}" for table in TABLES})
 
     def test_version_stays_when_nothing_of_a_listing_changes(self) -> None:
         """The qualifier and other words of catalogs don't count; within a write it isn't known."""
